@@ -1,0 +1,21 @@
+package backend
+
+import "gorgonia.org/tensor"
+
+// AttentionArgs gives the shape of an attention call.
+type AttentionArgs struct {
+	Batch, Time, Heads, KVHeads, HeadDim int
+	Window                               int     // a query sees itself and Window-1 positions before it; 0 means all
+	Scale                                float32 // of the scores, usually 1/√D
+}
+
+// Attention groups causal attention for training.
+type Attention interface {
+	// Attention computes softmax(scale·q·kᵀ + causal window mask)·v without storing the T×T scores,
+	// arXiv:2205.14135, with H/G query heads to a key/value head, arXiv:2305.13245.
+	//
+	//	out, q [B,T,H·D] f32   k, v [B,T,G·D] f32   lse [B,T,H] f32 (log-sum-exp of the scaled scores)
+	Attention(out, lse, q, k, v *tensor.Dense, args AttentionArgs) error
+	// AttentionBackward sets dq, dk and dv. None may alias an input.
+	AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v *tensor.Dense, args AttentionArgs) error
+}

@@ -1,0 +1,87 @@
+package backend
+
+import (
+	"fmt"
+
+	"gorgonia.org/tensor"
+)
+
+// Backend is everything the engine asks of a machine. It is a [tensor.Engine] so that a tensor can name its owner.
+//
+// A Backend is used by one goroutine at a time.
+type Backend interface {
+	tensor.Engine
+	Memory
+	Linear
+	Elementwise
+	Norm
+	Embedding
+	Attention
+	Loss
+	Optim
+	Quant
+	Sparse
+
+	// Info describes the backend and the machine behind it.
+	Info() Info
+	// Close releases everything the backend owns; its tensors must not be used afterwards.
+	Close() error
+}
+
+// Info describes an open backend.
+type Info struct {
+	Name    string            `json:"name"`    // "cpu" or "cuda"
+	Device  string            `json:"device"`  // processor or GPU, as it names itself
+	Threads int               `json:"threads"` // worker threads; 0 where it does not apply
+	Memory  int64             `json:"memory"`  // bytes of device memory in all; 0 where unknown
+	Kernels map[string]string `json:"kernels"` // chosen variant of each kernel package, e.g. gemm: avx2
+}
+
+// Options configures Open.
+type Options struct {
+	Threads   int       // CPU worker threads; 0 means all processors
+	Precision Precision // arithmetic of matrix products on devices with tensor cores
+	Device    int       // ordinal of the GPU
+}
+
+// Precision selects the arithmetic of matrix products. Accumulation, weights and optimiser state are float32 in
+// either case. The CPU backend always computes in float32.
+type Precision int
+
+const (
+	// Float32 multiplies in float32: slower on a GPU, for checking.
+	Float32 Precision = iota
+	// BFloat16 rounds the factors of matrix products to bfloat16 and accumulates in float32.
+	BFloat16
+)
+
+// ParsePrecision reads "fp32" or "bf16".
+func ParsePrecision(s string) (Precision, error) {
+	switch s {
+	case "fp32":
+		return Float32, nil
+	case "bf16":
+		return BFloat16, nil
+	}
+	return 0, fmt.Errorf("backend: unknown precision %q; known: fp32, bf16", s)
+}
+
+func (p Precision) String() string {
+	if p == BFloat16 {
+		return "bf16"
+	}
+	return "fp32"
+}
+
+// GraphCapturer is implemented by backends that can record a sequence of operations once and replay it with one
+// call. Everything that changes from replay to replay must come from tensors (see [Optim] for the step scalars).
+type GraphCapturer interface {
+	// Capture runs record, collecting its operations instead of executing them.
+	Capture(record func() error) (Graph, error)
+}
+
+// Graph is a recorded sequence of operations.
+type Graph interface {
+	Replay() error
+	Close() error
+}

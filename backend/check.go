@@ -1,0 +1,117 @@
+package backend
+
+import "gorgonia.org/tensor"
+
+// Rows splits a shape into its last dimension and the product of those before it: [B,T,C] is B·T rows of C.
+func Rows(t *tensor.Dense) (n, c int) {
+	shape := t.Shape()
+	if len(shape) == 0 {
+		return 1, 1
+	}
+	c = shape[len(shape)-1]
+	n = 1
+	for _, d := range shape[:len(shape)-1] {
+		n *= d
+	}
+	return n, c
+}
+
+// checker collects the first thing that is wrong with the arguments of an operation. Its methods do nothing once
+// something was found, so a check reads as a list.
+type checker struct {
+	owner tensor.Engine
+	op    string
+	err   error
+}
+
+// is checks owner and dtype.
+func (c *checker) is(arg string, t *tensor.Dense, dt tensor.Dtype) bool {
+	switch {
+	case c.err != nil:
+	case t == nil || t.Engine() != c.owner:
+		c.err = &OwnerError{Op: c.op, Arg: arg}
+	case t.Dtype() != dt:
+		c.err = &DTypeError{Op: c.op, Arg: arg, Got: t.Dtype(), Want: dt}
+	default:
+		return true
+	}
+	return false
+}
+
+// matrix checks a tensor of n rows of cols elements.
+func (c *checker) matrix(arg string, t *tensor.Dense, dt tensor.Dtype, n, cols int) {
+	if !c.is(arg, t, dt) {
+		return
+	}
+	if gotN, gotC := Rows(t); gotN != n || gotC != cols {
+		c.err = &ShapeError{Op: c.op, Arg: arg, Got: t.Shape().Clone(), Want: []int{n, cols}}
+	}
+}
+
+// vector checks a tensor of n elements, whatever its shape.
+func (c *checker) vector(arg string, t *tensor.Dense, dt tensor.Dtype, n int) {
+	if !c.is(arg, t, dt) {
+		return
+	}
+	if t.Shape().TotalSize() != n {
+		c.err = &ShapeError{Op: c.op, Arg: arg, Got: t.Shape().Clone(), Want: []int{n}}
+	}
+}
+
+// optional is vector for an argument that may be nil.
+func (c *checker) optional(arg string, t *tensor.Dense, dt tensor.Dtype, n int) {
+	if t != nil {
+		c.vector(arg, t, dt, n)
+	}
+}
+
+// rows checks a f32 matrix of any size and returns it.
+func (c *checker) rows(arg string, t *tensor.Dense) (n, cols int) {
+	if !c.is(arg, t, F32) {
+		return 0, 0
+	}
+	return Rows(t)
+}
+
+// size checks a f32 tensor of any shape and returns its number of elements.
+func (c *checker) size(arg string, t *tensor.Dense) int {
+	if !c.is(arg, t, F32) {
+		return 0
+	}
+	return t.Shape().TotalSize()
+}
+
+func (c *checker) positive(arg string, v int) {
+	if c.err == nil && v <= 0 {
+		c.err = &ArgError{Op: c.op, Arg: arg, Got: v, Want: "a positive number"}
+	}
+}
+
+func (c *checker) that(ok bool, arg string, got any, want string) {
+	if c.err == nil && !ok {
+		c.err = &ArgError{Op: c.op, Arg: arg, Got: got, Want: want}
+	}
+}
+
+// separate refuses a destination that is one of the sources.
+func (c *checker) separate(arg string, dst *tensor.Dense, sources ...*tensor.Dense) {
+	if c.err != nil || dst == nil {
+		return
+	}
+	for _, s := range sources {
+		if s != nil && s.Uintptr() == dst.Uintptr() {
+			c.err = &ArgError{Op: c.op, Arg: arg, Got: "aliased", Want: "memory of its own"}
+			return
+		}
+	}
+}
+
+// CheckIDs refuses ids outside [0,vocab): the error names the first one and where it stands.
+func CheckIDs(op string, ids []int32, vocab int) error {
+	for i, id := range ids {
+		if id < 0 || int(id) >= vocab {
+			return &ArgError{Op: op, Arg: "ids", Got: [2]int{i, int(id)}, Want: "ids inside the vocabulary (index, id)"}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,343 @@
+package backend
+
+import (
+	"math"
+
+	"gorgonia.org/tensor"
+)
+
+// CheckView checks View.
+func CheckView(b tensor.Engine, t *tensor.Dense, offset int, shape []int) error {
+	c := checker{owner: b, op: "View"}
+	if t == nil || t.Engine() != b {
+		return &OwnerError{Op: "View", Arg: "t"}
+	}
+	n := 1
+	for _, d := range shape {
+		c.positive("shape", d)
+		n *= d
+	}
+	total := t.Shape().TotalSize()
+	c.that(offset >= 0 && offset <= total && n <= total-offset, "offset", offset, "a range inside the tensor")
+	return c.err
+}
+
+// CheckCopy checks Copy.
+func CheckCopy(b tensor.Engine, dst, src *tensor.Dense) error {
+	if src == nil || src.Engine() != b {
+		return &OwnerError{Op: "Copy", Arg: "src"}
+	}
+	c := checker{owner: b, op: "Copy"}
+	c.vector("dst", dst, src.Dtype(), src.Shape().TotalSize())
+	return c.err
+}
+
+// CheckTransfer checks Upload and Download: a host slice against a tensor. It returns the bytes to move.
+func CheckTransfer(b tensor.Engine, op string, t *tensor.Dense, host any) (int, error) {
+	c := checker{owner: b, op: op}
+	n := 0
+	switch h := host.(type) {
+	case []float32:
+		c.vector("tensor", t, F32, len(h))
+		n = 4 * len(h)
+	case []int32:
+		c.vector("tensor", t, I32, len(h))
+		n = 4 * len(h)
+	case []int8:
+		c.vector("tensor", t, I8, len(h))
+		n = len(h)
+	default:
+		c.that(false, "host", host, "[]float32, []int32 or []int8")
+	}
+	return n, c.err
+}
+
+// CheckMatMul checks MatMul and returns M, N and K.
+func CheckMatMul(b tensor.Engine, cc, a, bb *tensor.Dense, args MatMulArgs) (m, n, k int, err error) {
+	c := checker{owner: b, op: "MatMul"}
+	m, k = c.rows("a", a)
+	if args.TransA {
+		m, k = k, m
+	}
+	kb, n := c.rows("b", bb)
+	if args.TransB {
+		kb, n = n, kb
+	}
+	if c.err == nil && kb != k {
+		c.err = &ShapeError{Op: c.op, Arg: "b", Got: bb.Shape().Clone(), Want: transposed(k, n, args.TransB)}
+	}
+	c.matrix("c", cc, F32, m, n)
+	c.optional("bias", args.Bias, F32, n)
+	c.that(!args.Accumulate || args.Bias == nil, "bias", "set", "nil together with Accumulate")
+	c.separate("c", cc, a, bb)
+	return m, n, k, c.err
+}
+
+func transposed(rows, cols int, t bool) []int {
+	if t {
+		return []int{cols, rows}
+	}
+	return []int{rows, cols}
+}
+
+// CheckSumRows checks SumRows.
+func CheckSumRows(b tensor.Engine, dst, x *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "SumRows"}
+	n, cols = c.rows("x", x)
+	c.vector("dst", dst, F32, cols)
+	return n, cols, c.err
+}
+
+// CheckSame checks operations whose f32 tensors all have the same number of elements, and returns it. args are
+// the names of ts, in order.
+func CheckSame(b tensor.Engine, op string, args []string, ts ...*tensor.Dense) (int, error) {
+	c := checker{owner: b, op: op}
+	n := c.size(args[0], ts[0])
+	for i := 1; i < len(ts); i++ {
+		c.vector(args[i], ts[i], F32, n)
+	}
+	return n, c.err
+}
+
+// CheckActivation refuses values that are not activations.
+func CheckActivation(op string, act Activation) error {
+	if act < ReLU || act > SiLU {
+		return &ArgError{Op: op, Arg: "act", Got: int(act), Want: "relu, relu2, gelu or silu"}
+	}
+	return nil
+}
+
+// CheckDropout checks Dropout.
+func CheckDropout(b tensor.Engine, dst, x *tensor.Dense, args DropoutArgs) (n, cols int, err error) {
+	c := checker{owner: b, op: "Dropout"}
+	n, cols = c.rows("x", x)
+	c.matrix("dst", dst, F32, n, cols)
+	c.that(args.Rate >= 0 && args.Rate < 1, "rate", args.Rate, "in [0,1)")
+	return n, cols, c.err
+}
+
+// CheckSoftmax checks Softmax.
+func CheckSoftmax(b tensor.Engine, dst, x *tensor.Dense, temperature float32) (n, v int, err error) {
+	c := checker{owner: b, op: "Softmax"}
+	n, v = c.rows("x", x)
+	c.matrix("dst", dst, F32, n, v)
+	c.that(temperature > 0, "temperature", temperature, "positive")
+	c.separate("dst", dst, x)
+	return n, v, c.err
+}
+
+// CheckRMSNorm checks RMSNorm.
+func CheckRMSNorm(b tensor.Engine, y, rstd, x, gain *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "RMSNorm"}
+	n, cols = c.rows("x", x)
+	c.matrix("y", y, F32, n, cols)
+	c.vector("rstd", rstd, F32, n)
+	c.vector("gain", gain, F32, cols)
+	return n, cols, c.err
+}
+
+// CheckRMSNormBackward checks RMSNormBackward.
+func CheckRMSNormBackward(b tensor.Engine, dx, dgain, dy, x, gain, rstd *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "RMSNormBackward"}
+	n, cols = c.rows("x", x)
+	c.matrix("dx", dx, F32, n, cols)
+	c.matrix("dy", dy, F32, n, cols)
+	c.vector("dgain", dgain, F32, cols)
+	c.vector("gain", gain, F32, cols)
+	c.vector("rstd", rstd, F32, n)
+	return n, cols, c.err
+}
+
+// CheckLayerNorm checks LayerNorm.
+func CheckLayerNorm(b tensor.Engine, y, mean, rstd, x, gain, bias *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "LayerNorm"}
+	n, cols = c.rows("x", x)
+	c.matrix("y", y, F32, n, cols)
+	c.vector("mean", mean, F32, n)
+	c.vector("rstd", rstd, F32, n)
+	c.vector("gain", gain, F32, cols)
+	c.optional("bias", bias, F32, cols)
+	return n, cols, c.err
+}
+
+// CheckLayerNormBackward checks LayerNormBackward.
+func CheckLayerNormBackward(b tensor.Engine, dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "LayerNormBackward"}
+	n, cols = c.rows("x", x)
+	c.matrix("dx", dx, F32, n, cols)
+	c.matrix("dy", dy, F32, n, cols)
+	c.vector("dgain", dgain, F32, cols)
+	c.optional("dbias", dbias, F32, cols)
+	c.vector("gain", gain, F32, cols)
+	c.vector("mean", mean, F32, n)
+	c.vector("rstd", rstd, F32, n)
+	return n, cols, c.err
+}
+
+// CheckEmbed checks Embed and EmbedBackward: rows [N,C], table [V,C], ids [N].
+func CheckEmbed(b tensor.Engine, op string, rows, table, ids *tensor.Dense) (n, cols, vocab int, err error) {
+	c := checker{owner: b, op: op}
+	vocab, cols = c.rows("table", table)
+	if c.is("ids", ids, I32) {
+		n = ids.Shape().TotalSize()
+	}
+	c.matrix("rows", rows, F32, n, cols)
+	return n, cols, vocab, c.err
+}
+
+// CheckRoPE checks RoPE and returns the rows, the heads in a row, the width of a head and the rows of the tables.
+func CheckRoPE(b tensor.Engine, x, positions, cos, sin *tensor.Dense) (n, heads, d, limit int, err error) {
+	c := checker{owner: b, op: "RoPE"}
+	if c.is("positions", positions, I32) {
+		n = positions.Shape().TotalSize()
+	}
+	limit, half := c.rows("cos", cos)
+	c.matrix("sin", sin, F32, limit, half)
+	d = 2 * half
+	total := c.size("x", x)
+	if c.err == nil && (n == 0 || total%(n*d) != 0) {
+		c.err = &ShapeError{Op: c.op, Arg: "x", Got: x.Shape().Clone(), Want: []int{n, d}}
+	}
+	if c.err != nil {
+		return 0, 0, 0, 0, c.err
+	}
+	return n, total / (n * d), d, limit, nil
+}
+
+// CheckAttention checks the arguments that Attention, AttentionBackward and QAttention share. lse is nil in
+// QAttention.
+func CheckAttention(b tensor.Engine, op string, out, lse, q, k, v *tensor.Dense, a AttentionArgs) error {
+	c := checker{owner: b, op: op}
+	c.positive("batch", a.Batch)
+	c.positive("time", a.Time)
+	c.positive("heads", a.Heads)
+	c.positive("kvHeads", a.KVHeads)
+	c.positive("headDim", a.HeadDim)
+	c.that(c.err != nil || a.Heads%a.KVHeads == 0, "heads", a.Heads, "a multiple of the key/value heads")
+	c.that(a.Window >= 0, "window", a.Window, "0 or more")
+	n := a.Batch * a.Time
+	c.vector("q", q, F32, n*a.Heads*a.HeadDim)
+	c.vector("k", k, F32, n*a.KVHeads*a.HeadDim)
+	c.vector("v", v, F32, n*a.KVHeads*a.HeadDim)
+	c.vector("out", out, F32, n*a.Heads*a.HeadDim)
+	c.optional("lse", lse, F32, n*a.Heads)
+	return c.err
+}
+
+// CheckAttentionBackward checks AttentionBackward.
+func CheckAttentionBackward(b tensor.Engine, dq, dk, dv, dout, out, lse, q, k, v *tensor.Dense, a AttentionArgs) error {
+	const op = "AttentionBackward"
+	if err := CheckAttention(b, op, out, lse, q, k, v, a); err != nil {
+		return err
+	}
+	c := checker{owner: b, op: op}
+	n := a.Batch * a.Time
+	c.is("lse", lse, F32)
+	c.vector("dout", dout, F32, n*a.Heads*a.HeadDim)
+	c.vector("dq", dq, F32, n*a.Heads*a.HeadDim)
+	c.vector("dk", dk, F32, n*a.KVHeads*a.HeadDim)
+	c.vector("dv", dv, F32, n*a.KVHeads*a.HeadDim)
+	c.separate("dq", dq, dout, out, q, k, v)
+	c.separate("dk", dk, dout, out, q, k, v, dq)
+	c.separate("dv", dv, dout, out, q, k, v, dq, dk)
+	return c.err
+}
+
+// CheckCrossEntropy checks CrossEntropy.
+func CheckCrossEntropy(b tensor.Engine, loss, dlogits, logits, targets, weights *tensor.Dense, args CrossEntropyArgs) (n, vocab int, err error) {
+	c := checker{owner: b, op: "CrossEntropy"}
+	n, vocab = c.rows("logits", logits)
+	if dlogits != nil {
+		c.matrix("dlogits", dlogits, F32, n, vocab)
+	}
+	c.vector("loss", loss, F32, n)
+	c.vector("weights", weights, F32, n)
+	c.vector("targets", targets, I32, n)
+	c.that(args.Smoothing >= 0 && args.Smoothing < 1, "smoothing", args.Smoothing, "in [0,1)")
+	return n, vocab, c.err
+}
+
+// CheckDistill checks Distill.
+func CheckDistill(b tensor.Engine, kl, dlogits, logits, probs, weights *tensor.Dense, args DistillArgs) (n, vocab int, err error) {
+	c := checker{owner: b, op: "Distill"}
+	n, vocab = c.rows("logits", logits)
+	c.distill(kl, dlogits, logits, weights, args, n, vocab)
+	c.matrix("probs", probs, F32, n, vocab)
+	return n, vocab, c.err
+}
+
+// CheckDistillTopK checks DistillTopK and returns N, V and K.
+func CheckDistillTopK(b tensor.Engine, kl, dlogits, logits, ids, probs, tail, weights *tensor.Dense, args DistillArgs) (n, vocab, k int, err error) {
+	c := checker{owner: b, op: "DistillTopK"}
+	n, vocab = c.rows("logits", logits)
+	c.distill(kl, dlogits, logits, weights, args, n, vocab)
+	_, k = c.rows("probs", probs)
+	c.that(k <= vocab, "k", k, "at most the vocabulary")
+	c.matrix("probs", probs, F32, n, k)
+	c.matrix("ids", ids, I32, n, k)
+	c.vector("tail", tail, F32, n)
+	return n, vocab, k, c.err
+}
+
+func (c *checker) distill(kl, dlogits, logits, weights *tensor.Dense, args DistillArgs, n, vocab int) {
+	c.matrix("dlogits", dlogits, F32, n, vocab)
+	c.vector("kl", kl, F32, n)
+	c.vector("weights", weights, F32, n)
+	c.that(args.Temperature > 0, "temperature", args.Temperature, "positive")
+	c.separate("dlogits", dlogits, logits)
+}
+
+// CheckReduce checks Sum and SumSquares.
+func CheckReduce(b tensor.Engine, op string, dst, x *tensor.Dense) (int, error) {
+	c := checker{owner: b, op: op}
+	c.vector("dst", dst, F32, 1)
+	n := c.size("x", x)
+	return n, c.err
+}
+
+// CheckClipScale checks ClipScale.
+func CheckClipScale(b tensor.Engine, step, sumsq *tensor.Dense, maxNorm float32) error {
+	c := checker{owner: b, op: "ClipScale"}
+	c.vector("step", step, F32, StepLen)
+	c.vector("sumsq", sumsq, F32, 1)
+	c.that(maxNorm >= 0, "maxNorm", maxNorm, "0 or more")
+	return c.err
+}
+
+// CheckAdamW checks AdamW.
+func CheckAdamW(b tensor.Engine, p, g, m, v, step *tensor.Dense, args AdamWArgs) (int, error) {
+	c := checker{owner: b, op: "AdamW"}
+	n := c.size("p", p)
+	c.vector("g", g, F32, n)
+	c.vector("m", m, F32, n)
+	c.vector("v", v, F32, n)
+	c.vector("step", step, F32, StepLen)
+	c.that(args.Beta1 >= 0 && args.Beta1 < 1, "beta1", args.Beta1, "in [0,1)")
+	c.that(args.Beta2 >= 0 && args.Beta2 < 1, "beta2", args.Beta2, "in [0,1)")
+	c.that(args.Eps > 0, "eps", args.Eps, "positive")
+	return n, c.err
+}
+
+// CheckMuon checks Muon.
+func CheckMuon(b tensor.Engine, p, g, buf, work, step *tensor.Dense, args MuonArgs) (m, n int, err error) {
+	c := checker{owner: b, op: "Muon"}
+	m, n = c.rows("p", p)
+	c.matrix("g", g, F32, m, n)
+	c.matrix("buf", buf, F32, m, n)
+	c.vector("step", step, F32, StepLen)
+	if have := c.size("work", work); c.err == nil && have < MuonWork(m, n) {
+		c.err = &ShapeError{Op: c.op, Arg: "work", Got: []int{have}, Want: []int{MuonWork(m, n)}}
+	}
+	c.that(args.Momentum >= 0 && args.Momentum < 1, "momentum", args.Momentum, "in [0,1)")
+	c.that(args.Steps >= 1, "steps", args.Steps, "1 or more")
+	return m, n, c.err
+}
+
+// CheckLerp checks Lerp.
+func CheckLerp(b tensor.Engine, dst, x *tensor.Dense, weight float32) (int, error) {
+	c := checker{owner: b, op: "Lerp"}
+	n := c.size("dst", dst)
+	c.vector("x", x, F32, n)
+	c.that(weight >= 0 && weight <= 1 && !math.IsNaN(float64(weight)), "weight", weight, "in [0,1]")
+	return n, c.err
+}

@@ -1,0 +1,71 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+
+	"gorgonia.org/tensor"
+)
+
+var (
+	// ErrUnsupported says that a backend cannot do what was asked, on any machine.
+	ErrUnsupported = errors.New("not supported by this backend")
+	// ErrOutOfMemory says that the machine has not as much memory as was asked for.
+	ErrOutOfMemory = errors.New("out of memory")
+	// ErrNotBuilt says that the program was built without the backend.
+	ErrNotBuilt = errors.New("not built into this program")
+	// ErrUnavailable says that the backend is built in and this machine cannot run it.
+	ErrUnavailable = errors.New("not available on this machine")
+)
+
+// ShapeError reports a tensor or a parameter whose size does not fit the operation.
+type ShapeError struct {
+	Op, Arg   string
+	Got, Want []int // Want is nil where no single shape would be right
+}
+
+func (e *ShapeError) Error() string {
+	if e.Want == nil {
+		return fmt.Sprintf("backend: %s: %s has impossible shape %v", e.Op, e.Arg, e.Got)
+	}
+	return fmt.Sprintf("backend: %s: %s has shape %v, want %v", e.Op, e.Arg, e.Got, e.Want)
+}
+
+// DTypeError reports a tensor of the wrong element type.
+type DTypeError struct {
+	Op, Arg   string
+	Got, Want tensor.Dtype
+}
+
+func (e *DTypeError) Error() string {
+	return fmt.Sprintf("backend: %s: %s is %v, want %v", e.Op, e.Arg, e.Got, e.Want)
+}
+
+// OwnerError reports a tensor that is missing or whose memory belongs to another backend.
+type OwnerError struct{ Op, Arg string }
+
+func (e *OwnerError) Error() string {
+	return fmt.Sprintf("backend: %s: %s is missing or lives in another backend's memory", e.Op, e.Arg)
+}
+
+// ArgError reports a scalar argument outside its range.
+type ArgError struct {
+	Op, Arg string
+	Got     any
+	Want    string
+}
+
+func (e *ArgError) Error() string {
+	return fmt.Sprintf("backend: %s: %s is %v, want %s", e.Op, e.Arg, e.Got, e.Want)
+}
+
+// DeviceError reports what the driver or the device said, and during which operation it came to light. The cause
+// may lie in an earlier operation of the same stream.
+type DeviceError struct {
+	Op  string
+	Err error
+}
+
+func (e *DeviceError) Error() string { return fmt.Sprintf("backend: %s: device: %v", e.Op, e.Err) }
+
+func (e *DeviceError) Unwrap() error { return e.Err }

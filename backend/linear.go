@@ -1,0 +1,27 @@
+package backend
+
+import "gorgonia.org/tensor"
+
+// MatMulArgs selects the form of MatMul.
+type MatMulArgs struct {
+	TransA     bool          // a is stored [K,M]
+	TransB     bool          // b is stored [N,K], as the weight of a linear layer
+	Accumulate bool          // add to c instead of overwriting it; not together with Bias
+	Bias       *tensor.Dense // [N] added to every row, or nil
+}
+
+// Linear groups the matrix products.
+type Linear interface {
+	// MatMul computes c = op(a)·op(b) + bias, or c += op(a)·op(b).
+	//
+	//	c [M,N] f32   a [M,K] f32 ([K,M] with TransA)   b [K,N] f32 ([N,K] with TransB)
+	//
+	// Each element is one chain over k, ascending, that starts from c, from the bias or from zero. c must not
+	// alias a or b.
+	MatMul(c, a, b *tensor.Dense, args MatMulArgs) error
+
+	// SumRows adds the rows of x to dst, in row order: the gradient of a bias.
+	//
+	//	dst [C] f32   x [N,C] f32
+	SumRows(dst, x *tensor.Dense) error
+}

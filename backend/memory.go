@@ -1,0 +1,78 @@
+package backend
+
+import "gorgonia.org/tensor"
+
+// Dtypes that cross the seam.
+var (
+	F32 = tensor.Float32 // weights, activations, gradients, scales
+	I32 = tensor.Int32   // token ids, positions, block indices
+	I8  = tensor.Int8    // quantised weights and activations
+)
+
+// Alignment in bytes of every tensor that a Slab cuts.
+const Alignment = 256
+
+// Memory makes tensors and moves data in and out of them.
+type Memory interface {
+	// NewSlab reserves bytes of memory in one piece, zeroed. The error is ErrOutOfMemory with sizes where the
+	// machine cannot give that much.
+	NewSlab(bytes int64) (Slab, error)
+	// Upload copies a host slice ([]float32, []int32 or []int8) into dst. The slice is free when Upload returns.
+	Upload(dst *tensor.Dense, src any) error
+	// Download copies src into a host slice of its type and size, after everything queued before it is done.
+	Download(dst any, src *tensor.Dense) error
+	// View returns a tensor of the given shape over the elements of t from offset on. It shares t's memory.
+	View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense, error)
+	// Copy copies src to dst; dtype and number of elements must agree.
+	Copy(dst, src *tensor.Dense) error
+	// Zero clears t.
+	Zero(t *tensor.Dense) error
+	// Synchronize waits until everything queued is done and reports what went wrong in it.
+	Synchronize() error
+}
+
+// Allocator makes tensors. A Slab is one; so is a Sizer, which only counts.
+type Allocator interface {
+	// New cuts a tensor of the given dtype and shape, zeroed.
+	New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error)
+}
+
+// Slab is one piece of memory from which tensors are cut.
+type Slab interface {
+	Allocator
+	Bytes() int64 // size of the slab
+	Used() int64  // bytes cut so far, alignment included
+	Free() error  // releases the slab and with it every tensor cut from it
+}
+
+// Sizer is an Allocator that cuts nothing and adds up what would be needed: build with a Sizer first, reserve one
+// Slab of Bytes, then build again from the Slab.
+type Sizer struct{ bytes int64 }
+
+// New counts a tensor and returns one that has a shape and no memory.
+func (s *Sizer) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
+	n, err := TensorBytes(dt, shape...)
+	if err != nil {
+		return nil, err
+	}
+	s.bytes += Align(n)
+	return nil, nil
+}
+
+// Bytes is the size of the slab that would hold everything counted.
+func (s *Sizer) Bytes() int64 { return s.bytes }
+
+// Align rounds a size up to Alignment.
+func Align(n int64) int64 { return (n + Alignment - 1) &^ (Alignment - 1) }
+
+// TensorBytes is the size in bytes of a tensor. It refuses sizes that are not positive or overflow.
+func TensorBytes(dt tensor.Dtype, shape ...int) (int64, error) {
+	n := int64(dt.Size())
+	for _, d := range shape {
+		if d <= 0 || n > (1<<62)/int64(d) {
+			return 0, &ShapeError{Op: "New", Arg: "shape", Got: append([]int(nil), shape...)}
+		}
+		n *= int64(d)
+	}
+	return n, nil
+}

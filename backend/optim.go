@@ -1,0 +1,57 @@
+package backend
+
+import "gorgonia.org/tensor"
+
+// The scalars of a step live in one small tensor, so that a captured graph can be replayed with new values.
+const (
+	StepLR        = iota // learning rate of AdamW
+	StepBias1            // 1-β₁ᵗ
+	StepBias2            // 1-β₂ᵗ
+	StepGradScale        // factor applied to every gradient, written by ClipScale
+	StepMuonLR           // learning rate of Muon
+	StepLen       = 8
+)
+
+// AdamWArgs holds the constants of AdamW.
+type AdamWArgs struct {
+	Beta1, Beta2, Eps float32
+	WeightDecay       float32 // decoupled: p -= lr·decay·p
+}
+
+// MuonArgs holds the constants of Muon.
+type MuonArgs struct {
+	Momentum    float32
+	Nesterov    bool
+	Steps       int     // Newton-Schulz iterations
+	WeightDecay float32 // decoupled
+	LRScale     float32 // per matrix, e.g. √max(1, M/N)
+}
+
+// Optim groups the optimisers. step [StepLen] f32 holds the scalars of the step.
+type Optim interface {
+	// SumSquares adds Σx² to dst. The order is fixed and does not depend on threads.
+	//
+	//	dst [1] f32   x any f32
+	SumSquares(dst, x *tensor.Dense) error
+	// ClipScale sets step[StepGradScale] = min(1, maxNorm/√sumsq); maxNorm 0 sets it to 1.
+	ClipScale(step, sumsq *tensor.Dense, maxNorm float32) error
+
+	// AdamW updates p, m and v from the gradient g·step[StepGradScale], arXiv:1711.05101.
+	//
+	//	p, g, m, v f32 of one size
+	AdamW(p, g, m, v, step *tensor.Dense, args AdamWArgs) error
+
+	// Muon updates the matrix p along the orthogonalised momentum of its gradient (Jordan 2024,
+	// kellerjordan.github.io/posts/muon; arXiv:2502.16982): buf = μ·buf + g; u = g + μ·buf (Nesterov) or buf;
+	// u ← NewtonSchulz(u/‖u‖); p -= lr·(lrScale·u + decay·p).
+	//
+	//	p, g, buf [M,N] f32   work f32 of at least MuonWork(M,N) elements
+	Muon(p, g, buf, work, step *tensor.Dense, args MuonArgs) error
+
+	// Lerp computes dst += weight·(x-dst): the exponential moving average of the weights.
+	Lerp(dst, x *tensor.Dense, weight float32) error
+}
+
+// MuonWork is the number of float32 elements of scratch that Muon needs for a matrix [m,n]: two copies of the
+// matrix and three of its smaller Gram matrix.
+func MuonWork(m, n int) int { s := min(m, n); return 2*m*n + 3*s*s }
