@@ -1,0 +1,54 @@
+// Package asm holds what the generators share.
+package asm
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Begin restricts the generated files to amd64 without the tag purego.
+func Begin() { ConstraintExpr("amd64,!purego") }
+
+// Ret clears the upper halves of the vector registers, which SSE code after it would pay for, and returns.
+func Ret() {
+	VZEROUPPER()
+	RET()
+}
+
+// ZeroY returns n YMM registers set to zero.
+func ZeroY(n int) []reg.VecVirtual {
+	z := make([]reg.VecVirtual, n)
+	for i := range z {
+		z[i] = YMM()
+		VXORPS(z[i], z[i], z[i])
+	}
+	return z
+}
+
+// ZeroZ returns n ZMM registers set to zero. VPXORD is AVX-512F; VXORPS would need DQ.
+func ZeroZ(n int) []reg.VecVirtual {
+	z := make([]reg.VecVirtual, n)
+	for i := range z {
+		z[i] = ZMM()
+		VPXORD(z[i], z[i], z[i])
+	}
+	return z
+}
+
+// Ones16 returns sixteen int16 ones in a YMM register, the factor with which VPMADDWD only adds pairs.
+func Ones16() reg.VecVirtual {
+	o := YMM()
+	VPCMPEQW(o, o, o)
+	VPSRLW(Imm(15), o, o)
+	return o
+}
+
+// LoadInt loads the named integer or pointer parameter.
+func LoadInt(name string) reg.GPVirtual {
+	r, ok := Load(Param(name), GP64()).(reg.GPVirtual)
+	if !ok {
+		panic("asm: parameter " + name + " is not a 64-bit integer")
+	}
+	return r
+}

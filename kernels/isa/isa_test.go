@@ -1,0 +1,56 @@
+package isa
+
+import (
+	"errors"
+	"slices"
+	"testing"
+)
+
+func TestDispatcher(t *testing.T) {
+	d := New("test", Impl[int]{Generic, 1}, Impl[int]{"no such instruction set", 2})
+	if got := d.Variants(); !slices.Equal(got, []string{Generic}) {
+		t.Fatalf("variants %q", got)
+	}
+	if d.Variant() != Generic || *d.Funcs() != 1 {
+		t.Errorf("chose %q, %d", d.Variant(), *d.Funcs())
+	}
+	if err := d.SetVariant("no such instruction set"); !errors.Is(err, ErrUnknownVariant) {
+		t.Errorf("got %v", err)
+	}
+	if err := d.SetVariant(Generic); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLastUsableIsChosen(t *testing.T) {
+	names := []string{AVX2, AVXVNNI, AVX512, AVX512VNNI, NEON, NEONSDOT}
+	impls := []Impl[string]{{Generic, Generic}}
+	want := Generic
+	for _, n := range names {
+		impls = append(impls, Impl[string]{n, n})
+		if Usable(n) {
+			want = n
+		}
+	}
+	d := New("test", impls...)
+	if d.Variant() != want || *d.Funcs() != want {
+		t.Errorf("chose %q, want %q", d.Variant(), want)
+	}
+	for _, n := range d.Variants() {
+		if err := d.SetVariant(n); err != nil || *d.Funcs() != n {
+			t.Errorf("%s: %v, %q", n, err, *d.Funcs())
+		}
+	}
+	if purego && len(d.Variants()) != 1 {
+		t.Errorf("purego offers %q", d.Variants())
+	}
+}
+
+func TestNewNeedsGeneric(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	New("test", Impl[int]{AVX2, 1})
+}

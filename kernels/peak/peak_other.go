@@ -1,0 +1,7 @@
+//go:build !amd64 || purego
+
+package peak
+
+import "mito/kernels/isa"
+
+func variants() []isa.Impl[loops] { return nil }
