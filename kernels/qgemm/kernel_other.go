@@ -1,0 +1,5 @@
+package qgemm
+
+import "mito/kernels/isa"
+
+func variants() []isa.Impl[funcs] { return nil }
