@@ -1,0 +1,156 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+)
+
+// Model is a decoder with its parameters on a backend.
+type Model struct {
+	Config Config
+	Params *Params
+
+	b         backend.Backend
+	slab      backend.Slab
+	embed     *Param // [V,C]
+	positions *Param // [P,C], or nil
+	blocks    []*Block
+	norm      Norm
+	head      Linear // shares embed where embeddings are tied
+
+	cos, sin *tensor.Dense // [P,D/2], or nil
+}
+
+// New builds a model with zero parameters on a backend. With grads it can be trained. Call Initialize or Load
+// next, and Close when done.
+func New(b backend.Backend, c Config, grads bool) (*Model, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Model{Config: c, Params: &Params{}, b: b}
+	m.declare()
+	m.Params.layout()
+
+	var size backend.Sizer
+	if err := m.allocate(&size, grads); err != nil {
+		return nil, err
+	}
+	slab, err := b.NewSlab(size.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("model: %d parameters need %d MiB: %w", m.Params.Count(), size.Bytes()>>20, err)
+	}
+	m.slab = slab
+	if err := m.fill(slab, grads); err != nil {
+		slab.Free()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close frees the model's memory.
+func (m *Model) Close() error { return m.slab.Free() }
+
+// Backend is the backend that the model lives on.
+func (m *Model) Backend() backend.Backend { return m.b }
+
+// declare lists the parameters in the order of the file and wires the layers to them.
+func (m *Model) declare() {
+	c, ps := m.Config, m.Params
+	m.embed = ps.add("model.embed_tokens.weight", Table, c.VocabSize, c.HiddenSize)
+	if c.Position == PositionLearned {
+		m.positions = ps.add("model.embed_positions.weight", Table, c.Context, c.HiddenSize)
+	}
+	for i := range c.Layers {
+		m.blocks = append(m.blocks, newBlock(ps, c, i))
+	}
+	m.norm = newNorm(ps, c, "model.norm")
+	m.head.W = m.embed
+	if !c.TieEmbeddings {
+		m.head.W = ps.add("lm_head.weight", Table, c.VocabSize, c.HiddenSize)
+	}
+}
+
+func newNorm(ps *Params, c Config, name string) Norm {
+	n := Norm{Gain: ps.add(name+".weight", Vector, c.HiddenSize), eps: c.NormEps, layer: c.Norm == NormLayer}
+	if n.layer {
+		n.Bias = ps.add(name+".bias", Vector, c.HiddenSize)
+	}
+	return n
+}
+
+func isGain(name string) bool { return strings.HasSuffix(name, "norm.weight") }
+
+func (m *Model) allocate(alloc backend.Allocator, grads bool) (err error) {
+	if err = m.Params.allocate(m.b, alloc, grads); err != nil || m.Config.Position != PositionRoPE {
+		return err
+	}
+	half := m.Config.HeadDim / 2
+	if m.cos, err = alloc.New(backend.F32, m.Config.Context, half); err != nil {
+		return err
+	}
+	m.sin, err = alloc.New(backend.F32, m.Config.Context, half)
+	return err
+}
+
+func (m *Model) fill(slab backend.Slab, grads bool) error {
+	if err := m.allocate(slab, grads); err != nil || m.cos == nil {
+		return err
+	}
+	cos, sin := m.Config.RoPETables()
+	return first(m.b.Upload(m.cos, cos), m.b.Upload(m.sin, sin))
+}
+
+// ZeroGrad clears the gradients.
+func (m *Model) ZeroGrad() error { return m.b.Zero(m.Params.Grad) }
+
+// Forward computes a.Logits from a.Inputs and a.Positions.
+func (m *Model) Forward(a *Activations) error {
+	b := m.b
+	if err := b.Embed(a.x[0], m.embed.Value, a.Inputs, false); err != nil {
+		return err
+	}
+	if m.positions != nil {
+		if err := b.Embed(a.x[0], m.positions.Value, a.Positions, true); err != nil {
+			return err
+		}
+	}
+	if err := a.dropout(b, a.x[0], a.x[0], 0); err != nil {
+		return err
+	}
+	for i, block := range m.blocks {
+		if err := block.Forward(m, a, i); err != nil {
+			return fmt.Errorf("layer %d: %w", i, err)
+		}
+	}
+	return first(
+		m.norm.Forward(b, a.final, a.x[len(m.blocks)], a.finalStats),
+		m.head.Forward(b, a.Logits, a.final),
+	)
+}
+
+// Backward adds to the gradients of all parameters what follows from a.DLogits, after Forward on the same a.
+func (m *Model) Backward(a *Activations) error {
+	b := m.b
+	if err := first(
+		m.head.Backward(b, a.dx, a.DLogits, a.final, false),
+		m.norm.Backward(b, a.dx, a.dx, a.x[len(m.blocks)], a.finalStats),
+	); err != nil {
+		return err
+	}
+	for i := len(m.blocks) - 1; i >= 0; i-- {
+		if err := m.blocks[i].Backward(m, a, i); err != nil {
+			return fmt.Errorf("layer %d: %w", i, err)
+		}
+	}
+	if err := first(
+		a.dropout(b, a.dx, a.dx, 0),
+		b.EmbedBackward(m.embed.Grad, a.dx, a.Inputs),
+	); err != nil || m.positions == nil {
+		return err
+	}
+	return b.EmbedBackward(m.positions.Grad, a.dx, a.Positions)
+}
