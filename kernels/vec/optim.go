@@ -1,0 +1,61 @@
+package vec
+
+import "math"
+
+// AdamWArgs are the settings of one AdamW step.
+type AdamWArgs struct {
+	LR, Beta1, Beta2, Eps float32
+	WeightDecay           float32 // decoupled; 0 for vectors
+	BiasCorr1, BiasCorr2  float32 // 1-Beta1^t and 1-Beta2^t, see BiasCorrection
+	GradScale             float32 // multiplies the gradient first: clipping, division by the number of tokens
+}
+
+// BiasCorrection returns 1 - beta^step, step >= 1, by squaring in float64.
+func BiasCorrection(beta float32, step int64) float32 {
+	power, b := 1.0, float64(beta)
+	for ; step > 0; step >>= 1 {
+		if step&1 != 0 {
+			power = float64(power * b)
+		}
+		b = float64(b * b)
+	}
+	return float32(1 - power)
+}
+
+// adamWCoefs are the numbers the inner loop needs, each rounded once.
+type adamWCoefs struct {
+	gradScale, beta1, beta2, rest1, rest2, corr1, corr2, eps, lr, keep float32
+}
+
+// AdamW takes one step of Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101) on parameters p with
+// gradients g and moments m, v (all [n] f32; p, m, v are updated). With the coefficients k1 = 1-Beta1, k2 = 1-Beta2,
+// c1 = 1/BiasCorr1, c2 = 1/BiasCorr2 and keep = 1 - float32(LR*WeightDecay), for each element, Sqrt being the IEEE square root:
+//
+//	G = g*GradScale
+//	m = float32(Beta1*m) + float32(k1*G)
+//	v = float32(Beta2*v) + float32(float32(k2*G)*G)
+//	p = float32(p*keep) - float32(LR*float32(float32(m*c1) / float32(Sqrt(float32(v*c2)) + Eps)))
+func AdamW(p, g, m, v []float32, o AdamWArgs) {
+	n := len(p)
+	c := adamWCoefs{
+		gradScale: o.GradScale,
+		beta1:     o.Beta1, beta2: o.Beta2,
+		rest1: 1 - o.Beta1, rest2: 1 - o.Beta2,
+		corr1: 1 / o.BiasCorr1, corr2: 1 / o.BiasCorr2,
+		eps: o.Eps, lr: o.LR,
+		keep: 1 - float32(o.LR*o.WeightDecay),
+	}
+	adamW(p, head(g, n), head(m, n), head(v, n), &c)
+}
+
+func adamWGeneric(p, g, m, v []float32, c *adamWCoefs) {
+	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
+	for i, w := range p {
+		gi := float32(g[i] * c.gradScale)
+		mi := float32(c.beta1*m[i]) + float32(c.rest1*gi)
+		vi := float32(c.beta2*v[i]) + float32(float32(c.rest2*gi)*gi)
+		m[i], v[i] = mi, vi
+		d := float32(math.Sqrt(float64(float32(vi*c.corr2)))) + c.eps
+		p[i] = float32(w*c.keep) - float32(c.lr*float32(float32(mi*c.corr1)/d))
+	}
+}

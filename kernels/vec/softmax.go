@@ -1,0 +1,52 @@
+package vec
+
+// Softmax sets dst[i] = e^x[i] / Σ e^x[j]. With m = Max(x), e[i] = Exp1(x[i]-m), S = the stated sum of e and v = 1/S:
+// dst[i] = e[i]*v. A row that holds NaN or +Inf, or only -Inf, becomes NaN; single -Inf (masked) entries become +0.
+func Softmax(dst, x []float32) { SoftmaxScaled(dst, x, 1) }
+
+// SoftmaxScaled is Softmax of z[i] = float32(x[i]*scale), scale > 0 (1/T for a temperature T): m = float32(Max(x)*scale),
+// e[i] = Exp1(z[i]-m), then as Softmax.
+func SoftmaxScaled(dst, x []float32, scale float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = head(x, len(dst))
+	m := float32(maxOf(x) * scale)
+	s := expSum(dst, x, scale, m)
+	scaleBy(dst, dst, 1/s)
+}
+
+// LogSumExp returns m + Log1(S) with m and S as in Softmax; -Inf for an empty x.
+func LogSumExp(x []float32) float32 {
+	m, s := sumExp(x, 1)
+	return m + Log1(s)
+}
+
+// chunk is the number of exponentials that functions without a destination keep on the stack; a multiple of eight, so that
+// lanes carry over from one chunk to the next.
+const chunk = 256
+
+// sumExp returns m = float32(Max(x)*scale) and the stated sum of Exp1(float32(x[i]*scale)-m).
+func sumExp(x []float32, scale float32) (m, s float32) {
+	m = float32(maxOf(x) * scale)
+	if len(x) <= chunk {
+		var e [chunk]float32
+		return m, expSum(e[:len(x)], x, scale, m)
+	}
+	var l lanes
+	var e [chunk]float32
+	for len(x) > 0 {
+		n := min(len(x), chunk)
+		expSum(e[:n], head(x, n), scale, m)
+		addLanes(&l, e[:n])
+		x = x[n:]
+	}
+	return m, l.total()
+}
+
+// addLanesGeneric adds x[i] to lane i%8.
+func addLanesGeneric(l *lanes, x []float32) {
+	for i, v := range x {
+		l[i&7] += v
+	}
+}
