@@ -101,13 +101,15 @@ func TestElementwise(t *testing.T) {
 
 func TestShortSlicesPanic(t *testing.T) {
 	for name, f := range map[string]func(){
-		"Add":           func() { Add(make([]float32, 4), make([]float32, 4), make([]float32, 3, 4)) },
-		"Softmax":       func() { Softmax(make([]float32, 4), make([]float32, 3, 4)) },
-		"RMSNorm":       func() { RMSNorm(make([]float32, 4), make([]float32, 4), make([]float32, 3, 4), 1) },
-		"QuantizeRow":   func() { QuantizeRow(make([]int8, 4), make([]float32, 3, 4)) },
-		"CrossEntropy":  func() { CrossEntropyRow(nil, make([]float32, 4), 4, 0, 1, false) },
-		"KLRow":         func() { KLRow(nil, make([]float32, 4), make([]float32, 3, 4), 1, 1) },
-		"AdamW":         func() { AdamW(make([]float32, 4), make([]float32, 4), make([]float32, 4), make([]float32, 3, 4), AdamWArgs{}) },
+		"Add":          func() { Add(make([]float32, 4), make([]float32, 4), make([]float32, 3, 4)) },
+		"Softmax":      func() { Softmax(make([]float32, 4), make([]float32, 3, 4)) },
+		"RMSNorm":      func() { RMSNorm(make([]float32, 4), make([]float32, 4), make([]float32, 3, 4), 1) },
+		"QuantizeRow":  func() { QuantizeRow(make([]int8, 4), make([]float32, 3, 4)) },
+		"CrossEntropy": func() { CrossEntropyRow(nil, make([]float32, 4), 4, 0, 1, false) },
+		"KLRow":        func() { KLRow(nil, make([]float32, 4), make([]float32, 3, 4), 1, 1) },
+		"AdamW": func() {
+			AdamW(make([]float32, 4), make([]float32, 4), make([]float32, 4), make([]float32, 3, 4), AdamWArgs{})
+		},
 		"RoPE":          func() { RoPE(make([]float32, 4), make([]float32, 2), make([]float32, 1), false) },
 		"SwiGLU":        func() { SwiGLU(make([]float32, 4), make([]float32, 4), make([]float32, 3, 4)) },
 		"DequantizeRow": func() { DequantizeRow(make([]float32, 4), make([]int8, 3), 1) },
