@@ -1,0 +1,22 @@
+// Package gemm multiplies float32 matrices: C [M,N] = A [M,K] · B [K,N], with either operand stored transposed, a
+// bias, or added to what C holds.
+//
+// # Arithmetic
+//
+// Each element of C is one chain with k ascending,
+//
+//	c = start; for k = 0..K-1 { c = fma(A[i,k], B[k,j], c) }
+//
+// where start is C[i,j] (Accumulate), Bias[j] or 0. So no result depends on the number of threads, on how M or N is
+// split over calls, or on how K is split over several accumulating calls: all of them give the same bits, which is what
+// makes gradient accumulation exact. The assembly variants keep the chain of each element in one vector lane, vectorise
+// over N, and carry it through memory from one block of K to the next. The generic variant rounds the product before
+// the sum (no fused instruction is cheap everywhere), so its bits differ from those of the others.
+//
+// # Letters
+//
+// M N K sizes; MR NR rows and columns of the register tile; KC NC the blocks of K and N that are packed at a time.
+//
+// Sizes and lengths are the caller's responsibility: a slice too short for its matrix panics, as an index out of range
+// does.
+package gemm

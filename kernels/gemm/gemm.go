@@ -1,0 +1,76 @@
+package gemm
+
+import (
+	"fmt"
+
+	"mito/kernels/parallel"
+)
+
+// Args describes one product C [M,N] = A [M,K] · B [K,N] (+ C or Bias). All matrices are row-major.
+type Args struct {
+	M, N, K int
+
+	A      []float32 // A[i,k] = A[i*LDA+k], or A[k*LDA+i] with TransA
+	LDA    int
+	TransA bool
+
+	B      []float32 // B[k,j] = B[k*LDB+j], or B[j*LDB+k] with TransB
+	LDB    int
+	TransB bool
+
+	C          []float32 // C[i,j] = C[i*LDC+j]; overlaps neither A nor B
+	LDC        int
+	Accumulate bool      // C += A·B; excludes Bias
+	Bias       []float32 // [N], added once to every row, or nil
+}
+
+// Gemm computes C = A·B, C = A·B + Bias or C += A·B on the threads of p (nil: on the caller). It allocates nothing in
+// steady state. It panics when a slice is too short for its matrix or a leading dimension too small.
+func Gemm(a *Args, p *parallel.Pool) {
+	a.check()
+	if a.M == 0 || a.N == 0 {
+		return
+	}
+	j := jobs.get()
+	defer jobs.put(j)
+	j.run(a, p)
+}
+
+func (a *Args) check() {
+	if a.M < 0 || a.N < 0 || a.K < 0 {
+		panic(fmt.Sprintf("gemm: negative size M %d N %d K %d", a.M, a.N, a.K))
+	}
+	checkMatrix("A", a.A, a.M, a.K, a.LDA, a.TransA)
+	checkMatrix("B", a.B, a.K, a.N, a.LDB, a.TransB)
+	checkMatrix("C", a.C, a.M, a.N, a.LDC, false)
+	if a.Bias != nil {
+		if len(a.Bias) < a.N {
+			panic(fmt.Sprintf("gemm: Bias has %d elements, N is %d", len(a.Bias), a.N))
+		}
+		if a.Accumulate {
+			panic("gemm: Bias and Accumulate exclude each other")
+		}
+	}
+}
+
+func checkMatrix(name string, s []float32, rows, cols, ld int, trans bool) {
+	if trans {
+		rows, cols = cols, rows
+	}
+	if rows == 0 || cols == 0 {
+		return
+	}
+	if ld < cols {
+		panic(fmt.Sprintf("gemm: leading dimension of %s is %d, its rows have %d elements", name, ld, cols))
+	}
+	// Divided rather than multiplied: the product could overflow.
+	if rows-1 > (len(s)-cols)/ld || len(s) < cols {
+		panic(fmt.Sprintf("gemm: %s has %d elements, %d rows of %d with leading dimension %d need more", name, len(s), rows, cols, ld))
+	}
+}
+
+// Variants returns the variants usable here, slowest first; Variant the chosen one; SetVariant chooses (for tests,
+// verification and benchmarks; not while a product runs).
+func Variants() []string           { return dispatch.Variants() }
+func Variant() string              { return dispatch.Variant() }
+func SetVariant(name string) error { return dispatch.SetVariant(name) }

@@ -1,0 +1,92 @@
+package gemm
+
+import "unsafe"
+
+func genericFuncs() funcs {
+	f := funcs{mr: 2, nr: 8, packRows: packRowsGeneric, packCols: packColsGeneric}
+	f.full[1] = func(t *tile) { gemmF32Rows1(t, 8) }
+	f.full[2] = func(t *tile) { gemmF32Rows2(t, 8) }
+	f.half[1] = func(t *tile) { gemmF32Rows1(t, 4) }
+	f.half[2] = func(t *tile) { gemmF32Rows2(t, 4) }
+	for r := 1; r <= smallRows; r++ {
+		f.small[r] = func(t *tile) { gemmF32SmallGeneric(t, r) }
+		f.smallPanels[r] = 1
+	}
+	return f
+}
+
+func at(p unsafe.Pointer, off int) *float32 { return (*float32)(unsafe.Add(p, off)) }
+
+// The rounding of every product is written out: without it arm64 and others fuse.
+
+func gemmF32Rows1(t *tile, cols int) {
+	for j := 0; j < 4*cols; j += 16 {
+		s, c := (*[4]float32)(unsafe.Add(t.src, j)), (*[4]float32)(unsafe.Add(t.c, j))
+		c0, c1, c2, c3 := s[0], s[1], s[2], s[3]
+		pa, pb := 0, j
+		for range t.k {
+			b := (*[4]float32)(unsafe.Add(t.b, pb))
+			a := *at(t.a, pa)
+			c0 += float32(a * b[0])
+			c1 += float32(a * b[1])
+			c2 += float32(a * b[2])
+			c3 += float32(a * b[3])
+			pa += t.aks
+			pb += t.bks
+		}
+		c[0], c[1], c[2], c[3] = c0, c1, c2, c3
+	}
+}
+
+func gemmF32Rows2(t *tile, cols int) {
+	for j := 0; j < 4*cols; j += 16 {
+		s, c := (*[4]float32)(unsafe.Add(t.src, j)), (*[4]float32)(unsafe.Add(t.c, j))
+		u, d := (*[4]float32)(unsafe.Add(t.src, t.srs+j)), (*[4]float32)(unsafe.Add(t.c, t.crs+j))
+		c0, c1, c2, c3 := s[0], s[1], s[2], s[3]
+		d0, d1, d2, d3 := u[0], u[1], u[2], u[3]
+		pa, pb := 0, j
+		for range t.k {
+			b := (*[4]float32)(unsafe.Add(t.b, pb))
+			a, e := *at(t.a, pa), *at(t.a, pa+t.ars)
+			c0 += float32(a * b[0])
+			c1 += float32(a * b[1])
+			c2 += float32(a * b[2])
+			c3 += float32(a * b[3])
+			d0 += float32(e * b[0])
+			d1 += float32(e * b[1])
+			d2 += float32(e * b[2])
+			d3 += float32(e * b[3])
+			pa += t.aks
+			pb += t.bks
+		}
+		c[0], c[1], c[2], c[3] = c0, c1, c2, c3
+		d[0], d[1], d[2], d[3] = d0, d1, d2, d3
+	}
+}
+
+// gemmF32SmallGeneric computes rows of one panel of Packed, four columns at a time.
+func gemmF32SmallGeneric(t *tile, rows int) {
+	row := *t
+	for i := range rows {
+		row.a = unsafe.Add(t.a, i*t.ars)
+		row.src = unsafe.Add(t.src, i*t.srs)
+		row.c = unsafe.Add(t.c, i*t.crs)
+		gemmF32Rows1(&row, panelCols)
+	}
+}
+
+func packRowsGeneric(dst, src unsafe.Pointer, rows, n, ld int) {
+	for r := range rows {
+		copy(unsafe.Slice(at(dst, 4*r*n), n), unsafe.Slice(at(src, 4*r*ld), n))
+	}
+}
+
+func packColsGeneric(dst, src unsafe.Pointer, rows, n, ld int) {
+	d := unsafe.Slice((*float32)(dst), rows*n)
+	for j := range n {
+		s := unsafe.Slice(at(src, 4*j*ld), rows)
+		for k, v := range s {
+			d[k*n+j] = v
+		}
+	}
+}
