@@ -89,34 +89,11 @@ func (t *packTask) Do(lo, hi int) {
 	for p := lo; p < hi; p++ {
 		j := p * f.nr
 		n := min(f.nr, t.n-j)
-		dst := t.packed[j*t.k : (j+f.nr)*t.k]
-		if n <= f.nr/2 {
-			packPanel(f, dst[:f.nr/2*t.k], a, t.j0+j, n, f.nr/2, t.block)
-			continue
-		}
-		packPanel(f, dst, a, t.j0+j, n, f.nr, t.block)
-	}
-}
-
-// packPanel packs n columns of B from column j as a panel [k][width], zeros beyond n.
-func packPanel(f *funcs, dst []float32, a *Args, j, n, width int, b block) {
-	if n == width {
+		src, at := a.B, t.k0*a.LDB+t.j0+j
 		if a.TransB {
-			f.packCols(elem(dst, 0), elem(a.B, j*a.LDB+b.k0), b.k, width, a.LDB)
-		} else {
-			f.packRows(elem(dst, 0), elem(a.B, b.k0*a.LDB+j), b.k, width, a.LDB)
+			at = (t.j0+j)*a.LDB + t.k0
 		}
-		return
-	}
-	clear(dst)
-	for k := range b.k {
-		for c := range n {
-			i := (b.k0+k)*a.LDB + j + c
-			if a.TransB {
-				i = (j+c)*a.LDB + b.k0 + k
-			}
-			dst[k*width+c] = a.B[i]
-		}
+		packPanel(f, t.packed[j*t.k:], src[at:], a.LDB, a.TransB, t.k, n)
 	}
 }
 
@@ -170,34 +147,36 @@ func (t *multiplyTask) tileA(s *scratch, i, r int) {
 
 // tile computes r rows from row i of panel p.
 func (t *multiplyTask) tile(s *scratch, i, r, p int) {
-	a, f := t.args, t.f
-	nr := f.nr
-	j := p * nr
-	n := min(nr, t.n-j)
-	kernel, width := f.full[r], nr
-	if n <= nr/2 {
-		width = nr / 2
+	a := t.args
+	j := p * t.f.nr
+	n := min(t.f.nr, t.n-j)
+	s.t.b = elem(t.packed, j*t.k)
+	s.t.src, s.t.srs = t.start(i, t.j0+j)
+	s.t.c, s.t.crs = elem(a.C, i*a.LDC+t.j0+j), 4*a.LDC
+	s.panel(t.f, r, n, panelWidth(t.f, n))
+}
+
+// panel computes the tile of r rows and n columns of one panel that is packed to width columns. The kernel writes all of
+// them: beside C when they are more than n.
+func (s *scratch) panel(f *funcs, r, n, width int) {
+	kernel := f.full[r]
+	if width < f.nr {
 		kernel = f.half[r]
 	}
-	s.t.b, s.t.bks = elem(t.packed, j*t.k), 4*width
-	col := t.j0 + j
-	c := elem(a.C, i*a.LDC+col)
-	from, fromStride := t.start(i, col)
+	s.t.bks = 4 * width
 	if n == width {
-		s.t.src, s.t.srs = from, fromStride
-		s.t.c, s.t.crs = c, 4*a.LDC
 		kernel(&s.t)
 		return
 	}
-	// A tile at the right edge is computed beside C.
+	src, srs, c, crs := s.t.src, s.t.srs, s.t.c, s.t.crs
 	for q := range r {
-		copy(s.edge[q*nr:q*nr+n], unsafe.Slice(at(from, q*fromStride), n))
+		copy(s.edge[q*width:q*width+n], unsafe.Slice(at(src, q*srs), n))
 	}
-	s.t.src, s.t.srs = elem(s.edge[:], 0), 4*nr
-	s.t.c, s.t.crs = s.t.src, 4*nr
+	s.t.src, s.t.srs = elem(s.edge[:], 0), 4*width
+	s.t.c, s.t.crs = s.t.src, 4*width
 	kernel(&s.t)
 	for q := range r {
-		copy(unsafe.Slice(at(c, 4*q*a.LDC), n), s.edge[q*nr:q*nr+n])
+		copy(unsafe.Slice(at(c, q*crs), n), s.edge[q*width:q*width+n])
 	}
 }
 
