@@ -1,0 +1,81 @@
+package student
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+)
+
+// DigestOptions say how the logits are computed, which must not change them.
+type DigestOptions struct {
+	Batch   int // copies of the stream decoded side by side; fewer than one means one
+	Prefill int // tokens given at once before the rest comes one by one
+}
+
+// MaxDigestTokens bounds the length of the digest's stream.
+const MaxDigestTokens = 256
+
+// DigestTokens returns the stream over which the digest is taken: min(Context, 256) tokens x mod V, where x runs through the
+// 32-bit xorshift generator (13, 17, 5) started at 2463534242 and stepped before each token.
+func DigestTokens(c Config) []int32 {
+	tokens := make([]int32, min(c.Context, MaxDigestTokens))
+	x := uint32(2463534242)
+	for i := range tokens {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		tokens[i] = int32(x % uint32(c.VocabSize))
+	}
+	return tokens
+}
+
+// Digest returns the SHA-256, in hexadecimal, of the logits after every token of DigestTokens: V float32 each, as
+// little-endian bits. Errors: ErrNotFinite when a logit is NaN or infinite, whose bits mean nothing; an error when two
+// sequences of the batch differ.
+func Digest(m *Model, o DigestOptions) (string, error) {
+	s, err := m.NewSession(max(1, o.Batch))
+	if err != nil {
+		return "", err
+	}
+	tokens, v := DigestTokens(m.cfg), m.cfg.VocabSize
+	first := make([]byte, 0, 4*v*len(tokens))
+	visit := func(seq, i int, logits []float32) error {
+		for j, x := range logits {
+			if !finite(x) {
+				return fmt.Errorf("student: digest: logit %d after token %d is %v: %w", j, i, x, ErrNotFinite)
+			}
+			b := math.Float32bits(x)
+			if seq == 0 {
+				first = binary.LittleEndian.AppendUint32(first, b)
+			} else if at := 4 * (i*v + j); binary.LittleEndian.Uint32(first[at:]) != b {
+				return fmt.Errorf("student: digest: sequence %d of the batch differs at token %d", seq, i)
+			}
+		}
+		return nil
+	}
+	n := min(max(0, o.Prefill), len(tokens))
+	for seq := range s.Batch() {
+		if err := s.Score(seq, tokens[:n], func(i int, l []float32) error { return visit(seq, i, l) }); err != nil {
+			return "", err
+		}
+	}
+	step := make([]int32, s.Batch())
+	for i := n; i < len(tokens); i++ {
+		for j := range step {
+			step[j] = tokens[i]
+		}
+		logits, err := s.Step(step)
+		if err != nil {
+			return "", err
+		}
+		for seq, l := range logits {
+			if err := visit(seq, i, l); err != nil {
+				return "", err
+			}
+		}
+	}
+	sum := sha256.Sum256(first)
+	return hex.EncodeToString(sum[:]), nil
+}

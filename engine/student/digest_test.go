@@ -1,0 +1,214 @@
+package student
+
+import (
+	"errors"
+	"go/parser"
+	"go/token"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"mito/kernels/attn"
+	"mito/kernels/qgemm"
+)
+
+// goldenDigest is the digest of randomWeights(edge(), 1). It changes only when the specification does.
+const goldenDigest = "8237adaffaa1dc36fb7c043a76c688abead09b550df6dbb2bcbee74d56d48360"
+
+func TestDigestIsTheSameEverywhere(t *testing.T) {
+	eachConfig(t, func(t *testing.T, c Config) {
+		w := randomWeights(c, 1)
+		want := ""
+		for _, o := range []struct {
+			Options
+			DigestOptions
+		}{
+			{},
+			{Options{Threads: 2}, DigestOptions{Batch: 8}},
+			{Options{Threads: 2, PageSize: 16}, DigestOptions{Batch: 3, Prefill: 1000}},
+			{Options{PageSize: 1}, DigestOptions{Prefill: 7}},
+			{Options{PageSize: 3}, DigestOptions{Batch: 2, Prefill: 20}},
+		} {
+			got, err := Digest(newModel(t, w, o.Options), o.DigestOptions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == "" {
+				want = got
+			}
+			if got != want {
+				t.Errorf("%+v: %s, want %s", o, got, want)
+			}
+		}
+		if c == edge() && want != goldenDigest {
+			t.Errorf("digest %s, golden %s", want, goldenDigest)
+		}
+	})
+}
+
+// TestDigestInEveryVariant turns every kernel package through its variants.
+func TestDigestInEveryVariant(t *testing.T) {
+	type pkg struct {
+		name     string
+		variants []string
+		set      func(string) error
+	}
+	pkgs := []pkg{{"qgemm", qgemm.Variants(), qgemm.SetVariant}, {"attn decode", attn.DecodeVariants(), attn.SetDecodeVariant}}
+	eachConfig(t, func(t *testing.T, c Config) {
+		m := newModel(t, randomWeights(c, 1), Options{PageSize: 16})
+		want, err := Digest(m, DigestOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range pkgs {
+			for _, v := range p.variants {
+				if err := p.set(v); err != nil {
+					t.Fatal(err)
+				}
+				got, err := Digest(m, DigestOptions{Batch: 2, Prefill: 5})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got != want {
+					t.Errorf("%s %s: %s, want %s", p.name, v, got, want)
+				}
+			}
+			if err := p.set(p.variants[len(p.variants)-1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestDigestRefusesNaN(t *testing.T) {
+	w := randomWeights(edge(), 1)
+	for i := range w.Embedding.Scale {
+		w.Embedding.Scale[i] = 3e38 // finite, but the residual stream overflows
+	}
+	if _, err := Digest(newModel(t, w, Options{}), DigestOptions{}); !errors.Is(err, ErrNotFinite) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for name, tc := range map[string]struct {
+		change func(w *Weights)
+		want   error // nil: a *ConfigError or *ShapeError is enough
+	}{
+		"-128 in a layer":         {func(w *Weights) { w.Layers[1].Up.Q[5] = -128 }, ErrMinus128},
+		"-128 in the embedding":   {func(w *Weights) { w.Embedding.Q[0] = -128 }, ErrMinus128},
+		"NaN scale":               {func(w *Weights) { w.Layers[0].Query.Scale[3] = nan }, ErrNotFinite},
+		"infinite gain":           {func(w *Weights) { w.Norm[0] = inf }, ErrNotFinite},
+		"negative scale":          {func(w *Weights) { w.Embedding.Scale[0] = -1 }, nil},
+		"missing layer":           {func(w *Weights) { w.Layers = w.Layers[:1] }, nil},
+		"short weights":           {func(w *Weights) { w.Layers[0].Down.Q = w.Layers[0].Down.Q[1:] }, nil},
+		"wrong rows":              {func(w *Weights) { w.Layers[0].Output.Rows++ }, nil},
+		"heads do not divide":     {func(w *Weights) { w.Config.KVHeads = 3 }, nil},
+		"odd head with rope":      {func(w *Weights) { w.Config.HeadDim = 7 }, nil},
+		"unknown activation":      {func(w *Weights) { w.Config.Activation = "tanh" }, nil},
+		"no width":                {func(w *Weights) { w.Config.HiddenSize = 0 }, nil},
+		"too wide":                {func(w *Weights) { w.Config.IntermediateSize = 1 << 40 }, nil},
+		"bias without biases":     {func(w *Weights) { w.Layers[0].Up.Bias = make([]float32, 64) }, nil},
+		"missing bias":            {func(w *Weights) { w.Config.AttentionBias = true }, nil},
+		"missing norm bias":       {func(w *Weights) { w.Config.Norm = NormLayer }, nil},
+		"missing QK-norm":         {func(w *Weights) { w.Config.QKNorm = true }, nil},
+		"head although tied":      {func(w *Weights) { w.Head = w.Embedding }, nil},
+		"no head although untied": {func(w *Weights) { w.Config.TieEmbeddings = false }, nil},
+		"NaN eps":                 {func(w *Weights) { w.Config.NormEps = nan }, nil},
+		"negative window":         {func(w *Weights) { w.Config.Window = -1 }, nil},
+	} {
+		w := randomWeights(edge(), 1)
+		tc.change(w)
+		m, err := New(w, Options{})
+		if m != nil || err == nil {
+			t.Errorf("%s: accepted", name)
+			continue
+		}
+		var ce *ConfigError
+		var we *WeightError
+		if !errors.As(err, &ce) && !errors.As(err, &we) {
+			t.Errorf("%s: %T is no typed error", name, err)
+		}
+		if tc.want != nil && !errors.Is(err, tc.want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestPrunedShapes runs layers that differ in heads and MLP width.
+func TestPrunedShapes(t *testing.T) {
+	c := edge()
+	w := randomWeights(c, 9)
+	l := &w.Layers[1]
+	cut := func(m *Matrix, rows int) {
+		m.Rows, m.Q, m.Scale = rows, m.Q[:rows*m.Cols], m.Scale[:rows]
+	}
+	narrow := func(m *Matrix, cols int) {
+		q := make([]int8, 0, m.Rows*cols)
+		for r := range m.Rows {
+			q = append(q, m.Q[r*m.Cols:][:cols]...)
+		}
+		m.Cols, m.Q = cols, q
+	}
+	cut(&l.Query, 3*c.HeadDim)
+	cut(&l.Key, c.HeadDim)
+	cut(&l.Value, c.HeadDim)
+	narrow(&l.Output, 3*c.HeadDim)
+	cut(&l.Up, 20)
+	narrow(&l.Down, 20)
+	tokens := DigestTokens(c)
+	want := specForward(w, tokens)
+	got, err := newSession(t, newModel(t, w, Options{}), 1).Prefill(0, tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := sameBits(got, want[len(want)-1]); at >= 0 {
+		t.Errorf("logit %d differs", at)
+	}
+}
+
+func TestRopeTablesAreAccurate(t *testing.T) {
+	for _, theta := range []float64{1.5, 10000, 1e6} {
+		const n, d = 2048, 64
+		cos, sin := ropeTables(n, d, theta)
+		for p := range n {
+			for i := range d / 2 {
+				s, c := math.Sincos(float64(p) * math.Pow(theta, -2*float64(i)/d))
+				// The frequency is good to about 1e-13, which the position multiplies; the rest is the last rounding.
+				if math.Abs(float64(cos[p*d/2+i])-c) > 1e-7 || math.Abs(float64(sin[p*d/2+i])-s) > 1e-7 {
+					t.Fatalf("theta %g, position %d, pair %d: %v %v, want %v %v", theta, p, i, cos[p*d/2+i], sin[p*d/2+i], c, s)
+				}
+			}
+		}
+	}
+}
+
+// TestImports keeps the edge runtime small: mito's kernels and the standard library only.
+func TestImports(t *testing.T) {
+	files, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range parsed.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, _, _ := strings.Cut(path, "/")
+			if !strings.HasPrefix(path, "mito/kernels/") && (first == "mito" || strings.Contains(first, ".")) {
+				t.Errorf("%s imports %s", f.Name(), path)
+			}
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package student
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrMinus128    = errors.New("weight -128 is outside [-127,127]")
+	ErrNotFinite   = errors.New("not finite")
+	ErrToken       = errors.New("token outside the vocabulary")
+	ErrContextFull = errors.New("sequence longer than the model's context")
+	ErrSequence    = errors.New("no such sequence")
+)
+
+// ConfigError reports a field of a configuration that cannot be.
+type ConfigError struct {
+	Field string
+	Got   any
+	Want  string
+}
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("student: config: %s is %v, want %s", e.Field, e.Got, e.Want)
+}
+
+// WeightError reports a tensor that does not fit the configuration or holds a value that it must not.
+type WeightError struct {
+	Tensor string
+	Err    error
+}
+
+func (e *WeightError) Error() string { return fmt.Sprintf("student: %s: %v", e.Tensor, e.Err) }
+func (e *WeightError) Unwrap() error { return e.Err }
+
+// ShapeError is the Err of a WeightError about sizes.
+type ShapeError struct{ Got, Want []int }
+
+func (e *ShapeError) Error() string { return fmt.Sprintf("shape %v, want %v", e.Got, e.Want) }

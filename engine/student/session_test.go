@@ -1,0 +1,288 @@
+package student
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// history recomputes logits from nothing, one token at a time on pages that hold the whole context.
+type history struct {
+	s     *Session
+	cache map[string][]float32
+}
+
+func (h *history) logits(t *testing.T, tokens []int32) []float32 {
+	t.Helper()
+	key := string(rune(len(tokens))) + label("%v", tokens)
+	if l, ok := h.cache[key]; ok {
+		return l
+	}
+	h.s.Reset()
+	for i, tok := range tokens {
+		got, err := h.s.Step([]int32{tok})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.cache[label("%s%v", string(rune(i+1)), tokens[:i+1])] = slices.Clone(got[0])
+	}
+	return h.cache[key]
+}
+
+// TestRandomHistory appends, decodes, rolls back, forks and empties sequences at random and compares every row of logits
+// with a recomputation, bit by bit.
+func TestRandomHistory(t *testing.T) {
+	for _, tc := range []struct {
+		name          string
+		page, threads int
+		window        int
+	}{
+		{"page 1", 1, 1, 0}, {"page 3", 3, 1, 0}, {"page 16", 16, 1, 0}, {"page 64", 64, 1, 0}, {"threads", 16, 2, 0},
+		{"window 4, page 1", 1, 1, 4}, {"window 4, page 3", 3, 2, 4}, {"window 17, page 16", 16, 1, 17},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := edge()
+			c.Window = tc.window
+			w := randomWeights(c, 2)
+			h := history{newSession(t, newModel(t, w, Options{PageSize: c.Context}), 1), map[string][]float32{}}
+			const batch = 4
+			s := newSession(t, newModel(t, w, Options{Threads: tc.threads, PageSize: tc.page}), batch)
+			rng := rand.New(rand.NewPCG(5, uint64(tc.page)))
+			held := make([][]int32, batch)
+			check := func(seq int, logits []float32) {
+				t.Helper()
+				if at := sameBits(logits, h.logits(t, held[seq])); at >= 0 {
+					t.Fatalf("sequence %d, %d tokens: logit %d differs from the recomputation", seq, len(held[seq]), at)
+				}
+			}
+			for range 150 {
+				seq := rng.IntN(batch)
+				switch rng.IntN(6) {
+				case 0, 1:
+					step := []int32{-1, -1, -1, -1}
+					for i := range step {
+						if rng.IntN(3) > 0 && len(held[i]) < c.Context {
+							step[i] = int32(rng.IntN(c.VocabSize))
+							held[i] = append(held[i], step[i])
+						}
+					}
+					logits, err := s.Step(step)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i := range step {
+						if step[i] >= 0 {
+							check(i, logits[i])
+						} else if logits[i] != nil {
+							t.Fatal("logits for an idle sequence")
+						}
+					}
+				case 2:
+					tokens := randomTokens(rng, c.VocabSize, rng.IntN(min(12, c.Context-len(held[seq])+1)))
+					held[seq] = append(held[seq], tokens...)
+					logits, err := s.Prefill(seq, tokens)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(tokens) > 0 {
+						check(seq, logits)
+					}
+				case 3:
+					n := rng.IntN(len(held[seq]) + 1)
+					held[seq] = held[seq][:n]
+					if err := s.Truncate(seq, n); err != nil {
+						t.Fatal(err)
+					}
+				case 4:
+					dst := rng.IntN(batch)
+					if err := s.Fork(dst, seq); err != nil {
+						t.Fatal(err)
+					}
+					held[dst] = slices.Clone(held[seq])
+				case 5:
+					prompts := make([][]int32, batch)
+					for i := range prompts {
+						prompts[i] = randomTokens(rng, c.VocabSize, rng.IntN(min(6, c.Context-len(held[i])+1)))
+						held[i] = append(held[i], prompts[i]...)
+					}
+					logits, err := s.PrefillBatch(prompts)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i := range prompts {
+						if len(prompts[i]) > 0 {
+							check(i, logits[i])
+						}
+					}
+				}
+				for i := range held {
+					if s.Len(i) != len(held[i]) {
+						t.Fatalf("sequence %d has %d tokens, want %d", i, s.Len(i), len(held[i]))
+					}
+				}
+				checkPages(t, s)
+			}
+			s.Reset()
+			if checkPages(t, s); len(s.cache.free) != len(s.cache.refs) {
+				t.Fatalf("%d of %d pages free after Reset", len(s.cache.free), len(s.cache.refs))
+			}
+		})
+	}
+}
+
+// checkPages counts references to pages and compares with the cache's own counts.
+func checkPages(t *testing.T, s *Session) {
+	t.Helper()
+	refs := make([]int32, len(s.cache.refs))
+	for seq, table := range s.cache.tables {
+		if want := (s.cache.length[seq] + s.cache.size - 1) / s.cache.size; len(table) != want {
+			t.Fatalf("sequence %d holds %d pages, want %d", seq, len(table), want)
+		}
+		for _, id := range table {
+			refs[id]++
+		}
+	}
+	if !slices.Equal(refs, s.cache.refs) {
+		t.Fatal("page counts leak")
+	}
+	for _, id := range s.cache.free {
+		if refs[id] != 0 {
+			t.Fatalf("page %d is free and held", id)
+		}
+	}
+}
+
+// TestWindowEdges decodes past the window on pages of several sizes; the specification has neither pages nor cache.
+func TestWindowEdges(t *testing.T) {
+	for _, window := range []int{1, 4, 16, 17} {
+		c := edge()
+		c.Window, c.Layers = window, 1
+		w := randomWeights(c, 3)
+		tokens := randomTokens(rand.New(rand.NewPCG(1, 1)), c.VocabSize, c.Context)
+		want := specForward(w, tokens)
+		for _, page := range []int{1, 3, 16} {
+			m := newModel(t, w, Options{PageSize: page})
+			for _, n := range []int{window - 1, window, window + 1, 2*window + 3} {
+				if n < 1 || n > c.Context {
+					continue
+				}
+				s := newSession(t, m, 1)
+				got, err := s.Prefill(0, tokens[:n])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if at := sameBits(got, want[n-1]); at >= 0 {
+					t.Errorf("window %d, page %d, %d tokens: logit %d differs", window, page, n, at)
+				}
+			}
+		}
+	}
+}
+
+func TestScoreAndLongPrompts(t *testing.T) {
+	c := edge()
+	c.Context = 3*maxRows + 5
+	w := randomWeights(c, 4)
+	tokens := randomTokens(rand.New(rand.NewPCG(1, 1)), c.VocabSize, c.Context)
+	want := specForward(w, tokens)
+	s := newSession(t, newModel(t, w, Options{}), 2)
+	seen := 0
+	err := s.Score(1, tokens, func(i int, logits []float32) error {
+		if i != seen {
+			t.Errorf("visited %d, want %d", i, seen)
+		}
+		seen++
+		if at := sameBits(logits, want[i]); at >= 0 {
+			t.Fatalf("token %d: logit %d differs", i, at)
+		}
+		return nil
+	})
+	if err != nil || seen != len(tokens) {
+		t.Fatalf("%d visits, %v", seen, err)
+	}
+	logits, err := s.PrefillBatch([][]int32{tokens})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := sameBits(logits[0], want[len(want)-1]); at >= 0 {
+		t.Errorf("long prompt: logit %d differs", at)
+	}
+	stop := errors.New("stop")
+	s.Reset()
+	if err := s.Score(0, tokens[:3], func(int, []float32) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefusedCallsChangeNothing(t *testing.T) {
+	c := edge()
+	s := newSession(t, newModel(t, randomWeights(c, 5), Options{}), 2)
+	if _, err := s.Prefill(0, []int32{1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	long := make([]int32, c.Context-2)
+	step := func(tokens ...int32) error { _, err := s.Step(tokens); return err }
+	prefill := func(seq int, tokens ...int32) error { _, err := s.Prefill(seq, tokens); return err }
+	for name, tc := range map[string]struct{ got, want error }{
+		"too few tokens":     {step(1), ErrSequence},
+		"token too large":    {step(1, int32(c.VocabSize)), ErrToken},
+		"negative token":     {prefill(0, -1), ErrToken},
+		"no such sequence":   {prefill(2, 1), ErrSequence},
+		"context":            {prefill(0, long...), ErrContextFull},
+		"truncate, sequence": {s.Truncate(-1, 0), ErrSequence},
+		"fork, sequence":     {s.Fork(0, 9), ErrSequence},
+	} {
+		if !errors.Is(tc.got, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, tc.got, tc.want)
+		}
+	}
+	if _, err := s.PrefillBatch([][]int32{{1}, {2}, {3}}); !errors.Is(err, ErrSequence) {
+		t.Errorf("too many prompts: %v", err)
+	}
+	if _, err := s.PrefillBatch([][]int32{{1}, {int32(c.VocabSize)}}); !errors.Is(err, ErrToken) {
+		t.Errorf("bad token in a batch: %v", err)
+	}
+	if err := s.Truncate(0, 4); err == nil {
+		t.Error("truncate beyond the end succeeded")
+	}
+	if s.Len(0) != 3 || s.Len(1) != 0 {
+		t.Errorf("lengths %d and %d after refused calls", s.Len(0), s.Len(1))
+	}
+}
+
+func TestNoAllocationPerToken(t *testing.T) {
+	for _, batch := range []int{1, 8} {
+		c := edge()
+		s := newSession(t, newModel(t, randomWeights(c, 6), Options{PageSize: 4}), batch)
+		step := make([]int32, batch)
+		decode := func() {
+			s.Reset()
+			for range c.Context {
+				if _, err := s.Step(step); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		decode()
+		if n := testing.AllocsPerRun(3, decode); n > 0 {
+			t.Errorf("batch %d: %v allocations in %d tokens", batch, n, c.Context)
+		}
+	}
+}
+
+func TestThreadsOnWideModel(t *testing.T) {
+	c := edge()
+	c.HiddenSize, c.IntermediateSize, c.Layers = 256, 1024, 1
+	w := randomWeights(c, 8)
+	tokens := randomTokens(rand.New(rand.NewPCG(1, 1)), c.VocabSize, c.Context)
+	want := specForward(w, tokens)
+	s := newSession(t, newModel(t, w, Options{Threads: 3}), 1)
+	got, err := s.Prefill(0, tokens) // wide enough to split the products
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := sameBits(got, want[len(want)-1]); at >= 0 {
+		t.Errorf("logit %d differs", at)
+	}
+}

@@ -1,0 +1,69 @@
+package attn
+
+import "mito/kernels/isa"
+
+// decodeFuncs are the inner loops of AttendQS8, per head and page. All integers are exact and the float operations are
+// rounded one by one, so that variants have the same bits.
+type decodeFuncs struct {
+	// scores sets dst[i] = float32(Σ_d k[i,d]·q[d])·float32(ks[i]·c) for 16·blocks positions.
+	// k [blocks][D/4][16][4]; q is padded with zeros to whole groups of 4.
+	scores func(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int)
+	// weights sets w[i] = int(float32(float32(p[i]·vs[i])·unit) + 0.5).
+	weights func(w []int16, p, vs []float32, unit float32)
+	// weigh adds Σ_i w[i]·v[i,d] to acc[d] for 16·blocks positions. v [blocks][8][len(acc)][2]; len(acc) is a multiple of 16.
+	weigh func(acc []int32, w []int16, v []int8, blocks int)
+}
+
+var decodeKernels = isa.New("attn decode", append([]isa.Impl[decodeFuncs]{
+	{Name: isa.Generic, Funcs: decodeFuncs{scoresQS8Generic, weightsQS8Generic, weighQS8Generic}},
+}, decodeVariants()...)...)
+
+// DecodeVariants returns the names of the decode variants that this processor can run, slowest first.
+func DecodeVariants() []string { return decodeKernels.Variants() }
+
+// DecodeVariant returns the name of the chosen decode variant.
+func DecodeVariant() string { return decodeKernels.Variant() }
+
+// SetDecodeVariant chooses a decode variant by name. It is for tests, verification and benchmarks, and must not run while
+// attention does.
+func SetDecodeVariant(name string) error { return decodeKernels.SetVariant(name) }
+
+func scoresQS8Generic(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int) {
+	step := len(q) * blockPos
+	for b := range blocks {
+		kb := k[b*step:][:step]
+		var acc [blockPos]int32
+		for d := 0; d < len(q); d += groupDims {
+			q0, q1, q2, q3 := int32(q[d]), int32(q[d+1]), int32(q[d+2]), int32(q[d+3])
+			kg := (*[blockPos * groupDims]int8)(kb[d*blockPos:])
+			for i := range acc {
+				acc[i] += int32(kg[4*i])*q0 + int32(kg[4*i+1])*q1 + int32(kg[4*i+2])*q2 + int32(kg[4*i+3])*q3
+			}
+		}
+		out := (*[blockPos]float32)(dst[b*blockPos:])
+		scale := (*[blockPos]float32)(ks[b*blockPos:])
+		for i, a := range acc {
+			out[i] = float32(a) * float32(scale[i]*c)
+		}
+	}
+}
+
+func weightsQS8Generic(w []int16, p, vs []float32, unit float32) {
+	p, vs = p[:len(w)], vs[:len(w)]
+	for i := range w {
+		w[i] = int16(int32(float32(float32(p[i]*vs[i])*unit) + 0.5))
+	}
+}
+
+func weighQS8Generic(acc []int32, w []int16, v []int8, blocks int) {
+	for i := 0; i < blocks*blockPos; i += 2 {
+		w0, w1 := int32(w[i]), int32(w[i+1])
+		if w0|w1 == 0 {
+			continue
+		}
+		vp := v[i*len(acc):][:2*len(acc)]
+		for d := range acc {
+			acc[d] += w0*int32(vp[2*d]) + w1*int32(vp[2*d+1])
+		}
+	}
+}

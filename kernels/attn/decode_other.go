@@ -1,0 +1,5 @@
+package attn
+
+import "mito/kernels/isa"
+
+func decodeVariants() []isa.Impl[decodeFuncs] { return nil }

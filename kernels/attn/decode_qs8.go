@@ -1,0 +1,209 @@
+package attn
+
+import (
+	"math"
+
+	"mito/kernels/vec"
+)
+
+const (
+	blockPos  = 16 // positions in a block of keys: one 512-bit register of int32 scores
+	groupDims = 4  // dimensions of a key that one 32-bit lane consumes
+	probOne   = 32767
+)
+
+// DecodeShape describes the attention of single query positions over a cache of earlier keys and values.
+type DecodeShape struct {
+	Heads, KVHeads, HeadDim int     // H, G, D; G divides H
+	Window                  int     // a query sees itself and Window-1 positions before it; 0 means all
+	PageSize                int     // positions in a page
+	Scale                   float32 // of the scores, usually 1/√D
+}
+
+// PageQS8 holds the INT8 keys and values of PageSize positions of one layer, quantised per head and token.
+//
+// Positions are grouped in blocks of 16, the last of a page padded. Per head, keys lie as [block][D/4][16][4] and values as
+// [block][8][D padded to 16][2]: four dimensions of a key, and two positions of a value, are what one 32-bit lane of an
+// integer dot product consumes. Padding is zero or stale; its products are masked out or multiplied by zero.
+type PageQS8 struct {
+	k, v           []int8
+	kScale, vScale []float32 // [G][blocks·16]
+}
+
+func (s *DecodeShape) blocks() int { return (s.PageSize + blockPos - 1) / blockPos }
+func (s *DecodeShape) groups() int { return (s.HeadDim + groupDims - 1) / groupDims }
+func (s *DecodeShape) padDim() int { return (s.HeadDim + 15) &^ 15 }
+func (s *DecodeShape) kBlock() int { return s.groups() * groupDims * blockPos }
+func (s *DecodeShape) vBlock() int { return s.padDim() * blockPos }
+
+// NewPagesQS8 returns n empty pages that share a few allocations.
+func NewPagesQS8(n int, s *DecodeShape) []PageQS8 {
+	nk, nv, ns := s.KVHeads*s.blocks()*s.kBlock(), s.KVHeads*s.blocks()*s.vBlock(), s.KVHeads*s.blocks()*blockPos
+	k, v := make([]int8, n*nk), make([]int8, n*nv)
+	scales := make([]float32, 2*n*ns)
+	pages := make([]PageQS8, n)
+	for i := range pages {
+		pages[i] = PageQS8{
+			k: k[i*nk:][:nk:nk], v: v[i*nv:][:nv:nv],
+			kScale: scales[2*i*ns:][:ns:ns], vScale: scales[(2*i+1)*ns:][:ns:ns],
+		}
+	}
+	return pages
+}
+
+// Bytes returns the memory of the page.
+func (p *PageQS8) Bytes() int { return len(p.k) + len(p.v) + 4*(len(p.kScale)+len(p.vScale)) }
+
+// CopyFrom makes p a copy of q, which has the same shape.
+func (p *PageQS8) CopyFrom(q *PageQS8) {
+	copy(p.k, q.k)
+	copy(p.v, q.v)
+	copy(p.kScale, q.kScale)
+	copy(p.vScale, q.vScale)
+}
+
+// ScratchQS8 holds the intermediate results of one AttendQS8 at a time.
+type ScratchQS8 struct {
+	q8     []int8 // [D padded to whole groups]
+	row    []int8 // [D]
+	scores []float32
+	part   []float32 // scores of one page
+	probs  []int16   // weights of one page
+	acc    []int32   // [D padded to 16]
+}
+
+// NewScratchQS8 returns scratch for positions below maxPos.
+func NewScratchQS8(s *DecodeShape, maxPos int) *ScratchQS8 {
+	n := (maxPos + blockPos - 1) &^ (blockPos - 1)
+	return &ScratchQS8{
+		q8: make([]int8, s.groups()*groupDims), row: make([]int8, s.HeadDim),
+		scores: make([]float32, n), part: make([]float32, s.blocks()*blockPos), probs: make([]int16, s.blocks()*blockPos),
+		acc: make([]int32, s.padDim()),
+	}
+}
+
+// StoreQS8 quantises the key and the value of one token, each head by vec.QuantizeRow, into a slot of a page.
+//
+//	k, v [G,D] f32
+func (s *DecodeShape) StoreQS8(p *PageQS8, slot int, k, v []float32, sc *ScratchQS8) {
+	d := s.HeadDim
+	blk, in := slot/blockPos, slot%blockPos
+	for g := range s.KVHeads {
+		at := (g*s.blocks())*blockPos + slot
+		p.kScale[at] = vec.QuantizeRow(sc.row, k[g*d:][:d])
+		kb := p.k[(g*s.blocks()+blk)*s.kBlock():][:s.kBlock()]
+		for i, q := range sc.row {
+			kb[(i/groupDims*blockPos+in)*groupDims+i%groupDims] = q
+		}
+		p.vScale[at] = vec.QuantizeRow(sc.row, v[g*d:][:d])
+		vb := p.v[(g*s.blocks()+blk)*s.vBlock()+in/2*2*s.padDim()+in%2:]
+		for i, q := range sc.row {
+			vb[2*i] = q
+		}
+	}
+}
+
+// AttendQS8 computes attention of one position over the INT8 cache, all heads (h reads the keys of head g = h·G/H):
+//
+//	q8, qs = quantised q of head h;  c = float32(qs·Scale)
+//	s[t] = float32(Σ_d q8[d]·k8[t,d]) · float32(ks[t]·c)            t0 ≤ t ≤ pos, t0 the first position in the window
+//	p = softmax of s, sums in the eight lanes t mod 8 (vec.Softmax from t0 &^ 15 on, with -Inf before t0)
+//	m = max vs[t];  w[t] = int(float32(float32(p[t]·vs[t])·(32767/m)) + 0.5)
+//	out[d] = float32(Σ_t w[t]·v8[t,d]) · (m/32767)
+//
+// Both sums are exact integers. If all vs are 0, out is 0; if a scale or a score is not finite, out is NaN. Position t is
+// slot t%PageSize of pages[table[t/PageSize]].
+//
+//	out, q [H,D] f32
+func (s *DecodeShape) AttendQS8(out, q []float32, pages []PageQS8, table []int32, pos int, sc *ScratchQS8) {
+	first := 0
+	if s.Window > 0 {
+		first = max(0, pos-s.Window+1)
+	}
+	d := s.HeadDim
+	per := s.Heads / s.KVHeads
+	for g := range s.KVHeads {
+		m := s.maxVScale(pages, table, g, first, pos)
+		for h := g * per; h < (g+1)*per; h++ {
+			o := out[h*d:][:d]
+			if m == 0 {
+				clear(o)
+				continue
+			}
+			s.scores(q[h*d:][:d], pages, table, g, first, pos, sc)
+			base := first &^ (blockPos - 1)
+			p := sc.scores[base : pos+1]
+			vec.Softmax(p, p)
+			if !(m <= math.MaxFloat32) || p[len(p)-1] != p[len(p)-1] {
+				vec.Fill(o, float32(math.NaN()))
+				continue
+			}
+			s.weigh(pages, table, g, first, pos, probOne/m, sc)
+			unit := m / probOne
+			for i, a := range sc.acc[:d] {
+				o[i] = float32(a) * unit
+			}
+		}
+	}
+}
+
+// maxVScale returns the largest value scale of first ≤ t ≤ pos, NaN if one is NaN.
+func (s *DecodeShape) maxVScale(pages []PageQS8, table []int32, g, first, pos int) float32 {
+	var m float32
+	for t := first; t <= pos; {
+		slot := t % s.PageSize
+		n := min(s.PageSize-slot, pos+1-t)
+		a := vec.AbsMax(pages[table[t/s.PageSize]].vScale[g*s.blocks()*blockPos+slot:][:n])
+		if !(a <= m) {
+			m = a
+		}
+		if a != a {
+			return a
+		}
+		t += n
+	}
+	return m
+}
+
+// scores sets sc.scores[t] for first ≤ t ≤ pos, and -Inf from the multiple of 16 before first up to it.
+func (s *DecodeShape) scores(q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) {
+	c := float32(vec.QuantizeRow(sc.q8[:s.HeadDim], q) * s.Scale)
+	kernel := decodeKernels.Funcs().scores
+	for t := first; t <= pos; {
+		page, slot := &pages[table[t/s.PageSize]], t%s.PageSize
+		n := min(s.PageSize-slot, pos+1-t)
+		blk := slot / blockPos
+		blocks := (slot+n+blockPos-1)/blockPos - blk
+		k := page.k[(g*s.blocks()+blk)*s.kBlock():]
+		ks := page.kScale[(g*s.blocks()+blk)*blockPos:]
+		if slot%blockPos == 0 && t%blockPos == 0 {
+			kernel(sc.scores[t:], k, ks, sc.q8, c, blocks)
+		} else {
+			// A page size that is no multiple of 16 puts its blocks anywhere: go by way of a buffer.
+			kernel(sc.part, k, ks, sc.q8, c, blocks)
+			copy(sc.scores[t:t+n], sc.part[slot%blockPos:])
+		}
+		t += n
+	}
+	for t := first &^ (blockPos - 1); t < first; t++ {
+		sc.scores[t] = float32(math.Inf(-1))
+	}
+}
+
+// weigh quantises the probabilities times their value scales and sums the values with them into sc.acc.
+func (s *DecodeShape) weigh(pages []PageQS8, table []int32, g, first, pos int, unit float32, sc *ScratchQS8) {
+	clear(sc.acc)
+	kernel := decodeKernels.Funcs()
+	for t := first; t <= pos; {
+		page, slot := &pages[table[t/s.PageSize]], t%s.PageSize
+		n := min(s.PageSize-slot, pos+1-t)
+		blk, in := slot/blockPos, slot%blockPos
+		blocks := (slot+n+blockPos-1)/blockPos - blk
+		w := sc.probs[:blocks*blockPos]
+		clear(w[:in])
+		clear(w[in+n:])
+		kernel.weights(w[in:in+n], sc.scores[t:], page.vScale[(g*s.blocks()+blk)*blockPos+in:], unit)
+		kernel.weigh(sc.acc, w, page.v[(g*s.blocks()+blk)*s.vBlock():], blocks)
+		t += n
+	}
+}
