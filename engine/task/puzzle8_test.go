@@ -1,0 +1,84 @@
+package task
+
+import "testing"
+
+// 181,440 positions, a diameter of 31 reached by two positions: Reinefeld,
+// Complete Solution of the Eight-Puzzle, IJCAI 1993.
+func TestPuzzle8Counts(t *testing.T) {
+	d := solve8()
+	if len(d.reached) != 181_440 {
+		t.Errorf("%d positions reached, want 181440", len(d.reached))
+	}
+	hardest := 0
+	for _, r := range d.reached {
+		if d.to[r] == 31 {
+			hardest++
+		}
+	}
+	if most := d.to[d.reached[len(d.reached)-1]]; most != 31 || hardest != 2 {
+		t.Errorf("the hardest %d positions need %d moves, want 2 and 31", hardest, most)
+	}
+}
+
+// Every position has a neighbour one move nearer to the goal and none more than
+// one move off, which makes the table the true distance by induction.
+func TestPuzzle8Distances(t *testing.T) {
+	d := solve8()
+	for _, r := range d.reached[1:] {
+		b := unrank8(int(r))
+		if b.rank() != int(r) {
+			t.Fatalf("rank %d unranks to %v of rank %d", r, b, b.rank())
+		}
+		nearer := 0
+		for m := range len(moves8) {
+			next, ok := b.play(m)
+			if !ok {
+				continue
+			}
+			switch d.to[next.rank()] - d.to[r] {
+			case -1:
+				nearer++
+			case 1:
+			default:
+				t.Fatalf("%v at distance %d has a neighbour at %d", b, d.to[r], d.to[next.rank()])
+			}
+		}
+		if nearer == 0 || nearer != len(d.best(b)) {
+			t.Fatalf("%v has %d nearer neighbours and %d answers", b, nearer, len(d.best(b)))
+		}
+		twin := b.transposed()
+		if twin.transposed() != b || d.to[twin.rank()] != d.to[r] || twin.canonical() != b.canonical() {
+			t.Fatalf("%v and its twin %v disagree", b, twin)
+		}
+	}
+}
+
+func TestPuzzle8PromptRoundTrip(t *testing.T) {
+	d := solve8()
+	for _, r := range d.reached[1:] {
+		b := unrank8(int(r))
+		if got, err := parse8(prompt8(b)); err != nil || got != b {
+			t.Fatalf("%v: parsed %v, %v", b, got, err)
+		}
+	}
+}
+
+func TestPuzzle8SolverSolvesAll(t *testing.T) {
+	task := newPuzzle8(Options{})
+	s, err := task.Score(t.Context(), SolverPlayer(task), ScoreOptions{Games: 500, Seed: 3, MoveLimit: 31})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Solved != 500 || s.Boards != 500 || s.OwnLegal != 1 {
+		t.Errorf("solver: %v", s)
+	}
+	base, err := task.Score(t.Context(), RandomPlayer(1), ScoreOptions{Games: 500, Seed: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A random walk of 62 moves ends up on a board some 22 moves away about
+	// never: 5% is far above chance and far below any skill.
+	if base.Solved > 25 || base.MoveLimit != DefaultMoveLimit {
+		t.Errorf("random moves: %v", base)
+	}
+}

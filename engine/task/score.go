@@ -1,0 +1,204 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+)
+
+// DefaultGames is the number of games or boards of a score when
+// ScoreOptions.Games is 0.
+const DefaultGames = 1000
+
+// ScoreOptions sets how a player is scored. The zero value is 1,000 games
+// against the task's random opponent.
+type ScoreOptions struct {
+	// Games is the number of games or boards, 0 for DefaultGames. The player
+	// moves first in games 0, 2, 4, …
+	Games int
+	// Opponent is one of Task.Opponents, "" for the first of them.
+	Opponent string
+	// Seed seeds the opponent's moves or the boards.
+	Seed uint64
+	// MoveLimit is the number of moves after which a puzzle counts as
+	// unsolved, 0 for the task's default.
+	MoveLimit int
+	// Progress, if not nil, is called from Score's goroutine as games end.
+	Progress func(done, total int)
+}
+
+func (o ScoreOptions) withDefaults(task string) (ScoreOptions, error) {
+	if o.Games < 0 {
+		return o, &OptionError{Task: task, Option: "games", Got: o.Games, Want: "0 for the default, or a positive number"}
+	}
+	if o.MoveLimit < 0 {
+		return o, &OptionError{Task: task, Option: "move limit", Got: o.MoveLimit, Want: "0 for the default, or a positive number"}
+	}
+	if o.Games == 0 {
+		o.Games = DefaultGames
+	}
+	if o.Progress == nil {
+		o.Progress = func(int, int) {}
+	}
+	return o, nil
+}
+
+// Record counts the results of some games from the player's side.
+type Record struct {
+	Games int `json:"games"`
+	Win   int `json:"win"`
+	Draw  int `json:"draw"`
+	Loss  int `json:"loss"`
+}
+
+func (r *Record) add(o Record) {
+	r.Games += o.Games
+	r.Win += o.Win
+	r.Draw += o.Draw
+	r.Loss += o.Loss
+}
+
+// Score is the result of Task.Score: games if Opponent is set, else boards.
+// As JSON it is one flat object of the kind that applies, with the 95%
+// intervals beside the counts.
+type Score struct {
+	Record          // over both seats
+	First    Record // games in which the player moved first
+	Second   Record // games in which the opponent did
+	Opponent string
+	// Exhaustive says that the games are all that the opponent could have made
+	// of it, rather than a sample.
+	Exhaustive bool
+
+	Boards    int // puzzle boards, at random
+	Solved    int // boards solved within MoveLimit moves
+	MoveLimit int
+
+	Decisions int     // prompts that the player answered
+	OwnLegal  float64 // share of Decisions whose own first choice was legal
+	Seed      uint64
+}
+
+// Interval is a range of shares, both ends in [0, 1].
+type Interval [2]float64
+
+// Wilson returns the Wilson score interval at 95% for k successes in n trials
+// (Wilson, JASA 22, 1927). It is [0, 1] when n is 0.
+//
+//	(p + z²/2n ± z·√(p(1-p)/n + z²/4n²)) / (1 + z²/n),  p = k/n, z = 1.96
+func Wilson(k, n int) Interval {
+	if n <= 0 {
+		return Interval{0, 1}
+	}
+	const z = 1.959963984540054 // the normal distribution's 97.5% quantile
+	nf := float64(n)
+	p := float64(k) / nf
+	centre := p + z*z/(2*nf)
+	half := z * math.Sqrt(p*(1-p)/nf+z*z/(4*nf*nf))
+	scale := 1 + z*z/nf
+	iv := Interval{max(0, (centre-half)/scale), min(1, (centre+half)/scale)}
+	// The formula gives these ends exactly; rounding must not move them.
+	if k == 0 {
+		iv[0] = 0
+	}
+	if k == n {
+		iv[1] = 1
+	}
+	return iv
+}
+
+// interval is Wilson's for a sample and the share itself for a full count.
+func (s Score) interval(k, n int) Interval {
+	if s.Exhaustive && n > 0 {
+		share := float64(k) / float64(n)
+		return Interval{share, share}
+	}
+	return Wilson(k, n)
+}
+
+// WinInterval returns the 95% interval of the share of games won.
+func (s Score) WinInterval() Interval { return s.interval(s.Win, s.Games) }
+
+// DrawInterval returns the 95% interval of the share of games drawn.
+func (s Score) DrawInterval() Interval { return s.interval(s.Draw, s.Games) }
+
+// LossInterval returns the 95% interval of the share of games lost.
+func (s Score) LossInterval() Interval { return s.interval(s.Loss, s.Games) }
+
+// SolvedInterval returns the 95% interval of the share of boards solved.
+func (s Score) SolvedInterval() Interval { return s.interval(s.Solved, s.Boards) }
+
+// String returns the score in one line for people.
+func (s Score) String() string {
+	if s.Opponent == "" {
+		iv := s.SolvedInterval()
+		return fmt.Sprintf("%d of %d boards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), own choice legal %.1f%%",
+			s.Solved, s.Boards, s.MoveLimit, percent(s.Solved, s.Boards), 100*iv[0], 100*iv[1], 100*s.OwnLegal)
+	}
+	if s.Exhaustive {
+		return fmt.Sprintf("against %s: all %d games: %d won, %d drawn, %d lost, own choice legal %.1f%%",
+			s.Opponent, s.Games, s.Win, s.Draw, s.Loss, 100*s.OwnLegal)
+	}
+	w, l := s.WinInterval(), s.LossInterval()
+	return fmt.Sprintf("against %s: %d games: %d won (95%% interval %.1f-%.1f%%), %d drawn, %d lost (%.1f-%.1f%%), own choice legal %.1f%%",
+		s.Opponent, s.Games, s.Win, 100*w[0], 100*w[1], s.Draw, s.Loss, 100*l[0], 100*l[1], 100*s.OwnLegal)
+}
+
+func percent(k, n int) float64 {
+	if n == 0 {
+		return 0
+	}
+	return 100 * float64(k) / float64(n)
+}
+
+type gamesJSON struct {
+	Record
+	Opponent     string   `json:"opponent"`
+	OwnLegal     float64  `json:"own_legal"`
+	WinInterval  Interval `json:"win_interval"`
+	DrawInterval Interval `json:"draw_interval"`
+	LossInterval Interval `json:"loss_interval"`
+	First        Record   `json:"first"`
+	Second       Record   `json:"second"`
+	Exhaustive   bool     `json:"exhaustive"`
+	Decisions    int      `json:"decisions"`
+	Seed         uint64   `json:"seed"`
+}
+
+type boardsJSON struct {
+	Boards         int      `json:"boards"`
+	Solved         int      `json:"solved"`
+	OwnLegal       float64  `json:"own_legal"`
+	SolvedInterval Interval `json:"solved_interval"`
+	MoveLimit      int      `json:"move_limit"`
+	Decisions      int      `json:"decisions"`
+	Seed           uint64   `json:"seed"`
+}
+
+// MarshalJSON writes {games, win, draw, loss, opponent, own_legal, …} for
+// games and {boards, solved, own_legal, …} for puzzles.
+func (s Score) MarshalJSON() ([]byte, error) {
+	if s.Opponent == "" {
+		return json.Marshal(boardsJSON{s.Boards, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
+	}
+	return json.Marshal(gamesJSON{s.Record, s.Opponent, s.OwnLegal, s.WinInterval(), s.DrawInterval(), s.LossInterval(),
+		s.First, s.Second, s.Exhaustive, s.Decisions, s.Seed})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote. The intervals follow from the
+// counts and are not read.
+func (s *Score) UnmarshalJSON(b []byte) error {
+	var j struct {
+		gamesJSON
+		Boards    int `json:"boards"`
+		Solved    int `json:"solved"`
+		MoveLimit int `json:"move_limit"`
+	}
+	if err := json.Unmarshal(b, &j); err != nil {
+		return fmt.Errorf("task: score: %w", err)
+	}
+	*s = Score{Record: j.Record, First: j.First, Second: j.Second, Opponent: j.Opponent, Exhaustive: j.Exhaustive,
+		Boards: j.Boards, Solved: j.Solved, MoveLimit: j.MoveLimit,
+		Decisions: j.Decisions, OwnLegal: j.OwnLegal, Seed: j.Seed}
+	return nil
+}
