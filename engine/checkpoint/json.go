@@ -1,0 +1,191 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxJSON is the size limit of the small JSON files of a checkpoint: config.json, generation_config.json, state.json.
+// A tokenizer.json may be larger; its reader passes its own limit.
+const MaxJSON = 16 << 20
+
+// ReadLimited reads a whole regular file of at most limit bytes. Errors: the file system's, or ErrTooLarge.
+func ReadLimited(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &FormatError{Path: path, Err: ErrSyntax, Detail: "not a regular file"}
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, &FormatError{Path: path, Err: ErrTooLarge, Detail: fmt.Sprintf("more than %d bytes", limit)}
+	}
+	return data, nil
+}
+
+// ReadJSON reads one JSON value of at most limit bytes (0 means MaxJSON) into v. See [DecodeJSON].
+func ReadJSON(path string, v any, limit int64) error {
+	if limit <= 0 {
+		limit = MaxJSON
+	}
+	data, err := ReadLimited(path, limit)
+	if err != nil {
+		return err
+	}
+	return withPath(DecodeJSON(data, v), path)
+}
+
+// DecodeJSON reads one JSON value into v. It is stricter than encoding/json: invalid UTF-8, a name that occurs twice in
+// one object and anything after the value are refused. Fields that v does not know are skipped, because a
+// config.json written by other programs has many. Errors: ErrSyntax, ErrDuplicate, ErrTruncated.
+func DecodeJSON(data []byte, v any) error {
+	if err := checkJSON(data); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		var te *json.UnmarshalTypeError
+		if errors.As(err, &te) {
+			return formatError(ErrSyntax, te.Field, "holds a %s, expected %v (byte %d)", te.Value, te.Type, te.Offset)
+		}
+		return formatError(ErrSyntax, "", "%v", err)
+	}
+	return nil
+}
+
+// checkJSON accepts one well-formed JSON value without repeated names, and nothing after it.
+func checkJSON(data []byte) error {
+	if !utf8.Valid(data) {
+		return formatError(ErrSyntax, "", "not valid UTF-8")
+	}
+	if !json.Valid(data) {
+		return syntaxError(data)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	// One set of names for each open object, nil for an array. wantKey says that the next string is a name.
+	var open []map[string]bool
+	wantKey := false
+	for {
+		tok, err := dec.Token()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return formatError(ErrSyntax, "", "%v", err)
+		}
+		switch t := tok.(type) {
+		case json.Delim:
+			switch t {
+			case '{':
+				open, wantKey = append(open, map[string]bool{}), true
+				continue
+			case '[':
+				open, wantKey = append(open, nil), false
+				continue
+			}
+			open = open[:len(open)-1]
+		case string:
+			if wantKey {
+				names := open[len(open)-1]
+				if names[t] {
+					return formatError(ErrDuplicate, t, "near byte %d", dec.InputOffset())
+				}
+				names[t] = true
+				wantKey = false
+				continue
+			}
+		}
+		wantKey = len(open) > 0 && open[len(open)-1] != nil
+	}
+}
+
+func syntaxError(data []byte) error {
+	var v any
+	err := json.Unmarshal(data, &v)
+	var se *json.SyntaxError
+	if errors.As(err, &se) {
+		if se.Offset >= int64(len(data)) {
+			return formatError(ErrTruncated, "", "the JSON text stops at byte %d: %v", len(data), err)
+		}
+		return formatError(ErrSyntax, "", "at byte %d: %v", se.Offset, err)
+	}
+	return formatError(ErrSyntax, "", "%v", err)
+}
+
+// WriteJSON writes v as indented JSON with SaveFile.
+func WriteJSON(path string, v any) error {
+	data, err := encodeJSON(v)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return SaveFile(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Ranges checks the fields of a configuration and keeps every complaint, so that a user sees all of them at once.
+// The zero value is ready.
+type Ranges struct{ errs []error }
+
+// Int wants lo <= v <= hi.
+func (r *Ranges) Int(field string, v, lo, hi int64) {
+	if v < lo || v > hi {
+		r.errs = append(r.errs, formatError(ErrRange, field, "is %d, expected %d to %d", v, lo, hi))
+	}
+}
+
+// Float wants a finite v with lo <= v <= hi.
+func (r *Ranges) Float(field string, v, lo, hi float64) {
+	if !(v >= lo && v <= hi) || math.IsInf(v, 0) {
+		r.errs = append(r.errs, formatError(ErrRange, field, "is %v, expected %v to %v", v, lo, hi))
+	}
+}
+
+// OneOf wants v among the allowed words.
+func (r *Ranges) OneOf(field, v string, allowed ...string) {
+	if !slices.Contains(allowed, v) {
+		r.errs = append(r.errs, formatError(ErrRange, field, "is %q, expected one of %s", v, strings.Join(allowed, ", ")))
+	}
+}
+
+// Err returns all complaints, or nil.
+func (r *Ranges) Err() error { return errors.Join(r.errs...) }
+
+// ErrIn is Err with the file's path in each complaint.
+func (r *Ranges) ErrIn(path string) error {
+	named := make([]error, len(r.errs))
+	for i, e := range r.errs {
+		named[i] = withPath(e, path)
+	}
+	return errors.Join(named...)
+}
