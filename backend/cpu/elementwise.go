@@ -1,0 +1,185 @@
+package cpu
+
+import (
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/kernels/vec"
+)
+
+// Add implements backend.Elementwise.
+func (b *Backend) Add(dst, x, y *tensor.Dense) error {
+	n, err := backend.CheckSame(b, "Add", []string{"dst", "a", "b"}, dst, x, y)
+	if err != nil {
+		return err
+	}
+	b.tasks.add = addTask{f32(dst), f32(x), f32(y)}
+	b.pool.Run(n, grainElems, &b.tasks.add)
+	return nil
+}
+
+type addTask struct{ dst, a, b []float32 }
+
+func (t *addTask) Do(lo, hi int) { vec.Add(t.dst[lo:hi], t.a[lo:hi], t.b[lo:hi]) }
+
+// Activate implements backend.Elementwise.
+func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
+	n, err := backend.CheckSame(b, "Activate", []string{"dst", "x"}, dst, x)
+	if err == nil {
+		err = backend.CheckActivation("Activate", act)
+	}
+	if err != nil {
+		return err
+	}
+	b.tasks.activate = activateTask{dst: f32(dst), x: f32(x), act: act}
+	b.pool.Run(n, grainElems, &b.tasks.activate)
+	return nil
+}
+
+// ActivateBackward implements backend.Elementwise.
+func (b *Backend) ActivateBackward(dx, dy, x *tensor.Dense, act backend.Activation) error {
+	n, err := backend.CheckSame(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
+	if err == nil {
+		err = backend.CheckActivation("ActivateBackward", act)
+	}
+	if err != nil {
+		return err
+	}
+	b.tasks.activate = activateTask{dst: f32(dx), dy: f32(dy), x: f32(x), act: act}
+	b.pool.Run(n, grainElems, &b.tasks.activate)
+	return nil
+}
+
+// activateTask runs forward, or backward where dy is set.
+type activateTask struct {
+	dst, dy, x []float32
+	act        backend.Activation
+}
+
+func (t *activateTask) Do(lo, hi int) {
+	dst, x := t.dst[lo:hi], t.x[lo:hi]
+	if t.dy == nil {
+		switch t.act {
+		case backend.ReLU:
+			vec.ReLU(dst, x)
+		case backend.ReLU2:
+			vec.ReLU2(dst, x)
+		case backend.GELU:
+			vec.GELU(dst, x)
+		case backend.SiLU:
+			vec.SiLU(dst, x)
+		}
+		return
+	}
+	dy := t.dy[lo:hi]
+	switch t.act {
+	case backend.ReLU:
+		vec.ReLUBackward(dst, dy, x)
+	case backend.ReLU2:
+		vec.ReLU2Backward(dst, dy, x)
+	case backend.GELU:
+		vec.GELUBackward(dst, dy, x)
+	case backend.SiLU:
+		vec.SiLUBackward(dst, dy, x)
+	}
+}
+
+// SwiGLU implements backend.Elementwise.
+func (b *Backend) SwiGLU(dst, gate, up *tensor.Dense) error {
+	n, err := backend.CheckSame(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
+	if err != nil {
+		return err
+	}
+	b.tasks.swiglu = swigluTask{f32(dst), f32(gate), f32(up)}
+	b.pool.Run(n, grainElems, &b.tasks.swiglu)
+	return nil
+}
+
+type swigluTask struct{ dst, gate, up []float32 }
+
+func (t *swigluTask) Do(lo, hi int) { vec.SwiGLU(t.dst[lo:hi], t.gate[lo:hi], t.up[lo:hi]) }
+
+// SwiGLUBackward implements backend.Elementwise.
+func (b *Backend) SwiGLUBackward(dgate, dup, dy, gate, up *tensor.Dense) error {
+	n, err := backend.CheckSame(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
+	if err != nil {
+		return err
+	}
+	b.tasks.swigluBack = swigluBackTask{f32(dgate), f32(dup), f32(dy), f32(gate), f32(up)}
+	b.pool.Run(n, grainElems, &b.tasks.swigluBack)
+	return nil
+}
+
+type swigluBackTask struct{ dgate, dup, dy, gate, up []float32 }
+
+func (t *swigluBackTask) Do(lo, hi int) {
+	vec.SwiGLUBackward(t.dgate[lo:hi], t.dup[lo:hi], t.dy[lo:hi], t.gate[lo:hi], t.up[lo:hi])
+}
+
+// Dropout implements backend.Elementwise.
+func (b *Backend) Dropout(dst, x *tensor.Dense, args backend.DropoutArgs) error {
+	n, c, err := backend.CheckDropout(b, dst, x, args)
+	if err != nil {
+		return err
+	}
+	b.tasks.dropout = dropoutTask{dst: f32(dst), x: f32(x), c: c, args: args}
+	b.pool.Run(n, grainRows(4*c), &b.tasks.dropout)
+	return nil
+}
+
+type dropoutTask struct {
+	dst, x []float32
+	c      int
+	args   backend.DropoutArgs
+}
+
+func (t *dropoutTask) Do(lo, hi int) {
+	limit := uint64(float64(t.args.Rate) * (1 << 32))
+	keep := 1 / (1 - t.args.Rate)
+	for r := lo; r < hi; r++ {
+		dst, x := t.dst[r*t.c:][:t.c], t.x[r*t.c:][:t.c]
+		for i, v := range x {
+			if uint64(backend.DropoutHash(t.args.Seed, t.args.Row+int64(r), i)) < limit {
+				dst[i] = 0
+			} else {
+				dst[i] = v * keep
+			}
+		}
+	}
+}
+
+// Softmax implements backend.Elementwise.
+func (b *Backend) Softmax(dst, x *tensor.Dense, temperature, weight float32, accumulate bool) error {
+	n, v, err := backend.CheckSoftmax(b, dst, x, temperature)
+	if err != nil {
+		return err
+	}
+	b.tasks.softmax = softmaxTask{b: b, dst: f32(dst), x: f32(x), v: v, scale: 1 / temperature, weight: weight, accumulate: accumulate}
+	b.pool.Run(n, grainRows(4*v), &b.tasks.softmax)
+	return nil
+}
+
+type softmaxTask struct {
+	b             *Backend
+	dst, x        []float32
+	v             int
+	scale, weight float32
+	accumulate    bool
+}
+
+func (t *softmaxTask) Do(lo, hi int) {
+	row := t.b.scratch.get(t.v)
+	defer t.b.scratch.put(row)
+	for r := lo; r < hi; r++ {
+		dst, x := t.dst[r*t.v:][:t.v], t.x[r*t.v:][:t.v]
+		if t.accumulate {
+			vec.SoftmaxScaled(row, x, t.scale)
+			vec.Axpy(dst, t.weight, row)
+			continue
+		}
+		vec.SoftmaxScaled(dst, x, t.scale)
+		if t.weight != 1 {
+			vec.Scale(dst, dst, t.weight)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package cpu
+
+import (
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/kernels/gemm"
+	"mito/kernels/vec"
+)
+
+// MatMul implements backend.Linear.
+func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error {
+	m, n, k, err := backend.CheckMatMul(b, c, a, bb, args)
+	if err != nil {
+		return err
+	}
+	g := gemm.Args{
+		M: m, N: n, K: k,
+		A: f32(a), LDA: k, TransA: args.TransA,
+		B: f32(bb), LDB: n, TransB: args.TransB,
+		C: f32(c), LDC: n, Accumulate: args.Accumulate, Bias: f32(args.Bias),
+	}
+	if args.TransA {
+		g.LDA = m
+	}
+	if args.TransB {
+		g.LDB = k
+	}
+	gemm.Gemm(&g, b.pool)
+	return nil
+}
+
+// SumRows implements backend.Linear.
+func (b *Backend) SumRows(dst, x *tensor.Dense) error {
+	n, c, err := backend.CheckSumRows(b, dst, x)
+	if err != nil {
+		return err
+	}
+	b.tasks.sumRows = sumRowsTask{dst: f32(dst), x: f32(x), n: n, c: c}
+	b.pool.Run(c, grainCols, &b.tasks.sumRows)
+	return nil
+}
+
+type sumRowsTask struct {
+	dst, x []float32
+	n, c   int
+}
+
+func (t *sumRowsTask) Do(lo, hi int) {
+	dst := t.dst[lo:hi]
+	for r := range t.n {
+		vec.Add(dst, dst, t.x[r*t.c+lo:r*t.c+hi])
+	}
+}

@@ -1,0 +1,165 @@
+package cpu
+
+import (
+	"math"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/kernels/gemm"
+	"mito/kernels/vec"
+)
+
+// SumSquares implements backend.Optim.
+func (b *Backend) SumSquares(dst, x *tensor.Dense) error {
+	if _, err := backend.CheckReduce(b, "SumSquares", dst, x); err != nil {
+		return err
+	}
+	f32(dst)[0] += float32(b.reduce(f32(x), true))
+	return nil
+}
+
+// ClipScale implements backend.Optim.
+func (b *Backend) ClipScale(step, sumsq *tensor.Dense, maxNorm float32) error {
+	if err := backend.CheckClipScale(b, step, sumsq, maxNorm); err != nil {
+		return err
+	}
+	scale := float32(1)
+	if norm := float32(math.Sqrt(float64(f32(sumsq)[0]))); maxNorm > 0 && norm > maxNorm {
+		scale = maxNorm / norm
+	}
+	f32(step)[backend.StepGradScale] = scale
+	return nil
+}
+
+// AdamW implements backend.Optim.
+func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) error {
+	n, err := backend.CheckAdamW(b, p, g, m, v, step, args)
+	if err != nil {
+		return err
+	}
+	s := f32(step)
+	b.tasks.adamW = adamWTask{p: f32(p), g: f32(g), m: f32(m), v: f32(v), args: vec.AdamWArgs{
+		LR: s[backend.StepLR], Beta1: args.Beta1, Beta2: args.Beta2, Eps: args.Eps, WeightDecay: args.WeightDecay,
+		BiasCorr1: s[backend.StepBias1], BiasCorr2: s[backend.StepBias2], GradScale: s[backend.StepGradScale],
+	}}
+	b.pool.Run(n, grainElems, &b.tasks.adamW)
+	return nil
+}
+
+type adamWTask struct {
+	p, g, m, v []float32
+	args       vec.AdamWArgs
+}
+
+func (t *adamWTask) Do(lo, hi int) {
+	vec.AdamW(t.p[lo:hi], t.g[lo:hi], t.m[lo:hi], t.v[lo:hi], t.args)
+}
+
+// Lerp implements backend.Optim.
+func (b *Backend) Lerp(dst, x *tensor.Dense, weight float32) error {
+	n, err := backend.CheckLerp(b, dst, x, weight)
+	if err != nil {
+		return err
+	}
+	b.tasks.lerp = lerpTask{f32(dst), f32(x), weight}
+	b.pool.Run(n, grainElems, &b.tasks.lerp)
+	return nil
+}
+
+type lerpTask struct {
+	dst, x []float32
+	weight float32
+}
+
+func (t *lerpTask) Do(lo, hi int) { vec.Lerp(t.dst[lo:hi], t.x[lo:hi], t.weight) }
+
+// Coefficients of the quintic Newton-Schulz iteration X ← aX + (bA + cA²)X, A = XXᵀ (Jordan 2024).
+const (
+	muonA = 3.4445
+	muonB = -4.7750
+	muonC = 2.0315
+)
+
+// Muon implements backend.Optim.
+func (b *Backend) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArgs) error {
+	m, n, err := backend.CheckMuon(b, p, g, buf, work, step, args)
+	if err != nil {
+		return err
+	}
+	w, s := f32(work), min(m, n)
+	x, next := w[:m*n], w[m*n:2*m*n]
+	gram, poly := w[2*m*n:][:s*s], w[2*m*n+s*s:][:s*s]
+
+	b.tasks.muonMomentum = muonMomentumTask{
+		x: x, g: f32(g), buf: f32(buf), scale: f32(step)[backend.StepGradScale], momentum: args.Momentum, nesterov: args.Nesterov,
+	}
+	b.pool.Run(m*n, grainElems, &b.tasks.muonMomentum)
+	norm := float32(math.Sqrt(b.reduce(x, true))) + 1e-7
+	vec.Scale(x, x, 1/norm)
+	for range args.Steps {
+		b.newtonSchulz(next, x, gram, poly, m, n)
+		x, next = next, x
+	}
+	lr := f32(step)[backend.StepMuonLR]
+	b.tasks.muonApply = muonApplyTask{p: f32(p), x: x, decay: 1 - lr*args.WeightDecay, rate: -lr * args.LRScale}
+	b.pool.Run(m*n, grainElems, &b.tasks.muonApply)
+	return nil
+}
+
+// newtonSchulz computes next = aX + (bA + cA²)X on the smaller side of X [m,n].
+func (b *Backend) newtonSchulz(next, x, gram, poly []float32, m, n int) {
+	s, k := m, n
+	if m > n {
+		s, k = n, m
+	}
+	a := gemm.Args{M: s, N: s, K: k, A: x, LDA: n, TransA: m > n, B: x, LDB: n, TransB: m <= n, C: gram, LDC: s}
+	gemm.Gemm(&a, b.pool) // XXᵀ, or XᵀX where X is tall
+	gemm.Gemm(&gemm.Args{M: s, N: s, K: s, A: gram, LDA: s, B: gram, LDB: s, C: poly, LDC: s}, b.pool)
+	b.tasks.polynomial = polynomialTask{poly: poly, gram: gram}
+	b.pool.Run(s*s, grainElems, &b.tasks.polynomial)
+	vec.Scale(next, x, muonA)
+	if m <= n {
+		gemm.Gemm(&gemm.Args{M: m, N: n, K: m, A: poly, LDA: m, B: x, LDB: n, C: next, LDC: n, Accumulate: true}, b.pool)
+	} else {
+		gemm.Gemm(&gemm.Args{M: m, N: n, K: n, A: x, LDA: n, B: poly, LDB: n, C: next, LDC: n, Accumulate: true}, b.pool)
+	}
+}
+
+type muonMomentumTask struct {
+	x, g, buf       []float32
+	scale, momentum float32
+	nesterov        bool
+}
+
+func (t *muonMomentumTask) Do(lo, hi int) {
+	x, g, buf := t.x[lo:hi], t.g[lo:hi], t.buf[lo:hi]
+	vec.Scale(x, g, t.scale)
+	vec.Scale(buf, buf, t.momentum)
+	vec.Add(buf, buf, x)
+	if t.nesterov {
+		vec.Axpy(x, t.momentum, buf)
+	} else {
+		copy(x, buf)
+	}
+}
+
+type muonApplyTask struct {
+	p, x        []float32
+	decay, rate float32
+}
+
+func (t *muonApplyTask) Do(lo, hi int) {
+	p := t.p[lo:hi]
+	vec.Scale(p, p, t.decay)
+	vec.Axpy(p, t.rate, t.x[lo:hi])
+}
+
+// polynomialTask computes poly = b·gram + c·poly, with poly holding gram².
+type polynomialTask struct{ poly, gram []float32 }
+
+func (t *polynomialTask) Do(lo, hi int) {
+	poly := t.poly[lo:hi]
+	vec.Scale(poly, poly, muonC)
+	vec.Axpy(poly, muonB, t.gram[lo:hi])
+}

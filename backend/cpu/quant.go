@@ -1,0 +1,166 @@
+package cpu
+
+import (
+	"fmt"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/kernels/attn"
+	"mito/kernels/qgemm"
+	"mito/kernels/vec"
+)
+
+// QuantizeRows implements backend.Quant.
+func (b *Backend) QuantizeRows(q, scale, x *tensor.Dense) error {
+	n, k, err := backend.CheckQuantizeRows(b, q, scale, x)
+	if err != nil {
+		return err
+	}
+	b.tasks.quantize = quantizeTask{q: i8(q), scale: f32(scale), x: f32(x), k: k}
+	b.pool.Run(n, grainRows(k), &b.tasks.quantize)
+	return nil
+}
+
+type quantizeTask struct {
+	q        []int8
+	scale, x []float32
+	k        int
+}
+
+func (t *quantizeTask) Do(lo, hi int) {
+	for r := lo; r < hi; r++ {
+		t.scale[r] = vec.QuantizeRow(t.q[r*t.k:][:t.k], t.x[r*t.k:][:t.k])
+	}
+}
+
+// QLinear implements backend.Quant. It packs the weight at every call: the seam's weights are row-major, as every
+// backend can read them. The runtime that ships, engine/student, packs once.
+func (b *Backend) QLinear(y, xq, xscale, w, wscale, bias *tensor.Dense) error {
+	n, m, k, err := backend.CheckQLinear(b, y, xq, xscale, w, wscale, bias)
+	if err != nil {
+		return err
+	}
+	return b.qlinear(f32(y), i8(xq), f32(xscale), i8(w), f32(wscale), f32(bias), n, m, k)
+}
+
+func (b *Backend) qlinear(y []float32, xq []int8, xscale []float32, w []int8, wscale, bias []float32, n, m, k int) error {
+	packed, err := qgemm.Pack(w, m, k)
+	if err != nil {
+		return fmt.Errorf("cpu: QLinear: %w", err)
+	}
+	acc := make([]int32, n*m)
+	packed.MulRows(acc, xq, n)
+	b.tasks.qscale = qscaleTask{y: y, acc: acc, xscale: xscale, wscale: wscale, bias: bias, m: m}
+	b.pool.Run(n, grainRows(m), &b.tasks.qscale)
+	return nil
+}
+
+type qscaleTask struct {
+	y, xscale, wscale, bias []float32
+	acc                     []int32
+	m                       int
+}
+
+func (t *qscaleTask) Do(lo, hi int) {
+	for r := lo; r < hi; r++ {
+		y := t.y[r*t.m:][:t.m]
+		vec.ScaleInt32(y, t.acc[r*t.m:][:t.m], t.xscale[r], t.wscale)
+		if t.bias != nil {
+			vec.Add(y, y, t.bias)
+		}
+	}
+}
+
+// QEmbed implements backend.Quant.
+func (b *Backend) QEmbed(y, table, scale, ids *tensor.Dense) error {
+	n, c, vocab, err := backend.CheckQEmbed(b, y, table, scale, ids)
+	if err == nil {
+		err = backend.CheckIDs("QEmbed", i32(ids), vocab)
+	}
+	if err != nil {
+		return err
+	}
+	b.tasks.qembed = qembedTask{y: f32(y), scale: f32(scale), table: i8(table), ids: i32(ids), c: c}
+	b.pool.Run(n, grainRows(c), &b.tasks.qembed)
+	return nil
+}
+
+type qembedTask struct {
+	y, scale []float32
+	table    []int8
+	ids      []int32
+	c        int
+}
+
+func (t *qembedTask) Do(lo, hi int) {
+	for r := lo; r < hi; r++ {
+		id := int(t.ids[r])
+		vec.DequantizeRow(t.y[r*t.c:][:t.c], t.table[id*t.c:][:t.c], t.scale[id])
+	}
+}
+
+// StudentNorm implements backend.Quant.
+func (b *Backend) StudentNorm(y, x, gain, bias *tensor.Dense, kind backend.NormKind, eps float32) error {
+	n, c, err := backend.CheckStudentNorm(b, y, x, gain, bias, kind)
+	if err != nil {
+		return err
+	}
+	b.tasks.studentNorm = studentNormTask{y: f32(y), x: f32(x), gain: f32(gain), bias: f32(bias), c: c, kind: kind, eps: eps}
+	b.pool.Run(n, grainRows(c), &b.tasks.studentNorm)
+	return nil
+}
+
+type studentNormTask struct {
+	y, x, gain, bias []float32
+	c                int
+	kind             backend.NormKind
+	eps              float32
+}
+
+func (t *studentNormTask) Do(lo, hi int) {
+	for r := lo; r < hi; r++ {
+		y, x := t.y[r*t.c:][:t.c], t.x[r*t.c:][:t.c]
+		if t.kind == backend.Layer {
+			vec.LayerNorm(y, x, t.gain, t.bias, t.eps)
+			continue
+		}
+		vec.RMSNorm(y, x, t.gain, t.eps)
+		if t.bias != nil {
+			vec.Add(y, y, t.bias)
+		}
+	}
+}
+
+// QAttention implements backend.Quant.
+func (b *Backend) QAttention(out, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
+	if err := backend.CheckAttention(b, "QAttention", out, nil, q, k, v, args); err != nil {
+		return err
+	}
+	b.tasks.qattention = qattentionTask{out: f32(out), q: f32(q), k: f32(k), v: f32(v), args: args}
+	b.pool.Run(args.Batch, 1, &b.tasks.qattention)
+	return nil
+}
+
+// qattentionTask decodes whole sequences token by token over a cache of one page.
+type qattentionTask struct {
+	out, q, k, v []float32
+	args         backend.AttentionArgs
+}
+
+func (t *qattentionTask) Do(lo, hi int) {
+	a := t.args
+	shape := &attn.DecodeShape{
+		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window, PageSize: a.Time, Scale: a.Scale,
+	}
+	pages, table := attn.NewPagesQS8(1, shape), []int32{0}
+	scratch := attn.NewScratchQS8(shape, a.Time)
+	width, kv := a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
+	for s := lo; s < hi; s++ {
+		for pos := range a.Time {
+			r := s*a.Time + pos
+			shape.StoreQS8(&pages[0], pos, t.k[r*kv:][:kv], t.v[r*kv:][:kv], scratch)
+			shape.AttendQS8(t.out[r*width:][:width], t.q[r*width:][:width], pages, table, pos, scratch)
+		}
+	}
+}
