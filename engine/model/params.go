@@ -39,6 +39,9 @@ func (p *Param) Size() int {
 	return n
 }
 
+// Offset is where the parameter begins in the flat tensors.
+func (p *Param) Offset() int { return p.offset }
+
 // Params is the ordered set of a model's parameters. They lie in one tensor, grouped by kind, so that an optimiser
 // updates a whole group with one call; the gradients lie in another of the same layout.
 type Params struct {
@@ -78,6 +81,15 @@ func (ps *Params) Count() int {
 		n += p.Size()
 	}
 	return n
+}
+
+// Names lists the names in the order of the file.
+func (ps *Params) Names() []string {
+	names := make([]string, len(ps.List))
+	for i, p := range ps.List {
+		names[i] = p.Name
+	}
+	return names
 }
 
 // Lookup finds a parameter by name, or nil.
