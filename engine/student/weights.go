@@ -37,11 +37,12 @@ type Weights struct {
 // Bytes returns the size of all weights: one byte an INT8 weight, four a scale, gain or bias.
 func (w *Weights) Bytes() int {
 	n := 0
-	_ = w.visit(func(_ string, m *Matrix, v []float32) error {
+	_ = w.Visit(func(_ string, m *Matrix, v *[]float32) error {
 		if m != nil {
 			n += len(m.Q) + 4*(len(m.Scale)+len(m.Bias))
+		} else {
+			n += 4 * len(*v)
 		}
-		n += 4 * len(v)
 		return nil
 	})
 	return n
@@ -50,50 +51,93 @@ func (w *Weights) Bytes() int {
 // Params returns the number of parameters: weights, gains and biases, without the scales.
 func (w *Weights) Params() int {
 	n := 0
-	_ = w.visit(func(_ string, m *Matrix, v []float32) error {
+	_ = w.Visit(func(_ string, m *Matrix, v *[]float32) error {
 		if m != nil {
 			n += len(m.Q) + len(m.Bias)
+		} else {
+			n += len(*v)
 		}
-		n += len(v)
 		return nil
 	})
 	return n
 }
 
-// visit calls f for every tensor with its name in a Hugging Face folder: matrices (without .weight) or vectors.
-func (w *Weights) visit(f func(name string, m *Matrix, v []float32) error) error {
+// NewWeights returns zero weights with every shape of a configuration. Errors: *ConfigError.
+func NewWeights(c Config) (*Weights, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	vector := func(n int, present bool) []float32 {
+		if !present {
+			return nil
+		}
+		return make([]float32, n)
+	}
+	matrix := func(rows, cols int, bias bool) Matrix {
+		return Matrix{Rows: rows, Cols: cols, Q: make([]int8, rows*cols), Scale: make([]float32, rows), Bias: vector(rows, bias)}
+	}
+	width, ln := c.HiddenSize, c.Norm == NormLayer
+	w := &Weights{Config: c, Embedding: matrix(c.VocabSize, width, false), Norm: vector(width, true), NormBias: vector(width, ln)}
+	if c.Position == PositionLearned {
+		w.Positions = matrix(c.Context, width, false)
+	}
+	if !c.TieEmbeddings {
+		w.Head = matrix(c.VocabSize, width, false)
+	}
+	w.Layers = make([]Layer, c.Layers)
+	for i := range w.Layers {
+		w.Layers[i] = Layer{
+			Norm1: vector(width, true), Norm1Bias: vector(width, ln), Norm2: vector(width, true), Norm2Bias: vector(width, ln),
+			Query: matrix(c.Heads*c.HeadDim, width, c.AttentionBias), Key: matrix(c.KVHeads*c.HeadDim, width, c.AttentionBias),
+			Value: matrix(c.KVHeads*c.HeadDim, width, c.AttentionBias), Output: matrix(width, c.Heads*c.HeadDim, c.AttentionBias),
+			QueryNorm: vector(c.HeadDim, c.QKNorm), KeyNorm: vector(c.HeadDim, c.QKNorm),
+			Up: matrix(c.IntermediateSize, width, c.MLPBias), Down: matrix(width, c.IntermediateSize, c.MLPBias),
+		}
+		if c.Activation == ActSwiGLU {
+			w.Layers[i].Gate = matrix(c.IntermediateSize, width, c.MLPBias)
+		}
+	}
+	return w, nil
+}
+
+// Visit calls f for every matrix with the name of its module (without .weight), and for every other vector that the
+// configuration has with the name of its tensor, all as in a Hugging Face folder, in a fixed order. One of m and v is
+// nil. Biases of matrices are part of the matrix. It returns the errors of f, joined.
+func (w *Weights) Visit(f func(name string, m *Matrix, v *[]float32) error) error {
 	var errs []error
+	c := &w.Config
 	mat := func(name string, m *Matrix) { errs = append(errs, f(name, m, nil)) }
-	vector := func(name string, v []float32) {
-		if v != nil {
+	vector := func(name string, v *[]float32, present bool) {
+		if present {
 			errs = append(errs, f(name, nil, v))
 		}
 	}
+	ln := c.Norm == NormLayer
 	mat("model.embed_tokens", &w.Embedding)
-	if w.Config.Position == PositionLearned {
+	if c.Position == PositionLearned {
 		mat("model.embed_positions", &w.Positions)
 	}
 	for i := range w.Layers {
 		l, at := &w.Layers[i], fmt.Sprintf("model.layers.%d.", i)
-		vector(at+"input_layernorm.weight", l.Norm1)
-		vector(at+"input_layernorm.bias", l.Norm1Bias)
+		vector(at+"input_layernorm.weight", &l.Norm1, true)
+		vector(at+"input_layernorm.bias", &l.Norm1Bias, ln)
 		mat(at+"self_attn.q_proj", &l.Query)
 		mat(at+"self_attn.k_proj", &l.Key)
 		mat(at+"self_attn.v_proj", &l.Value)
-		vector(at+"self_attn.q_norm.weight", l.QueryNorm)
-		vector(at+"self_attn.k_norm.weight", l.KeyNorm)
+		vector(at+"self_attn.q_norm.weight", &l.QueryNorm, c.QKNorm)
+		vector(at+"self_attn.k_norm.weight", &l.KeyNorm, c.QKNorm)
 		mat(at+"self_attn.o_proj", &l.Output)
-		vector(at+"post_attention_layernorm.weight", l.Norm2)
-		vector(at+"post_attention_layernorm.bias", l.Norm2Bias)
-		if w.Config.Activation == ActSwiGLU {
+		vector(at+"post_attention_layernorm.weight", &l.Norm2, true)
+		vector(at+"post_attention_layernorm.bias", &l.Norm2Bias, ln)
+		if c.Activation == ActSwiGLU {
 			mat(at+"mlp.gate_proj", &l.Gate)
 		}
 		mat(at+"mlp.up_proj", &l.Up)
 		mat(at+"mlp.down_proj", &l.Down)
 	}
-	vector("model.norm.weight", w.Norm)
-	vector("model.norm.bias", w.NormBias)
-	if !w.Config.TieEmbeddings {
+	vector("model.norm.weight", &w.Norm, true)
+	vector("model.norm.bias", &w.NormBias, ln)
+	if !c.TieEmbeddings {
 		mat("lm_head", &w.Head)
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,9 @@
+// Package quant turns float weights into the INT8 weights of the student after training, and keeps them on disk.
+//
+// Every matrix gets one scale per output row, symmetric, values in [-127,127]; activations are quantised by the runtime. The
+// scale of a row is searched: clipping the largest weights a little makes the steps of all others finer, and the scale
+// that leaves the smallest squared error, weighted by the mean squares of the inputs where a calibration gives them, wins.
+//
+// On disk a student is a Hugging Face folder with the keys of compressed-tensors (engine/checkpoint): INT8 weights and
+// float32 scales, gains and biases, and no float copy of a matrix.
+package quant

@@ -1,0 +1,255 @@
+package quant
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"mito/engine/student"
+	"mito/kernels/vec"
+)
+
+// Method says how the scale of a row is found.
+type Method string
+
+const (
+	// Search minimises the squared error over clip ratios, then fits the scale to the chosen integers by least squares.
+	Search Method = "search"
+	// RoundToNearest takes the largest magnitude over 127.
+	RoundToNearest Method = "rtn"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrMissing    = errors.New("tensor missing")
+	ErrUnexpected = errors.New("tensor not in the configuration")
+	ErrShape      = errors.New("wrong number of elements")
+	ErrNotFinite  = errors.New("not finite")
+	ErrOverlap    = errors.New("calibration data overlaps evaluation data")
+	ErrMethod     = errors.New("unknown method")
+)
+
+// Options of Quantize. The zero value searches without calibration.
+type Options struct {
+	Method      Method       // "" means Search
+	Calibration *Calibration // weighs the errors; nil weighs them alike
+	Evaluation  *Samples     // what the result will be judged on; quantising on any of it is refused
+}
+
+// Calibration holds statistics of a float model's activations over samples of training data.
+type Calibration struct {
+	Samples *Samples
+	// SecondMoment has the mean square of each input channel, [Cols], by the name of the module that reads it
+	// (model.layers.0.mlp.up_proj). Modules that are not in it are weighed alike.
+	SecondMoment map[string][]float32
+}
+
+// Report says what quantisation did.
+type Report struct {
+	Method      Method             `json:"method"`
+	Matrices    []MatrixError      `json:"matrices"`
+	Calibration *CalibrationRecord `json:"calibration,omitempty"`
+}
+
+// MatrixError is the error of one matrix: RMS(W - scale·Q)/RMS(W), unweighted.
+type MatrixError struct {
+	Name     string  `json:"name"`
+	Relative float64 `json:"relative_rms_error"`
+}
+
+// CalibrationRecord says which data the scales have seen.
+type CalibrationRecord struct {
+	Samples int    `json:"samples"`
+	Hash    string `json:"hash"` // Samples.Hash
+}
+
+// Quantize makes a student of a float model. tensors holds the float values by the names of a Hugging Face folder
+// (model.layers.0.mlp.up_proj.weight, row-major [out,in]), all of the configuration and nothing else. Errors:
+// *student.ConfigError, ErrMissing, ErrUnexpected, ErrShape, ErrNotFinite, ErrOverlap, ErrMethod.
+func Quantize(c student.Config, tensors map[string][]float32, o Options) (*student.Weights, *Report, error) {
+	if o.Method == "" {
+		o.Method = Search
+	}
+	if o.Method != Search && o.Method != RoundToNearest {
+		return nil, nil, fmt.Errorf("quant: %w: %q, want %q or %q", ErrMethod, o.Method, Search, RoundToNearest)
+	}
+	r := &Report{Method: o.Method}
+	if o.Calibration != nil {
+		rec, err := o.Calibration.record(o.Evaluation)
+		if err != nil {
+			return nil, nil, err
+		}
+		r.Calibration = rec
+	}
+	w, err := student.NewWeights(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	used := 0
+	take := func(name string, n int) ([]float32, error) {
+		x, ok := tensors[name]
+		if !ok {
+			return nil, fmt.Errorf("quant: %s: %w", name, ErrMissing)
+		}
+		if len(x) != n {
+			return nil, fmt.Errorf("quant: %s: %w: %d, want %d", name, ErrShape, len(x), n)
+		}
+		for i, v := range x {
+			if v-v != 0 {
+				return nil, fmt.Errorf("quant: %s: element %d is %v: %w", name, i, v, ErrNotFinite)
+			}
+		}
+		used++
+		return x, nil
+	}
+	err = w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
+		if m == nil {
+			x, err := take(name, len(*v))
+			copy(*v, x)
+			return err
+		}
+		x, err := take(name+".weight", len(m.Q))
+		if err != nil {
+			return err
+		}
+		var weight []float32
+		if o.Calibration != nil {
+			weight = o.Calibration.SecondMoment[name]
+			if weight != nil && len(weight) != m.Cols {
+				return fmt.Errorf("quant: calibration of %s: %w: %d, want %d", name, ErrShape, len(weight), m.Cols)
+			}
+		}
+		r.Matrices = append(r.Matrices, MatrixError{name, quantizeMatrix(m, x, weight, o.Method)})
+		if m.Bias != nil {
+			b, err := take(name+".bias", m.Rows)
+			copy(m.Bias, b)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if used != len(tensors) {
+		return nil, nil, unexpected(w, tensors)
+	}
+	return w, r, nil
+}
+
+// unexpected names a tensor that the configuration has no place for.
+func unexpected(w *student.Weights, tensors map[string][]float32) error {
+	known := map[string]bool{}
+	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		known[name] = m == nil
+		if m != nil {
+			known[name+".weight"], known[name+".bias"] = true, m.Bias != nil
+		}
+		return nil
+	})
+	for name := range tensors {
+		if !known[name] {
+			return fmt.Errorf("quant: %s: %w", name, ErrUnexpected)
+		}
+	}
+	return ErrUnexpected
+}
+
+// quantizeMatrix fills m from x [Rows,Cols] and returns the relative error.
+func quantizeMatrix(m *student.Matrix, x, weight []float32, method Method) float64 {
+	var lost, total float64
+	for r := range m.Rows {
+		row, q := x[r*m.Cols:][:m.Cols], m.Q[r*m.Cols:][:m.Cols]
+		if method == RoundToNearest {
+			m.Scale[r] = vec.QuantizeRow(q, row)
+		} else {
+			m.Scale[r] = SearchRow(q, row, weight)
+		}
+		for i, v := range row {
+			d := float64(v) - float64(q[i])*float64(m.Scale[r])
+			lost += d * d
+			total += float64(v) * float64(v)
+		}
+	}
+	if total == 0 {
+		return 0
+	}
+	return math.Sqrt(lost / total)
+}
+
+// Clip ratios that the search tries. Rows of trained models rarely profit from clipping more than a third at 8 bits.
+const (
+	clipSteps = 40
+	clipStep  = 0.01
+)
+
+// SearchRow quantises one row (q, x [n]) to [-127,127] with the scale that minimises Σ weight[i]·(x[i] - scale·q[i])² over the
+// clip ratios 1, 0.99, … 0.6 and a least-squares refinement of the best, and returns the scale. A nil weight is all ones.
+func SearchRow(q []int8, x, weight []float32) float32 {
+	best := vec.QuantizeRow(q, x)
+	if best == 0 {
+		return 0
+	}
+	full, least := best, rowError(q, x, weight, best)
+	try := make([]int8, len(q))
+	consider := func(scale float32) {
+		roundRow(try, x, scale)
+		if e := rowError(try, x, weight, scale); e < least {
+			least, best = e, scale
+			copy(q, try)
+		}
+	}
+	for i := 1; i <= clipSteps; i++ {
+		consider(float32(float64(full) * (1 - clipStep*float64(i))))
+	}
+	for range 3 {
+		was := best
+		if s := fit(q, x, weight); s > 0 {
+			if e := rowError(q, x, weight, s); e < least {
+				least, best = e, s
+			}
+			consider(s)
+		}
+		if best == was {
+			break
+		}
+	}
+	return best
+}
+
+func roundRow(q []int8, x []float32, scale float32) {
+	inv := 1 / float64(scale)
+	for i, v := range x {
+		q[i] = int8(math.Round(min(127, max(-127, float64(v)*inv))))
+	}
+}
+
+func rowError(q []int8, x, weight []float32, scale float32) float64 {
+	var e float64
+	s := float64(scale)
+	for i, v := range x {
+		d := float64(v) - s*float64(q[i])
+		d *= d
+		if weight != nil {
+			d *= float64(weight[i])
+		}
+		e += d
+	}
+	return e
+}
+
+// fit returns the scale that is best for fixed integers, 0 if there is none.
+func fit(q []int8, x, weight []float32) float32 {
+	var xq, qq float64
+	for i, v := range x {
+		h := 1.0
+		if weight != nil {
+			h = float64(weight[i])
+		}
+		xq += h * float64(v) * float64(q[i])
+		qq += h * float64(q[i]) * float64(q[i])
+	}
+	if qq == 0 {
+		return 0
+	}
+	return float32(xq / qq)
+}
