@@ -10,7 +10,7 @@ func Mul(dst, a, b []float32) { mul(dst, head(a, len(dst)), head(b, len(dst))) }
 func Scale(dst, x []float32, s float32) { scaleBy(dst, head(x, len(dst)), s) }
 
 // Axpy sets dst[i] = dst[i] + float32(a*x[i]).
-func Axpy(dst []float32, a float32, x []float32) { axpy(dst, a, head(x, len(dst))) }
+func Axpy(dst []float32, a float32, x []float32) { axpy(dst, head(x, len(dst)), a) }
 
 // Lerp sets dst[i] = dst[i] + float32(a*float32(x[i]-dst[i])): the step of an exponential moving average.
 func Lerp(dst, x []float32, a float32) { lerp(dst, head(x, len(dst)), a) }
@@ -43,7 +43,7 @@ func scaleByGeneric(dst, x []float32, s float32) {
 	}
 }
 
-func axpyGeneric(dst []float32, a float32, x []float32) {
+func axpyGeneric(dst, x []float32, a float32) {
 	x = x[:len(dst)]
 	for i, v := range x {
 		dst[i] += float32(a * v)

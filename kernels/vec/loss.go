@@ -116,7 +116,7 @@ func KLTopKRow(dlogits, logits []float32, ids []int32, probs []float32, tail, te
 	for lo := 0; lo < len(logits); lo += chunk {
 		hi := min(lo+chunk, len(logits))
 		expOthers(e[:hi-lo], logits[lo:hi], ids, lo, invT, m)
-		axpy(dlogits[lo:hi], c, e[:hi-lo])
+		axpy(dlogits[lo:hi], e[:hi-lo], c)
 	}
 	for j, p := range probs {
 		id := ids[j]

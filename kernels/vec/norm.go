@@ -12,7 +12,7 @@ func RMSNorm(dst, x, gain []float32, eps float32) (rstd float32) {
 	if gain == nil {
 		scaleBy(dst, x, rstd)
 	} else {
-		scaleMul(dst, x, rstd, head(gain, n))
+		scaleMul(dst, x, head(gain, n), rstd)
 	}
 	return rstd
 }
@@ -100,7 +100,7 @@ func LayerNormBackward(dx, dgain, dbias, dy, x, gain []float32, mean, rstd float
 }
 
 // scaleMulGeneric sets dst[i] = float32(x[i]*s)*y[i].
-func scaleMulGeneric(dst, x []float32, s float32, y []float32) {
+func scaleMulGeneric(dst, x, y []float32, s float32) {
 	x, y = x[:len(dst)], y[:len(dst)]
 	for i, v := range x {
 		dst[i] = float32(float32(v*s) * y[i])

@@ -23,9 +23,21 @@ func BiasCorrection(beta float32, step int64) float32 {
 }
 
 // adamWCoefs are the numbers the inner loop needs, each rounded once.
-type adamWCoefs struct {
-	gradScale, beta1, beta2, rest1, rest2, corr1, corr2, eps, lr, keep float32
-}
+type adamWCoefs [10]float32
+
+// Their order, which the assembly knows too.
+const (
+	coefGradScale = iota
+	coefBeta1
+	coefBeta2
+	coefRest1
+	coefRest2
+	coefCorr1
+	coefCorr2
+	coefEps
+	coefLR
+	coefKeep
+)
 
 // AdamW takes one step of Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101) on parameters p with
 // gradients g and moments m, v (all [n] f32; p, m, v are updated). With the coefficients k1 = 1-Beta1, k2 = 1-Beta2,
@@ -38,12 +50,12 @@ type adamWCoefs struct {
 func AdamW(p, g, m, v []float32, o AdamWArgs) {
 	n := len(p)
 	c := adamWCoefs{
-		gradScale: o.GradScale,
-		beta1:     o.Beta1, beta2: o.Beta2,
-		rest1: 1 - o.Beta1, rest2: 1 - o.Beta2,
-		corr1: 1 / o.BiasCorr1, corr2: 1 / o.BiasCorr2,
-		eps: o.Eps, lr: o.LR,
-		keep: 1 - float32(o.LR*o.WeightDecay),
+		coefGradScale: o.GradScale,
+		coefBeta1:     o.Beta1, coefBeta2: o.Beta2,
+		coefRest1: 1 - o.Beta1, coefRest2: 1 - o.Beta2,
+		coefCorr1: 1 / o.BiasCorr1, coefCorr2: 1 / o.BiasCorr2,
+		coefEps: o.Eps, coefLR: o.LR,
+		coefKeep: 1 - float32(o.LR*o.WeightDecay),
 	}
 	adamW(p, head(g, n), head(m, n), head(v, n), &c)
 }
@@ -51,11 +63,11 @@ func AdamW(p, g, m, v []float32, o AdamWArgs) {
 func adamWGeneric(p, g, m, v []float32, c *adamWCoefs) {
 	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
 	for i, w := range p {
-		gi := float32(g[i] * c.gradScale)
-		mi := float32(c.beta1*m[i]) + float32(c.rest1*gi)
-		vi := float32(c.beta2*v[i]) + float32(float32(c.rest2*gi)*gi)
+		gi := float32(g[i] * c[coefGradScale])
+		mi := float32(c[coefBeta1]*m[i]) + float32(c[coefRest1]*gi)
+		vi := float32(c[coefBeta2]*v[i]) + float32(float32(c[coefRest2]*gi)*gi)
 		m[i], v[i] = mi, vi
-		d := float32(math.Sqrt(float64(float32(vi*c.corr2)))) + c.eps
-		p[i] = float32(w*c.keep) - float32(c.lr*float32(float32(mi*c.corr1)/d))
+		d := float32(math.Sqrt(float64(float32(vi*c[coefCorr2])))) + c[coefEps]
+		p[i] = float32(w*c[coefKeep]) - float32(c[coefLR]*float32(float32(mi*c[coefCorr1])/d))
 	}
 }

@@ -34,12 +34,12 @@ func DequantizeRow(dst []float32, q []int8, scale float32) { dequantize(dst, hea
 // ScaleInt32 sets dst[i] = float32(acc[i]) * float32(xs*ws[i]): integer dot products back to real numbers, with xs the scale
 // of the activations and ws the scales of the weight rows (dst, acc, ws [n]).
 func ScaleInt32(dst []float32, acc []int32, xs float32, ws []float32) {
-	scaleInt32(dst, head(acc, len(dst)), xs, head(ws, len(dst)))
+	scaleInt32(dst, head(acc, len(dst)), head(ws, len(dst)), xs)
 }
 
 // AddScaleInt32 sets dst[i] = dst[i] + float32(float32(acc[i])*float32(xs*ws[i])): ScaleInt32 and a residual Add in one pass.
 func AddScaleInt32(dst []float32, acc []int32, xs float32, ws []float32) {
-	addScaleInt32(dst, head(acc, len(dst)), xs, head(ws, len(dst)))
+	addScaleInt32(dst, head(acc, len(dst)), head(ws, len(dst)), xs)
 }
 
 func quantizeGeneric(q []int8, x []float32, inv float32) {
@@ -61,14 +61,14 @@ func dequantizeGeneric(dst []float32, q []int8, scale float32) {
 	}
 }
 
-func scaleInt32Generic(dst []float32, acc []int32, xs float32, ws []float32) {
+func scaleInt32Generic(dst []float32, acc []int32, ws []float32, xs float32) {
 	acc, ws = acc[:len(dst)], ws[:len(dst)]
 	for i, v := range acc {
 		dst[i] = float32(float32(v) * float32(xs*ws[i]))
 	}
 }
 
-func addScaleInt32Generic(dst []float32, acc []int32, xs float32, ws []float32) {
+func addScaleInt32Generic(dst []float32, acc []int32, ws []float32, xs float32) {
 	acc, ws = acc[:len(dst)], ws[:len(dst)]
 	for i, v := range acc {
 		dst[i] += float32(float32(v) * float32(xs*ws[i]))

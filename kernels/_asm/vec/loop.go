@@ -1,0 +1,209 @@
+package main
+
+import (
+	"strings"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"mito/kernels/_asm/asm"
+)
+
+// kernel is a function under construction: a loop over whole vectors and a masked tail.
+type kernel struct {
+	*target
+	name  string
+	n, i  reg.GPVirtual
+	bases map[string]reg.GPVirtual
+	tail  bool
+	mask  V                 // AVX2: ones in the lanes of the tail
+	kmask reg.OpmaskVirtual // AVX-512: the same
+}
+
+// begin declares a function of which the first slice gives the length. goLoop is the Go statement that the stub equals.
+func begin(t *target, name, signature, length, goLoop string, slices ...string) *kernel {
+	k := &kernel{target: t, name: name + t.suffix, bases: map[string]reg.GPVirtual{}}
+	TEXT(k.name, NOSPLIT, signature)
+	Pragma("noescape")
+	Doc(k.name+" equals "+goLoop, "", "The slices are at least as long as "+length+".")
+	for _, s := range slices {
+		k.bases[s] = Load(Param(s).Base(), GP64()).(reg.GPVirtual)
+	}
+	k.n = Load(Param(length).Len(), GP64()).(reg.GPVirtual)
+	return k
+}
+
+// scalar broadcasts a float32 parameter.
+func (k *kernel) scalar(name string) V {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	v := k.vec()
+	VBROADCASTSS(p.Addr, v)
+	return v
+}
+
+func (k *kernel) at(base string) Mem { return Mem{Base: k.bases[base], Index: k.i, Scale: 4} }
+
+// load reads the next vector of a slice of four-byte elements; lanes beyond the end are zero.
+func (k *kernel) load(base string) V {
+	v := k.vec()
+	switch {
+	case !k.tail:
+		VMOVUPS(k.at(base), v)
+	case k.wide():
+		VMOVUPS_Z(k.at(base), k.kmask, v)
+	default:
+		VMASKMOVPS(k.at(base), k.mask, v)
+	}
+	return v
+}
+
+func (k *kernel) store(v V, base string) {
+	switch {
+	case !k.tail:
+		VMOVUPS(v, k.at(base))
+	case k.wide():
+		VMOVUPS(v, k.kmask, k.at(base))
+	default:
+		VMASKMOVPS(v, k.mask, k.at(base))
+	}
+}
+
+// accumulate adds v to eight lanes, elements 0-7 first; lanes beyond the end add +0.
+func (k *kernel) accumulate(v, lanes V) {
+	if !k.wide() {
+		if k.tail {
+			v = k.and(v, k.mask)
+		}
+		VADDPS(v, lanes, lanes)
+		return
+	}
+	if k.tail {
+		d := k.vec()
+		VMOVAPS_Z(v, k.kmask, d)
+		v = d
+	}
+	VADDPS(v.AsY(), lanes, lanes)
+	high := YMM()
+	VEXTRACTF32X8(U8(1), v, high)
+	VADDPS(high, lanes, lanes)
+}
+
+// each runs body over all vectors.
+func (k *kernel) each(body func()) {
+	k.i = GP64()
+	XORQ(k.i, k.i)
+	full := GP64()
+	MOVQ(k.n, full)
+	ANDQ(I8(int8(-k.width)), full)
+	tail, done := k.name+"_tail", k.name+"_done"
+	JZ(LabelRef(tail))
+	Label(k.name + "_loop")
+	body()
+	ADDQ(Imm(uint64(k.width)), k.i)
+	CMPQ(k.i, full)
+	JB(LabelRef(k.name + "_loop"))
+	Label(tail)
+	SUBQ(k.i, k.n)
+	JZ(LabelRef(done))
+	k.tail = true
+	if k.wide() {
+		ones := GP32()
+		MOVL(U32(0xffffffff), ones)
+		BZHIL(k.n.As32(), ones, ones)
+		k.kmask = K()
+		KMOVW(ones, k.kmask)
+	} else {
+		table := GP64()
+		LEAQ(tailMaskTable(), table)
+		NEGQ(k.n)
+		k.mask = YMM()
+		VMOVUPS(Mem{Base: table, Index: k.n, Scale: 4, Disp: 32}, k.mask)
+	}
+	body()
+	Label(done)
+}
+
+// lanes returns eight zero lanes.
+func (k *kernel) lanes() V {
+	l := YMM()
+	VXORPS(l, l, l)
+	return l
+}
+
+// total adds the lanes in the stated tree and returns the sum from the function.
+func (k *kernel) total(l V) {
+	a, b := XMM(), XMM()
+	VEXTRACTF128(Imm(1), l, a)
+	VADDPS(a, l.AsX(), a)
+	VMOVHLPS(a, a, b)
+	VADDPS(b, a, a)
+	VMOVSHDUP(a, b)
+	VADDSS(b, a, a)
+	k.ret(a)
+}
+
+// ret returns a scalar. The store is a legacy SSE instruction, so the upper halves are cleared before it.
+func (k *kernel) ret(x reg.Register) {
+	VZEROUPPER()
+	Store(x, ReturnIndex(0))
+	RET()
+}
+
+// mapped generates a kernel that reads vectors of ins, and stores what f makes of them to outs.
+func mapped(t *target, name, params, goLoop string, outs, ins, scalars []string, f func(in, s []V) []V) {
+	names := slicesOf(params)
+	k := begin(t, name, "func("+params+")", names[0], goLoop, names...)
+	var s []V
+	for _, p := range scalars {
+		s = append(s, k.scalar(p))
+	}
+	k.each(func() {
+		var in []V
+		for _, p := range ins {
+			in = append(in, k.load(p))
+		}
+		for j, v := range f(in, s) {
+			k.store(v, outs[j])
+		}
+	})
+	asm.Ret()
+}
+
+// summed generates a kernel that returns the stated sum of what f makes of the vectors of ins.
+func summed(t *target, name, params, goLoop string, ins, scalars []string, f func(in, s []V) V) {
+	names := slicesOf(params)
+	k := begin(t, name, "func("+params+") float32", names[0], goLoop, names...)
+	var s []V
+	for _, p := range scalars {
+		s = append(s, k.scalar(p))
+	}
+	l := k.lanes()
+	k.each(func() {
+		var in []V
+		for _, p := range ins {
+			in = append(in, k.load(p))
+		}
+		k.accumulate(f(in, s), l)
+	})
+	k.total(l)
+}
+
+// slicesOf returns the names of the slice parameters of "a, b []float32, s float32, c []float32".
+func slicesOf(params string) []string {
+	var names, pending []string
+	for _, p := range strings.Split(params, ", ") {
+		name, kind, typed := strings.Cut(p, " ")
+		pending = append(pending, name)
+		if typed {
+			if strings.HasPrefix(kind, "[]") {
+				names = append(names, pending...)
+			}
+			pending = nil
+		}
+	}
+	return names
+}

@@ -1,0 +1,26 @@
+package vec
+
+import "mito/kernels/isa"
+
+const levelGeneric = 0
+
+var dispatcher = isa.New("vec", append([]isa.Impl[int]{{Name: isa.Generic, Funcs: levelGeneric}}, implementations()...)...)
+
+// level repeats the dispatcher's choice. A branch on it costs less than a call through a pointer, and lets callers keep their
+// slices on the stack.
+var level = *dispatcher.Funcs()
+
+// Variants lists the variants that this processor can run, slowest first.
+func Variants() []string { return dispatcher.Variants() }
+
+// Variant returns the chosen variant; at first the last of Variants.
+func Variant() string { return dispatcher.Variant() }
+
+// SetVariant chooses a variant by name, for tests, verification and benchmarks. It must not run while a kernel does.
+func SetVariant(name string) error {
+	if err := dispatcher.SetVariant(name); err != nil {
+		return err
+	}
+	level = *dispatcher.Funcs()
+	return nil
+}
