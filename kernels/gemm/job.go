@@ -137,12 +137,8 @@ func (t *multiplyTask) tileA(s *scratch, i, r int) {
 		s.t.a, s.t.ars, s.t.aks = elem(a.A, i*a.LDA+t.k0), 4*a.LDA, 4
 		return
 	}
-	strip := s.strip[:t.k*stripA]
-	for k := range t.k {
-		from := (t.k0+k)*a.LDA + i
-		copy(strip[k*stripA:k*stripA+r], a.A[from:from+r])
-	}
-	s.t.a, s.t.ars, s.t.aks = elem(strip, 0), 4, 4*stripA
+	t.f.packStrip(&s.strip[0], &a.A[t.k0*a.LDA+i], t.k, r, a.LDA)
+	s.t.a, s.t.ars, s.t.aks = elem(s.strip, 0), 4, 4*stripA
 }
 
 // tile computes r rows from row i of panel p.

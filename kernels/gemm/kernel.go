@@ -40,14 +40,16 @@ type funcs struct {
 	// computed at a time; entry 1 is never nil.
 	full, half [maxMR + 1]microKernel
 
-	// small[r] computes r rows and smallPanels[r] whole panels of Packed.
+	// small[r] computes r rows and smallPanels[r] whole panels of Packed. Where it is nil, full[r] does, part by part.
 	small       [smallRows + 1]microKernel
 	smallPanels [smallRows + 1]int
 
 	// packRows copies rows of n elements: dst[r*n+j] = src[r*ld+j], n a multiple of nr/2.
-	packRows func(dst, src unsafe.Pointer, rows, n, ld int)
+	packRows func(dst, src *float32, rows, n, ld int)
 	// packCols transposes: dst[k*n+j] = src[j*ld+k] for k < rows, j < n; n a multiple of nr/2.
-	packCols func(dst, src unsafe.Pointer, rows, n, ld int)
+	packCols func(dst, src *float32, rows, n, ld int)
+	// packStrip copies rows of r <= mr elements into rows of stripA: dst[k*stripA+i] = src[k*ld+i] for i < r.
+	packStrip func(dst, src *float32, k, r, ld int)
 }
 
 var dispatch = isa.New("gemm", append([]isa.Impl[funcs]{{Name: isa.Generic, Funcs: genericFuncs()}}, variants()...)...)

@@ -3,7 +3,7 @@ package gemm
 import "unsafe"
 
 func genericFuncs() funcs {
-	f := funcs{mr: 2, nr: 8, packRows: packRowsGeneric, packCols: packColsGeneric}
+	f := funcs{mr: 2, nr: 8, packRows: packRowsGeneric, packCols: packColsGeneric, packStrip: packStripGeneric}
 	f.full[1] = func(t *tile) { gemmF32Rows1(t, 8) }
 	f.full[2] = func(t *tile) { gemmF32Rows2(t, 8) }
 	f.half[1] = func(t *tile) { gemmF32Rows1(t, 4) }
@@ -75,18 +75,25 @@ func gemmF32SmallGeneric(t *tile, rows int) {
 	}
 }
 
-func packRowsGeneric(dst, src unsafe.Pointer, rows, n, ld int) {
+func packRowsGeneric(dst, src *float32, rows, n, ld int) {
+	d, s := unsafe.Slice(dst, rows*n), unsafe.Slice(src, (rows-1)*ld+n)
 	for r := range rows {
-		copy(unsafe.Slice(at(dst, 4*r*n), n), unsafe.Slice(at(src, 4*r*ld), n))
+		copy(d[r*n:(r+1)*n], s[r*ld:])
 	}
 }
 
-func packColsGeneric(dst, src unsafe.Pointer, rows, n, ld int) {
-	d := unsafe.Slice((*float32)(dst), rows*n)
+func packColsGeneric(dst, src *float32, rows, n, ld int) {
+	d, s := unsafe.Slice(dst, rows*n), unsafe.Slice(src, (n-1)*ld+rows)
 	for j := range n {
-		s := unsafe.Slice(at(src, 4*j*ld), rows)
-		for k, v := range s {
+		for k, v := range s[j*ld : j*ld+rows] {
 			d[k*n+j] = v
 		}
+	}
+}
+
+func packStripGeneric(dst, src *float32, k, r, ld int) {
+	d, s := unsafe.Slice(dst, k*stripA), unsafe.Slice(src, (k-1)*ld+r)
+	for i := range k {
+		copy(d[i*stripA:i*stripA+r], s[i*ld:])
 	}
 }

@@ -90,35 +90,39 @@ func (t *smallTask) Do(lo, hi int) {
 		for p := lo; p < hi; {
 			s.t.b = elem(t.p.w, p*panelCols*k)
 			s.t.src, s.t.srs = elem(smallZeros[:], 0), 0
-			panels := t.f.smallPanels[r]
-			if p+panels <= hi && (p+panels)*panelCols <= n {
+			if panels := t.f.smallPanels[r]; panels > 0 && p+panels <= hi && (p+panels)*panelCols <= n {
 				s.t.c, s.t.crs = elem(t.y, row*n+p*panelCols), 4*n
 				t.f.small[r](&s.t)
 				p += panels
 				continue
 			}
-			t.panelByRow(s, row, r, p)
+			t.panel(s, row, r, p)
 			p++
 		}
 	}
 }
 
-// panelByRow computes one panel with the full kernels, beside y: it may reach beyond N.
-func (t *smallTask) panelByRow(s *scratch, row, r, p int) {
+// panel computes one panel with the full kernels, beside y when it reaches beyond N.
+func (t *smallTask) panel(s *scratch, row, r, p int) {
 	n, k := t.p.n, t.p.k
 	width := min(panelCols, n-p*panelCols)
 	base := s.t.a
 	for i := 0; i < r; {
 		q := rowsAtOnce(&t.f.full, r-i)
+		y := t.y[(row+i)*n+p*panelCols:]
 		s.t.a = unsafe.Add(base, 4*i*k)
-		s.t.crs = 4 * panelCols
+		dst, stride := y, n
+		if width < panelCols {
+			dst, stride = s.edge[:], panelCols
+		}
+		s.t.crs = 4 * stride
 		for j := 0; j < panelCols; j += t.f.nr {
 			s.t.b = elem(t.p.w, p*panelCols*k+j)
-			s.t.c = elem(s.edge[:], j)
+			s.t.c = elem(dst, j)
 			t.f.full[q](&s.t)
 		}
-		for e := range q {
-			copy(t.y[(row+i+e)*n+p*panelCols:][:width], s.edge[e*panelCols:])
+		for e := 0; e < q && width < panelCols; e++ {
+			copy(y[e*n:][:width], s.edge[e*panelCols:])
 		}
 		i += q
 	}

@@ -99,9 +99,9 @@ func packPanel(f *funcs, dst, src []float32, ld int, trans bool, k, n int) {
 	dst = dst[:k*width]
 	switch {
 	case n == width && trans:
-		f.packCols(elem(dst, 0), elem(src, 0), k, width, ld)
+		f.packCols(&dst[0], &src[0], k, width, ld)
 	case n == width:
-		f.packRows(elem(dst, 0), elem(src, 0), k, width, ld)
+		f.packRows(&dst[0], &src[0], k, width, ld)
 	default:
 		clear(dst)
 		row, col := ld, 1
