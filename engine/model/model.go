@@ -68,8 +68,9 @@ func (m *Model) declare() {
 		m.blocks = append(m.blocks, newBlock(ps, c, i))
 	}
 	m.norm = newNorm(ps, c, "model.norm")
-	m.head.W = m.embed
-	if !c.TieEmbeddings {
+	if c.TieEmbeddings {
+		m.head.W = &Param{Name: m.embed.Name, Kind: Table, Shape: m.embed.Shape}
+	} else {
 		m.head.W = ps.add("lm_head.weight", Table, c.VocabSize, c.HiddenSize)
 	}
 }
@@ -85,8 +86,21 @@ func newNorm(ps *Params, c Config, name string) Norm {
 func isGain(name string) bool { return strings.HasSuffix(name, "norm.weight") }
 
 func (m *Model) allocate(alloc backend.Allocator, grads bool) (err error) {
-	if err = m.Params.allocate(m.b, alloc, grads); err != nil || m.Config.Position != PositionRoPE {
+	if err = m.Params.allocate(m.b, alloc, grads); err != nil {
 		return err
+	}
+	if m.Config.TieEmbeddings {
+		m.head.W.Value = m.embed.Value
+		if grads {
+			// As an output head the table has a gradient of its own, added in FinishGrad: in one tensor, the two sums
+			// would mix in another order for every number of micro-batches.
+			if m.head.W.Grad, err = alloc.New(backend.F32, m.embed.Shape...); err != nil {
+				return err
+			}
+		}
+	}
+	if m.Config.Position != PositionRoPE {
+		return nil
 	}
 	half := m.Config.HeadDim / 2
 	if m.cos, err = alloc.New(backend.F32, m.Config.Context, half); err != nil {
@@ -104,8 +118,21 @@ func (m *Model) fill(slab backend.Slab, grads bool) error {
 	return first(m.b.Upload(m.cos, cos), m.b.Upload(m.sin, sin))
 }
 
-// ZeroGrad clears the gradients.
-func (m *Model) ZeroGrad() error { return m.b.Zero(m.Params.Grad) }
+// ZeroGrad clears the gradients, before the first Backward of a step.
+func (m *Model) ZeroGrad() error {
+	if err := m.b.Zero(m.Params.Grad); err != nil || !m.Config.TieEmbeddings {
+		return err
+	}
+	return m.b.Zero(m.head.W.Grad)
+}
+
+// FinishGrad completes the gradients, after the last Backward of a step.
+func (m *Model) FinishGrad() error {
+	if !m.Config.TieEmbeddings {
+		return nil
+	}
+	return m.b.Add(m.embed.Grad, m.embed.Grad, m.head.W.Grad)
+}
 
 // Forward computes a.Logits from a.Inputs and a.Positions.
 func (m *Model) Forward(a *Activations) error {
@@ -132,7 +159,8 @@ func (m *Model) Forward(a *Activations) error {
 	)
 }
 
-// Backward adds to the gradients of all parameters what follows from a.DLogits, after Forward on the same a.
+// Backward adds to the gradients of all parameters what follows from a.DLogits, after Forward on the same a. A step
+// is ZeroGrad, Forward and Backward for every micro-batch, then FinishGrad.
 func (m *Model) Backward(a *Activations) error {
 	b := m.b
 	if err := first(
