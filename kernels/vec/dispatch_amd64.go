@@ -39,6 +39,16 @@ func expSum(dst, x []float32, scale, shift float32) float32 {
 	return expSumAVX512(dst, x, scale, shift)
 }
 
+func sumExp(x []float32, scale, shift float32) float32 {
+	switch level {
+	case levelGeneric:
+		return sumExpGeneric(x, scale, shift)
+	case levelAVX2:
+		return sumExpAVX2(x, scale, shift)
+	}
+	return sumExpAVX512(x, scale, shift)
+}
+
 func sum(x []float32) float32 {
 	if level == levelGeneric {
 		return sumGeneric(x)
@@ -400,14 +410,14 @@ func probGrad(dst, e []float32, inv, u, scale float32) {
 	}
 }
 
-func probGradAdd(dst, e []float32, inv, u, scale float32) {
+func probGradAdd(dst, x []float32, shift, inv, u, scale float32) {
 	switch {
 	case level == levelAVX512:
-		probGradAddAVX512(dst, e, inv, u, scale)
+		probGradAddAVX512(dst, x, shift, inv, u, scale)
 	case level == levelAVX2:
-		probGradAddAVX2(dst, e, inv, u, scale)
+		probGradAddAVX2(dst, x, shift, inv, u, scale)
 	default:
-		probGradAddGeneric(dst, e, inv, u, scale)
+		probGradAddGeneric(dst, x, shift, inv, u, scale)
 	}
 }
 
@@ -421,14 +431,14 @@ func klSum(x, p []float32, scale, lse float32) float32 {
 	return klSumAVX512(x, p, scale, lse)
 }
 
-func klGradAdd(dst, e, p []float32, inv, g float32) {
+func klGradAdd(dst, x, p []float32, scale, shift, inv, factor float32) {
 	switch {
 	case level == levelAVX512:
-		klGradAddAVX512(dst, e, p, inv, g)
+		klGradAddAVX512(dst, x, p, scale, shift, inv, factor)
 	case level == levelAVX2:
-		klGradAddAVX2(dst, e, p, inv, g)
+		klGradAddAVX2(dst, x, p, scale, shift, inv, factor)
 	default:
-		klGradAddGeneric(dst, e, p, inv, g)
+		klGradAddGeneric(dst, x, p, scale, shift, inv, factor)
 	}
 }
 

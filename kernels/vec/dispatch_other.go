@@ -10,6 +10,7 @@ func exp(dst, x []float32) { expGeneric(dst, x) }
 func expSum(dst, x []float32, scale, shift float32) float32 {
 	return expSumGeneric(dst, x, scale, shift)
 }
+func sumExp(x []float32, scale, shift float32) float32     { return sumExpGeneric(x, scale, shift) }
 func sum(x []float32) float32                              { return sumGeneric(x) }
 func dot(x, y []float32) float32                           { return dotGeneric(x, y) }
 func dot3(x, y, z []float32) float32                       { return dot3Generic(x, y, z) }
@@ -61,8 +62,12 @@ func swiglu(dst, gate, up []float32)    { swigluGeneric(dst, gate, up) }
 func swigluBackward(dgate, dup, dy, gate, up []float32) {
 	swigluBackwardGeneric(dgate, dup, dy, gate, up)
 }
-func probGrad(dst, e []float32, inv, u, scale float32)    { probGradGeneric(dst, e, inv, u, scale) }
-func probGradAdd(dst, e []float32, inv, u, scale float32) { probGradAddGeneric(dst, e, inv, u, scale) }
-func klSum(x, p []float32, scale, lse float32) float32    { return klSumGeneric(x, p, scale, lse) }
-func klGradAdd(dst, e, p []float32, inv, g float32)       { klGradAddGeneric(dst, e, p, inv, g) }
-func adamW(p, g, m, v []float32, c *adamWCoefs)           { adamWGeneric(p, g, m, v, c) }
+func probGrad(dst, e []float32, inv, u, scale float32) { probGradGeneric(dst, e, inv, u, scale) }
+func probGradAdd(dst, x []float32, shift, inv, u, scale float32) {
+	probGradAddGeneric(dst, x, shift, inv, u, scale)
+}
+func klSum(x, p []float32, scale, lse float32) float32 { return klSumGeneric(x, p, scale, lse) }
+func klGradAdd(dst, x, p []float32, scale, shift, inv, factor float32) {
+	klGradAddGeneric(dst, x, p, scale, shift, inv, factor)
+}
+func adamW(p, g, m, v []float32, c *adamWCoefs) { adamWGeneric(p, g, m, v, c) }

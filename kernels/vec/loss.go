@@ -11,35 +11,38 @@ package vec
 // scale, which carries the loss mask and the division by the number of tokens. 0 <= target < V.
 func CrossEntropyRow(dlogits, logits []float32, target int, smoothing, scale float32, accumulate bool) (loss float32) {
 	xt := logits[target]
-	m, s := sumExp(logits, 1)
 	u, c := smoothing/float32(len(logits)), 1-smoothing
+	var shared float32
+	if smoothing > 0 {
+		shared = float32(u * sum(logits))
+	}
+	m := maxOf(logits)
+	store := dlogits != nil && !accumulate
+	var s float32
+	if store {
+		dlogits = head(dlogits, len(logits))
+		s = expSum(dlogits, logits, 1, m)
+	} else {
+		s = sumExp(logits, 1, m)
+	}
 	loss = float32(m+Log1(s)) - float32(c*xt)
 	if smoothing > 0 {
-		loss -= float32(u * sum(logits))
+		loss -= shared
 	}
 	if dlogits == nil {
 		return loss
 	}
-	dlogits = head(dlogits, len(logits))
 	inv := 1 / s
 	p := float32(Exp1(xt-m) * inv)
-	gt := float32(float32(p-float32(u+c)) * scale)
-	if accumulate {
-		gt += dlogits[target]
+	g := float32(float32(p-float32(u+c)) * scale)
+	if store {
+		probGrad(dlogits, dlogits, inv, u, scale)
+	} else {
+		dlogits = head(dlogits, len(logits))
+		g += dlogits[target]
+		probGradAdd(dlogits, logits, m, inv, u, scale)
 	}
-	var e [chunk]float32
-	for lo := 0; lo < len(logits); lo += chunk {
-		hi := min(lo+chunk, len(logits))
-		d := dlogits[lo:hi]
-		if accumulate {
-			expSum(e[:hi-lo], logits[lo:hi], 1, m)
-			probGradAdd(d, e[:hi-lo], inv, u, scale)
-		} else {
-			expSum(d, logits[lo:hi], 1, m)
-			probGrad(d, d, inv, u, scale)
-		}
-	}
-	dlogits[target] = gt
+	dlogits[target] = g
 	return loss
 }
 
@@ -55,21 +58,17 @@ func CrossEntropyRow(dlogits, logits []float32, target int, smoothing, scale flo
 func KLRow(dlogits, logits, teacherProbs []float32, temperature, scale float32) (kl float32) {
 	p := head(teacherProbs, len(logits))
 	invT := 1 / temperature
-	m, s := sumExp(logits, invT)
+	m, s := maxSumExp(logits, invT)
 	kl = float32(float32(temperature*temperature) * klSum(logits, p, invT, m+Log1(s)))
-	if dlogits == nil {
-		return kl
-	}
-	dlogits = head(dlogits, len(logits))
-	inv, g := 1/s, float32(temperature*scale)
-	var e [chunk]float32
-	for lo := 0; lo < len(logits); lo += chunk {
-		hi := min(lo+chunk, len(logits))
-		expSum(e[:hi-lo], logits[lo:hi], invT, m)
-		klGradAdd(dlogits[lo:hi], e[:hi-lo], p[lo:hi], inv, g)
+	if dlogits != nil {
+		klGradAdd(head(dlogits, len(logits)), logits, p, invT, m, 1/s, float32(temperature*scale))
 	}
 	return kl
 }
+
+// chunk is the number of exponentials that KLTopKRow keeps on the stack; a multiple of eight, so that lanes carry over from one
+// chunk to the next.
+const chunk = 256
 
 // KLTopKRow is KLRow against a teacher of which only the k probabilities probs at the distinct entries ids and the mass tail of
 // all others are known: the divergence between k+1 buckets. With q = e[i]*v as in KLRow (v = 1/S), lse = LogSumExp(z) and
@@ -84,7 +83,7 @@ func KLRow(dlogits, logits, teacherProbs []float32, temperature, scale float32) 
 func KLTopKRow(dlogits, logits []float32, ids []int32, probs []float32, tail, temperature, scale float32) (kl float32) {
 	probs = head(probs, len(ids))
 	invT := 1 / temperature
-	m, s := sumExp(logits, invT)
+	m, s := maxSumExp(logits, invT)
 	lse := m + Log1(s)
 	inv, g := 1/s, float32(temperature*scale)
 
@@ -144,11 +143,11 @@ func probGradGeneric(dst, e []float32, inv, u, scale float32) {
 	}
 }
 
-// probGradAddGeneric adds float32(float32(float32(e[i]*inv)-u)*scale) to dst[i].
-func probGradAddGeneric(dst, e []float32, inv, u, scale float32) {
-	e = e[:len(dst)]
-	for i, v := range e {
-		dst[i] += float32(float32(float32(v*inv)-u) * scale)
+// probGradAddGeneric adds float32(float32(float32(Exp1(x[i]-shift)*inv)-u)*scale) to dst[i].
+func probGradAddGeneric(dst, x []float32, shift, inv, u, scale float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] += float32(float32(float32(Exp1(v-shift)*inv)-u) * scale)
 	}
 }
 
@@ -166,10 +165,11 @@ func klSumGeneric(x, p []float32, scale, lse float32) float32 {
 	return l.total()
 }
 
-// klGradAddGeneric adds float32(float32(float32(e[i]*inv)-p[i])*g) to dst[i].
-func klGradAddGeneric(dst, e, p []float32, inv, g float32) {
-	e, p = e[:len(dst)], p[:len(dst)]
-	for i, v := range e {
-		dst[i] += float32(float32(float32(v*inv)-p[i]) * g)
+// klGradAddGeneric adds float32(float32(float32(Exp1(float32(x[i]*scale)-shift)*inv)-p[i])*factor) to dst[i].
+func klGradAddGeneric(dst, x, p []float32, scale, shift, inv, factor float32) {
+	x, p = x[:len(dst)], p[:len(dst)]
+	for i, v := range x {
+		e := Exp1(float32(v*scale) - shift)
+		dst[i] += float32(float32(float32(e*inv)-p[i]) * factor)
 	}
 }

@@ -18,30 +18,23 @@ func SoftmaxScaled(dst, x []float32, scale float32) {
 
 // LogSumExp returns m + Log1(S) with m and S as in Softmax; -Inf for an empty x.
 func LogSumExp(x []float32) float32 {
-	m, s := sumExp(x, 1)
+	m, s := maxSumExp(x, 1)
 	return m + Log1(s)
 }
 
-// chunk is the number of exponentials that functions without a destination keep on the stack; a multiple of eight, so that
-// lanes carry over from one chunk to the next.
-const chunk = 256
-
-// sumExp returns m = float32(Max(x)*scale) and the stated sum of Exp1(float32(x[i]*scale)-m).
-func sumExp(x []float32, scale float32) (m, s float32) {
+// maxSumExp returns m = float32(Max(x)*scale) and the stated sum of Exp1(float32(x[i]*scale)-m).
+func maxSumExp(x []float32, scale float32) (m, s float32) {
 	m = float32(maxOf(x) * scale)
-	if len(x) <= chunk {
-		var e [chunk]float32
-		return m, expSum(e[:len(x)], x, scale, m)
-	}
+	return m, sumExp(x, scale, m)
+}
+
+// sumExpGeneric is expSumGeneric without the destination.
+func sumExpGeneric(x []float32, scale, shift float32) float32 {
 	var l lanes
-	var e [chunk]float32
-	for len(x) > 0 {
-		n := min(len(x), chunk)
-		expSum(e[:n], head(x, n), scale, m)
-		addLanes(&l, e[:n])
-		x = x[n:]
+	for i, v := range x {
+		l[i&7] += Exp1(float32(v*scale) - shift)
 	}
-	return m, l.total()
+	return l.total()
 }
 
 // addLanesGeneric adds x[i] to lane i%8.

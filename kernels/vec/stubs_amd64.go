@@ -60,6 +60,13 @@ func rotateAVX2(a []float32, b []float32, cos []float32, sin []float32)
 //go:noescape
 func expAVX2(dst []float32, x []float32)
 
+// sumExpAVX2 equals the stated sum of Exp1(float32(x[i]*scale) - shift).
+//
+// The slices are at least as long as x.
+//
+//go:noescape
+func sumExpAVX2(x []float32, scale float32, shift float32) float32
+
 // expSumAVX2 equals dst[i] = Exp1(float32(x[i]*scale) - shift) and returns their stated sum.
 //
 // The slices are at least as long as dst.
@@ -179,19 +186,19 @@ func swigluBackwardAVX2(dgate []float32, dup []float32, dy []float32, gate []flo
 //go:noescape
 func probGradAVX2(dst []float32, e []float32, inv float32, u float32, scale float32)
 
-// probGradAddAVX2 equals dst[i] += float32(float32(float32(e[i]*inv)-u) * scale).
+// probGradAddAVX2 equals probGradAddGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func probGradAddAVX2(dst []float32, e []float32, inv float32, u float32, scale float32)
+func probGradAddAVX2(dst []float32, x []float32, shift float32, inv float32, u float32, scale float32)
 
-// klGradAddAVX2 equals dst[i] += float32(float32(float32(e[i]*inv)-p[i]) * factor).
+// klGradAddAVX2 equals klGradAddGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func klGradAddAVX2(dst []float32, e []float32, p []float32, inv float32, factor float32)
+func klGradAddAVX2(dst []float32, x []float32, p []float32, scale float32, shift float32, inv float32, factor float32)
 
 // klSumAVX2 equals the stated sum of p[i]*(Log1(p[i])-(x[i]*scale-lse)), terms with p[i] < 2^-126 left out.
 //
@@ -290,6 +297,13 @@ func rotateAVX512(a []float32, b []float32, cos []float32, sin []float32)
 //
 //go:noescape
 func expAVX512(dst []float32, x []float32)
+
+// sumExpAVX512 equals the stated sum of Exp1(float32(x[i]*scale) - shift).
+//
+// The slices are at least as long as x.
+//
+//go:noescape
+func sumExpAVX512(x []float32, scale float32, shift float32) float32
 
 // expSumAVX512 equals dst[i] = Exp1(float32(x[i]*scale) - shift) and returns their stated sum.
 //
@@ -410,19 +424,19 @@ func swigluBackwardAVX512(dgate []float32, dup []float32, dy []float32, gate []f
 //go:noescape
 func probGradAVX512(dst []float32, e []float32, inv float32, u float32, scale float32)
 
-// probGradAddAVX512 equals dst[i] += float32(float32(float32(e[i]*inv)-u) * scale).
+// probGradAddAVX512 equals probGradAddGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func probGradAddAVX512(dst []float32, e []float32, inv float32, u float32, scale float32)
+func probGradAddAVX512(dst []float32, x []float32, shift float32, inv float32, u float32, scale float32)
 
-// klGradAddAVX512 equals dst[i] += float32(float32(float32(e[i]*inv)-p[i]) * factor).
+// klGradAddAVX512 equals klGradAddGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func klGradAddAVX512(dst []float32, e []float32, p []float32, inv float32, factor float32)
+func klGradAddAVX512(dst []float32, x []float32, p []float32, scale float32, shift float32, inv float32, factor float32)
 
 // klSumAVX512 equals the stated sum of p[i]*(Log1(p[i])-(x[i]*scale-lse)), terms with p[i] < 2^-126 left out.
 //

@@ -661,6 +661,113 @@ DATA c7f800000<>+56(SB)/4, $0x7f800000
 DATA c7f800000<>+60(SB)/4, $0x7f800000
 GLOBL c7f800000<>(SB), RODATA|NOPTR, $64
 
+// func sumExpAVX2(x []float32, scale float32, shift float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS scale+24(FP), Y0
+	VBROADCASTSS shift+28(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	XORQ         DX, DX
+	MOVQ         CX, BX
+	ANDQ         $-8, BX
+	JZ           sumExpAVX2_tail
+
+sumExpAVX2_loop:
+	VMOVUPS    (AX)(DX*4), Y3
+	VMULPS     Y0, Y3, Y3
+	VSUBPS     Y1, Y3, Y3
+	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
+	VANDPS     c80000000<>+0(SB), Y4, Y5
+	VORPS      c3f000000<>+0(SB), Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VCVTTPS2DQ Y4, Y4
+	VCVTDQ2PS  Y4, Y5
+	VMULPS     c3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y3, Y6
+	VMULPS     cb95e8083<>+0(SB), Y5, Y5
+	VSUBPS     Y5, Y6, Y6
+	VMULPS     c39506967<>+0(SB), Y6, Y5
+	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
+	VMULPS     Y6, Y5, Y5
+	VADDPS     c3c088908<>+0(SB), Y5, Y5
+	VMULPS     Y6, Y5, Y5
+	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS     Y6, Y5, Y5
+	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS     Y6, Y5, Y5
+	VADDPS     c3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y6, Y5, Y5
+	VMULPS     Y6, Y5, Y5
+	VADDPS     Y6, Y5, Y5
+	VADDPS     c3f800000<>+0(SB), Y5, Y5
+	VPADDD     c0000007f<>+0(SB), Y4, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y5, Y5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y4
+	VANDPS     Y5, Y4, Y4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
+	VADDPS     Y3, Y2, Y2
+	ADDQ       $0x08, DX
+	CMPQ       DX, BX
+	JB         sumExpAVX2_loop
+
+sumExpAVX2_tail:
+	SUBQ       DX, CX
+	JZ         sumExpAVX2_done
+	LEAQ       tailMasks<>+0(SB), BX
+	NEGQ       CX
+	VMOVUPS    32(BX)(CX*4), Y3
+	VMASKMOVPS (AX)(DX*4), Y3, Y4
+	VMULPS     Y0, Y4, Y0
+	VSUBPS     Y1, Y0, Y0
+	VMULPS     c3fb8aa3b<>+0(SB), Y0, Y1
+	VANDPS     c80000000<>+0(SB), Y1, Y4
+	VORPS      c3f000000<>+0(SB), Y4, Y4
+	VADDPS     Y4, Y1, Y1
+	VCVTTPS2DQ Y1, Y1
+	VCVTDQ2PS  Y1, Y4
+	VMULPS     c3f318000<>+0(SB), Y4, Y5
+	VSUBPS     Y5, Y0, Y5
+	VMULPS     cb95e8083<>+0(SB), Y4, Y4
+	VSUBPS     Y4, Y5, Y5
+	VMULPS     c39506967<>+0(SB), Y5, Y4
+	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
+	VMULPS     Y5, Y4, Y4
+	VADDPS     c3c088908<>+0(SB), Y4, Y4
+	VMULPS     Y5, Y4, Y4
+	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
+	VMULPS     Y5, Y4, Y4
+	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
+	VMULPS     Y5, Y4, Y4
+	VADDPS     c3f000000<>+0(SB), Y4, Y4
+	VMULPS     Y5, Y4, Y4
+	VMULPS     Y5, Y4, Y4
+	VADDPS     Y5, Y4, Y4
+	VADDPS     c3f800000<>+0(SB), Y4, Y4
+	VPADDD     c0000007f<>+0(SB), Y1, Y1
+	VPSLLD     $0x17, Y1, Y1
+	VMULPS     Y1, Y4, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y1
+	VANDPS     Y4, Y1, Y1
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
+	VANDPS     Y3, Y0, Y0
+	VADDPS     Y0, Y2, Y2
+
+sumExpAVX2_done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+32(FP)
+	RET
+
 // func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) float32
 // Requires: AVX, AVX2, SSE
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
@@ -1925,91 +2032,224 @@ probGradAVX2_done:
 	VZEROUPPER
 	RET
 
-// func probGradAddAVX2(dst []float32, e []float32, inv float32, u float32, scale float32)
-// Requires: AVX
-TEXT ·probGradAddAVX2(SB), NOSPLIT, $0-60
+// func probGradAddAVX2(dst []float32, x []float32, shift float32, inv float32, u float32, scale float32)
+// Requires: AVX, AVX2
+TEXT ·probGradAddAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
-	MOVQ         e_base+24(FP), CX
+	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Y0
-	VBROADCASTSS u+52(FP), Y1
-	VBROADCASTSS scale+56(FP), Y2
+	VBROADCASTSS shift+48(FP), Y0
+	VBROADCASTSS inv+52(FP), Y1
+	VBROADCASTSS u+56(FP), Y2
+	VBROADCASTSS scale+60(FP), Y3
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
 	JZ           probGradAddAVX2_tail
 
 probGradAddAVX2_loop:
-	VMOVUPS (AX)(BX*4), Y3
-	VMOVUPS (CX)(BX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VSUBPS  Y1, Y4, Y4
-	VMULPS  Y2, Y4, Y4
-	VADDPS  Y4, Y3, Y3
-	VMOVUPS Y3, (AX)(BX*4)
-	ADDQ    $0x08, BX
-	CMPQ    BX, SI
-	JB      probGradAddAVX2_loop
+	VMOVUPS    (AX)(BX*4), Y4
+	VMOVUPS    (CX)(BX*4), Y5
+	VSUBPS     Y0, Y5, Y5
+	VMULPS     c3fb8aa3b<>+0(SB), Y5, Y6
+	VANDPS     c80000000<>+0(SB), Y6, Y7
+	VORPS      c3f000000<>+0(SB), Y7, Y7
+	VADDPS     Y7, Y6, Y6
+	VCVTTPS2DQ Y6, Y6
+	VCVTDQ2PS  Y6, Y7
+	VMULPS     c3f318000<>+0(SB), Y7, Y8
+	VSUBPS     Y8, Y5, Y8
+	VMULPS     cb95e8083<>+0(SB), Y7, Y7
+	VSUBPS     Y7, Y8, Y8
+	VMULPS     c39506967<>+0(SB), Y8, Y7
+	VADDPS     c3ab743ce<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3c088908<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3d2aa9c1<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3e2aaaaa<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3f000000<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     Y8, Y7, Y7
+	VADDPS     c3f800000<>+0(SB), Y7, Y7
+	VPADDD     c0000007f<>+0(SB), Y6, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y7, Y7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y6
+	VANDPS     Y7, Y6, Y6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y5, Y5
+	VBLENDVPS  Y5, c7f800000<>+0(SB), Y6, Y5
+	VMULPS     Y1, Y5, Y5
+	VSUBPS     Y2, Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VMOVUPS    Y4, (AX)(BX*4)
+	ADDQ       $0x08, BX
+	CMPQ       BX, SI
+	JB         probGradAddAVX2_loop
 
 probGradAddAVX2_tail:
 	SUBQ       BX, DX
 	JZ         probGradAddAVX2_done
 	LEAQ       tailMasks<>+0(SB), SI
 	NEGQ       DX
-	VMOVUPS    32(SI)(DX*4), Y3
-	VMASKMOVPS (AX)(BX*4), Y3, Y4
-	VMASKMOVPS (CX)(BX*4), Y3, Y5
-	VMULPS     Y0, Y5, Y0
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     Y2, Y0, Y0
-	VADDPS     Y0, Y4, Y0
-	VMASKMOVPS Y0, Y3, (AX)(BX*4)
+	VMOVUPS    32(SI)(DX*4), Y4
+	VMASKMOVPS (AX)(BX*4), Y4, Y5
+	VMASKMOVPS (CX)(BX*4), Y4, Y6
+	VSUBPS     Y0, Y6, Y0
+	VMULPS     c3fb8aa3b<>+0(SB), Y0, Y6
+	VANDPS     c80000000<>+0(SB), Y6, Y7
+	VORPS      c3f000000<>+0(SB), Y7, Y7
+	VADDPS     Y7, Y6, Y6
+	VCVTTPS2DQ Y6, Y6
+	VCVTDQ2PS  Y6, Y7
+	VMULPS     c3f318000<>+0(SB), Y7, Y8
+	VSUBPS     Y8, Y0, Y8
+	VMULPS     cb95e8083<>+0(SB), Y7, Y7
+	VSUBPS     Y7, Y8, Y8
+	VMULPS     c39506967<>+0(SB), Y8, Y7
+	VADDPS     c3ab743ce<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3c088908<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3d2aa9c1<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3e2aaaaa<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     c3f000000<>+0(SB), Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VMULPS     Y8, Y7, Y7
+	VADDPS     Y8, Y7, Y7
+	VADDPS     c3f800000<>+0(SB), Y7, Y7
+	VPADDD     c0000007f<>+0(SB), Y6, Y6
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y6, Y7, Y7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y6
+	VANDPS     Y7, Y6, Y6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, c7f800000<>+0(SB), Y6, Y0
+	VMULPS     Y1, Y0, Y0
+	VSUBPS     Y2, Y0, Y0
+	VMULPS     Y3, Y0, Y0
+	VADDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (AX)(BX*4)
 
 probGradAddAVX2_done:
 	VZEROUPPER
 	RET
 
-// func klGradAddAVX2(dst []float32, e []float32, p []float32, inv float32, factor float32)
-// Requires: AVX
-TEXT ·klGradAddAVX2(SB), NOSPLIT, $0-80
+// func klGradAddAVX2(dst []float32, x []float32, p []float32, scale float32, shift float32, inv float32, factor float32)
+// Requires: AVX, AVX2
+TEXT ·klGradAddAVX2(SB), NOSPLIT, $0-88
 	MOVQ         dst_base+0(FP), AX
-	MOVQ         e_base+24(FP), CX
+	MOVQ         x_base+24(FP), CX
 	MOVQ         p_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS inv+72(FP), Y0
-	VBROADCASTSS factor+76(FP), Y1
+	VBROADCASTSS scale+72(FP), Y0
+	VBROADCASTSS shift+76(FP), Y1
+	VBROADCASTSS inv+80(FP), Y2
+	VBROADCASTSS factor+84(FP), Y3
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
 	JZ           klGradAddAVX2_tail
 
 klGradAddAVX2_loop:
-	VMOVUPS (AX)(SI*4), Y2
-	VMOVUPS (CX)(SI*4), Y3
-	VMOVUPS (DX)(SI*4), Y4
-	VMULPS  Y0, Y3, Y3
-	VSUBPS  Y4, Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  Y3, Y2, Y2
-	VMOVUPS Y2, (AX)(SI*4)
-	ADDQ    $0x08, SI
-	CMPQ    SI, DI
-	JB      klGradAddAVX2_loop
+	VMOVUPS    (AX)(SI*4), Y4
+	VMOVUPS    (CX)(SI*4), Y5
+	VMOVUPS    (DX)(SI*4), Y6
+	VMULPS     Y0, Y5, Y5
+	VSUBPS     Y1, Y5, Y5
+	VMULPS     c3fb8aa3b<>+0(SB), Y5, Y7
+	VANDPS     c80000000<>+0(SB), Y7, Y8
+	VORPS      c3f000000<>+0(SB), Y8, Y8
+	VADDPS     Y8, Y7, Y7
+	VCVTTPS2DQ Y7, Y7
+	VCVTDQ2PS  Y7, Y8
+	VMULPS     c3f318000<>+0(SB), Y8, Y9
+	VSUBPS     Y9, Y5, Y9
+	VMULPS     cb95e8083<>+0(SB), Y8, Y8
+	VSUBPS     Y8, Y9, Y9
+	VMULPS     c39506967<>+0(SB), Y9, Y8
+	VADDPS     c3ab743ce<>+0(SB), Y8, Y8
+	VMULPS     Y9, Y8, Y8
+	VADDPS     c3c088908<>+0(SB), Y8, Y8
+	VMULPS     Y9, Y8, Y8
+	VADDPS     c3d2aa9c1<>+0(SB), Y8, Y8
+	VMULPS     Y9, Y8, Y8
+	VADDPS     c3e2aaaaa<>+0(SB), Y8, Y8
+	VMULPS     Y9, Y8, Y8
+	VADDPS     c3f000000<>+0(SB), Y8, Y8
+	VMULPS     Y9, Y8, Y8
+	VMULPS     Y9, Y8, Y8
+	VADDPS     Y9, Y8, Y8
+	VADDPS     c3f800000<>+0(SB), Y8, Y8
+	VPADDD     c0000007f<>+0(SB), Y7, Y7
+	VPSLLD     $0x17, Y7, Y7
+	VMULPS     Y7, Y8, Y8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y7
+	VANDPS     Y8, Y7, Y7
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y5, Y5
+	VBLENDVPS  Y5, c7f800000<>+0(SB), Y7, Y5
+	VMULPS     Y2, Y5, Y5
+	VSUBPS     Y6, Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VMOVUPS    Y4, (AX)(SI*4)
+	ADDQ       $0x08, SI
+	CMPQ       SI, DI
+	JB         klGradAddAVX2_loop
 
 klGradAddAVX2_tail:
 	SUBQ       SI, BX
 	JZ         klGradAddAVX2_done
 	LEAQ       tailMasks<>+0(SB), DI
 	NEGQ       BX
-	VMOVUPS    32(DI)(BX*4), Y2
-	VMASKMOVPS (AX)(SI*4), Y2, Y3
-	VMASKMOVPS (CX)(SI*4), Y2, Y4
-	VMASKMOVPS (DX)(SI*4), Y2, Y5
-	VMULPS     Y0, Y4, Y0
-	VSUBPS     Y5, Y0, Y0
-	VMULPS     Y1, Y0, Y0
-	VADDPS     Y0, Y3, Y0
-	VMASKMOVPS Y0, Y2, (AX)(SI*4)
+	VMOVUPS    32(DI)(BX*4), Y4
+	VMASKMOVPS (AX)(SI*4), Y4, Y5
+	VMASKMOVPS (CX)(SI*4), Y4, Y6
+	VMASKMOVPS (DX)(SI*4), Y4, Y7
+	VMULPS     Y0, Y6, Y0
+	VSUBPS     Y1, Y0, Y0
+	VMULPS     c3fb8aa3b<>+0(SB), Y0, Y1
+	VANDPS     c80000000<>+0(SB), Y1, Y6
+	VORPS      c3f000000<>+0(SB), Y6, Y6
+	VADDPS     Y6, Y1, Y1
+	VCVTTPS2DQ Y1, Y1
+	VCVTDQ2PS  Y1, Y6
+	VMULPS     c3f318000<>+0(SB), Y6, Y8
+	VSUBPS     Y8, Y0, Y8
+	VMULPS     cb95e8083<>+0(SB), Y6, Y6
+	VSUBPS     Y6, Y8, Y8
+	VMULPS     c39506967<>+0(SB), Y8, Y6
+	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
+	VMULPS     Y8, Y6, Y6
+	VADDPS     c3c088908<>+0(SB), Y6, Y6
+	VMULPS     Y8, Y6, Y6
+	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
+	VMULPS     Y8, Y6, Y6
+	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
+	VMULPS     Y8, Y6, Y6
+	VADDPS     c3f000000<>+0(SB), Y6, Y6
+	VMULPS     Y8, Y6, Y6
+	VMULPS     Y8, Y6, Y6
+	VADDPS     Y8, Y6, Y6
+	VADDPS     c3f800000<>+0(SB), Y6, Y6
+	VPADDD     c0000007f<>+0(SB), Y1, Y1
+	VPSLLD     $0x17, Y1, Y1
+	VMULPS     Y1, Y6, Y6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y1
+	VANDPS     Y6, Y1, Y1
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
+	VMULPS     Y2, Y0, Y0
+	VSUBPS     Y7, Y0, Y0
+	VMULPS     Y3, Y0, Y0
+	VADDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (AX)(SI*4)
 
 klGradAddAVX2_done:
 	VZEROUPPER
@@ -3062,6 +3302,119 @@ expAVX512_tail:
 
 expAVX512_done:
 	VZEROUPPER
+	RET
+
+// func sumExpAVX512(x []float32, scale float32, shift float32) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
+TEXT ·sumExpAVX512(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS scale+24(FP), Z0
+	VBROADCASTSS shift+28(FP), Z1
+	VXORPS       Y2, Y2, Y2
+	XORQ         DX, DX
+	MOVQ         CX, BX
+	ANDQ         $-16, BX
+	JZ           sumExpAVX512_tail
+
+sumExpAVX512_loop:
+	VMOVUPS       (AX)(DX*4), Z3
+	VMULPS        Z0, Z3, Z3
+	VSUBPS        Z1, Z3, Z3
+	VMULPS        c3fb8aa3b<>+0(SB), Z3, Z4
+	VANDPS        c80000000<>+0(SB), Z4, Z5
+	VORPS         c3f000000<>+0(SB), Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VCVTDQ2PS     Z4, Z5
+	VMULPS        c3f318000<>+0(SB), Z5, Z6
+	VSUBPS        Z6, Z3, Z6
+	VMULPS        cb95e8083<>+0(SB), Z5, Z5
+	VSUBPS        Z5, Z6, Z6
+	VMULPS        c39506967<>+0(SB), Z6, Z5
+	VADDPS        c3ab743ce<>+0(SB), Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VADDPS        c3c088908<>+0(SB), Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VADDPS        c3d2aa9c1<>+0(SB), Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VADDPS        c3e2aaaaa<>+0(SB), Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VADDPS        c3f000000<>+0(SB), Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VADDPS        Z6, Z5, Z5
+	VADDPS        c3f800000<>+0(SB), Z5, Z5
+	VPADDD        c0000007f<>+0(SB), Z4, Z4
+	VPSLLD        $0x17, Z4, Z4
+	VMULPS        Z4, Z5, Z5
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVAPS.Z     Z5, K1, Z4
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVAPS       Z4, Z3
+	VMOVUPS       c7f800000<>+0(SB), K1, Z3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z3, Y3
+	VADDPS        Y3, Y2, Y2
+	ADDQ          $0x10, DX
+	CMPQ          DX, BX
+	JB            sumExpAVX512_loop
+
+sumExpAVX512_tail:
+	SUBQ          DX, CX
+	JZ            sumExpAVX512_done
+	MOVL          $0xffffffff, BX
+	BZHIL         CX, BX, BX
+	KMOVW         BX, K1
+	VMOVUPS.Z     (AX)(DX*4), K1, Z3
+	VMULPS        Z0, Z3, Z0
+	VSUBPS        Z1, Z0, Z0
+	VMULPS        c3fb8aa3b<>+0(SB), Z0, Z1
+	VANDPS        c80000000<>+0(SB), Z1, Z3
+	VORPS         c3f000000<>+0(SB), Z3, Z3
+	VADDPS        Z3, Z1, Z1
+	VCVTTPS2DQ    Z1, Z1
+	VCVTDQ2PS     Z1, Z3
+	VMULPS        c3f318000<>+0(SB), Z3, Z4
+	VSUBPS        Z4, Z0, Z4
+	VMULPS        cb95e8083<>+0(SB), Z3, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        c39506967<>+0(SB), Z4, Z3
+	VADDPS        c3ab743ce<>+0(SB), Z3, Z3
+	VMULPS        Z4, Z3, Z3
+	VADDPS        c3c088908<>+0(SB), Z3, Z3
+	VMULPS        Z4, Z3, Z3
+	VADDPS        c3d2aa9c1<>+0(SB), Z3, Z3
+	VMULPS        Z4, Z3, Z3
+	VADDPS        c3e2aaaaa<>+0(SB), Z3, Z3
+	VMULPS        Z4, Z3, Z3
+	VADDPS        c3f000000<>+0(SB), Z3, Z3
+	VMULPS        Z4, Z3, Z3
+	VMULPS        Z4, Z3, Z3
+	VADDPS        Z4, Z3, Z3
+	VADDPS        c3f800000<>+0(SB), Z3, Z3
+	VPADDD        c0000007f<>+0(SB), Z1, Z1
+	VPSLLD        $0x17, Z1, Z1
+	VMULPS        Z1, Z3, Z3
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z0, K2
+	VMOVAPS.Z     Z3, K2, Z1
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z0, K2
+	VMOVAPS       Z1, Z0
+	VMOVUPS       c7f800000<>+0(SB), K2, Z0
+	VMOVAPS.Z     Z0, K1, Z0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z0, Y0
+	VADDPS        Y0, Y2, Y2
+
+sumExpAVX512_done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+32(FP)
 	RET
 
 // func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) float32
@@ -4292,91 +4645,228 @@ probGradAVX512_done:
 	VZEROUPPER
 	RET
 
-// func probGradAddAVX512(dst []float32, e []float32, inv float32, u float32, scale float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·probGradAddAVX512(SB), NOSPLIT, $0-60
+// func probGradAddAVX512(dst []float32, x []float32, shift float32, inv float32, u float32, scale float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·probGradAddAVX512(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
-	MOVQ         e_base+24(FP), CX
+	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Z0
-	VBROADCASTSS u+52(FP), Z1
-	VBROADCASTSS scale+56(FP), Z2
+	VBROADCASTSS shift+48(FP), Z0
+	VBROADCASTSS inv+52(FP), Z1
+	VBROADCASTSS u+56(FP), Z2
+	VBROADCASTSS scale+60(FP), Z3
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
 	JZ           probGradAddAVX512_tail
 
 probGradAddAVX512_loop:
-	VMOVUPS (AX)(BX*4), Z3
-	VMOVUPS (CX)(BX*4), Z4
-	VMULPS  Z0, Z4, Z4
-	VSUBPS  Z1, Z4, Z4
-	VMULPS  Z2, Z4, Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, (AX)(BX*4)
-	ADDQ    $0x10, BX
-	CMPQ    BX, SI
-	JB      probGradAddAVX512_loop
+	VMOVUPS    (AX)(BX*4), Z4
+	VMOVUPS    (CX)(BX*4), Z5
+	VSUBPS     Z0, Z5, Z5
+	VMULPS     c3fb8aa3b<>+0(SB), Z5, Z6
+	VANDPS     c80000000<>+0(SB), Z6, Z7
+	VORPS      c3f000000<>+0(SB), Z7, Z7
+	VADDPS     Z7, Z6, Z6
+	VCVTTPS2DQ Z6, Z6
+	VCVTDQ2PS  Z6, Z7
+	VMULPS     c3f318000<>+0(SB), Z7, Z8
+	VSUBPS     Z8, Z5, Z8
+	VMULPS     cb95e8083<>+0(SB), Z7, Z7
+	VSUBPS     Z7, Z8, Z8
+	VMULPS     c39506967<>+0(SB), Z8, Z7
+	VADDPS     c3ab743ce<>+0(SB), Z7, Z7
+	VMULPS     Z8, Z7, Z7
+	VADDPS     c3c088908<>+0(SB), Z7, Z7
+	VMULPS     Z8, Z7, Z7
+	VADDPS     c3d2aa9c1<>+0(SB), Z7, Z7
+	VMULPS     Z8, Z7, Z7
+	VADDPS     c3e2aaaaa<>+0(SB), Z7, Z7
+	VMULPS     Z8, Z7, Z7
+	VADDPS     c3f000000<>+0(SB), Z7, Z7
+	VMULPS     Z8, Z7, Z7
+	VMULPS     Z8, Z7, Z7
+	VADDPS     Z8, Z7, Z7
+	VADDPS     c3f800000<>+0(SB), Z7, Z7
+	VPADDD     c0000007f<>+0(SB), Z6, Z6
+	VPSLLD     $0x17, Z6, Z6
+	VMULPS     Z6, Z7, Z7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z5, K1
+	VMOVAPS.Z  Z7, K1, Z6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z5, K1
+	VMOVAPS    Z6, Z5
+	VMOVUPS    c7f800000<>+0(SB), K1, Z5
+	VMULPS     Z1, Z5, Z5
+	VSUBPS     Z2, Z5, Z5
+	VMULPS     Z3, Z5, Z5
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, (AX)(BX*4)
+	ADDQ       $0x10, BX
+	CMPQ       BX, SI
+	JB         probGradAddAVX512_loop
 
 probGradAddAVX512_tail:
-	SUBQ      BX, DX
-	JZ        probGradAddAVX512_done
-	MOVL      $0xffffffff, SI
-	BZHIL     DX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (AX)(BX*4), K1, Z3
-	VMOVUPS.Z (CX)(BX*4), K1, Z4
-	VMULPS    Z0, Z4, Z0
-	VSUBPS    Z1, Z0, Z0
-	VMULPS    Z2, Z0, Z0
-	VADDPS    Z0, Z3, Z0
-	VMOVUPS   Z0, K1, (AX)(BX*4)
+	SUBQ       BX, DX
+	JZ         probGradAddAVX512_done
+	MOVL       $0xffffffff, SI
+	BZHIL      DX, SI, SI
+	KMOVW      SI, K1
+	VMOVUPS.Z  (AX)(BX*4), K1, Z4
+	VMOVUPS.Z  (CX)(BX*4), K1, Z5
+	VSUBPS     Z0, Z5, Z0
+	VMULPS     c3fb8aa3b<>+0(SB), Z0, Z5
+	VANDPS     c80000000<>+0(SB), Z5, Z6
+	VORPS      c3f000000<>+0(SB), Z6, Z6
+	VADDPS     Z6, Z5, Z5
+	VCVTTPS2DQ Z5, Z5
+	VCVTDQ2PS  Z5, Z6
+	VMULPS     c3f318000<>+0(SB), Z6, Z7
+	VSUBPS     Z7, Z0, Z7
+	VMULPS     cb95e8083<>+0(SB), Z6, Z6
+	VSUBPS     Z6, Z7, Z7
+	VMULPS     c39506967<>+0(SB), Z7, Z6
+	VADDPS     c3ab743ce<>+0(SB), Z6, Z6
+	VMULPS     Z7, Z6, Z6
+	VADDPS     c3c088908<>+0(SB), Z6, Z6
+	VMULPS     Z7, Z6, Z6
+	VADDPS     c3d2aa9c1<>+0(SB), Z6, Z6
+	VMULPS     Z7, Z6, Z6
+	VADDPS     c3e2aaaaa<>+0(SB), Z6, Z6
+	VMULPS     Z7, Z6, Z6
+	VADDPS     c3f000000<>+0(SB), Z6, Z6
+	VMULPS     Z7, Z6, Z6
+	VMULPS     Z7, Z6, Z6
+	VADDPS     Z7, Z6, Z6
+	VADDPS     c3f800000<>+0(SB), Z6, Z6
+	VPADDD     c0000007f<>+0(SB), Z5, Z5
+	VPSLLD     $0x17, Z5, Z5
+	VMULPS     Z5, Z6, Z6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z0, K2
+	VMOVAPS.Z  Z6, K2, Z5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z0, K2
+	VMOVAPS    Z5, Z0
+	VMOVUPS    c7f800000<>+0(SB), K2, Z0
+	VMULPS     Z1, Z0, Z0
+	VSUBPS     Z2, Z0, Z0
+	VMULPS     Z3, Z0, Z0
+	VADDPS     Z0, Z4, Z0
+	VMOVUPS    Z0, K1, (AX)(BX*4)
 
 probGradAddAVX512_done:
 	VZEROUPPER
 	RET
 
-// func klGradAddAVX512(dst []float32, e []float32, p []float32, inv float32, factor float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·klGradAddAVX512(SB), NOSPLIT, $0-80
+// func klGradAddAVX512(dst []float32, x []float32, p []float32, scale float32, shift float32, inv float32, factor float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·klGradAddAVX512(SB), NOSPLIT, $0-88
 	MOVQ         dst_base+0(FP), AX
-	MOVQ         e_base+24(FP), CX
+	MOVQ         x_base+24(FP), CX
 	MOVQ         p_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS inv+72(FP), Z0
-	VBROADCASTSS factor+76(FP), Z1
+	VBROADCASTSS scale+72(FP), Z0
+	VBROADCASTSS shift+76(FP), Z1
+	VBROADCASTSS inv+80(FP), Z2
+	VBROADCASTSS factor+84(FP), Z3
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
 	JZ           klGradAddAVX512_tail
 
 klGradAddAVX512_loop:
-	VMOVUPS (AX)(SI*4), Z2
-	VMOVUPS (CX)(SI*4), Z3
-	VMOVUPS (DX)(SI*4), Z4
-	VMULPS  Z0, Z3, Z3
-	VSUBPS  Z4, Z3, Z3
-	VMULPS  Z1, Z3, Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS Z2, (AX)(SI*4)
-	ADDQ    $0x10, SI
-	CMPQ    SI, DI
-	JB      klGradAddAVX512_loop
+	VMOVUPS    (AX)(SI*4), Z4
+	VMOVUPS    (CX)(SI*4), Z5
+	VMOVUPS    (DX)(SI*4), Z6
+	VMULPS     Z0, Z5, Z5
+	VSUBPS     Z1, Z5, Z5
+	VMULPS     c3fb8aa3b<>+0(SB), Z5, Z7
+	VANDPS     c80000000<>+0(SB), Z7, Z8
+	VORPS      c3f000000<>+0(SB), Z8, Z8
+	VADDPS     Z8, Z7, Z7
+	VCVTTPS2DQ Z7, Z7
+	VCVTDQ2PS  Z7, Z8
+	VMULPS     c3f318000<>+0(SB), Z8, Z9
+	VSUBPS     Z9, Z5, Z9
+	VMULPS     cb95e8083<>+0(SB), Z8, Z8
+	VSUBPS     Z8, Z9, Z9
+	VMULPS     c39506967<>+0(SB), Z9, Z8
+	VADDPS     c3ab743ce<>+0(SB), Z8, Z8
+	VMULPS     Z9, Z8, Z8
+	VADDPS     c3c088908<>+0(SB), Z8, Z8
+	VMULPS     Z9, Z8, Z8
+	VADDPS     c3d2aa9c1<>+0(SB), Z8, Z8
+	VMULPS     Z9, Z8, Z8
+	VADDPS     c3e2aaaaa<>+0(SB), Z8, Z8
+	VMULPS     Z9, Z8, Z8
+	VADDPS     c3f000000<>+0(SB), Z8, Z8
+	VMULPS     Z9, Z8, Z8
+	VMULPS     Z9, Z8, Z8
+	VADDPS     Z9, Z8, Z8
+	VADDPS     c3f800000<>+0(SB), Z8, Z8
+	VPADDD     c0000007f<>+0(SB), Z7, Z7
+	VPSLLD     $0x17, Z7, Z7
+	VMULPS     Z7, Z8, Z8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z5, K1
+	VMOVAPS.Z  Z8, K1, Z7
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z5, K1
+	VMOVAPS    Z7, Z5
+	VMOVUPS    c7f800000<>+0(SB), K1, Z5
+	VMULPS     Z2, Z5, Z5
+	VSUBPS     Z6, Z5, Z5
+	VMULPS     Z3, Z5, Z5
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, (AX)(SI*4)
+	ADDQ       $0x10, SI
+	CMPQ       SI, DI
+	JB         klGradAddAVX512_loop
 
 klGradAddAVX512_tail:
-	SUBQ      SI, BX
-	JZ        klGradAddAVX512_done
-	MOVL      $0xffffffff, DI
-	BZHIL     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (AX)(SI*4), K1, Z2
-	VMOVUPS.Z (CX)(SI*4), K1, Z3
-	VMOVUPS.Z (DX)(SI*4), K1, Z4
-	VMULPS    Z0, Z3, Z0
-	VSUBPS    Z4, Z0, Z0
-	VMULPS    Z1, Z0, Z0
-	VADDPS    Z0, Z2, Z0
-	VMOVUPS   Z0, K1, (AX)(SI*4)
+	SUBQ       SI, BX
+	JZ         klGradAddAVX512_done
+	MOVL       $0xffffffff, DI
+	BZHIL      BX, DI, DI
+	KMOVW      DI, K1
+	VMOVUPS.Z  (AX)(SI*4), K1, Z4
+	VMOVUPS.Z  (CX)(SI*4), K1, Z5
+	VMOVUPS.Z  (DX)(SI*4), K1, Z6
+	VMULPS     Z0, Z5, Z0
+	VSUBPS     Z1, Z0, Z0
+	VMULPS     c3fb8aa3b<>+0(SB), Z0, Z1
+	VANDPS     c80000000<>+0(SB), Z1, Z5
+	VORPS      c3f000000<>+0(SB), Z5, Z5
+	VADDPS     Z5, Z1, Z1
+	VCVTTPS2DQ Z1, Z1
+	VCVTDQ2PS  Z1, Z5
+	VMULPS     c3f318000<>+0(SB), Z5, Z7
+	VSUBPS     Z7, Z0, Z7
+	VMULPS     cb95e8083<>+0(SB), Z5, Z5
+	VSUBPS     Z5, Z7, Z7
+	VMULPS     c39506967<>+0(SB), Z7, Z5
+	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
+	VMULPS     Z7, Z5, Z5
+	VADDPS     c3c088908<>+0(SB), Z5, Z5
+	VMULPS     Z7, Z5, Z5
+	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
+	VMULPS     Z7, Z5, Z5
+	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
+	VMULPS     Z7, Z5, Z5
+	VADDPS     c3f000000<>+0(SB), Z5, Z5
+	VMULPS     Z7, Z5, Z5
+	VMULPS     Z7, Z5, Z5
+	VADDPS     Z7, Z5, Z5
+	VADDPS     c3f800000<>+0(SB), Z5, Z5
+	VPADDD     c0000007f<>+0(SB), Z1, Z1
+	VPSLLD     $0x17, Z1, Z1
+	VMULPS     Z1, Z5, Z5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z0, K2
+	VMOVAPS.Z  Z5, K2, Z1
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z0, K2
+	VMOVAPS    Z1, Z0
+	VMOVUPS    c7f800000<>+0(SB), K2, Z0
+	VMULPS     Z2, Z0, Z0
+	VSUBPS     Z6, Z0, Z0
+	VMULPS     Z3, Z0, Z0
+	VADDPS     Z0, Z4, Z0
+	VMOVUPS    Z0, K1, (AX)(SI*4)
 
 klGradAddAVX512_done:
 	VZEROUPPER

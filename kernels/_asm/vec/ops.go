@@ -36,6 +36,9 @@ func expKernels(t *target) {
 	mapped(t, "exp", "dst, x []float32", "dst[i] = Exp1(x[i]).", names("dst"), names("x"), nil,
 		func(in, s []V) []V { return []V{t.exp(in[0])} })
 
+	summed(t, "sumExp", "x []float32, scale, shift float32", "the stated sum of Exp1(float32(x[i]*scale) - shift).",
+		names("x"), names("scale", "shift"), func(in, s []V) V { return t.exp(t.sub(t.mul(in[0], s[0]), s[1])) })
+
 	k := begin(t, "expSum", "func(dst, x []float32, scale, shift float32) float32", "dst",
 		"dst[i] = Exp1(float32(x[i]*scale) - shift) and returns their stated sum.", "dst", "x")
 	scale, shift := k.scalar("scale"), k.scalar("shift")
@@ -129,11 +132,13 @@ func lossKernels(t *target) {
 	grad := func(e V, s []V) V { return t.mul(t.sub(t.mul(e, s[0]), s[1]), s[2]) }
 	mapped(t, "probGrad", "dst, e []float32, inv, u, scale float32", "dst[i] = float32(float32(e[i]*inv)-u) * scale.",
 		names("dst"), names("e"), names("inv", "u", "scale"), func(in, s []V) []V { return []V{grad(in[0], s)} })
-	mapped(t, "probGradAdd", "dst, e []float32, inv, u, scale float32", "dst[i] += float32(float32(float32(e[i]*inv)-u) * scale).",
-		names("dst"), names("dst", "e"), names("inv", "u", "scale"), func(in, s []V) []V { return []V{t.add(in[0], grad(in[1], s))} })
-	mapped(t, "klGradAdd", "dst, e, p []float32, inv, factor float32", "dst[i] += float32(float32(float32(e[i]*inv)-p[i]) * factor).",
-		names("dst"), names("dst", "e", "p"), names("inv", "factor"), func(in, s []V) []V {
-			return []V{t.add(in[0], t.mul(t.sub(t.mul(in[1], s[0]), in[2]), s[1]))}
+	mapped(t, "probGradAdd", "dst, x []float32, shift, inv, u, scale float32", "probGradAddGeneric.",
+		names("dst"), names("dst", "x"), names("shift", "inv", "u", "scale"),
+		func(in, s []V) []V { return []V{t.add(in[0], grad(t.exp(t.sub(in[1], s[0])), s[1:]))} })
+	mapped(t, "klGradAdd", "dst, x, p []float32, scale, shift, inv, factor float32", "klGradAddGeneric.",
+		names("dst"), names("dst", "x", "p"), names("scale", "shift", "inv", "factor"), func(in, s []V) []V {
+			e := t.exp(t.sub(t.mul(in[1], s[0]), s[1]))
+			return []V{t.add(in[0], t.mul(t.sub(t.mul(e, s[2]), in[2]), s[3]))}
 		})
 	summed(t, "klSum", "x, p []float32, scale, lse float32",
 		"the stated sum of p[i]*(Log1(p[i])-(x[i]*scale-lse)), terms with p[i] < 2^-126 left out.",
