@@ -1,0 +1,230 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// WriteMarkdown writes the report for people: the three models side by side, the comparisons, and what reproduces them.
+func (r *Report) WriteMarkdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\n", escape(r.Task))
+	fmt.Fprintf(&b, "Seed %d, backend %s, %s.\n\n", r.Seed, orNone(r.Backend), seconds(r.Seconds))
+	r.sideBySide(&b)
+	r.comparisons(&b)
+	if r.Curves != "" {
+		fmt.Fprintf(&b, "## Loss\n\n![Loss over the steps](%s)\n\n", r.Curves)
+	}
+	if len(r.Notes) > 0 {
+		b.WriteString("## Notes\n\n")
+		for _, n := range r.Notes {
+			fmt.Fprintf(&b, "- %s\n", escape(n))
+		}
+		b.WriteByte('\n')
+	}
+	if err := r.reproduce(&b); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
+	return err
+}
+
+func (r *Report) sideBySide(b *strings.Builder) {
+	models := []*Model{&r.Teacher, &r.Student, &r.Compressed.Model}
+	row := func(name string, cell func(i int, m *Model) string) []string {
+		cells := []string{name}
+		for i, m := range models {
+			cells = append(cells, cell(i, m))
+		}
+		return cells
+	}
+	speeds := []Number{r.Speed.Teacher, r.Speed.Student, r.Speed.Compressed}
+	table(b, []string{"", "teacher", "student", "compressed student"}, [][]string{
+		row("folder", func(_ int, m *Model) string { return code(m.Dir) }),
+		row("parameters", func(_ int, m *Model) string { return thousands(m.Params) }),
+		row("bytes of weights", func(_ int, m *Model) string { return thousands(m.Bytes) }),
+		row("loss, nats a token", func(_ int, m *Model) string { return number(m.LossNats, 4) }),
+		row("bits per byte", func(_ int, m *Model) string { return number(m.BitsPerByte, 4) }),
+		row("score", func(_ int, m *Model) string { return m.scoreCell() }),
+		row("decoding, tokens/s", func(i int, _ *Model) string { return rate(speeds[i]) }),
+		{"scheme", "", "", orNone(escape(r.Compressed.Scheme))},
+		{"sparsity", "", "", number(r.Compressed.Sparsity, 3)},
+		{"digest", "", "", code(r.Compressed.Digest)},
+	})
+}
+
+func (r *Report) comparisons(b *strings.Builder) {
+	if len(r.Rows) == 0 {
+		return
+	}
+	b.WriteString("## Comparisons\n\n")
+	var rows [][]string
+	for i := range r.Rows {
+		c := &r.Rows[i]
+		rows = append(rows, []string{
+			escape(c.Name), count(c.Params), count(c.Bytes), number(c.LossNats, 4), number(c.BitsPerByte, 4),
+			c.scoreCell(), rate(c.TokensPerSecond), escape(c.Note),
+		})
+	}
+	table(b, []string{"", "parameters", "bytes", "loss, nats a token", "bits per byte", "score", "tokens/s", ""}, rows)
+}
+
+func (r *Report) reproduce(b *strings.Builder) error {
+	b.WriteString("## How it was made\n\n")
+	if r.Command != "" {
+		fmt.Fprintf(b, "    %s\n\n", strings.ReplaceAll(r.Command, "\n", " "))
+	}
+	if r.Version != "" {
+		fmt.Fprintf(b, "mito %s. ", escape(r.Version))
+	}
+	if r.Machine != "" {
+		fmt.Fprintf(b, "Machine: %s.", escape(r.Machine))
+	}
+	if r.Version != "" || r.Machine != "" {
+		b.WriteString("\n\n")
+	}
+	if len(r.Splits) > 0 {
+		var rows [][]string
+		for _, s := range r.Splits {
+			rows = append(rows, []string{escape(s.Name), count(s.Examples), count(s.Tokens), code(s.Hash)})
+		}
+		table(b, []string{"split", "examples", "tokens", "SHA-256"}, rows)
+	}
+	if len(r.Seeds) > 0 {
+		var rows [][]string
+		for _, name := range slices.Sorted(maps.Keys(r.Seeds)) {
+			rows = append(rows, []string{escape(name), strconv.FormatUint(r.Seeds[name], 10)})
+		}
+		table(b, []string{"seed of", "value"}, rows)
+	}
+	if len(r.Settings) > 0 {
+		var rows [][]string
+		for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
+			text, err := plain(r.Settings[name])
+			if err != nil {
+				return fmt.Errorf("report: setting %s: %w", name, err)
+			}
+			rows = append(rows, []string{escape(name), code(text)})
+		}
+		table(b, []string{"setting", "value"}, rows)
+	}
+	return nil
+}
+
+func (m *Model) scoreCell() string {
+	switch {
+	case m.ScoreText != "":
+		return escape(m.ScoreText)
+	case len(m.Score) > 0 && string(m.Score) != "null":
+		return code(string(m.Score))
+	}
+	return none
+}
+
+const none = "–"
+
+// table writes a Markdown table whose columns line up in plain text too.
+func table(b *strings.Builder, head []string, rows [][]string) {
+	width := make([]int, len(head))
+	for _, r := range append([][]string{head}, rows...) {
+		for i, c := range r {
+			width[i] = max(width[i], len([]rune(c)), 3)
+		}
+	}
+	line := func(cells []string) {
+		for i, c := range cells {
+			b.WriteString("| " + c + strings.Repeat(" ", width[i]-len([]rune(c))+1))
+		}
+		b.WriteString("|\n")
+	}
+	line(head)
+	for _, n := range width {
+		b.WriteString("|" + strings.Repeat("-", n+2))
+	}
+	b.WriteString("|\n")
+	for _, r := range rows {
+		line(r)
+	}
+	b.WriteByte('\n')
+}
+
+var escaper = strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;", "*", `\*`, "_", `\_`, "`", "\\`")
+
+// escape keeps text from being read as Markdown.
+func escape(s string) string { return escaper.Replace(s) }
+
+// code sets text in fixed width. A vertical line would end the cell of a table even there, hence its entity.
+func code(s string) string {
+	if s == "" {
+		return none
+	}
+	if strings.ContainsAny(s, "`|\n\r") {
+		s = strings.NewReplacer("&", "&amp;", "<", "&lt;", "|", "&#124;", "\n", " ", "\r", " ").Replace(s)
+		return "<code>" + s + "</code>"
+	}
+	return "`" + s + "`"
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}
+
+func plain(v any) (string, error) {
+	if s, ok := v.(string); ok {
+		return s, nil
+	}
+	text, err := json.Marshal(v)
+	return string(text), err
+}
+
+func number(n Number, decimals int) string {
+	if !n.Measured() {
+		return none
+	}
+	return strconv.FormatFloat(float64(n), 'f', decimals, 64)
+}
+
+func rate(n Number) string {
+	switch {
+	case !n.Measured() || n < 0 || n > 1e15:
+		return none
+	case n < 100:
+		return strconv.FormatFloat(float64(n), 'g', 3, 64)
+	}
+	return thousands(int64(n + 0.5))
+}
+
+func seconds(n Number) string {
+	if !n.Measured() {
+		return "time not measured"
+	}
+	return strconv.FormatFloat(float64(n), 'f', 1, 64) + " s"
+}
+
+func count(n int64) string {
+	if n == 0 {
+		return none
+	}
+	return thousands(n)
+}
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}

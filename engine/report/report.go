@@ -1,0 +1,160 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+
+	"mito/engine/checkpoint"
+)
+
+// The files of a report.
+const (
+	JSONName     = "report.json"
+	MarkdownName = "report.md"
+	CurvesName   = "loss.svg"
+)
+
+// Number is a measured value. NaN and infinities are null in JSON: not measured, or without meaning for the task.
+type Number float64
+
+// NotMeasured marks a value that the run did not measure.
+var NotMeasured = Number(math.NaN())
+
+// Measured reports whether n is a finite number.
+func (n Number) Measured() bool { return !math.IsNaN(float64(n)) && !math.IsInf(float64(n), 0) }
+
+// MarshalJSON writes a number or null.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if !n.Measured() {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (n *Number) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*n = NotMeasured
+		return nil
+	}
+	return json.Unmarshal(data, (*float64)(n))
+}
+
+// Report is the result of a pipeline. The fields up to Speed are those that scripts rely on.
+type Report struct {
+	Task       string     `json:"task"`
+	Seed       uint64     `json:"seed"`
+	Backend    string     `json:"backend"`
+	Seconds    Number     `json:"seconds"`
+	Teacher    Model      `json:"teacher"`
+	Student    Model      `json:"student"`
+	Compressed Compressed `json:"compressed"`
+	Speed      Speed      `json:"speed"`
+
+	Version  string            `json:"version,omitempty"`  // of mito
+	Machine  string            `json:"machine,omitempty"`  // one line
+	Command  string            `json:"command,omitempty"`  // the command line that makes this again
+	Settings map[string]any    `json:"settings,omitempty"` // every setting that the result depends on
+	Seeds    map[string]uint64 `json:"seeds,omitempty"`    // by what they seed
+	Splits   []Split           `json:"splits,omitempty"`
+	Rows     []Row             `json:"rows,omitempty"`  // comparisons beside the three models
+	Notes    []string          `json:"notes,omitempty"` // what a reader must know to judge the numbers
+	Curves   string            `json:"curves,omitempty"`
+}
+
+// Model is one row of results.
+type Model struct {
+	Dir         string          `json:"dir"`
+	Params      int64           `json:"params"`
+	Bytes       int64           `json:"bytes"` // of weights, as saved
+	LossNats    Number          `json:"loss_nats"`
+	BitsPerByte Number          `json:"bits_per_byte"`
+	Score       json.RawMessage `json:"score"` // as the task makes it; null for text
+
+	// ScoreText says the score in words, with its interval. See SetScore.
+	ScoreText string `json:"score_text,omitempty"`
+}
+
+// SetScore keeps a score of a task as JSON, and in words where it has a String method.
+func (m *Model) SetScore(score any) error {
+	text, err := json.Marshal(score)
+	if err != nil {
+		return fmt.Errorf("report: the score of %s: %w", m.Dir, err)
+	}
+	m.Score, m.ScoreText = text, ""
+	if s, ok := score.(fmt.Stringer); ok && score != nil {
+		m.ScoreText = s.String()
+	}
+	return nil
+}
+
+// Compressed is the model that ships.
+type Compressed struct {
+	Model
+	Scheme   string `json:"scheme"`   // such as "int8"
+	Sparsity Number `json:"sparsity"` // share of zero weights by construction, 0 to 1
+	Digest   string `json:"digest"`   // SHA-256 of its logits over the stated stream
+}
+
+// Speed holds decoding rates in tokens a second.
+type Speed struct {
+	Teacher    Number `json:"teacher_tok_s"`
+	Student    Number `json:"student_tok_s"`
+	Compressed Number `json:"compressed_tok_s"`
+}
+
+// Split is one part of the data. The hash is over its content, so that two reports can be compared.
+type Split struct {
+	Name     string `json:"name"`
+	Examples int64  `json:"examples,omitempty"`
+	Tokens   int64  `json:"tokens,omitempty"`
+	Hash     string `json:"hash"`
+}
+
+// Row is a comparison, such as "student trained alone" against "student distilled".
+type Row struct {
+	Name string `json:"name"`
+	Model
+	TokensPerSecond Number `json:"tok_s"`
+	Note            string `json:"note,omitempty"`
+}
+
+// WriteJSON writes one JSON object and a line end.
+func (r *Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(r); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// Save writes report.json, report.md and, where there are curves, loss.svg into dir, each in one step.
+func (r *Report) Save(dir string, curves []Series) error {
+	if len(curves) > 0 {
+		r.Curves = CurvesName
+		err := checkpoint.SaveFile(filepath.Join(dir, CurvesName), func(w io.Writer) error {
+			return WriteCurves(w, "Loss of "+r.Task, curves)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := checkpoint.SaveFile(filepath.Join(dir, MarkdownName), r.WriteMarkdown); err != nil {
+		return err
+	}
+	return checkpoint.SaveFile(filepath.Join(dir, JSONName), r.WriteJSON)
+}
+
+// Read reads a report.json.
+func Read(path string) (*Report, error) {
+	var r Report
+	if err := checkpoint.ReadJSON(path, &r, 0); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
