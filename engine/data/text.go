@@ -1,0 +1,155 @@
+package data
+
+import (
+	"fmt"
+
+	"mito/engine/tokenizer"
+)
+
+// Text crops a stream of tokens at random: row r of a step begins at a place
+// drawn by hash(seed, step, r), uniformly from those that leave room for the
+// targets. Every weight is 1.
+type Text struct {
+	tokens     []int32
+	rows, time int
+	seed       uint64
+	hash       string
+}
+
+// NewText makes a source of rows crops of time tokens. tokens must not change
+// afterwards. It fails with *TooShortError below time+1 tokens and with *ArgError.
+func NewText(tokens []int32, rows, time int, seed uint64) (*Text, error) {
+	if err := checkShape(rows, time); err != nil {
+		return nil, err
+	}
+	if err := checkTokens(tokens); err != nil {
+		return nil, err
+	}
+	if len(tokens) < time+1 {
+		return nil, &TooShortError{What: "training text", Unit: "tokens", Have: len(tokens), Need: time + 1}
+	}
+	h := hashSource("text/1", uint64(rows), uint64(time), seed)
+	h.tokens(tokens)
+	return &Text{tokens, rows, time, seed, h.sum()}, nil
+}
+
+func checkTokens(tokens []int32) error {
+	for i, t := range tokens {
+		if t < 0 {
+			return &ArgError{"tokens", fmt.Sprintf("id %d at %d is negative", t, i)}
+		}
+	}
+	return nil
+}
+
+func (t *Text) Shape() (rows, time int) { return t.rows, t.time }
+func (t *Text) TokensPerStep() int      { return t.rows * t.time }
+func (t *Text) Hash() string            { return t.hash }
+
+// Tokens is the stream that is cropped, for a backend that keeps it in its own
+// memory and gathers the rows there. It must not be changed.
+func (t *Text) Tokens() []int32 { return t.tokens }
+
+// Starts puts the places in Tokens where the rows of a step begin into dst,
+// which has one element for each row.
+func (t *Text) Starts(dst []int, step int64) error {
+	if step < 0 {
+		return &StepError{step, -1}
+	}
+	if len(dst) != t.rows {
+		return &ArgError{"dst", fmt.Sprintf("%d elements for %d rows", len(dst), t.rows)}
+	}
+	for r := range dst {
+		dst[r] = t.start(step, r)
+	}
+	return nil
+}
+
+func (t *Text) start(step int64, row int) int {
+	return below(mix(t.seed, drawCrop, uint64(step), uint64(row)), len(t.tokens)-t.time)
+}
+
+// Fill implements [Source].
+func (t *Text) Fill(b *Batch, step int64) error {
+	if step < 0 {
+		return &StepError{step, -1}
+	}
+	b.Reset(t.rows, t.time)
+	for r := range t.rows {
+		b.crop(r, t.tokens[t.start(step, r):][:t.time+1])
+	}
+	return nil
+}
+
+// crop makes row r predict each token of a stretch from those before it.
+func (b *Batch) crop(r int, tokens []int32) {
+	at, n := r*b.Time, len(tokens)-1
+	copy(b.Inputs[at:], tokens[:n])
+	copy(b.Targets[at:], tokens[1:])
+	for i := range n {
+		b.Weights[at+i] = 1
+	}
+}
+
+// TextEval walks a held-out text in windows that do not overlap: window w reads
+// the tokens from w·time on and predicts the time tokens after each. Every token
+// but the very first, which nothing precedes, is a target exactly once; what
+// the last windows lack has weight 0.
+type TextEval struct {
+	tokens     []int32
+	rows, time int
+	bytes      int64
+	hash       string
+}
+
+// NewTextEval makes an evaluation over tokens, which tok made and which must not
+// change afterwards. It fails with *TooShortError below two tokens, with
+// *ArgError, and with *tokenizer.IDError for a token that is not of tok.
+func NewTextEval(tok tokenizer.Tokenizer, tokens []int32, rows, time int) (*TextEval, error) {
+	if err := checkShape(rows, time); err != nil {
+		return nil, err
+	}
+	if len(tokens) < 2 {
+		return nil, &TooShortError{What: "held-out text", Unit: "tokens", Have: len(tokens), Need: 2}
+	}
+	if err := checkTokens(tokens); err != nil {
+		return nil, err
+	}
+	bytes, err := TokenBytes(tok, tokens[1:])
+	if err != nil {
+		return nil, err
+	}
+	h := hashSource("texteval/1", uint64(rows), uint64(time))
+	h.tokens(tokens)
+	return &TextEval{tokens, rows, time, bytes, h.sum()}, nil
+}
+
+func (t *TextEval) Shape() (rows, time int) { return t.rows, t.time }
+func (t *TextEval) TokensPerStep() int      { return t.rows * t.time }
+func (t *TextEval) Hash() string            { return t.hash }
+func (t *TextEval) Weight() float64         { return float64(len(t.tokens) - 1) }
+func (t *TextEval) Bytes() float64          { return float64(t.bytes) }
+
+func (t *TextEval) windows() int64 { return ceilDiv(int64(len(t.tokens)-1), int64(t.time)) }
+
+// Batches implements [Eval].
+func (t *TextEval) Batches() int64 { return ceilDiv(t.windows(), int64(t.rows)) }
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+// Fill implements [Source].
+func (t *TextEval) Fill(b *Batch, step int64) error {
+	if step < 0 || step >= t.Batches() {
+		return &StepError{step, t.Batches()}
+	}
+	b.Reset(t.rows, t.time)
+	for r := range t.rows {
+		w := step*int64(t.rows) + int64(r)
+		if w >= t.windows() {
+			break
+		}
+		from := int(w) * t.time
+		b.crop(r, t.tokens[from:min(from+t.time+1, len(t.tokens))])
+	}
+	return nil
+}
