@@ -1,0 +1,244 @@
+package distill
+
+import (
+	"errors"
+	"fmt"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/engine/model"
+	"mito/engine/train"
+)
+
+// Options are the settings of a distillation.
+type Options struct {
+	Temperature float64 `json:"temperature"` // τ
+	Alpha       float64 `json:"alpha"`       // weight of the hard labels
+	Smoothing   float64 `json:"smoothing"`   // label smoothing of the hard labels
+	TopK        int     `json:"top_k"`       // with a cache: probabilities kept for a token
+}
+
+// Defaults are temperature 2 and equal weight of labels and teacher.
+func Defaults() Options { return Options{Temperature: 2, Alpha: 0.5, TopK: 16} }
+
+// Validate refuses settings that cannot be; the error is a *train.OptionError.
+func (o Options) Validate() error {
+	switch {
+	case !(o.Temperature > 0 && o.Temperature <= 100):
+		return &train.OptionError{Field: "temperature", Got: o.Temperature, Want: "more than 0, at most 100"}
+	case !(o.Alpha >= 0 && o.Alpha <= 1):
+		return &train.OptionError{Field: "alpha", Got: o.Alpha, Want: "in [0,1]"}
+	case !(o.Smoothing >= 0 && o.Smoothing < 1):
+		return &train.OptionError{Field: "label smoothing", Got: o.Smoothing, Want: "in [0,1)"}
+	case o.TopK < 1:
+		return &train.OptionError{Field: "top-k", Got: o.TopK, Want: "1 or more"}
+	}
+	return nil
+}
+
+// TokenizerError reports a teacher and a student that do not share their tokens: the teacher's probabilities would
+// be those of other characters.
+type TokenizerError struct{ Teacher, Student string } // hashes
+
+func (e *TokenizerError) Error() string {
+	return fmt.Sprintf("distill: teacher and student have different tokenizers (%.12s… and %.12s…); "+
+		"train the student with the teacher's tokenizer.json, or the teacher anew", e.Teacher, e.Student)
+}
+
+// CheckTokenizers compares the tokenizer hashes of a teacher and a student.
+func CheckTokenizers(teacher, student string) error {
+	if teacher != student {
+		return &TokenizerError{Teacher: teacher, Student: student}
+	}
+	return nil
+}
+
+// Objective is the loss of a distillation. It implements train.Objective.
+type Objective struct {
+	b        backend.Backend
+	o        Options
+	teachers []*model.Model
+	cache    *Cache
+	sets     map[int]*set // by rows
+}
+
+// set is what a micro-batch of one size needs beside the student's activations.
+type set struct {
+	slab     backend.Slab
+	kl       *tensor.Dense        // [N]
+	probs    *tensor.Dense        // [N,V], mean of the teachers
+	teachers []*model.Activations // one for each
+	ids      *tensor.Dense        // [N,K], with a cache
+	top      *tensor.Dense        // [N,K]
+	tail     *tensor.Dense        // [N]
+	host     *Record
+	row      []float32
+}
+
+// New makes the objective of one or more teachers on the student's backend. cache may be nil; with one, the first
+// run writes what the teachers say and later runs read it.
+func New(student *model.Model, teachers []*model.Model, cache *Cache, o Options) (*Objective, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if len(teachers) == 0 {
+		return nil, errors.New("distill: no teacher given")
+	}
+	for i, t := range teachers {
+		if t.Config.VocabSize != student.Config.VocabSize {
+			return nil, fmt.Errorf("distill: teacher %d has a vocabulary of %d tokens, the student one of %d; they must share a tokenizer",
+				i+1, t.Config.VocabSize, student.Config.VocabSize)
+		}
+		if t.Backend() != student.Backend() {
+			return nil, fmt.Errorf("distill: teacher %d lives on another backend than the student", i+1)
+		}
+	}
+	o.TopK = min(o.TopK, student.Config.VocabSize)
+	return &Objective{b: student.Backend(), o: o, teachers: teachers, cache: cache, sets: map[int]*set{}}, nil
+}
+
+// Close frees the teachers' activations; the teachers themselves stay.
+func (d *Objective) Close() error {
+	var err error
+	for _, s := range d.sets {
+		err = errors.Join(err, s.close())
+	}
+	return err
+}
+
+func (s *set) close() (err error) {
+	for _, a := range s.teachers {
+		err = errors.Join(err, a.Close())
+	}
+	return errors.Join(err, s.slab.Free())
+}
+
+// Apply implements train.Objective. a.Loss becomes the whole loss.
+func (d *Objective) Apply(a *model.Activations, m train.Micro) error {
+	s, err := d.set(a)
+	if err != nil {
+		return err
+	}
+	hard := backend.CrossEntropyArgs{Smoothing: float32(d.o.Smoothing), Scale: float32(d.o.Alpha) * m.Scale}
+	if err := d.b.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights, hard); err != nil {
+		return err
+	}
+	if d.cache != nil {
+		err = d.fromCache(s, a, m)
+	} else {
+		err = d.live(s, a, m)
+	}
+	if err != nil {
+		return err
+	}
+	return d.b.Lerp(a.Loss, s.kl, float32(1-d.o.Alpha))
+}
+
+func (d *Objective) args(m train.Micro) backend.DistillArgs {
+	return backend.DistillArgs{Temperature: float32(d.o.Temperature), Scale: float32(1-d.o.Alpha) * m.Scale}
+}
+
+func (d *Objective) live(s *set, a *model.Activations, m train.Micro) error {
+	if err := d.teach(s, a); err != nil {
+		return err
+	}
+	return d.b.Distill(s.kl, a.DLogits, a.Logits, s.probs, a.Weights, d.args(m))
+}
+
+// teach sets s.probs to the teachers' mean probabilities on the student's batch.
+func (d *Objective) teach(s *set, a *model.Activations) error {
+	weight := 1 / float32(len(d.teachers))
+	for i, t := range d.teachers {
+		ta := s.teachers[i]
+		if err := errors.Join(d.b.Copy(ta.Inputs, a.Inputs), d.b.Copy(ta.Positions, a.Positions)); err != nil {
+			return err
+		}
+		if err := t.Forward(ta); err != nil {
+			return fmt.Errorf("distill: teacher %d: %w", i+1, err)
+		}
+		if err := d.b.Softmax(s.probs, ta.Logits, float32(d.o.Temperature), weight, i > 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fromCache reads the record of the micro-batch, or asks the teachers and writes it.
+func (d *Objective) fromCache(s *set, a *model.Activations, m train.Micro) error {
+	first, rows := m.Row*a.Time, m.Rows*a.Time
+	found, err := d.cache.Read(s.host, m.Step, first, rows)
+	if err != nil {
+		return err
+	}
+	if !found {
+		if err := d.teach(s, a); err != nil {
+			return err
+		}
+		if err := d.b.Download(s.row, s.probs); err != nil {
+			return err
+		}
+		s.host.keepLargest(s.row)
+		if err := d.cache.Write(s.host, m.Step, first); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(
+		d.b.Upload(s.ids, s.host.IDs), d.b.Upload(s.top, s.host.Probs), d.b.Upload(s.tail, s.host.Tail),
+	); err != nil {
+		return err
+	}
+	return d.b.DistillTopK(s.kl, a.DLogits, a.Logits, s.ids, s.top, s.tail, a.Weights, d.args(m))
+}
+
+// set finds or makes what a micro-batch of this size needs.
+func (d *Objective) set(a *model.Activations) (*set, error) {
+	if s := d.sets[a.Batch]; s != nil {
+		return s, nil
+	}
+	n, vocab, k := a.Batch*a.Time, d.teachers[0].Config.VocabSize, d.o.TopK
+	s := &set{}
+	make := func(alloc backend.Allocator) (err error) {
+		for _, w := range []struct {
+			t     **tensor.Dense
+			dt    tensor.Dtype
+			shape []int
+		}{
+			{&s.kl, backend.F32, []int{n}}, {&s.probs, backend.F32, []int{n, vocab}},
+			{&s.ids, backend.I32, []int{n, k}}, {&s.top, backend.F32, []int{n, k}}, {&s.tail, backend.F32, []int{n}},
+		} {
+			if *w.t, err = alloc.New(w.dt, w.shape...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var size backend.Sizer
+	if err := make(&size); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.slab, err = d.b.NewSlab(size.Bytes()); err != nil {
+		return nil, fmt.Errorf("distill: %w", err)
+	}
+	err = make(s.slab)
+	for _, t := range d.teachers {
+		if err != nil {
+			break
+		}
+		var ta *model.Activations
+		if ta, err = t.NewActivations(a.Batch, a.Time, false); err == nil {
+			s.teachers = append(s.teachers, ta)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("distill: %w", err), s.close())
+	}
+	if d.cache != nil {
+		s.host, s.row = NewRecord(n, k), newRow(n*vocab)
+	}
+	d.sets[a.Batch] = s
+	return s, nil
+}
+
+func newRow(n int) []float32 { return make([]float32, n) }

@@ -1,0 +1,8 @@
+// Package train fits a model to a source of batches.
+//
+// A run is a pure function of its options, its source and its seed: the batch, the dropout masks and the learning
+// rate of a step are computed from the step's number alone, so a resumed run needs no generator state and reaches
+// bitwise the weights of an uninterrupted one. A batch cut into micro-batches gives bitwise the weights of the
+// whole batch, for any number of them and of threads, because losses are divided by the weight of the whole batch
+// and gradients are sums in the order of the tokens.
+package train

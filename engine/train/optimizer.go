@@ -1,0 +1,215 @@
+package train
+
+import (
+	"math"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/engine/model"
+)
+
+// optimizer updates the parameters of a model and keeps the moments.
+type optimizer struct {
+	b    backend.Backend
+	o    Options
+	m    *model.Model
+	slab backend.Slab
+
+	first, second *tensor.Dense // moments, in the layout of the parameters; first is Muon's momentum for its matrices
+	ema           *tensor.Dense // moving average of the parameters, or nil
+	spare         *tensor.Dense // the raw parameters while the average stands in for them, or nil
+	work          *tensor.Dense // scratch of Muon, or nil
+	step          *tensor.Dense // [backend.StepLen]
+	sumsq         *tensor.Dense // [1]
+	adamw         []adamwGroup
+	muon          []muonMatrix
+	host          []float32 // [backend.StepLen], what step is uploaded from
+	hostStep      any       // the same, boxed once
+	norm          [1]float32
+}
+
+// adamwGroup is a range of parameters that AdamW updates with one call.
+type adamwGroup struct {
+	value, grad, first, second *tensor.Dense
+	args                       backend.AdamWArgs
+}
+
+// muonMatrix is one matrix that Muon updates.
+type muonMatrix struct {
+	value, grad, momentum *tensor.Dense
+	args                  backend.MuonArgs
+}
+
+func newOptimizer(m *model.Model, o Options) (*optimizer, error) {
+	p := &optimizer{b: m.Backend(), o: o, m: m, host: make([]float32, backend.StepLen)}
+	p.hostStep = p.host
+	var size backend.Sizer
+	if err := p.allocate(&size); err != nil {
+		return nil, err
+	}
+	slab, err := p.b.NewSlab(size.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	p.slab = slab
+	if err = p.allocate(slab); err == nil {
+		err = p.group()
+	}
+	if err == nil && p.ema != nil {
+		err = p.b.Copy(p.ema, m.Params.Value)
+	}
+	if err != nil {
+		slab.Free()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *optimizer) close() error { return p.slab.Free() }
+
+func (p *optimizer) allocate(alloc backend.Allocator) error {
+	n := p.m.Params.Length()
+	type want struct {
+		t **tensor.Dense
+		n int
+	}
+	wants := []want{{&p.first, n}, {&p.second, n}, {&p.step, backend.StepLen}, {&p.sumsq, 1}}
+	if p.o.EMA > 0 {
+		wants = append(wants, want{&p.ema, n}, want{&p.spare, n})
+	}
+	if work := p.muonWork(); work > 0 {
+		wants = append(wants, want{&p.work, work})
+	}
+	for _, w := range wants {
+		t, err := alloc.New(backend.F32, w.n)
+		if err != nil {
+			return err
+		}
+		*w.t = t
+	}
+	return nil
+}
+
+func (p *optimizer) muonWork() (n int) {
+	if p.o.Optimizer != Muon {
+		return 0
+	}
+	for _, q := range p.m.Params.List {
+		if q.Kind == model.Matrix {
+			n = max(n, backend.MuonWork(q.Shape[0], q.Shape[1]))
+		}
+	}
+	return n
+}
+
+// group sorts the parameters into calls of AdamW and Muon.
+func (p *optimizer) group() error {
+	for _, g := range p.m.Params.Groups() {
+		if g.Kind == model.Matrix && p.o.Optimizer == Muon {
+			continue
+		}
+		decay := p.o.WeightDecay
+		if g.Kind == model.Vector {
+			decay = 0
+		}
+		group := adamwGroup{args: backend.AdamWArgs{
+			Beta1: float32(p.o.Beta1), Beta2: float32(p.o.Beta2), Eps: float32(p.o.Eps), WeightDecay: float32(decay),
+		}}
+		for _, v := range []struct{ dst, of **tensor.Dense }{
+			{&group.value, &p.m.Params.Value}, {&group.grad, &p.m.Params.Grad}, {&group.first, &p.first}, {&group.second, &p.second},
+		} {
+			t, err := p.b.View(*v.of, g.Offset, g.Length)
+			if err != nil {
+				return err
+			}
+			*v.dst = t
+		}
+		p.adamw = append(p.adamw, group)
+	}
+	if p.o.Optimizer != Muon {
+		return nil
+	}
+	for _, q := range p.m.Params.List {
+		if q.Kind != model.Matrix {
+			continue
+		}
+		momentum, err := p.b.View(p.first, q.Offset(), q.Shape...)
+		if err != nil {
+			return err
+		}
+		p.muon = append(p.muon, muonMatrix{value: q.Value, grad: q.Grad, momentum: momentum, args: backend.MuonArgs{
+			Momentum: float32(p.o.Momentum), Nesterov: true, Steps: p.o.NSSteps, WeightDecay: float32(p.o.WeightDecay),
+			LRScale: float32(math.Sqrt(max(1, float64(q.Shape[0])/float64(q.Shape[1])))),
+		}})
+	}
+	return nil
+}
+
+// prepare uploads the scalars of a step, counted from 0.
+func (p *optimizer) prepare(step int) error {
+	rate := p.o.Rate(step)
+	p.host[backend.StepLR] = float32(p.o.LR * rate)
+	p.host[backend.StepMuonLR] = float32(p.o.MuonLR * rate)
+	p.host[backend.StepBias1] = float32(1 - math.Pow(p.o.Beta1, float64(step+1)))
+	p.host[backend.StepBias2] = float32(1 - math.Pow(p.o.Beta2, float64(step+1)))
+	p.host[backend.StepGradScale] = 1
+	return p.b.Upload(p.step, p.hostStep)
+}
+
+// apply clips the gradient and updates the parameters.
+func (p *optimizer) apply(step int) error {
+	b := p.b
+	if err := b.Zero(p.sumsq); err != nil {
+		return err
+	}
+	if err := b.SumSquares(p.sumsq, p.m.Params.Grad); err != nil {
+		return err
+	}
+	if err := b.ClipScale(p.step, p.sumsq, float32(p.o.ClipNorm)); err != nil {
+		return err
+	}
+	for i := range p.adamw {
+		g := &p.adamw[i]
+		if err := b.AdamW(g.value, g.grad, g.first, g.second, p.step, g.args); err != nil {
+			return err
+		}
+	}
+	for i := range p.muon {
+		q := &p.muon[i]
+		if err := b.Muon(q.value, q.grad, q.momentum, p.work, p.step, q.args); err != nil {
+			return err
+		}
+	}
+	if p.ema == nil {
+		return nil
+	}
+	// The average follows fast at first, so that it forgets the random start.
+	decay := min(p.o.EMA, float64(step+1)/float64(step+10))
+	return b.Lerp(p.ema, p.m.Params.Value, float32(1-decay))
+}
+
+// gradNorm reads the global norm of the last gradient, before clipping.
+func (p *optimizer) gradNorm() (float64, error) {
+	err := p.b.Download(p.norm[:], p.sumsq)
+	return math.Sqrt(float64(p.norm[0])), err
+}
+
+// averaged runs f with the moving average in place of the parameters, where there is one.
+func (p *optimizer) averaged(f func() error) error {
+	if p.ema == nil {
+		return f()
+	}
+	value := p.m.Params.Value
+	if err := p.b.Copy(p.spare, value); err != nil {
+		return err
+	}
+	if err := p.b.Copy(value, p.ema); err != nil {
+		return err
+	}
+	err := f()
+	if back := p.b.Copy(value, p.spare); err == nil {
+		err = back
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+package train
+
+import (
+	"fmt"
+
+	"gorgonia.org/tensor"
+
+	"mito/engine/checkpoint"
+)
+
+// savedRun is what a checkpoint holds of a run beside tensors.
+type savedRun struct {
+	Step    int     `json:"step"`
+	Options Options `json:"options"`
+	Source  string  `json:"source"`
+	Best    Best    `json:"best"`
+}
+
+// Weights copies the model as it ships: the moving average where there is one.
+func (t *Trainer) Weights() ([]checkpoint.Tensor, error) {
+	flat := t.Model.Params.Value
+	if t.opt.ema != nil {
+		flat = t.opt.ema
+	}
+	return t.Model.Tensors(flat)
+}
+
+// State copies everything that the run needs to go on: the raw parameters, the optimiser's moments, the moving
+// average and the position.
+func (t *Trainer) State() (*checkpoint.State, error) {
+	s := &checkpoint.State{Scalars: savedRun{Step: t.step, Options: t.o, Source: t.source.Hash(), Best: t.best}}
+	for _, f := range t.flats() {
+		tensors, err := t.Model.Tensors(f.tensor)
+		if err != nil {
+			return nil, err
+		}
+		for _, tensor := range tensors {
+			tensor.Name = f.prefix + tensor.Name
+			s.Tensors = append(s.Tensors, tensor)
+		}
+	}
+	return s, nil
+}
+
+// Resume continues a saved run. It refuses a run of other settings or data: the result would be neither run's.
+func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
+	var run savedRun
+	if err := saved.Decode(&run); err != nil {
+		return err
+	}
+	if err := t.o.sameRun(run.Options); err != nil {
+		return err
+	}
+	if have := t.source.Hash(); have != run.Source {
+		return fmt.Errorf("train: cannot resume: the saved run was trained on other data (%.12s…) than this one (%.12s…)", run.Source, have)
+	}
+	if run.Step < 0 || run.Step > t.o.Steps {
+		return fmt.Errorf("train: cannot resume: the saved run stands at step %d of %d", run.Step, t.o.Steps)
+	}
+	for _, f := range t.flats() {
+		if err := t.Model.ReadPrefixed(saved.Tensors, f.prefix, f.tensor); err != nil {
+			return fmt.Errorf("train: cannot resume: %w", err)
+		}
+	}
+	t.step, t.best = run.Step, run.Best
+	return nil
+}
+
+// flat is one tensor of the run's state with the layout of the parameters.
+type flat struct {
+	prefix string
+	tensor *tensor.Dense
+}
+
+func (t *Trainer) flats() []flat {
+	f := []flat{{"param.", t.Model.Params.Value}, {"first.", t.opt.first}, {"second.", t.opt.second}}
+	if t.opt.ema != nil {
+		f = append(f, flat{"ema.", t.opt.ema})
+	}
+	return f
+}

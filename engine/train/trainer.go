@@ -1,0 +1,361 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"mito/backend"
+	"mito/engine/data"
+	"mito/engine/model"
+)
+
+// Source gives the batch of every step. It must be a pure function of the step (see package data).
+type Source interface {
+	// Shape is the rows of a batch and the tokens of a row.
+	Shape() (rows, time int)
+	// Fill makes b the batch of a step.
+	Fill(b *data.Batch, step int64) error
+	// Hash identifies content, order and seed.
+	Hash() string
+}
+
+// Micro places a micro-batch in its batch.
+type Micro struct {
+	Step  int64   // counted from 0
+	Row   int     // first sequence
+	Rows  int     // sequences
+	Scale float32 // 1 / weight of all targets of the batch
+}
+
+// Objective turns logits into losses and their gradient.
+type Objective interface {
+	// Apply sets a.Loss to weighted losses in nats and a.DLogits to Scale times their gradient.
+	Apply(a *model.Activations, m Micro) error
+}
+
+// Trainer runs the steps of one run.
+type Trainer struct {
+	Model *model.Model
+
+	b         backend.Backend
+	o         Options
+	source    Source
+	objective Objective
+	opt       *optimizer
+	acts      map[int]*model.Activations // by rows
+	batch     data.Batch
+	host      [][4]any // inputs, targets, weights and positions of each micro-batch, in the batch's memory
+	loss      []float32
+	step      int // steps done
+	best      Best
+}
+
+// Best is the best evaluation of a run so far.
+type Best struct {
+	Step int     `json:"step"` // 0 for none
+	Loss float64 `json:"loss"`
+}
+
+// New prepares a run. objective nil means cross-entropy with the options' label smoothing.
+func New(m *model.Model, source Source, objective Objective, o Options) (*Trainer, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	rows, tokens := source.Shape()
+	if o.MicroBatches > rows {
+		return nil, &OptionError{Field: "micro-batches", Got: o.MicroBatches, Want: fmt.Sprintf("at most the %d rows of a batch", rows)}
+	}
+	t := &Trainer{Model: m, b: m.Backend(), o: o, source: source, objective: objective, acts: map[int]*model.Activations{}}
+	if objective == nil {
+		t.objective = &CrossEntropy{Backend: t.b, Smoothing: float32(o.Smoothing)}
+	}
+	var err error
+	if t.opt, err = newOptimizer(m, o); err != nil {
+		return nil, fmt.Errorf("train: optimiser state: %w", err)
+	}
+	for i := range o.MicroBatches {
+		n := microRow(rows, o.MicroBatches, i+1) - microRow(rows, o.MicroBatches, i)
+		if t.acts[n] != nil {
+			continue
+		}
+		a, err := m.NewActivations(n, tokens, true)
+		if err != nil {
+			t.Close()
+			return nil, fmt.Errorf("train: %w; more micro-batches or a smaller batch need less", err)
+		}
+		a.Dropout = float32(o.Dropout)
+		t.acts[n] = a
+	}
+	t.loss = make([]float32, rows*tokens)
+	return t, nil
+}
+
+// Close frees what the run holds beside the model.
+func (t *Trainer) Close() error {
+	err := t.opt.close()
+	for _, a := range t.acts {
+		err = errors.Join(err, a.Close())
+	}
+	return err
+}
+
+// Steps is the number of steps done.
+func (t *Trainer) Steps() int { return t.step }
+
+// Best is the best evaluation so far.
+func (t *Trainer) Best() Best { return t.best }
+
+// microRow is the first row of micro-batch i of m over a batch of rows: sizes differ by one at most.
+func microRow(rows, m, i int) int { return rows * i / m }
+
+// CrossEntropy is the objective of plain training.
+type CrossEntropy struct {
+	Backend   backend.Backend
+	Smoothing float32
+}
+
+// Apply implements Objective.
+func (c *CrossEntropy) Apply(a *model.Activations, m Micro) error {
+	return c.Backend.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights,
+		backend.CrossEntropyArgs{Smoothing: c.Smoothing, Scale: m.Scale})
+}
+
+// StepResult is what a logged step reports.
+type StepResult struct {
+	Step     int     `json:"step"` // counted from 1
+	Loss     float64 `json:"loss"` // of the objective, nats per target
+	GradNorm float64 `json:"grad_norm"`
+	LR       float64 `json:"lr"`
+	Tokens   int64   `json:"tokens"`   // seen so far, padding included
+	TokensPS float64 `json:"tokens_s"` // since the last logged step
+	Seconds  float64 `json:"seconds"`  // since the run was started or resumed
+}
+
+// Step runs one step. With read the loss and the norm of the gradient are read back, which waits for the device.
+func (t *Trainer) Step(read bool) (StepResult, error) {
+	if err := t.source.Fill(&t.batch, int64(t.step)); err != nil {
+		return StepResult{}, fmt.Errorf("train: batch of step %d: %w", t.step+1, err)
+	}
+	weight := t.batch.Weight()
+	if !(weight > 0) {
+		return StepResult{}, fmt.Errorf("train: the batch of step %d has no target to learn from", t.step+1)
+	}
+	if err := t.Model.ZeroGrad(); err != nil {
+		return StepResult{}, err
+	}
+	if err := t.opt.prepare(t.step); err != nil {
+		return StepResult{}, err
+	}
+	if t.host == nil {
+		t.host = hostSlices(&t.batch, t.o.MicroBatches)
+	}
+	sum := 0.0
+	for i := range t.o.MicroBatches {
+		m := Micro{
+			Step: int64(t.step), Row: microRow(t.batch.Rows, t.o.MicroBatches, i), Scale: float32(1 / weight),
+		}
+		m.Rows = microRow(t.batch.Rows, t.o.MicroBatches, i+1) - m.Row
+		loss, err := t.micro(m, t.host[i], read)
+		if err != nil {
+			return StepResult{}, fmt.Errorf("train: step %d: %w", t.step+1, err)
+		}
+		for _, l := range loss {
+			sum += float64(l)
+		}
+	}
+	if err := errors.Join(t.Model.FinishGrad(), t.opt.apply(t.step)); err != nil {
+		return StepResult{}, fmt.Errorf("train: step %d: %w", t.step+1, err)
+	}
+	rate := t.o.Rate(t.step)
+	t.step++
+	if !read {
+		return StepResult{}, nil
+	}
+	rows, tokens := t.source.Shape()
+	r := StepResult{Step: t.step, Loss: sum / weight, LR: t.o.LR * rate, Tokens: int64(t.step) * int64(rows*tokens)}
+	var err error
+	if r.GradNorm, err = t.opt.gradNorm(); err != nil {
+		return r, err
+	}
+	return r, t.checkFinite(r)
+}
+
+// micro runs forward, objective and backward over some rows of the batch and, with read, returns their losses.
+func (t *Trainer) micro(m Micro, host [4]any, read bool) ([]float32, error) {
+	a := t.acts[m.Rows]
+	lo, hi := m.Row*t.batch.Time, (m.Row+m.Rows)*t.batch.Time
+	a.Row = int64(lo)
+	a.Seed = mix(t.o.Seed, uint64(m.Step))
+	if err := errors.Join(
+		t.b.Upload(a.Inputs, host[0]), t.b.Upload(a.Targets, host[1]),
+		t.b.Upload(a.Weights, host[2]), t.b.Upload(a.Positions, host[3]),
+	); err != nil {
+		return nil, err
+	}
+	if err := t.Model.Forward(a); err != nil {
+		return nil, err
+	}
+	if err := t.objective.Apply(a, m); err != nil {
+		return nil, err
+	}
+	if err := t.Model.Backward(a); err != nil {
+		return nil, err
+	}
+	if !read {
+		return nil, nil
+	}
+	loss := t.loss[:hi-lo]
+	return loss, t.b.Download(loss, a.Loss)
+}
+
+// hostSlices cuts a batch into micro-batches once: a source fills the same memory at every step, and a slice in an
+// interface is an allocation.
+func hostSlices(b *data.Batch, m int) [][4]any {
+	host := make([][4]any, m)
+	for i := range host {
+		part := b.Micro(i, m)
+		host[i] = [4]any{part.Inputs, part.Targets, part.Weights, part.Positions}
+	}
+	return host
+}
+
+// mix makes a seed of two numbers (the finaliser of SplitMix64).
+func mix(seed, n uint64) uint64 {
+	z := seed + (n+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// DivergedError says that a run produced numbers that are not finite.
+type DivergedError struct {
+	Step     int
+	Tensor   string // first tensor with a value that is not finite
+	Loss     float64
+	GradNorm float64
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("train: diverged at step %d (loss %g, gradient norm %g): %s holds NaN or Inf; "+
+		"resume from the last checkpoint is possible, but first lower the learning rate, lengthen the warm-up or set a clip norm",
+		e.Step, e.Loss, e.GradNorm, e.Tensor)
+}
+
+func (t *Trainer) checkFinite(r StepResult) error {
+	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+	if finite(r.Loss) && finite(r.GradNorm) {
+		return nil
+	}
+	e := &DivergedError{Step: r.Step, Loss: r.Loss, GradNorm: r.GradNorm, Tensor: "the loss"}
+	for _, flat := range []struct {
+		what string
+		get  func(i int) ([]float32, error)
+	}{
+		{"", func(i int) ([]float32, error) { return t.read(t.Model.Params.List[i], false) }},
+		{"the gradient of ", func(i int) ([]float32, error) { return t.read(t.Model.Params.List[i], true) }},
+	} {
+		for i, p := range t.Model.Params.List {
+			values, err := flat.get(i)
+			if err != nil {
+				return errors.Join(e, err)
+			}
+			for _, v := range values {
+				if !finite(float64(v)) {
+					e.Tensor = flat.what + p.Name
+					return e
+				}
+			}
+		}
+	}
+	return e
+}
+
+func (t *Trainer) read(p *model.Param, grad bool) ([]float32, error) {
+	values := make([]float32, p.Size())
+	if grad {
+		return values, t.b.Download(values, p.Grad)
+	}
+	return values, t.b.Download(values, p.Value)
+}
+
+// Hooks lets the caller watch and save. Each may be nil.
+type Hooks struct {
+	Step func(StepResult) error // every LogEvery steps
+	// Eval evaluates the model as it will ship: with the moving average in place where there is one. It returns
+	// the loss that decides which checkpoint is best.
+	Eval func(step int) (loss float64, err error)
+	// Save stores the model as it will ship; best says that the last evaluation was the best so far.
+	Save func(best bool) error
+}
+
+// Run trains until the last step, ctx is done, or something fails. When ctx is done it saves and returns ctx's
+// error.
+func (t *Trainer) Run(ctx context.Context, h Hooks) error {
+	start, last, lastTokens := time.Now(), time.Now(), int64(-1)
+	for t.step < t.o.Steps {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(t.save(h, false), fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, err))
+		}
+		read := (t.step+1)%t.o.LogEvery == 0 || t.step == 0 || t.step+1 == t.o.Steps
+		r, err := t.Step(read)
+		if err != nil {
+			return err
+		}
+		if read {
+			now := time.Now()
+			r.Seconds = now.Sub(start).Seconds()
+			if lastTokens >= 0 {
+				r.TokensPS = float64(r.Tokens-lastTokens) / now.Sub(last).Seconds()
+			}
+			last, lastTokens = now, r.Tokens
+			if h.Step != nil {
+				if err := h.Step(r); err != nil {
+					return err
+				}
+			}
+		}
+		done := t.step == t.o.Steps
+		if done || t.o.EvalEvery > 0 && t.step%t.o.EvalEvery == 0 {
+			if err := t.eval(h); err != nil {
+				return err
+			}
+		}
+		if done || t.o.SaveEvery > 0 && t.step%t.o.SaveEvery == 0 {
+			if err := t.save(h, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Trainer) eval(h Hooks) error {
+	if h.Eval == nil {
+		return nil
+	}
+	var loss float64
+	if err := t.opt.averaged(func() (err error) {
+		loss, err = h.Eval(t.step)
+		return err
+	}); err != nil {
+		return err
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return t.checkFinite(StepResult{Step: t.step, Loss: loss})
+	}
+	if t.best.Step != 0 && loss >= t.best.Loss {
+		return nil
+	}
+	t.best = Best{Step: t.step, Loss: loss}
+	return t.save(h, true)
+}
+
+func (t *Trainer) save(h Hooks, best bool) error {
+	if h.Save == nil {
+		return nil
+	}
+	return h.Save(best)
+}
