@@ -124,3 +124,10 @@ func mulGeneric(acc []int32, ldacc int, w []int8, _ []int32, x []int8, ldx, rows
 		}
 	}
 }
+
+// zero clears rows of 32·blocks sums, which is all there is for fewer than four columns.
+func zero(acc []int32, ldacc, rows, blocks int) {
+	for m := range rows {
+		clear(acc[m*ldacc:][:blocks*blockRows])
+	}
+}

@@ -7,9 +7,10 @@ import (
 )
 
 const (
-	blockRows = 32 // weight rows in a packed block
-	groupCols = 4  // columns that one 32-bit lane consumes
-	lineBytes = 64 // packed weights begin on a cache line
+	blockRows  = 32 // weight rows in a packed block
+	groupCols  = 4  // columns that one 32-bit lane consumes
+	groupBytes = blockRows * groupCols
+	lineBytes  = 64 // packed weights begin on a cache line
 
 	// MaxK is the largest K for which 128·127·K, the largest sum of the offset form, fits an int32.
 	MaxK = 1 << 17
