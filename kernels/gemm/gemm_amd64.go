@@ -16,7 +16,7 @@ func variants() []isa.Impl[funcs] {
 
 func avx2Funcs() funcs {
 	return funcs{
-		mr: 6, nr: 16,
+		mr: 6, nr: 16, strip: 8,
 		full: [maxMR + 1]microKernel{
 			1: gemmF32Kernel1x16AVX2, 2: gemmF32Kernel2x16AVX2, 3: gemmF32Kernel3x16AVX2,
 			4: gemmF32Kernel4x16AVX2, 5: gemmF32Kernel5x16AVX2, 6: gemmF32Kernel6x16AVX2,
@@ -35,7 +35,7 @@ func avx2Funcs() funcs {
 
 func avx512Funcs() funcs {
 	return funcs{
-		mr: 12, nr: 32,
+		mr: 12, nr: 32, strip: 16,
 		full: [maxMR + 1]microKernel{
 			1: gemmF32Kernel1x32AVX512, 2: gemmF32Kernel2x32AVX512, 3: gemmF32Kernel3x32AVX512,
 			4: gemmF32Kernel4x32AVX512, 5: gemmF32Kernel5x32AVX512, 6: gemmF32Kernel6x32AVX512,

@@ -6340,7 +6340,7 @@ packStripAVX2_loop:
 	VMASKMOVPS (CX), Y0, Y1
 	VMOVUPS    Y1, (AX)
 	ADDQ       BX, CX
-	ADDQ       $0x40, AX
+	ADDQ       $0x20, AX
 	DECQ       DX
 	JNZ        packStripAVX2_loop
 	VZEROUPPER

@@ -9,7 +9,7 @@ import (
 
 const (
 	// A block of K is long enough to make loading and storing C cheap, and short enough for a strip of A
-	// (maxMR x KC, 24 KB at most) to stay in the first-level cache.
+	// (MR x KC, 24 KB at most) to stay in the first-level cache.
 	blockK = 512
 	// A packed block of B takes no more than this many elements (384 KB), so that it stays in the second-level cache.
 	blockB = 96 << 10
@@ -51,20 +51,25 @@ func (j *job) run(a *Args, p *parallel.Pool) {
 			panels := (b.n + nr - 1) / nr
 			j.pack = packTask{j, b}
 			p.Run(panels, 1, &j.pack)
-			j.multiply = multiplyTask{j, b, colGroups(a.M, panels, j.f.mr, p.Threads())}
-			tiles := (a.M + j.f.mr - 1) / j.f.mr
-			p.Run(tiles*j.multiply.groups, 1, &j.multiply)
+			items := j.cut(b, panels, p.Threads())
+			p.Run(items, 1, &j.multiply)
 		}
 	}
 }
 
-// colGroups returns into how many groups the panels are cut, so that a flat C has work for every thread.
-func colGroups(m, panels, mr, threads int) int {
-	tiles := (m + mr - 1) / mr
-	if threads == 1 || tiles >= 4*threads {
-		return 1
+// cut divides C into items for the threads and returns their number.
+func (j *job) cut(b block, panels, threads int) int {
+	m, mr := j.args.M, j.f.mr
+	t := multiplyTask{job: j, block: b, itemRows: mr, groups: 1}
+	if j.args.TransA {
+		t.itemRows = min(roundUp((m+2*threads-1)/(2*threads), mr), stripRows/mr*mr)
 	}
-	return min(panels, (4*threads+tiles-1)/tiles)
+	items := (m + t.itemRows - 1) / t.itemRows
+	if threads > 1 && items < 2*threads {
+		t.groups = min(panels, (2*threads+items-1)/items)
+	}
+	j.multiply = t
+	return items * t.groups
 }
 
 // evenBlocks returns a block length of at most limit, a multiple of unit, that cuts n into blocks of like size.
@@ -97,48 +102,61 @@ func (t *packTask) Do(lo, hi int) {
 	}
 }
 
-// multiplyTask computes tiles of C: item i is rows i/groups*MR of the panels of group i%groups.
+// multiplyTask computes tiles of C: item i is rows i/groups*itemRows of the panels of group i%groups.
 type multiplyTask struct {
 	*job
 	block
-	groups int
+	itemRows, groups int
 }
 
 func (t *multiplyTask) Do(lo, hi int) {
 	s := scratches.get()
 	defer scratches.put(s)
-	mr := t.f.mr
 	panels := (t.n + t.f.nr - 1) / t.f.nr
 	for item := lo; item < hi; item++ {
-		row, group := item/t.groups, item%t.groups
+		i, group := item/t.groups*t.itemRows, item%t.groups
+		m := min(t.itemRows, t.args.M-i)
 		first, last := group*panels/t.groups, (group+1)*panels/t.groups
-		t.rows(s, row*mr, min(mr, t.args.M-row*mr), first, last)
-	}
-}
-
-// rows computes m <= MR rows from row i, over the panels first <= p < last.
-func (t *multiplyTask) rows(s *scratch, i, m, first, last int) {
-	for m > 0 {
-		r := rowsAtOnce(&t.f.full, m)
-		t.tileA(s, i, r)
-		for p := first; p < last; p++ {
-			t.tile(s, i, r, p)
+		if t.args.TransA {
+			t.packStrips(s, i, m)
 		}
-		i, m = i+r, m-r
+		for row := 0; row < m; {
+			r := rowsAtOnce(&t.f.full, m-row)
+			t.tileA(s, i, row, r)
+			for p := first; p < last; p++ {
+				t.tile(s, i+row, r, p)
+			}
+			row += r
+		}
 	}
 }
 
-// tileA points the tile at rows i..i+r of A. Stored row-major they are read in place; stored transposed the strip is
-// packed, since its rows lie LDA apart and would fight for a few cache sets.
-func (t *multiplyTask) tileA(s *scratch, i, r int) {
+// tileA points the tile at rows i+row..i+row+r of A. Stored row-major they are read in place; stored transposed they
+// are in the packed strips.
+func (t *multiplyTask) tileA(s *scratch, i, row, r int) {
 	a := t.args
 	s.t.k = t.k
 	if !a.TransA {
-		s.t.a, s.t.ars, s.t.aks = elem(a.A, i*a.LDA+t.k0), 4*a.LDA, 4
+		s.t.a, s.t.ars, s.t.aks = elem(a.A, (i+row)*a.LDA+t.k0), 4*a.LDA, 4
 		return
 	}
-	t.f.packStrip(&s.strip[0], &a.A[t.k0*a.LDA+i], t.k, r, a.LDA)
-	s.t.a, s.t.ars, s.t.aks = elem(s.strip, 0), 4, 4*stripA
+	s.t.a, s.t.ars, s.t.aks = elem(s.strips, row/t.f.mr*t.k*t.f.strip), 4, 4*t.f.strip
+}
+
+// packStrips packs rows i..i+m of A, stored transposed, as strips [k][strip] of MR rows. In place their elements would
+// lie LDA apart and fight for a few cache sets. All strips of a few k are packed before the next, while the cache lines
+// that they share are at hand.
+func (t *multiplyTask) packStrips(s *scratch, i, m int) {
+	const together = 64
+	a, f := t.args, t.f
+	for k := 0; k < t.k; k += together {
+		n := min(together, t.k-k)
+		from := (t.k0+k)*a.LDA + i
+		for row := 0; row < m; row += f.mr {
+			strip := s.strips[(row/f.mr*t.k+k)*f.strip:]
+			f.packStrip(&strip[0], &a.A[from+row], n, min(f.mr, m-row), a.LDA)
+		}
+	}
 }
 
 // tile computes r rows from row i of panel p.
@@ -208,9 +226,9 @@ var zeros [maxNR]float32
 
 // scratch is what one thread needs while it computes tiles.
 type scratch struct {
-	t     tile
-	strip []float32
-	edge  [maxMR * maxNR]float32
+	t      tile
+	strips []float32
+	edge   [maxMR * maxNR]float32
 }
 
 // freeList keeps objects for reuse. Unlike sync.Pool it does not lose them at a collection: steady state allocates
@@ -247,7 +265,7 @@ var (
 		wipe:  func(j *job) { *j = job{packed: j.packed} },
 	}
 	scratches = freeList[scratch]{
-		fresh: func() *scratch { return &scratch{strip: alignedFloats(blockK * stripA)} },
+		fresh: func() *scratch { return &scratch{strips: alignedFloats(blockK * stripFloats)} },
 		wipe:  func(s *scratch) { s.t = tile{} },
 	}
 )

@@ -10,8 +10,10 @@ const (
 	maxMR = 12 // rows of the largest register tile of any variant
 	maxNR = 32
 
-	// stripA is the row stride of a packed A strip in elements: maxMR rounded up to a cache line.
-	stripA = 16
+	// stripRows rows of a transposed A are packed at a time: three cache lines of each k, of any variant a whole number
+	// of tiles.
+	stripRows   = 48
+	stripFloats = 64 // elements per k that all their strips take at most
 )
 
 // tile is the argument of a micro-kernel. Strides are in bytes. The assembly knows the offsets of the fields.
@@ -35,6 +37,7 @@ type microKernel func(t *tile)
 // funcs is one variant.
 type funcs struct {
 	mr, nr int // register tile of full[mr]
+	strip  int // elements from one k to the next in a packed strip of A, mr at least
 
 	// full[r] computes r rows and nr columns, half[r] r rows and nr/2 columns. Where an entry is nil, fewer rows are
 	// computed at a time; entry 1 is never nil.
@@ -48,7 +51,7 @@ type funcs struct {
 	packRows func(dst, src *float32, rows, n, ld int)
 	// packCols transposes: dst[k*n+j] = src[j*ld+k] for k < rows, j < n; n a multiple of nr/2.
 	packCols func(dst, src *float32, rows, n, ld int)
-	// packStrip copies rows of r <= mr elements into rows of stripA: dst[k*stripA+i] = src[k*ld+i] for i < r.
+	// packStrip copies rows of r <= mr elements into rows of strip: dst[k*strip+i] = src[k*ld+i] for i < r.
 	packStrip func(dst, src *float32, k, r, ld int)
 }
 

@@ -2,8 +2,10 @@ package gemm
 
 import "unsafe"
 
+const genericMR = 2
+
 func genericFuncs() funcs {
-	f := funcs{mr: 2, nr: 8, packRows: packRowsGeneric, packCols: packColsGeneric, packStrip: packStripGeneric}
+	f := funcs{mr: genericMR, nr: 8, strip: genericMR, packRows: packRowsGeneric, packCols: packColsGeneric, packStrip: packStripGeneric}
 	f.full[1] = func(t *tile) { gemmF32Rows1(t, 8) }
 	f.full[2] = func(t *tile) { gemmF32Rows2(t, 8) }
 	f.half[1] = func(t *tile) { gemmF32Rows1(t, 4) }
@@ -92,8 +94,8 @@ func packColsGeneric(dst, src *float32, rows, n, ld int) {
 }
 
 func packStripGeneric(dst, src *float32, k, r, ld int) {
-	d, s := unsafe.Slice(dst, k*stripA), unsafe.Slice(src, (k-1)*ld+r)
+	d, s := unsafe.Slice(dst, k*genericMR), unsafe.Slice(src, (k-1)*ld+r)
 	for i := range k {
-		copy(d[i*stripA:i*stripA+r], s[i*ld:])
+		copy(d[i*genericMR:i*genericMR+r], s[i*ld:])
 	}
 }

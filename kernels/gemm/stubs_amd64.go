@@ -312,9 +312,9 @@ func packRowsAVX2(dst *float32, src *float32, rows int, n int, ld int)
 //go:noescape
 func packColsAVX2(dst *float32, src *float32, blocks int, n int, ld int)
 
-// packStripAVX2 copies rows of r <= 8 elements into rows of 16, of which the last 8 are left alone, k positive:
+// packStripAVX2 copies rows of r <= 8 elements into rows of 8, k positive:
 //
-//	for k { for i < 8 { dst[k*16+i] = 0 }; for i < r { dst[k*16+i] = src[k*ld+i] } }
+//	for k { for i < 8 { dst[k*8+i] = 0 }; for i < r { dst[k*8+i] = src[k*ld+i] } }
 //
 //go:noescape
 func packStripAVX2(dst *float32, src *float32, k int, r int, ld int)

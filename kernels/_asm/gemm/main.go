@@ -293,8 +293,8 @@ func packStripAVX2() {
 	}
 	TEXT(name, NOSPLIT, "func(dst, src *float32, k, r, ld int)")
 	Pragma("noescape")
-	Doc(name+" copies rows of r <= 8 elements into rows of 16, of which the last 8 are left alone, k positive:", "",
-		"\tfor k { for i < 8 { dst[k*16+i] = 0 }; for i < r { dst[k*16+i] = src[k*ld+i] } }")
+	Doc(name+" copies rows of r <= 8 elements into rows of 8, k positive:", "",
+		"\tfor k { for i < 8 { dst[k*8+i] = 0 }; for i < r { dst[k*8+i] = src[k*ld+i] } }")
 	dst, src, k, ld := asm.LoadInt("dst"), asm.LoadInt("src"), asm.LoadInt("k"), asm.LoadInt("ld")
 	SHLQ(Imm(2), ld)
 	mask, iota8 := YMM(), YMM()
@@ -310,7 +310,7 @@ func packStripAVX2() {
 	VMASKMOVPS(Mem{Base: src}, mask, x)
 	VMOVUPS(x, Mem{Base: dst})
 	ADDQ(ld, src)
-	ADDQ(Imm(64), dst)
+	ADDQ(Imm(32), dst)
 	DECQ(k)
 	JNZ(LabelRef(name + "_loop"))
 	asm.Ret()
