@@ -1,5 +1,26 @@
 /* Enumerations of the CUDA driver API; included by cuda.h only. */
 
+enum CUmemAttach_flags_enum {
+	CU_MEM_ATTACH_GLOBAL = 1, CU_MEM_ATTACH_HOST = 2, CU_MEM_ATTACH_SINGLE = 4,
+};
+typedef enum CUmemAttach_flags_enum CUmemAttach_flags;
+enum CUctx_flags_enum {
+	CU_CTX_SCHED_AUTO = 0, CU_CTX_SCHED_SPIN = 1, CU_CTX_SCHED_YIELD = 2, CU_CTX_SCHED_BLOCKING_SYNC = 4,
+	CU_CTX_SCHED_MASK = 7, CU_CTX_MAP_HOST = 8, CU_CTX_LMEM_RESIZE_TO_MAX = 16, CU_CTX_FLAGS_MASK = 255,
+};
+typedef enum CUctx_flags_enum CUctx_flags;
+enum CUstream_flags_enum {
+	CU_STREAM_DEFAULT = 0, CU_STREAM_NON_BLOCKING = 1,
+};
+typedef enum CUstream_flags_enum CUstream_flags;
+enum CUevent_flags_enum {
+	CU_EVENT_DEFAULT = 0, CU_EVENT_BLOCKING_SYNC = 1, CU_EVENT_DISABLE_TIMING = 2, CU_EVENT_INTERPROCESS = 4,
+};
+typedef enum CUevent_flags_enum CUevent_flags;
+enum CUoccupancy_flags_enum {
+	CU_OCCUPANCY_DEFAULT = 0, CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE = 1,
+};
+typedef enum CUoccupancy_flags_enum CUoccupancy_flags;
 enum CUarray_format_enum {
 	CU_AD_FORMAT_UNSIGNED_INT8 = 1, CU_AD_FORMAT_UNSIGNED_INT16 = 2, CU_AD_FORMAT_UNSIGNED_INT32 = 3,
 	CU_AD_FORMAT_SIGNED_INT8 = 8, CU_AD_FORMAT_SIGNED_INT16 = 9, CU_AD_FORMAT_SIGNED_INT32 = 10,
@@ -125,6 +146,20 @@ enum CUjit_option_enum {
 	CU_JIT_GENERATE_LINE_INFO = 13, CU_JIT_CACHE_MODE = 14,
 };
 typedef enum CUjit_option_enum CUjit_option;
+enum CUjit_target_enum {
+	CU_TARGET_COMPUTE_30 = 30, CU_TARGET_COMPUTE_32 = 32, CU_TARGET_COMPUTE_35 = 35, CU_TARGET_COMPUTE_37 = 37,
+	CU_TARGET_COMPUTE_50 = 50, CU_TARGET_COMPUTE_52 = 52, CU_TARGET_COMPUTE_53 = 53, CU_TARGET_COMPUTE_60 = 60,
+	CU_TARGET_COMPUTE_61 = 61, CU_TARGET_COMPUTE_62 = 62,
+};
+typedef enum CUjit_target_enum CUjit_target;
+enum CUjit_fallback_enum {
+	CU_PREFER_PTX = 0, CU_PREFER_BINARY = 1,
+};
+typedef enum CUjit_fallback_enum CUjit_fallback;
+enum CUjit_cacheMode_enum {
+	CU_JIT_CACHE_OPTION_NONE = 0, CU_JIT_CACHE_OPTION_CG = 1, CU_JIT_CACHE_OPTION_CA = 2,
+};
+typedef enum CUjit_cacheMode_enum CUjit_cacheMode;
 enum CUjitInputType_enum {
 	CU_JIT_INPUT_CUBIN = 0, CU_JIT_INPUT_PTX = 1, CU_JIT_INPUT_FATBINARY = 2, CU_JIT_INPUT_OBJECT = 3,
 	CU_JIT_INPUT_LIBRARY = 4,
