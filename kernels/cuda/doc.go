@@ -1,0 +1,22 @@
+// Package cuda holds mito's CUDA kernels: their sources (*.cu), the PTX that they compile to (ptx), and the table by
+// which package backend/cuda launches them.
+//
+// The sources compile with nvcc, with clang and with a C++ compiler against the emulator of backend/cuda/cudaemu.
+// The PTX is committed, so that building mito needs no CUDA toolkit; ptx/MANIFEST names the compiler and the hashes of
+// sources and results, and a test fails where they disagree. `go generate` makes both anew where nvcc is installed.
+//
+// # Files
+//
+//	device.cuh       one language for three compilers; block and warp sums
+//	clang.cuh        what clang lacks without a CUDA toolkit
+//	mma.cuh          tensor-core, ldmatrix and asynchronous-copy instructions
+//	stated.cuh       the stated arithmetic of kernels/vec, with explicit rounding
+//	gemm_*.cu        matrix products in float32 and bfloat16
+//	attention_*.cu   attention forward and backward in float32 and bfloat16
+//	quant.cu         the student's INT8 operations
+//	elementwise, norm, reduce, embedding, loss, optim
+//
+// Every kernel gives the same bits from run to run: sums have a fixed order and no float is added atomically.
+package cuda
+
+//go:generate ./generate.sh

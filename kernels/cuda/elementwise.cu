@@ -1,0 +1,126 @@
+// Operations on single elements. All follow the stated arithmetic, so that they
+// serve the student as well.
+#include "stated.cuh"
+
+// map calls f(i) for four neighbouring elements at a time where every pointer
+// allows that, and for single ones otherwise.
+template <class Op>
+DEVICE void map1(float* dst, const float* a, long long n, Op op) {
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	long long n4 = aligned16(dst) && aligned16(a) ? n / 4 : 0;
+	for (long long j = i; j < n4; j += step) {
+		float4 x = ((const float4*)a)[j];
+		((float4*)dst)[j] = {op(x.x), op(x.y), op(x.z), op(x.w)};
+	}
+	for (long long j = 4 * n4 + i; j < n; j += step) dst[j] = op(a[j]);
+}
+template <class Op>
+DEVICE void map2(float* dst, const float* a, const float* b, long long n, Op op) {
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	long long n4 = aligned16(dst) && aligned16(a) && aligned16(b) ? n / 4 : 0;
+	for (long long j = i; j < n4; j += step) {
+		float4 x = ((const float4*)a)[j], y = ((const float4*)b)[j];
+		((float4*)dst)[j] = {op(x.x, y.x), op(x.y, y.y), op(x.z, y.z), op(x.w, y.w)};
+	}
+	for (long long j = 4 * n4 + i; j < n; j += step) dst[j] = op(a[j], b[j]);
+}
+
+EXPORT add_f32(float* dst, const float* a, const float* b, long long n) {
+	map2(dst, a, b, n, [](float x, float y) { return add(x, y); });
+}
+KERNEL(add_f32)
+
+EXPORT lerp_f32(float* dst, const float* x, float weight, long long n) {
+	map2(dst, dst, x, n, [=](float d, float v) { return add(d, mul(weight, sub(v, d))); });
+}
+KERNEL(lerp_f32)
+
+DEVICE float relu(float x) { return x < 0 ? 0.0f : x; }
+DEVICE float one_plus_exp_neg(float x) { return add(1.0f, stated_exp(-x)); }
+DEVICE float silu_slope(float x, float s) { return mul(s, add(1.0f, mul(x, sub(1.0f, s)))); }
+
+// 2·sqrt(2/π), that times 0.044715, and three times that.
+static constexpr float kGelu0 = 1.5957691216057308f;
+static constexpr float kGelu1 = 0.07135481627159225f;
+static constexpr float kGelu2 = 0.21406444881477676f;
+DEVICE float gelu_arg(float x, float z) { return mul(x, add(mul(z, kGelu1), kGelu0)); }
+
+EXPORT relu_f32(float* dst, const float* x, long long n) {
+	map1(dst, x, n, [](float v) { return relu(v); });
+}
+KERNEL(relu_f32)
+EXPORT relu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+	map2(dx, dy, x, n, [](float d, float v) { return v > 0 ? d : 0.0f; });
+}
+KERNEL(relu_backward_f32)
+
+EXPORT relu2_f32(float* dst, const float* x, long long n) {
+	map1(dst, x, n, [](float v) { return mul(relu(v), relu(v)); });
+}
+KERNEL(relu2_f32)
+EXPORT relu2_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+	map2(dx, dy, x, n, [](float d, float v) { return mul(d, add(relu(v), relu(v))); });
+}
+KERNEL(relu2_backward_f32)
+
+EXPORT silu_f32(float* dst, const float* x, long long n) {
+	map1(dst, x, n, [](float v) { return quot(v, one_plus_exp_neg(v)); });
+}
+KERNEL(silu_f32)
+EXPORT silu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+	map2(dx, dy, x, n, [](float d, float v) { return mul(d, silu_slope(v, quot(1.0f, one_plus_exp_neg(v)))); });
+}
+KERNEL(silu_backward_f32)
+
+EXPORT gelu_f32(float* dst, const float* x, long long n) {
+	map1(dst, x, n, [](float v) { return quot(v, one_plus_exp_neg(gelu_arg(v, mul(v, v)))); });
+}
+KERNEL(gelu_f32)
+EXPORT gelu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+	map2(dx, dy, x, n, [](float d, float v) {
+		float z = mul(v, v);
+		float s = quot(1.0f, one_plus_exp_neg(gelu_arg(v, z)));
+		float slope = add(s, mul(mul(mul(v, s), sub(1.0f, s)), add(mul(z, kGelu2), kGelu0)));
+		return mul(d, slope);
+	});
+}
+KERNEL(gelu_backward_f32)
+
+EXPORT swiglu_f32(float* dst, const float* gate, const float* up, long long n) {
+	map2(dst, gate, up, n, [](float g, float u) { return mul(quot(g, one_plus_exp_neg(g)), u); });
+}
+KERNEL(swiglu_f32)
+
+EXPORT swiglu_backward_f32(float* dgate, float* dup, const float* dy, const float* gate, const float* up, long long n) {
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	for (; i < n; i += step) {
+		float g = gate[i], d = dy[i], u = mul(d, up[i]);
+		float e = one_plus_exp_neg(g);
+		dup[i] = mul(d, quot(g, e));
+		dgate[i] = mul(u, silu_slope(g, quot(1.0f, e)));
+	}
+}
+KERNEL(swiglu_backward_f32)
+
+// dst = x/(1-rate) where backend.DropoutHash is not below limit, else 0.
+EXPORT dropout_f32(float* dst, const float* x, long long n, int cols, unsigned limit, float scale, unsigned long long seed,
+                   long long row0) {
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	for (; i < n; i += step) {
+		unsigned long long row = row0 + i / cols, col = i % cols;
+		unsigned long long h = seed ^ row * 0x9e3779b97f4a7c15ull ^ col * 0xc2b2ae3d27d4eb4full;
+		h ^= h >> 33;
+		h *= 0xff51afd7ed558ccdull;
+		h ^= h >> 33;
+		h *= 0xc4ceb9fe1a85ec53ull;
+		h ^= h >> 33;
+		dst[i] = (unsigned)(h >> 32) < limit ? 0.0f : mul(x[i], scale);
+	}
+}
+KERNEL(dropout_f32)
+
+// dst = alpha·a + beta·b
+EXPORT axpby_f32(float* dst, float alpha, const float* a, float beta, const float* b, long long n) {
+	map2(dst, a, b, n, [=](float x, float y) { return alpha * x + beta * y; });
+}
+KERNEL(axpby_f32)

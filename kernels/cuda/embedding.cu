@@ -1,0 +1,73 @@
+// Table look-ups and rotary positions.
+#include "stated.cuh"
+
+// dst[n] = table[ids[n]], or adds it. An id outside the table gives NaN.
+EXPORT embed_f32(float* dst, const float* table, const int* ids, long long n, int cols, int vocab, int accumulate) {
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	for (; i < n; i += step) {
+		int id = ids[i / cols];
+		float v = id >= 0 && id < vocab ? table[(size_t)id * cols + i % cols] : quiet_nan();
+		dst[i] = accumulate ? add(dst[i], v) : v;
+	}
+}
+KERNEL(embed_f32)
+
+// Gradient of the table without atomics: block (v, s) walks through the rows of
+// its share s in order and adds those whose id is v. Every warp looks at all ids
+// of the share itself, so that no barrier is needed; thread t takes the columns t,
+// t+blockDim, … . With one share the result is added to dtable; with more, it is
+// left in partial [shares, vocab, cols].
+EXPORT embed_backward_f32(float* dtable, float* partial, const float* dy, const int* ids, int rows, int cols, int vocab,
+                          int rows_per_share) {
+	int v = blockIdx.x, share = blockIdx.y;
+	int first = share * rows_per_share, last = min(first + rows_per_share, rows);
+	for (int c0 = 0; c0 < cols; c0 += blockDim.x) {
+		int c = c0 + threadIdx.x;
+		bool single = gridDim.y == 1;
+		size_t at = (size_t)v * cols + c;
+		float s = single && c < cols ? dtable[at] : 0.0f;
+		bool any = false;
+		for (int r0 = first; r0 < last; r0 += 32) {
+			int r = r0 + lane_id();
+			unsigned hits = __ballot_sync(kFullWarp, r < last && ids[r] == v);
+			any |= hits != 0;
+			for (; hits; hits &= hits - 1) {
+				int bit = __ffs(hits) - 1;
+				if (c < cols) s += dy[(size_t)(r0 + bit) * cols + c];
+			}
+		}
+		if (c >= cols) continue;
+		if (!single) partial[(size_t)share * vocab * cols + at] = s;
+		else if (any) dtable[at] = s;
+	}
+}
+KERNEL(embed_backward_f32)
+
+// Rotates the pairs (i, i+half) of every head by the angle of the row's position.
+// x [rows, heads, 2·half]. inverse swaps the roles of the halves, which turns the
+// angle round.
+EXPORT rope_f32(float* x, const int* positions, const float* cosines, const float* sines, int rows, int heads, int half,
+                int limit, int inverse) {
+	long long n = (long long)rows * heads * half;
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	for (; i < n; i += step) {
+		int j = (int)(i % half);
+		long long head = i / half;
+		int position = positions[head / heads];
+		float* pa = x + head * 2 * half + j;
+		float* pb = pa + half;
+		if (position < 0 || position >= limit) {
+			*pa = *pb = quiet_nan();
+			continue;
+		}
+		if (inverse) {
+			float* t = pa;
+			pa = pb;
+			pb = t;
+		}
+		float a = *pa, b = *pb, c = cosines[(size_t)position * half + j], s = sines[(size_t)position * half + j];
+		*pa = sub(mul(a, c), mul(b, s));
+		*pb = add(mul(b, c), mul(a, s));
+	}
+}
+KERNEL(rope_f32)

@@ -1,0 +1,161 @@
+package cuda
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"testing"
+)
+
+// readManifest returns the compiler and the hash of every file that a MANIFEST names.
+func readManifest(t *testing.T, path string) (compiler string, hashes map[string]string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	hashes = map[string]string{}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		line := lines.Text()
+		if name, ok := strings.CutPrefix(line, "compiler "); ok {
+			compiler = name
+			continue
+		}
+		if hash, name, ok := strings.Cut(line, "  "); ok && len(hash) == 64 {
+			hashes[name] = hash
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return compiler, hashes
+}
+
+func hashOf(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+func glob(t *testing.T, patterns ...string) (paths []string) {
+	t.Helper()
+	for _, p := range patterns {
+		found, err := filepath.Glob(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
+	}
+	sort.Strings(paths)
+	return paths
+}
+
+// The committed PTX is that of the committed sources: every file has the hash that the MANIFEST gives it, and the
+// MANIFEST names no other.
+func TestManifest(t *testing.T) {
+	compiler, hashes := readManifest(t, "ptx/MANIFEST")
+	if !strings.HasPrefix(compiler, "nvcc ") {
+		t.Errorf("MANIFEST names the compiler %q", compiler)
+	}
+	for _, path := range glob(t, "*.cu", "*.cuh", "ptx/*.ptx") {
+		name := filepath.Base(path)
+		if got := hashOf(t, path); got != hashes[name] {
+			t.Errorf("%s has changed since the PTX was made (%.8s, MANIFEST %.8s): run go generate", path, got, hashes[name])
+		}
+		delete(hashes, name)
+	}
+	for name := range hashes {
+		t.Errorf("MANIFEST names %s, which does not exist", name)
+	}
+}
+
+// Where the compiler of the MANIFEST is installed, it makes the committed PTX to the byte.
+func TestRegenerate(t *testing.T) {
+	nvcc := os.Getenv("NVCC")
+	if nvcc == "" {
+		nvcc = "nvcc"
+	}
+	version, err := exec.Command(nvcc, "--version").Output()
+	if err != nil {
+		t.Skip("nvcc is not installed")
+	}
+	compiler, want := readManifest(t, "ptx/MANIFEST")
+	if !strings.Contains(string(version), "V"+strings.TrimPrefix(compiler, "nvcc ")) {
+		t.Skipf("the installed nvcc is not %s", compiler)
+	}
+	if testing.Short() {
+		t.Skip("compiling every kernel takes a minute")
+	}
+	out := t.TempDir()
+	if text, err := exec.Command("./generate.sh", out).CombinedOutput(); err != nil {
+		t.Fatalf("generate.sh: %v\n%s", err, text)
+	}
+	_, got := readManifest(t, filepath.Join(out, "MANIFEST"))
+	for name, hash := range want {
+		if got[name] != hash {
+			t.Errorf("%s: regenerated %.8s, committed %.8s", name, got[name], hash)
+		}
+	}
+}
+
+var (
+	entryPattern = regexp.MustCompile(`(?s)\.visible \.entry (\w+)\((.*?)\n\)`)
+	paramPattern = regexp.MustCompile(`\.param \.(\w+) `)
+)
+
+// The table has every kernel of the PTX with its parameters, and the PTX every kernel of the table.
+func TestTable(t *testing.T) {
+	letters := map[string]string{"u64": "l", "u32": "i", "f32": "f"}
+	inPTX := map[string]Entry{}
+	for _, path := range glob(t, "ptx/*.ptx") {
+		module := strings.TrimSuffix(filepath.Base(path), ".ptx")
+		text, err := Image(module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entryPattern.FindAllStringSubmatch(text, -1) {
+			params := ""
+			for _, p := range paramPattern.FindAllStringSubmatch(entry[2], -1) {
+				params += letters[p[1]]
+			}
+			inPTX[entry[1]] = Entry{entry[1], module, params}
+		}
+	}
+	for k, e := range Table {
+		if got, ok := inPTX[e.Name]; !ok || got != e {
+			t.Errorf("kernel %d: table has %+v, PTX %+v", k, e, got)
+		}
+		if Kernel(k).String() != e.Name {
+			t.Errorf("kernel %d is called %s", k, Kernel(k))
+		}
+		delete(inPTX, e.Name)
+	}
+	for name := range inPTX {
+		t.Errorf("kernel %s is not in the table", name)
+	}
+}
+
+// The PTX names no path of the machine that made it.
+func TestNoPaths(t *testing.T) {
+	for _, path := range glob(t, "ptx/*.ptx") {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(data), ".file\t") || strings.Contains(string(data), "/home/") {
+			t.Errorf("%s holds file names", path)
+		}
+	}
+}

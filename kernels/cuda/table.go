@@ -1,0 +1,164 @@
+package cuda
+
+// Kernel names a kernel of the table.
+type Kernel int
+
+// The kernels. What each does and how it is launched stands in its source.
+const (
+	AttentionBF16x128 Kernel = iota
+	AttentionBF16x32
+	AttentionBF16x64
+	AttentionBF16x96
+	AttentionDKVBF16x128
+	AttentionDKVBF16x32
+	AttentionDKVBF16x64
+	AttentionDKVBF16x96
+	AttentionDQBF16x128
+	AttentionDQBF16x32
+	AttentionDQBF16x64
+	AttentionDQBF16x96
+	AttentionDeltaF32
+	AttentionDKVF32x16
+	AttentionDKVF32x32
+	AttentionDQF32x16
+	AttentionDQF32x32
+	AttentionF32x16
+	AttentionF32x32
+	AddF32
+	AxpbyF32
+	DropoutF32
+	GELUBackwardF32
+	GELUF32
+	LerpF32
+	ReLU2BackwardF32
+	ReLU2F32
+	ReLUBackwardF32
+	ReLUF32
+	SiLUBackwardF32
+	SiLUF32
+	SwiGLUBackwardF32
+	SwiGLUF32
+	EmbedBackwardF32
+	EmbedF32
+	RoPEF32
+	AddPartsF32
+	GemmBF16NNx128
+	GemmBF16NNx64
+	GemmBF16NTx128
+	GemmBF16NTx64
+	GemmBF16TNx128
+	GemmBF16TNx64
+	GemmBF16TTx128
+	GemmBF16TTx64
+	GemmF32NN
+	GemmF32NT
+	GemmF32TN
+	GemmF32TT
+	CrossEntropyF32
+	DistillF32
+	DistillTopKF32
+	SoftmaxF32
+	LayerNormF32
+	NormBackwardF32
+	RMSNormF32
+	AdamWF32
+	ClipScaleF32
+	MuonMomentumF32
+	MuonNormalizeF32
+	MuonUpdateF32
+	QAttentionF32
+	QEmbedF32
+	QLinearDP4A
+	QLinearMMA
+	QSparseLinear
+	QuantizeRowsF32
+	AddPartialsF32
+	SumF32
+	SumRowsF32
+	SumSquaresF32
+	KernelCount
+)
+
+// Entry describes a kernel to the launcher.
+type Entry struct {
+	Name   string // entry point in the PTX
+	Module string // source and PTX file without extension
+	Params string // one letter a parameter: l 8 bytes (pointer or long long), i int, f float
+}
+
+// Table describes every kernel.
+var Table = [KernelCount]Entry{
+	AttentionBF16x128:    {"attention_bf16_128", "attention_bf16", "llllliiiiif"},
+	AttentionBF16x32:     {"attention_bf16_32", "attention_bf16", "llllliiiiif"},
+	AttentionBF16x64:     {"attention_bf16_64", "attention_bf16", "llllliiiiif"},
+	AttentionBF16x96:     {"attention_bf16_96", "attention_bf16", "llllliiiiif"},
+	AttentionDKVBF16x128: {"attention_dkv_bf16_128", "attention_bf16", "lllllllliiiiif"},
+	AttentionDKVBF16x32:  {"attention_dkv_bf16_32", "attention_bf16", "lllllllliiiiif"},
+	AttentionDKVBF16x64:  {"attention_dkv_bf16_64", "attention_bf16", "lllllllliiiiif"},
+	AttentionDKVBF16x96:  {"attention_dkv_bf16_96", "attention_bf16", "lllllllliiiiif"},
+	AttentionDQBF16x128:  {"attention_dq_bf16_128", "attention_bf16", "llllllliiiiif"},
+	AttentionDQBF16x32:   {"attention_dq_bf16_32", "attention_bf16", "llllllliiiiif"},
+	AttentionDQBF16x64:   {"attention_dq_bf16_64", "attention_bf16", "llllllliiiiif"},
+	AttentionDQBF16x96:   {"attention_dq_bf16_96", "attention_bf16", "llllllliiiiif"},
+	AttentionDeltaF32:    {"attention_delta_f32", "attention_f32", "lllii"},
+	AttentionDKVF32x16:   {"attention_dkv_f32_16", "attention_f32", "lllllllliiiiif"},
+	AttentionDKVF32x32:   {"attention_dkv_f32_32", "attention_f32", "lllllllliiiiif"},
+	AttentionDQF32x16:    {"attention_dq_f32_16", "attention_f32", "llllllliiiiif"},
+	AttentionDQF32x32:    {"attention_dq_f32_32", "attention_f32", "llllllliiiiif"},
+	AttentionF32x16:      {"attention_f32_16", "attention_f32", "llllliiiiif"},
+	AttentionF32x32:      {"attention_f32_32", "attention_f32", "llllliiiiif"},
+	AddF32:               {"add_f32", "elementwise", "llll"},
+	AxpbyF32:             {"axpby_f32", "elementwise", "lflfll"},
+	DropoutF32:           {"dropout_f32", "elementwise", "llliifll"},
+	GELUBackwardF32:      {"gelu_backward_f32", "elementwise", "llll"},
+	GELUF32:              {"gelu_f32", "elementwise", "lll"},
+	LerpF32:              {"lerp_f32", "elementwise", "llfl"},
+	ReLU2BackwardF32:     {"relu2_backward_f32", "elementwise", "llll"},
+	ReLU2F32:             {"relu2_f32", "elementwise", "lll"},
+	ReLUBackwardF32:      {"relu_backward_f32", "elementwise", "llll"},
+	ReLUF32:              {"relu_f32", "elementwise", "lll"},
+	SiLUBackwardF32:      {"silu_backward_f32", "elementwise", "llll"},
+	SiLUF32:              {"silu_f32", "elementwise", "lll"},
+	SwiGLUBackwardF32:    {"swiglu_backward_f32", "elementwise", "llllll"},
+	SwiGLUF32:            {"swiglu_f32", "elementwise", "llll"},
+	EmbedBackwardF32:     {"embed_backward_f32", "embedding", "lllliiii"},
+	EmbedF32:             {"embed_f32", "embedding", "lllliii"},
+	RoPEF32:              {"rope_f32", "embedding", "lllliiiii"},
+	AddPartsF32:          {"add_parts_f32", "gemm_bf16", "lllilii"},
+	GemmBF16NNx128:       {"gemm_bf16_nn_128", "gemm_bf16", "llllliiiii"},
+	GemmBF16NNx64:        {"gemm_bf16_nn_64", "gemm_bf16", "llllliiiii"},
+	GemmBF16NTx128:       {"gemm_bf16_nt_128", "gemm_bf16", "llllliiiii"},
+	GemmBF16NTx64:        {"gemm_bf16_nt_64", "gemm_bf16", "llllliiiii"},
+	GemmBF16TNx128:       {"gemm_bf16_tn_128", "gemm_bf16", "llllliiiii"},
+	GemmBF16TNx64:        {"gemm_bf16_tn_64", "gemm_bf16", "llllliiiii"},
+	GemmBF16TTx128:       {"gemm_bf16_tt_128", "gemm_bf16", "llllliiiii"},
+	GemmBF16TTx64:        {"gemm_bf16_tt_64", "gemm_bf16", "llllliiiii"},
+	GemmF32NN:            {"gemm_f32_nn", "gemm_f32", "lllliiii"},
+	GemmF32NT:            {"gemm_f32_nt", "gemm_f32", "lllliiii"},
+	GemmF32TN:            {"gemm_f32_tn", "gemm_f32", "lllliiii"},
+	GemmF32TT:            {"gemm_f32_tt", "gemm_f32", "lllliiii"},
+	CrossEntropyF32:      {"cross_entropy_f32", "loss", "lllllffi"},
+	DistillF32:           {"distill_f32", "loss", "lllllffi"},
+	DistillTopKF32:       {"distill_topk_f32", "loss", "lllllllffii"},
+	SoftmaxF32:           {"softmax_f32", "loss", "llffii"},
+	LayerNormF32:         {"layernorm_f32", "norm", "llllllfii"},
+	NormBackwardF32:      {"norm_backward_f32", "norm", "llllllliii"},
+	RMSNormF32:           {"rmsnorm_f32", "norm", "llllfii"},
+	AdamWF32:             {"adamw_f32", "optim", "lllllffffl"},
+	ClipScaleF32:         {"clip_scale_f32", "optim", "llf"},
+	MuonMomentumF32:      {"muon_momentum_f32", "optim", "llllfill"},
+	MuonNormalizeF32:     {"muon_normalize_f32", "optim", "lll"},
+	MuonUpdateF32:        {"muon_update_f32", "optim", "lllffl"},
+	QAttentionF32:        {"qattention_f32", "quant", "lllllliiiiiiif"},
+	QEmbedF32:            {"qembed_f32", "quant", "lllllii"},
+	QLinearDP4A:          {"qlinear_dp4a", "quant", "lllllliii"},
+	QLinearMMA:           {"qlinear_mma", "quant", "lllllliii"},
+	QSparseLinear:        {"qsparse_linear", "quant", "lllllllliii"},
+	QuantizeRowsF32:      {"quantize_rows_f32", "quant", "llliii"},
+	AddPartialsF32:       {"add_partials_f32", "reduce", "lliii"},
+	SumF32:               {"sum_f32", "reduce", "lllll"},
+	SumRowsF32:           {"sum_rows_f32", "reduce", "lliii"},
+	SumSquaresF32:        {"sum_squares_f32", "reduce", "lllll"},
+}
+
+func (k Kernel) String() string { return Table[k].Name }
