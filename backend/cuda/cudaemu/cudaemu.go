@@ -1,0 +1,33 @@
+//go:build cuda && cudaemu
+
+// Package cudaemu runs mito's CUDA kernels on the host, from the same sources, behind the functions of the CUDA
+// driver. Where it is linked in (build tags cuda and cudaemu), package cudrv finds this driver instead of NVIDIA's,
+// so that everything but the silicon is tested on a machine without a GPU.
+//
+// Kernels that misuse barriers, warp collectives or asynchronous copies fail with CUDA_ERROR_LAUNCH_FAILED, and
+// [LastFault] says what they did. Built with -asan, reads and writes outside allocations and shared arrays are found
+// as well.
+package cudaemu
+
+// #cgo CXXFLAGS: -std=c++17 -O2 -ffp-contract=off -Wall -Wno-unknown-pragmas -I${SRCDIR}/include -I${SRCDIR}/../../../kernels/cuda
+// #cgo CFLAGS: -O2
+// #cgo LDFLAGS: -lpthread
+// #include "cudaemu.h"
+import "C"
+
+// The kernels are compiled into this package from where they stand; importing what embeds their sources makes the
+// build cache see a change of them.
+import _ "mito/kernels/cuda"
+
+// SetOrder sets the order in which the threads of a block run between barriers: 0 ascending, 1 descending, and any
+// other number seeds a shuffle. A kernel without races gives the same result in each.
+func SetOrder(order uint) { C.cudaemu_set_order(C.uint(order)) }
+
+// SetThreads sets how many OS threads run blocks; 1 at first.
+func SetThreads(n int) { C.cudaemu_set_threads(C.int(n)) }
+
+// SetMemory sets the size in bytes of the emulated device's memory; 4 GiB at first.
+func SetMemory(bytes int64) { C.cudaemu_set_memory(C.ulonglong(bytes)) }
+
+// LastFault says why a kernel last failed, or is empty.
+func LastFault() string { return C.GoString(C.cudaemu_last_fault()) }

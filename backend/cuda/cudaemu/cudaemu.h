@@ -1,0 +1,26 @@
+#ifndef MITO_CUDAEMU_H
+#define MITO_CUDAEMU_H
+
+// The emulated device.
+enum {
+	EMU_COMPUTE_MAJOR = 8,
+	EMU_COMPUTE_MINOR = 0,
+	EMU_MULTIPROCESSORS = 4,
+	EMU_MAX_DYNAMIC_SHARED = 160 << 10,
+	EMU_DEFAULT_DYNAMIC_SHARED = 48 << 10,
+	EMU_MAX_THREADS = 1024,
+	EMU_DRIVER_VERSION = 12000,
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+void cudaemu_set_order(unsigned order);
+void cudaemu_set_threads(int n);
+void cudaemu_set_memory(unsigned long long bytes);
+const char *cudaemu_last_fault(void);
+#ifdef __cplusplus
+}
+#endif
+
+#endif

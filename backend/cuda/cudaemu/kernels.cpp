@@ -1,0 +1,3 @@
+//go:build cuda && cudaemu
+
+#include "all.cu"
