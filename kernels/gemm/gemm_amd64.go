@@ -25,11 +25,12 @@ func avx2Funcs() funcs {
 			1: gemmF32Kernel1x8AVX2, 2: gemmF32Kernel2x8AVX2, 3: gemmF32Kernel3x8AVX2,
 			4: gemmF32Kernel4x8AVX2, 5: gemmF32Kernel5x8AVX2, 6: gemmF32Kernel6x8AVX2,
 		},
-		small: [smallRows + 1]microKernel{
-			1: gemmF32Kernel1x64AVX2, 2: gemmF32Kernel2x32AVX2, 3: gemmF32Kernel3x32AVX2,
+		small: [smallRows + 1][]smallKernel{
+			1: {{2, gemmF32Kernel1x64AVX2}, {1, gemmF32Kernel1x32AVX2}},
+			2: {{1, gemmF32Kernel2x32AVX2}},
+			3: {{1, gemmF32Kernel3x32AVX2}},
 		},
-		smallPanels: [smallRows + 1]int{1: 2, 2: 1, 3: 1},
-		packRows:    packRowsAVX2, packCols: packCols8, packStrip: packStripAVX2,
+		packRows: packRowsAVX2, packCols: packCols8, packStrip: packStripAVX2,
 	}
 }
 
@@ -48,11 +49,12 @@ func avx512Funcs() funcs {
 			7: gemmF32Kernel7x16AVX512, 8: gemmF32Kernel8x16AVX512, 9: gemmF32Kernel9x16AVX512,
 			10: gemmF32Kernel10x16AVX512, 11: gemmF32Kernel11x16AVX512, 12: gemmF32Kernel12x16AVX512,
 		},
-		small: [smallRows + 1]microKernel{
-			1: gemmF32Kernel1x128AVX512, 2: gemmF32Kernel2x64AVX512, 3: gemmF32Kernel3x64AVX512,
+		small: [smallRows + 1][]smallKernel{
+			1: {{4, gemmF32Kernel1x128AVX512}, {3, gemmF32Kernel1x96AVX512}, {2, gemmF32Kernel1x64AVX512}},
+			2: {{3, gemmF32Kernel2x96AVX512}, {2, gemmF32Kernel2x64AVX512}},
+			3: {{3, gemmF32Kernel3x96AVX512}, {2, gemmF32Kernel3x64AVX512}},
 		},
-		smallPanels: [smallRows + 1]int{1: 4, 2: 2, 3: 2},
-		packRows:    packRowsAVX2, packCols: packCols8, packStrip: packStripAVX512,
+		packRows: packRowsAVX2, packCols: packCols8, packStrip: packStripAVX512,
 	}
 }
 

@@ -34,6 +34,12 @@ type tile struct {
 //	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
 type microKernel func(t *tile)
 
+// smallKernel computes rows of so many whole panels of Packed.
+type smallKernel struct {
+	panels int
+	kernel microKernel
+}
+
 // funcs is one variant.
 type funcs struct {
 	mr, nr int // register tile of full[mr]
@@ -43,9 +49,9 @@ type funcs struct {
 	// computed at a time; entry 1 is never nil.
 	full, half [maxMR + 1]microKernel
 
-	// small[r] computes r rows and smallPanels[r] whole panels of Packed. Where it is nil, full[r] does, part by part.
-	small       [smallRows + 1]microKernel
-	smallPanels [smallRows + 1]int
+	// small[r] lists kernels for r rows of Packed, most panels first. Panels that none of them takes are computed by
+	// full[r], part by part.
+	small [smallRows + 1][]smallKernel
 
 	// packRows copies rows of n elements: dst[r*n+j] = src[r*ld+j], n a multiple of nr/2.
 	packRows func(dst, src *float32, rows, n, ld int)

@@ -11,8 +11,7 @@ func genericFuncs() funcs {
 	f.half[1] = func(t *tile) { gemmF32Rows1(t, 4) }
 	f.half[2] = func(t *tile) { gemmF32Rows2(t, 4) }
 	for r := 1; r <= smallRows; r++ {
-		f.small[r] = func(t *tile) { gemmF32SmallGeneric(t, r) }
-		f.smallPanels[r] = 1
+		f.small[r] = []smallKernel{{1, func(t *tile) { gemmF32SmallGeneric(t, r) }}}
 	}
 	return f
 }

@@ -10,6 +10,9 @@ import (
 const (
 	panelCols = 32 // columns of a panel, the same in every variant
 	smallRows = 8  // rows that a small kernel computes at most
+
+	// Threads take this many panels at a time, as many as one kernel computes at most.
+	smallGrain = 4
 )
 
 // Packed is a weight matrix W [N,K], laid out once for products with few rows, as decoding makes them. Its results
@@ -61,7 +64,7 @@ func (p *Packed) MulRows(y, x []float32, rows int, pool *parallel.Pool) {
 	t := smallTasks.get()
 	defer smallTasks.put(t)
 	t.p, t.y, t.x, t.rows, t.f = p, y, x, rows, dispatch.Funcs()
-	pool.Run((p.n+panelCols-1)/panelCols, max(t.f.smallPanels[min(rows, smallRows)], 1), t)
+	pool.Run((p.n+panelCols-1)/panelCols, smallGrain, t)
 }
 
 // smallTask computes panels of y.
@@ -90,14 +93,20 @@ func (t *smallTask) Do(lo, hi int) {
 		for p := lo; p < hi; {
 			s.t.b = elem(t.p.w, p*panelCols*k)
 			s.t.src, s.t.srs = elem(smallZeros[:], 0), 0
-			if panels := t.f.smallPanels[r]; panels > 0 && p+panels <= hi && (p+panels)*panelCols <= n {
-				s.t.c, s.t.crs = elem(t.y, row*n+p*panelCols), 4*n
-				t.f.small[r](&s.t)
-				p += panels
-				continue
+			panels := 0
+			for _, small := range t.f.small[r] {
+				if last := p + small.panels; last <= hi && last*panelCols <= n {
+					s.t.c, s.t.crs = elem(t.y, row*n+p*panelCols), 4*n
+					small.kernel(&s.t)
+					panels = small.panels
+					break
+				}
 			}
-			t.panel(s, row, r, p)
-			p++
+			if panels == 0 {
+				t.panel(s, row, r, p)
+				panels = 1
+			}
+			p += panels
 		}
 	}
 }
@@ -130,4 +139,4 @@ func (t *smallTask) panel(s *scratch, row, r, p int) {
 }
 
 // smallZeros is where the chains of the widest small kernel start.
-var smallZeros [4 * panelCols]float32
+var smallZeros [smallGrain * panelCols]float32

@@ -263,6 +263,13 @@ func gemmF32Kernel12x16AVX512(t *tile)
 //go:noescape
 func gemmF32Kernel1x64AVX2(t *tile)
 
+// gemmF32Kernel1x32AVX2 computes a tile of 1 x 32, the columns from 1 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel1x32AVX2(t *tile)
+
 // gemmF32Kernel2x32AVX2 computes a tile of 2 x 32, the columns from 1 panel(s):
 //
 //	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
@@ -284,12 +291,40 @@ func gemmF32Kernel3x32AVX2(t *tile)
 //go:noescape
 func gemmF32Kernel1x128AVX512(t *tile)
 
+// gemmF32Kernel1x96AVX512 computes a tile of 1 x 96, the columns from 3 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel1x96AVX512(t *tile)
+
+// gemmF32Kernel1x64AVX512 computes a tile of 1 x 64, the columns from 2 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel1x64AVX512(t *tile)
+
+// gemmF32Kernel2x96AVX512 computes a tile of 2 x 96, the columns from 3 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel2x96AVX512(t *tile)
+
 // gemmF32Kernel2x64AVX512 computes a tile of 2 x 64, the columns from 2 panel(s):
 //
 //	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
 //
 //go:noescape
 func gemmF32Kernel2x64AVX512(t *tile)
+
+// gemmF32Kernel3x96AVX512 computes a tile of 3 x 96, the columns from 3 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel3x96AVX512(t *tile)
 
 // gemmF32Kernel3x64AVX512 computes a tile of 3 x 64, the columns from 2 panel(s):
 //

@@ -54,11 +54,14 @@ func main() {
 	}
 	// Rows of a decode step: whole panels of 32 columns, enough of them for 8 chains or more.
 	kernel(avx2, 1, 2, 4)
+	kernel(avx2, 1, 1, 4)
 	kernel(avx2, 2, 1, 4)
 	kernel(avx2, 3, 1, 4)
 	kernel(avx512, 1, 4, 2)
-	kernel(avx512, 2, 2, 2)
-	kernel(avx512, 3, 2, 2)
+	for rows := 1; rows <= 3; rows++ {
+		kernel(avx512, rows, 3, 2)
+		kernel(avx512, rows, 2, 2)
+	}
 	packRows()
 	packCols()
 	packStripAVX2()
