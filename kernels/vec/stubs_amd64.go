@@ -46,7 +46,7 @@ func axpyAVX2(dst []float32, x []float32, a float32)
 //go:noescape
 func lerpAVX2(dst []float32, x []float32, a float32)
 
-// rotateAVX2 equals a[i], b[i] = float32(a[i]*cos[i]) - float32(b[i]*sin[i]), float32(b[i]*cos[i]) + float32(a[i]*sin[i]).
+// rotateAVX2 equals rotateGeneric.
 //
 // The slices are at least as long as a.
 //
@@ -60,19 +60,19 @@ func rotateAVX2(a []float32, b []float32, cos []float32, sin []float32)
 //go:noescape
 func expAVX2(dst []float32, x []float32)
 
-// sumExpAVX2 equals the stated sum of Exp1(float32(x[i]*scale) - shift).
-//
-// The slices are at least as long as x.
-//
-//go:noescape
-func sumExpAVX2(x []float32, scale float32, shift float32) float32
-
-// expSumAVX2 equals dst[i] = Exp1(float32(x[i]*scale) - shift) and returns their stated sum.
+// scaleInt32AVX2 equals dst[i] = float32(acc[i]) * float32(xs*ws[i]).
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) float32
+func scaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
+
+// addScaleInt32AVX2 equals dst[i] += float32(float32(acc[i]) * float32(xs*ws[i])).
+//
+// The slices are at least as long as dst.
+//
+//go:noescape
+func addScaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
 
 // normalizeAVX2 equals dst[i] = float32(x[i]-mean) * rstd.
 //
@@ -81,7 +81,7 @@ func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) float3
 //go:noescape
 func normalizeAVX2(dst []float32, x []float32, mean float32, rstd float32)
 
-// normGainBackwardAVX2 equals dgain[i] += float32(dy[i] * float32(float32(x[i]-mean)*rstd)).
+// normGainBackwardAVX2 equals normGainBackwardGeneric.
 //
 // The slices are at least as long as dgain.
 //
@@ -95,42 +95,42 @@ func normGainBackwardAVX2(dgain []float32, dy []float32, x []float32, mean float
 //go:noescape
 func rmsNormBackwardAVX2(dx []float32, dy []float32, x []float32, rstd float32, c float32)
 
-// rmsNormGainBackwardAVX2 equals dx[i] = rstd * float32(float32(dy[i]*gain[i])-float32(x[i]*c)).
+// rmsNormGainBackwardAVX2 equals rmsNormGainBackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
 //go:noescape
 func rmsNormGainBackwardAVX2(dx []float32, dy []float32, x []float32, gain []float32, rstd float32, c float32)
 
-// layerNormBackwardAVX2 equals dx[i] = rstd * float32(float32(w[i]-a)-float32(float32(float32(x[i]-mean)*rstd)*b)).
+// layerNormBackwardAVX2 equals layerNormBackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
 //go:noescape
 func layerNormBackwardAVX2(dx []float32, w []float32, x []float32, mean float32, rstd float32, a float32, b float32)
 
-// reluAVX2 equals dst[i] = relu1(x[i]).
+// reluAVX2 equals reluGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
 func reluAVX2(dst []float32, x []float32)
 
-// reluBackwardAVX2 equals dx[i] = dy[i] where x[i] > 0, else +0.
+// reluBackwardAVX2 equals reluBackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
 //go:noescape
 func reluBackwardAVX2(dx []float32, dy []float32, x []float32)
 
-// relu2AVX2 equals dst[i] = r*r with r = relu1(x[i]).
+// relu2AVX2 equals relu2Generic.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
 func relu2AVX2(dst []float32, x []float32)
 
-// relu2BackwardAVX2 equals dx[i] = dy[i] * float32(r+r) with r = relu1(x[i]).
+// relu2BackwardAVX2 equals relu2BackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
@@ -200,13 +200,6 @@ func probGradAddAVX2(dst []float32, x []float32, shift float32, inv float32, u f
 //go:noescape
 func klGradAddAVX2(dst []float32, x []float32, p []float32, scale float32, shift float32, inv float32, factor float32)
 
-// klSumAVX2 equals the stated sum of p[i]*(Log1(p[i])-(x[i]*scale-lse)), terms with p[i] < 2^-126 left out.
-//
-// The slices are at least as long as x.
-//
-//go:noescape
-func klSumAVX2(x []float32, p []float32, scale float32, lse float32) float32
-
 // adamWAVX2 equals adamWGeneric.
 //
 // The slices are at least as long as p.
@@ -214,33 +207,26 @@ func klSumAVX2(x []float32, p []float32, scale float32, lse float32) float32
 //go:noescape
 func adamWAVX2(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
 
-// scaleInt32AVX2 equals dst[i] = float32(acc[i]) * float32(xs*ws[i]).
+// expSumAVX2 equals expSumGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func scaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
+func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) float32
 
-// addScaleInt32AVX2 equals dst[i] += float32(float32(acc[i]) * float32(xs*ws[i])).
+// sumExpAVX2 equals sumExpGeneric.
 //
-// The slices are at least as long as dst.
+// The slices are at least as long as x.
 //
 //go:noescape
-func addScaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
+func sumExpAVX2(x []float32, scale float32, shift float32) float32
 
-// quantizeAVX2 equals quantizeGeneric for len(q) >= 8.
+// klSumAVX2 equals klSumGeneric.
 //
-// The slices are at least as long as q.
+// The slices are at least as long as x.
 //
 //go:noescape
-func quantizeAVX2(q []int8, x []float32, inv float32)
-
-// dequantizeAVX2 equals dst[i] = float32(q[i]) * s for len(dst) >= 8.
-//
-// The slices are at least as long as dst.
-//
-//go:noescape
-func dequantizeAVX2(dst []float32, q []int8, s float32)
+func klSumAVX2(x []float32, p []float32, scale float32, lse float32) float32
 
 // addAVX512 equals dst[i] = a[i] + b[i].
 //
@@ -284,7 +270,7 @@ func axpyAVX512(dst []float32, x []float32, a float32)
 //go:noescape
 func lerpAVX512(dst []float32, x []float32, a float32)
 
-// rotateAVX512 equals a[i], b[i] = float32(a[i]*cos[i]) - float32(b[i]*sin[i]), float32(b[i]*cos[i]) + float32(a[i]*sin[i]).
+// rotateAVX512 equals rotateGeneric.
 //
 // The slices are at least as long as a.
 //
@@ -298,19 +284,19 @@ func rotateAVX512(a []float32, b []float32, cos []float32, sin []float32)
 //go:noescape
 func expAVX512(dst []float32, x []float32)
 
-// sumExpAVX512 equals the stated sum of Exp1(float32(x[i]*scale) - shift).
-//
-// The slices are at least as long as x.
-//
-//go:noescape
-func sumExpAVX512(x []float32, scale float32, shift float32) float32
-
-// expSumAVX512 equals dst[i] = Exp1(float32(x[i]*scale) - shift) and returns their stated sum.
+// scaleInt32AVX512 equals dst[i] = float32(acc[i]) * float32(xs*ws[i]).
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) float32
+func scaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
+
+// addScaleInt32AVX512 equals dst[i] += float32(float32(acc[i]) * float32(xs*ws[i])).
+//
+// The slices are at least as long as dst.
+//
+//go:noescape
+func addScaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
 
 // normalizeAVX512 equals dst[i] = float32(x[i]-mean) * rstd.
 //
@@ -319,7 +305,7 @@ func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) floa
 //go:noescape
 func normalizeAVX512(dst []float32, x []float32, mean float32, rstd float32)
 
-// normGainBackwardAVX512 equals dgain[i] += float32(dy[i] * float32(float32(x[i]-mean)*rstd)).
+// normGainBackwardAVX512 equals normGainBackwardGeneric.
 //
 // The slices are at least as long as dgain.
 //
@@ -333,42 +319,42 @@ func normGainBackwardAVX512(dgain []float32, dy []float32, x []float32, mean flo
 //go:noescape
 func rmsNormBackwardAVX512(dx []float32, dy []float32, x []float32, rstd float32, c float32)
 
-// rmsNormGainBackwardAVX512 equals dx[i] = rstd * float32(float32(dy[i]*gain[i])-float32(x[i]*c)).
+// rmsNormGainBackwardAVX512 equals rmsNormGainBackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
 //go:noescape
 func rmsNormGainBackwardAVX512(dx []float32, dy []float32, x []float32, gain []float32, rstd float32, c float32)
 
-// layerNormBackwardAVX512 equals dx[i] = rstd * float32(float32(w[i]-a)-float32(float32(float32(x[i]-mean)*rstd)*b)).
+// layerNormBackwardAVX512 equals layerNormBackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
 //go:noescape
 func layerNormBackwardAVX512(dx []float32, w []float32, x []float32, mean float32, rstd float32, a float32, b float32)
 
-// reluAVX512 equals dst[i] = relu1(x[i]).
+// reluAVX512 equals reluGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
 func reluAVX512(dst []float32, x []float32)
 
-// reluBackwardAVX512 equals dx[i] = dy[i] where x[i] > 0, else +0.
+// reluBackwardAVX512 equals reluBackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
 //go:noescape
 func reluBackwardAVX512(dx []float32, dy []float32, x []float32)
 
-// relu2AVX512 equals dst[i] = r*r with r = relu1(x[i]).
+// relu2AVX512 equals relu2Generic.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
 func relu2AVX512(dst []float32, x []float32)
 
-// relu2BackwardAVX512 equals dx[i] = dy[i] * float32(r+r) with r = relu1(x[i]).
+// relu2BackwardAVX512 equals relu2BackwardGeneric.
 //
 // The slices are at least as long as dx.
 //
@@ -438,13 +424,6 @@ func probGradAddAVX512(dst []float32, x []float32, shift float32, inv float32, u
 //go:noescape
 func klGradAddAVX512(dst []float32, x []float32, p []float32, scale float32, shift float32, inv float32, factor float32)
 
-// klSumAVX512 equals the stated sum of p[i]*(Log1(p[i])-(x[i]*scale-lse)), terms with p[i] < 2^-126 left out.
-//
-// The slices are at least as long as x.
-//
-//go:noescape
-func klSumAVX512(x []float32, p []float32, scale float32, lse float32) float32
-
 // adamWAVX512 equals adamWGeneric.
 //
 // The slices are at least as long as p.
@@ -452,63 +431,56 @@ func klSumAVX512(x []float32, p []float32, scale float32, lse float32) float32
 //go:noescape
 func adamWAVX512(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
 
-// scaleInt32AVX512 equals dst[i] = float32(acc[i]) * float32(xs*ws[i]).
+// expSumAVX512 equals expSumGeneric.
 //
 // The slices are at least as long as dst.
 //
 //go:noescape
-func scaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
+func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) float32
 
-// addScaleInt32AVX512 equals dst[i] += float32(float32(acc[i]) * float32(xs*ws[i])).
+// sumExpAVX512 equals sumExpGeneric.
 //
-// The slices are at least as long as dst.
+// The slices are at least as long as x.
 //
 //go:noescape
-func addScaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
+func sumExpAVX512(x []float32, scale float32, shift float32) float32
 
-// quantizeAVX512 equals quantizeGeneric.
+// klSumAVX512 equals klSumGeneric.
 //
-// The slices are at least as long as q.
+// The slices are at least as long as x.
 //
 //go:noescape
-func quantizeAVX512(q []int8, x []float32, inv float32)
+func klSumAVX512(x []float32, p []float32, scale float32, lse float32) float32
 
-// dequantizeAVX512 equals dst[i] = float32(q[i]) * s.
-//
-// The slices are at least as long as dst.
-//
-//go:noescape
-func dequantizeAVX512(dst []float32, q []int8, s float32)
-
-// sumAVX2 equals the stated sum of x[i].
+// sumAVX2 equals sumGeneric.
 //
 // The slices are at least as long as x.
 //
 //go:noescape
 func sumAVX2(x []float32) float32
 
-// dotAVX2 equals the stated sum of float32(x[i]*y[i]).
+// dotAVX2 equals dotGeneric.
 //
 // The slices are at least as long as x.
 //
 //go:noescape
 func dotAVX2(x []float32, y []float32) float32
 
-// dot3AVX2 equals the stated sum of float32(float32(x[i]*y[i])*z[i]).
+// dot3AVX2 equals dot3Generic.
 //
 // The slices are at least as long as x.
 //
 //go:noescape
 func dot3AVX2(x []float32, y []float32, z []float32) float32
 
-// sumSquaresCenteredAVX2 equals the stated sum of float32(d*d), d = x[i]-mean.
+// sumSquaresCenteredAVX2 equals sumSquaresCenteredGeneric.
 //
 // The slices are at least as long as x.
 //
 //go:noescape
 func sumSquaresCenteredAVX2(x []float32, mean float32) float32
 
-// dotCenteredAVX2 equals the stated sum of float32(w[i]*float32(float32(x[i]-mean)*rstd)).
+// dotCenteredAVX2 equals dotCenteredGeneric.
 //
 // The slices are at least as long as w.
 //
@@ -521,13 +493,6 @@ func dotCenteredAVX2(w []float32, x []float32, mean float32, rstd float32) float
 //
 //go:noescape
 func sumSquares64AVX2(x []float32) float64
-
-// addLanesAVX2 equals l[i%8] += x[i].
-//
-// The slices are at least as long as x.
-//
-//go:noescape
-func addLanesAVX2(l *[8]float32, x []float32)
 
 // absMaxAVX2 equals absMaxGeneric.
 //
@@ -542,3 +507,38 @@ func absMaxAVX2(x []float32) float32
 //
 //go:noescape
 func maxAVX2(x []float32) float32
+
+// addLanesAVX2 equals l[i%8] += x[i].
+//
+// The slices are at least as long as x.
+//
+//go:noescape
+func addLanesAVX2(l *[8]float32, x []float32)
+
+// quantizeAVX2 equals quantizeGeneric for len(q) >= 8.
+//
+// The slices are at least as long as q.
+//
+//go:noescape
+func quantizeAVX2(q []int8, x []float32, inv float32)
+
+// dequantizeAVX2 equals dst[i] = float32(q[i]) * s for len(dst) >= 8.
+//
+// The slices are at least as long as dst.
+//
+//go:noescape
+func dequantizeAVX2(dst []float32, q []int8, s float32)
+
+// quantizeAVX512 equals quantizeGeneric.
+//
+// The slices are at least as long as q.
+//
+//go:noescape
+func quantizeAVX512(q []int8, x []float32, inv float32)
+
+// dequantizeAVX512 equals dst[i] = float32(q[i]) * s.
+//
+// The slices are at least as long as dst.
+//
+//go:noescape
+func dequantizeAVX512(dst []float32, q []int8, s float32)

@@ -320,26 +320,26 @@ expAVX2_loop:
 	VMULPS     c3f318000<>+0(SB), Y2, Y3
 	VSUBPS     Y3, Y0, Y3
 	VMULPS     cb95e8083<>+0(SB), Y2, Y2
-	VSUBPS     Y2, Y3, Y3
-	VMULPS     c39506967<>+0(SB), Y3, Y2
-	VADDPS     c3ab743ce<>+0(SB), Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VADDPS     c3c088908<>+0(SB), Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VADDPS     c3d2aa9c1<>+0(SB), Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VADDPS     c3e2aaaaa<>+0(SB), Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VADDPS     c3f000000<>+0(SB), Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VADDPS     Y3, Y2, Y2
+	VSUBPS     Y2, Y3, Y2
+	VMULPS     c39506967<>+0(SB), Y2, Y3
+	VADDPS     c3ab743ce<>+0(SB), Y3, Y3
+	VMULPS     Y3, Y2, Y3
+	VADDPS     c3c088908<>+0(SB), Y3, Y3
+	VMULPS     Y3, Y2, Y3
+	VADDPS     c3d2aa9c1<>+0(SB), Y3, Y3
+	VMULPS     Y3, Y2, Y3
+	VADDPS     c3e2aaaaa<>+0(SB), Y3, Y3
+	VMULPS     Y3, Y2, Y3
+	VADDPS     c3f000000<>+0(SB), Y3, Y3
+	VMULPS     Y2, Y3, Y3
+	VMULPS     Y2, Y3, Y3
+	VADDPS     Y2, Y3, Y2
 	VADDPS     c3f800000<>+0(SB), Y2, Y2
 	VPADDD     c0000007f<>+0(SB), Y1, Y1
 	VPSLLD     $0x17, Y1, Y1
-	VMULPS     Y1, Y2, Y2
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y1
-	VANDPS     Y2, Y1, Y1
+	VMULPS     Y1, Y2, Y1
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y2
+	VANDPS     Y1, Y2, Y1
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
 	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
 	VMOVUPS    Y0, (AX)(BX*4)
@@ -363,26 +363,26 @@ expAVX2_tail:
 	VMULPS     c3f318000<>+0(SB), Y3, Y4
 	VSUBPS     Y4, Y1, Y4
 	VMULPS     cb95e8083<>+0(SB), Y3, Y3
-	VSUBPS     Y3, Y4, Y4
-	VMULPS     c39506967<>+0(SB), Y4, Y3
-	VADDPS     c3ab743ce<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3c088908<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3d2aa9c1<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3e2aaaaa<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3f000000<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     Y4, Y3, Y3
+	VSUBPS     Y3, Y4, Y3
+	VMULPS     c39506967<>+0(SB), Y3, Y4
+	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3c088908<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3f000000<>+0(SB), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VADDPS     Y3, Y4, Y3
 	VADDPS     c3f800000<>+0(SB), Y3, Y3
 	VPADDD     c0000007f<>+0(SB), Y2, Y2
 	VPSLLD     $0x17, Y2, Y2
-	VMULPS     Y2, Y3, Y3
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y1, Y2
-	VANDPS     Y3, Y2, Y2
+	VMULPS     Y2, Y3, Y2
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y1, Y3
+	VANDPS     Y2, Y3, Y2
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y1, Y1
 	VBLENDVPS  Y1, c7f800000<>+0(SB), Y2, Y1
 	VMASKMOVPS Y1, Y0, (AX)(BX*4)
@@ -661,221 +661,90 @@ DATA c7f800000<>+56(SB)/4, $0x7f800000
 DATA c7f800000<>+60(SB)/4, $0x7f800000
 GLOBL c7f800000<>(SB), RODATA|NOPTR, $64
 
-// func sumExpAVX2(x []float32, scale float32, shift float32) float32
-// Requires: AVX, AVX2, SSE
-TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS scale+24(FP), Y0
-	VBROADCASTSS shift+28(FP), Y1
-	VXORPS       Y2, Y2, Y2
-	XORQ         DX, DX
-	MOVQ         CX, BX
-	ANDQ         $-8, BX
-	JZ           sumExpAVX2_tail
+// func scaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
+// Requires: AVX
+TEXT ·scaleInt32AVX2(SB), NOSPLIT, $0-76
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         acc_base+24(FP), CX
+	MOVQ         ws_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS xs+72(FP), Y0
+	XORQ         SI, SI
+	MOVQ         BX, DI
+	ANDQ         $-8, DI
+	JZ           scaleInt32AVX2_tail
 
-sumExpAVX2_loop:
-	VMOVUPS    (AX)(DX*4), Y3
-	VMULPS     Y0, Y3, Y3
-	VSUBPS     Y1, Y3, Y3
-	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
-	VANDPS     c80000000<>+0(SB), Y4, Y5
-	VORPS      c3f000000<>+0(SB), Y5, Y5
-	VADDPS     Y5, Y4, Y4
-	VCVTTPS2DQ Y4, Y4
-	VCVTDQ2PS  Y4, Y5
-	VMULPS     c3f318000<>+0(SB), Y5, Y6
-	VSUBPS     Y6, Y3, Y6
-	VMULPS     cb95e8083<>+0(SB), Y5, Y5
-	VSUBPS     Y5, Y6, Y6
-	VMULPS     c39506967<>+0(SB), Y6, Y5
-	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3c088908<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3f000000<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     Y6, Y5, Y5
-	VADDPS     c3f800000<>+0(SB), Y5, Y5
-	VPADDD     c0000007f<>+0(SB), Y4, Y4
-	VPSLLD     $0x17, Y4, Y4
-	VMULPS     Y4, Y5, Y5
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y4
-	VANDPS     Y5, Y4, Y4
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
-	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
-	VADDPS     Y3, Y2, Y2
-	ADDQ       $0x08, DX
-	CMPQ       DX, BX
-	JB         sumExpAVX2_loop
+scaleInt32AVX2_loop:
+	VMOVUPS   (CX)(SI*4), Y1
+	VMOVUPS   (DX)(SI*4), Y2
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y2, Y2
+	VMULPS    Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)(SI*4)
+	ADDQ      $0x08, SI
+	CMPQ      SI, DI
+	JB        scaleInt32AVX2_loop
 
-sumExpAVX2_tail:
-	SUBQ       DX, CX
-	JZ         sumExpAVX2_done
-	LEAQ       tailMasks<>+0(SB), BX
-	NEGQ       CX
-	VMOVUPS    32(BX)(CX*4), Y3
-	VMASKMOVPS (AX)(DX*4), Y3, Y4
-	VMULPS     Y0, Y4, Y0
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     c3fb8aa3b<>+0(SB), Y0, Y1
-	VANDPS     c80000000<>+0(SB), Y1, Y4
-	VORPS      c3f000000<>+0(SB), Y4, Y4
-	VADDPS     Y4, Y1, Y1
-	VCVTTPS2DQ Y1, Y1
-	VCVTDQ2PS  Y1, Y4
-	VMULPS     c3f318000<>+0(SB), Y4, Y5
-	VSUBPS     Y5, Y0, Y5
-	VMULPS     cb95e8083<>+0(SB), Y4, Y4
-	VSUBPS     Y4, Y5, Y5
-	VMULPS     c39506967<>+0(SB), Y5, Y4
-	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3c088908<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3f000000<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     Y5, Y4, Y4
-	VADDPS     c3f800000<>+0(SB), Y4, Y4
-	VPADDD     c0000007f<>+0(SB), Y1, Y1
-	VPSLLD     $0x17, Y1, Y1
-	VMULPS     Y1, Y4, Y4
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y1
-	VANDPS     Y4, Y1, Y1
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
-	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
-	VANDPS     Y3, Y0, Y0
-	VADDPS     Y0, Y2, Y2
+scaleInt32AVX2_tail:
+	SUBQ       SI, BX
+	JZ         scaleInt32AVX2_done
+	LEAQ       tailMasks<>+0(SB), DI
+	NEGQ       BX
+	VMOVUPS    32(DI)(BX*4), Y1
+	VMASKMOVPS (CX)(SI*4), Y1, Y2
+	VMASKMOVPS (DX)(SI*4), Y1, Y3
+	VCVTDQ2PS  Y2, Y2
+	VMULPS     Y0, Y3, Y0
+	VMULPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (AX)(SI*4)
 
-sumExpAVX2_done:
-	VEXTRACTF128 $0x01, Y2, X0
-	VADDPS       X0, X2, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
+scaleInt32AVX2_done:
 	VZEROUPPER
-	MOVSS        X0, ret+32(FP)
 	RET
 
-// func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) float32
-// Requires: AVX, AVX2, SSE
-TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
+// func addScaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
+// Requires: AVX
+TEXT ·addScaleInt32AVX2(SB), NOSPLIT, $0-76
 	MOVQ         dst_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS scale+48(FP), Y0
-	VBROADCASTSS shift+52(FP), Y1
-	VXORPS       Y2, Y2, Y2
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-8, SI
-	JZ           expSumAVX2_tail
+	MOVQ         acc_base+24(FP), CX
+	MOVQ         ws_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS xs+72(FP), Y0
+	XORQ         SI, SI
+	MOVQ         BX, DI
+	ANDQ         $-8, DI
+	JZ           addScaleInt32AVX2_tail
 
-expSumAVX2_loop:
-	VMOVUPS    (CX)(BX*4), Y3
-	VMULPS     Y0, Y3, Y3
-	VSUBPS     Y1, Y3, Y3
-	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
-	VANDPS     c80000000<>+0(SB), Y4, Y5
-	VORPS      c3f000000<>+0(SB), Y5, Y5
-	VADDPS     Y5, Y4, Y4
-	VCVTTPS2DQ Y4, Y4
-	VCVTDQ2PS  Y4, Y5
-	VMULPS     c3f318000<>+0(SB), Y5, Y6
-	VSUBPS     Y6, Y3, Y6
-	VMULPS     cb95e8083<>+0(SB), Y5, Y5
-	VSUBPS     Y5, Y6, Y6
-	VMULPS     c39506967<>+0(SB), Y6, Y5
-	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3c088908<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3f000000<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     Y6, Y5, Y5
-	VADDPS     c3f800000<>+0(SB), Y5, Y5
-	VPADDD     c0000007f<>+0(SB), Y4, Y4
-	VPSLLD     $0x17, Y4, Y4
-	VMULPS     Y4, Y5, Y5
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y4
-	VANDPS     Y5, Y4, Y4
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
-	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
-	VMOVUPS    Y3, (AX)(BX*4)
-	VADDPS     Y3, Y2, Y2
-	ADDQ       $0x08, BX
-	CMPQ       BX, SI
-	JB         expSumAVX2_loop
+addScaleInt32AVX2_loop:
+	VMOVUPS   (AX)(SI*4), Y1
+	VMOVUPS   (CX)(SI*4), Y2
+	VMOVUPS   (DX)(SI*4), Y3
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y0, Y3, Y3
+	VMULPS    Y3, Y2, Y2
+	VADDPS    Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)(SI*4)
+	ADDQ      $0x08, SI
+	CMPQ      SI, DI
+	JB        addScaleInt32AVX2_loop
 
-expSumAVX2_tail:
-	SUBQ       BX, DX
-	JZ         expSumAVX2_done
-	LEAQ       tailMasks<>+0(SB), SI
-	NEGQ       DX
-	VMOVUPS    32(SI)(DX*4), Y3
-	VMASKMOVPS (CX)(BX*4), Y3, Y4
+addScaleInt32AVX2_tail:
+	SUBQ       SI, BX
+	JZ         addScaleInt32AVX2_done
+	LEAQ       tailMasks<>+0(SB), DI
+	NEGQ       BX
+	VMOVUPS    32(DI)(BX*4), Y1
+	VMASKMOVPS (AX)(SI*4), Y1, Y2
+	VMASKMOVPS (CX)(SI*4), Y1, Y3
+	VMASKMOVPS (DX)(SI*4), Y1, Y4
+	VCVTDQ2PS  Y3, Y3
 	VMULPS     Y0, Y4, Y0
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     c3fb8aa3b<>+0(SB), Y0, Y1
-	VANDPS     c80000000<>+0(SB), Y1, Y4
-	VORPS      c3f000000<>+0(SB), Y4, Y4
-	VADDPS     Y4, Y1, Y1
-	VCVTTPS2DQ Y1, Y1
-	VCVTDQ2PS  Y1, Y4
-	VMULPS     c3f318000<>+0(SB), Y4, Y5
-	VSUBPS     Y5, Y0, Y5
-	VMULPS     cb95e8083<>+0(SB), Y4, Y4
-	VSUBPS     Y4, Y5, Y5
-	VMULPS     c39506967<>+0(SB), Y5, Y4
-	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3c088908<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3f000000<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     Y5, Y4, Y4
-	VADDPS     c3f800000<>+0(SB), Y4, Y4
-	VPADDD     c0000007f<>+0(SB), Y1, Y1
-	VPSLLD     $0x17, Y1, Y1
-	VMULPS     Y1, Y4, Y4
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y1
-	VANDPS     Y4, Y1, Y1
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
-	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
-	VMASKMOVPS Y0, Y3, (AX)(BX*4)
-	VANDPS     Y3, Y0, Y0
-	VADDPS     Y0, Y2, Y2
+	VMULPS     Y0, Y3, Y0
+	VADDPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (AX)(SI*4)
 
-expSumAVX2_done:
-	VEXTRACTF128 $0x01, Y2, X0
-	VADDPS       X0, X2, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
+addScaleInt32AVX2_done:
 	VZEROUPPER
-	MOVSS        X0, ret+56(FP)
 	RET
 
 // func normalizeAVX2(dst []float32, x []float32, mean float32, rstd float32)
@@ -1150,8 +1019,7 @@ TEXT ·reluBackwardAVX2(SB), NOSPLIT, $0-72
 reluBackwardAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y0
 	VMOVUPS (DX)(SI*4), Y1
-	VXORPS  Y2, Y2, Y2
-	VCMPPS  $0x1e, Y2, Y1, Y1
+	VCMPPS  $0x1e, c00000000<>+0(SB), Y1, Y1
 	VANDPS  Y0, Y1, Y0
 	VMOVUPS Y0, (AX)(SI*4)
 	ADDQ    $0x08, SI
@@ -1166,14 +1034,31 @@ reluBackwardAVX2_tail:
 	VMOVUPS    32(DI)(BX*4), Y0
 	VMASKMOVPS (CX)(SI*4), Y0, Y1
 	VMASKMOVPS (DX)(SI*4), Y0, Y2
-	VXORPS     Y3, Y3, Y3
-	VCMPPS     $0x1e, Y3, Y2, Y2
+	VCMPPS     $0x1e, c00000000<>+0(SB), Y2, Y2
 	VANDPS     Y1, Y2, Y1
 	VMASKMOVPS Y1, Y0, (AX)(SI*4)
 
 reluBackwardAVX2_done:
 	VZEROUPPER
 	RET
+
+DATA c00000000<>+0(SB)/4, $0x00000000
+DATA c00000000<>+4(SB)/4, $0x00000000
+DATA c00000000<>+8(SB)/4, $0x00000000
+DATA c00000000<>+12(SB)/4, $0x00000000
+DATA c00000000<>+16(SB)/4, $0x00000000
+DATA c00000000<>+20(SB)/4, $0x00000000
+DATA c00000000<>+24(SB)/4, $0x00000000
+DATA c00000000<>+28(SB)/4, $0x00000000
+DATA c00000000<>+32(SB)/4, $0x00000000
+DATA c00000000<>+36(SB)/4, $0x00000000
+DATA c00000000<>+40(SB)/4, $0x00000000
+DATA c00000000<>+44(SB)/4, $0x00000000
+DATA c00000000<>+48(SB)/4, $0x00000000
+DATA c00000000<>+52(SB)/4, $0x00000000
+DATA c00000000<>+56(SB)/4, $0x00000000
+DATA c00000000<>+60(SB)/4, $0x00000000
+GLOBL c00000000<>(SB), RODATA|NOPTR, $64
 
 // func relu2AVX2(dst []float32, x []float32)
 // Requires: AVX
@@ -1277,26 +1162,26 @@ siluAVX2_loop:
 	VMULPS     c3f318000<>+0(SB), Y3, Y4
 	VSUBPS     Y4, Y1, Y4
 	VMULPS     cb95e8083<>+0(SB), Y3, Y3
-	VSUBPS     Y3, Y4, Y4
-	VMULPS     c39506967<>+0(SB), Y4, Y3
-	VADDPS     c3ab743ce<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3c088908<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3d2aa9c1<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3e2aaaaa<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3f000000<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     Y4, Y3, Y3
+	VSUBPS     Y3, Y4, Y3
+	VMULPS     c39506967<>+0(SB), Y3, Y4
+	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3c088908<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3f000000<>+0(SB), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VADDPS     Y3, Y4, Y3
 	VADDPS     c3f800000<>+0(SB), Y3, Y3
 	VPADDD     c0000007f<>+0(SB), Y2, Y2
 	VPSLLD     $0x17, Y2, Y2
-	VMULPS     Y2, Y3, Y3
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y1, Y2
-	VANDPS     Y3, Y2, Y2
+	VMULPS     Y2, Y3, Y2
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y1, Y3
+	VANDPS     Y2, Y3, Y2
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y1, Y1
 	VBLENDVPS  Y1, c7f800000<>+0(SB), Y2, Y1
 	VADDPS     c3f800000<>+0(SB), Y1, Y1
@@ -1323,26 +1208,26 @@ siluAVX2_tail:
 	VMULPS     c3f318000<>+0(SB), Y4, Y5
 	VSUBPS     Y5, Y2, Y5
 	VMULPS     cb95e8083<>+0(SB), Y4, Y4
-	VSUBPS     Y4, Y5, Y5
-	VMULPS     c39506967<>+0(SB), Y5, Y4
-	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3c088908<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3f000000<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     Y5, Y4, Y4
+	VSUBPS     Y4, Y5, Y4
+	VMULPS     c39506967<>+0(SB), Y4, Y5
+	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3c088908<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     Y4, Y5, Y4
 	VADDPS     c3f800000<>+0(SB), Y4, Y4
 	VPADDD     c0000007f<>+0(SB), Y3, Y3
 	VPSLLD     $0x17, Y3, Y3
-	VMULPS     Y3, Y4, Y4
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y3
-	VANDPS     Y4, Y3, Y3
+	VMULPS     Y3, Y4, Y3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y4
+	VANDPS     Y3, Y4, Y3
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y2, Y2
 	VBLENDVPS  Y2, c7f800000<>+0(SB), Y3, Y2
 	VADDPS     c3f800000<>+0(SB), Y2, Y2
@@ -1368,45 +1253,45 @@ TEXT ·siluBackwardAVX2(SB), NOSPLIT, $0-72
 siluBackwardAVX2_loop:
 	VMOVUPS    (CX)(SI*4), Y0
 	VMOVUPS    (DX)(SI*4), Y1
-	VMOVUPS    c3f800000<>+0(SB), Y2
-	VXORPS     c80000000<>+0(SB), Y1, Y3
-	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
-	VANDPS     c80000000<>+0(SB), Y4, Y5
-	VORPS      c3f000000<>+0(SB), Y5, Y5
-	VADDPS     Y5, Y4, Y4
-	VCVTTPS2DQ Y4, Y4
-	VCVTDQ2PS  Y4, Y5
-	VMULPS     c3f318000<>+0(SB), Y5, Y6
-	VSUBPS     Y6, Y3, Y6
-	VMULPS     cb95e8083<>+0(SB), Y5, Y5
-	VSUBPS     Y5, Y6, Y6
-	VMULPS     c39506967<>+0(SB), Y6, Y5
+	VXORPS     c80000000<>+0(SB), Y1, Y2
+	VMULPS     c3fb8aa3b<>+0(SB), Y2, Y3
+	VANDPS     c80000000<>+0(SB), Y3, Y4
+	VORPS      c3f000000<>+0(SB), Y4, Y4
+	VADDPS     Y4, Y3, Y3
+	VCVTTPS2DQ Y3, Y3
+	VCVTDQ2PS  Y3, Y4
+	VMULPS     c3f318000<>+0(SB), Y4, Y5
+	VSUBPS     Y5, Y2, Y5
+	VMULPS     cb95e8083<>+0(SB), Y4, Y4
+	VSUBPS     Y4, Y5, Y4
+	VMULPS     c39506967<>+0(SB), Y4, Y5
 	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
+	VMULPS     Y5, Y4, Y5
 	VADDPS     c3c088908<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
+	VMULPS     Y5, Y4, Y5
 	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
+	VMULPS     Y5, Y4, Y5
 	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
+	VMULPS     Y5, Y4, Y5
 	VADDPS     c3f000000<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     Y6, Y5, Y5
-	VADDPS     c3f800000<>+0(SB), Y5, Y5
-	VPADDD     c0000007f<>+0(SB), Y4, Y4
-	VPSLLD     $0x17, Y4, Y4
 	VMULPS     Y4, Y5, Y5
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y4
-	VANDPS     Y5, Y4, Y4
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
-	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
-	VADDPS     c3f800000<>+0(SB), Y3, Y3
-	VDIVPS     Y3, Y2, Y2
+	VMULPS     Y4, Y5, Y5
+	VADDPS     Y4, Y5, Y4
+	VADDPS     c3f800000<>+0(SB), Y4, Y4
+	VPADDD     c0000007f<>+0(SB), Y3, Y3
+	VPSLLD     $0x17, Y3, Y3
+	VMULPS     Y3, Y4, Y3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y4
+	VANDPS     Y3, Y4, Y3
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y2, Y2
+	VBLENDVPS  Y2, c7f800000<>+0(SB), Y3, Y2
+	VADDPS     c3f800000<>+0(SB), Y2, Y2
 	VMOVUPS    c3f800000<>+0(SB), Y3
-	VSUBPS     Y2, Y3, Y4
-	VMULPS     Y1, Y4, Y1
-	VADDPS     Y3, Y1, Y1
+	VDIVPS     Y2, Y3, Y2
+	VMOVUPS    c3f800000<>+0(SB), Y3
+	VSUBPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y1
+	VADDPS     c3f800000<>+0(SB), Y1, Y1
 	VMULPS     Y2, Y1, Y1
 	VMULPS     Y1, Y0, Y0
 	VMOVUPS    Y0, (AX)(SI*4)
@@ -1422,45 +1307,45 @@ siluBackwardAVX2_tail:
 	VMOVUPS    32(DI)(BX*4), Y0
 	VMASKMOVPS (CX)(SI*4), Y0, Y1
 	VMASKMOVPS (DX)(SI*4), Y0, Y2
-	VMOVUPS    c3f800000<>+0(SB), Y3
-	VXORPS     c80000000<>+0(SB), Y2, Y4
-	VMULPS     c3fb8aa3b<>+0(SB), Y4, Y5
-	VANDPS     c80000000<>+0(SB), Y5, Y6
-	VORPS      c3f000000<>+0(SB), Y6, Y6
-	VADDPS     Y6, Y5, Y5
-	VCVTTPS2DQ Y5, Y5
-	VCVTDQ2PS  Y5, Y6
-	VMULPS     c3f318000<>+0(SB), Y6, Y7
-	VSUBPS     Y7, Y4, Y7
-	VMULPS     cb95e8083<>+0(SB), Y6, Y6
-	VSUBPS     Y6, Y7, Y7
-	VMULPS     c39506967<>+0(SB), Y7, Y6
+	VXORPS     c80000000<>+0(SB), Y2, Y3
+	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
+	VANDPS     c80000000<>+0(SB), Y4, Y5
+	VORPS      c3f000000<>+0(SB), Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VCVTTPS2DQ Y4, Y4
+	VCVTDQ2PS  Y4, Y5
+	VMULPS     c3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y3, Y6
+	VMULPS     cb95e8083<>+0(SB), Y5, Y5
+	VSUBPS     Y5, Y6, Y5
+	VMULPS     c39506967<>+0(SB), Y5, Y6
 	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3c088908<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3f000000<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VADDPS     Y7, Y6, Y6
-	VADDPS     c3f800000<>+0(SB), Y6, Y6
-	VPADDD     c0000007f<>+0(SB), Y5, Y5
-	VPSLLD     $0x17, Y5, Y5
 	VMULPS     Y5, Y6, Y6
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y5
-	VANDPS     Y6, Y5, Y5
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
-	VBLENDVPS  Y4, c7f800000<>+0(SB), Y5, Y4
-	VADDPS     c3f800000<>+0(SB), Y4, Y4
-	VDIVPS     Y4, Y3, Y3
+	VMULPS     Y5, Y6, Y6
+	VADDPS     Y5, Y6, Y5
+	VADDPS     c3f800000<>+0(SB), Y5, Y5
+	VPADDD     c0000007f<>+0(SB), Y4, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y5, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y5
+	VANDPS     Y4, Y5, Y4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
+	VADDPS     c3f800000<>+0(SB), Y3, Y3
 	VMOVUPS    c3f800000<>+0(SB), Y4
-	VSUBPS     Y3, Y4, Y5
-	VMULPS     Y2, Y5, Y2
-	VADDPS     Y4, Y2, Y2
+	VDIVPS     Y3, Y4, Y3
+	VMOVUPS    c3f800000<>+0(SB), Y4
+	VSUBPS     Y3, Y4, Y4
+	VMULPS     Y2, Y4, Y2
+	VADDPS     c3f800000<>+0(SB), Y2, Y2
 	VMULPS     Y3, Y2, Y2
 	VMULPS     Y2, Y1, Y1
 	VMASKMOVPS Y1, Y0, (AX)(SI*4)
@@ -1496,26 +1381,26 @@ geluAVX2_loop:
 	VMULPS     c3f318000<>+0(SB), Y3, Y4
 	VSUBPS     Y4, Y1, Y4
 	VMULPS     cb95e8083<>+0(SB), Y3, Y3
-	VSUBPS     Y3, Y4, Y4
-	VMULPS     c39506967<>+0(SB), Y4, Y3
-	VADDPS     c3ab743ce<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3c088908<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3d2aa9c1<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3e2aaaaa<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     c3f000000<>+0(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VADDPS     Y4, Y3, Y3
+	VSUBPS     Y3, Y4, Y3
+	VMULPS     c39506967<>+0(SB), Y3, Y4
+	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3c088908<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
+	VMULPS     Y4, Y3, Y4
+	VADDPS     c3f000000<>+0(SB), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VADDPS     Y3, Y4, Y3
 	VADDPS     c3f800000<>+0(SB), Y3, Y3
 	VPADDD     c0000007f<>+0(SB), Y2, Y2
 	VPSLLD     $0x17, Y2, Y2
-	VMULPS     Y2, Y3, Y3
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y1, Y2
-	VANDPS     Y3, Y2, Y2
+	VMULPS     Y2, Y3, Y2
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y1, Y3
+	VANDPS     Y2, Y3, Y2
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y1, Y1
 	VBLENDVPS  Y1, c7f800000<>+0(SB), Y2, Y1
 	VADDPS     c3f800000<>+0(SB), Y1, Y1
@@ -1546,26 +1431,26 @@ geluAVX2_tail:
 	VMULPS     c3f318000<>+0(SB), Y4, Y5
 	VSUBPS     Y5, Y2, Y5
 	VMULPS     cb95e8083<>+0(SB), Y4, Y4
-	VSUBPS     Y4, Y5, Y5
-	VMULPS     c39506967<>+0(SB), Y5, Y4
-	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3c088908<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3f000000<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     Y5, Y4, Y4
+	VSUBPS     Y4, Y5, Y4
+	VMULPS     c39506967<>+0(SB), Y4, Y5
+	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3c088908<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     Y4, Y5, Y4
 	VADDPS     c3f800000<>+0(SB), Y4, Y4
 	VPADDD     c0000007f<>+0(SB), Y3, Y3
 	VPSLLD     $0x17, Y3, Y3
-	VMULPS     Y3, Y4, Y4
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y3
-	VANDPS     Y4, Y3, Y3
+	VMULPS     Y3, Y4, Y3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y4
+	VANDPS     Y3, Y4, Y3
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y2, Y2
 	VBLENDVPS  Y2, c7f800000<>+0(SB), Y3, Y2
 	VADDPS     c3f800000<>+0(SB), Y2, Y2
@@ -1628,44 +1513,44 @@ geluBackwardAVX2_loop:
 	VMOVUPS    (CX)(SI*4), Y0
 	VMOVUPS    (DX)(SI*4), Y1
 	VMULPS     Y1, Y1, Y2
-	VMOVUPS    c3f800000<>+0(SB), Y3
-	VMULPS     c3d922279<>+0(SB), Y2, Y4
-	VADDPS     c3fcc422a<>+0(SB), Y4, Y4
-	VMULPS     Y1, Y4, Y4
-	VXORPS     c80000000<>+0(SB), Y4, Y4
-	VMULPS     c3fb8aa3b<>+0(SB), Y4, Y5
-	VANDPS     c80000000<>+0(SB), Y5, Y6
-	VORPS      c3f000000<>+0(SB), Y6, Y6
-	VADDPS     Y6, Y5, Y5
-	VCVTTPS2DQ Y5, Y5
-	VCVTDQ2PS  Y5, Y6
-	VMULPS     c3f318000<>+0(SB), Y6, Y7
-	VSUBPS     Y7, Y4, Y7
-	VMULPS     cb95e8083<>+0(SB), Y6, Y6
-	VSUBPS     Y6, Y7, Y7
-	VMULPS     c39506967<>+0(SB), Y7, Y6
+	VMULPS     c3d922279<>+0(SB), Y2, Y3
+	VADDPS     c3fcc422a<>+0(SB), Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VXORPS     c80000000<>+0(SB), Y3, Y3
+	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
+	VANDPS     c80000000<>+0(SB), Y4, Y5
+	VORPS      c3f000000<>+0(SB), Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VCVTTPS2DQ Y4, Y4
+	VCVTDQ2PS  Y4, Y5
+	VMULPS     c3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y3, Y6
+	VMULPS     cb95e8083<>+0(SB), Y5, Y5
+	VSUBPS     Y5, Y6, Y5
+	VMULPS     c39506967<>+0(SB), Y5, Y6
 	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3c088908<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
+	VMULPS     Y6, Y5, Y6
 	VADDPS     c3f000000<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VADDPS     Y7, Y6, Y6
-	VADDPS     c3f800000<>+0(SB), Y6, Y6
-	VPADDD     c0000007f<>+0(SB), Y5, Y5
-	VPSLLD     $0x17, Y5, Y5
 	VMULPS     Y5, Y6, Y6
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y5
-	VANDPS     Y6, Y5, Y5
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
-	VBLENDVPS  Y4, c7f800000<>+0(SB), Y5, Y4
-	VADDPS     c3f800000<>+0(SB), Y4, Y4
-	VDIVPS     Y4, Y3, Y3
+	VMULPS     Y5, Y6, Y6
+	VADDPS     Y5, Y6, Y5
+	VADDPS     c3f800000<>+0(SB), Y5, Y5
+	VPADDD     c0000007f<>+0(SB), Y4, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y5, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y5
+	VANDPS     Y4, Y5, Y4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
+	VADDPS     c3f800000<>+0(SB), Y3, Y3
+	VMOVUPS    c3f800000<>+0(SB), Y4
+	VDIVPS     Y3, Y4, Y3
 	VMULPS     c3e5b33b6<>+0(SB), Y2, Y2
 	VADDPS     c3fcc422a<>+0(SB), Y2, Y2
 	VMULPS     Y3, Y1, Y1
@@ -1689,44 +1574,44 @@ geluBackwardAVX2_tail:
 	VMASKMOVPS (CX)(SI*4), Y0, Y1
 	VMASKMOVPS (DX)(SI*4), Y0, Y2
 	VMULPS     Y2, Y2, Y3
-	VMOVUPS    c3f800000<>+0(SB), Y4
-	VMULPS     c3d922279<>+0(SB), Y3, Y5
-	VADDPS     c3fcc422a<>+0(SB), Y5, Y5
-	VMULPS     Y2, Y5, Y5
-	VXORPS     c80000000<>+0(SB), Y5, Y5
-	VMULPS     c3fb8aa3b<>+0(SB), Y5, Y6
-	VANDPS     c80000000<>+0(SB), Y6, Y7
-	VORPS      c3f000000<>+0(SB), Y7, Y7
-	VADDPS     Y7, Y6, Y6
-	VCVTTPS2DQ Y6, Y6
-	VCVTDQ2PS  Y6, Y7
-	VMULPS     c3f318000<>+0(SB), Y7, Y8
-	VSUBPS     Y8, Y5, Y8
-	VMULPS     cb95e8083<>+0(SB), Y7, Y7
-	VSUBPS     Y7, Y8, Y8
-	VMULPS     c39506967<>+0(SB), Y8, Y7
+	VMULPS     c3d922279<>+0(SB), Y3, Y4
+	VADDPS     c3fcc422a<>+0(SB), Y4, Y4
+	VMULPS     Y2, Y4, Y4
+	VXORPS     c80000000<>+0(SB), Y4, Y4
+	VMULPS     c3fb8aa3b<>+0(SB), Y4, Y5
+	VANDPS     c80000000<>+0(SB), Y5, Y6
+	VORPS      c3f000000<>+0(SB), Y6, Y6
+	VADDPS     Y6, Y5, Y5
+	VCVTTPS2DQ Y5, Y5
+	VCVTDQ2PS  Y5, Y6
+	VMULPS     c3f318000<>+0(SB), Y6, Y7
+	VSUBPS     Y7, Y4, Y7
+	VMULPS     cb95e8083<>+0(SB), Y6, Y6
+	VSUBPS     Y6, Y7, Y6
+	VMULPS     c39506967<>+0(SB), Y6, Y7
 	VADDPS     c3ab743ce<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
+	VMULPS     Y7, Y6, Y7
 	VADDPS     c3c088908<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
+	VMULPS     Y7, Y6, Y7
 	VADDPS     c3d2aa9c1<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
+	VMULPS     Y7, Y6, Y7
 	VADDPS     c3e2aaaaa<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
+	VMULPS     Y7, Y6, Y7
 	VADDPS     c3f000000<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     Y8, Y7, Y7
-	VADDPS     c3f800000<>+0(SB), Y7, Y7
-	VPADDD     c0000007f<>+0(SB), Y6, Y6
-	VPSLLD     $0x17, Y6, Y6
 	VMULPS     Y6, Y7, Y7
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y6
-	VANDPS     Y7, Y6, Y6
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Y5, Y5
-	VBLENDVPS  Y5, c7f800000<>+0(SB), Y6, Y5
-	VADDPS     c3f800000<>+0(SB), Y5, Y5
-	VDIVPS     Y5, Y4, Y4
+	VMULPS     Y6, Y7, Y7
+	VADDPS     Y6, Y7, Y6
+	VADDPS     c3f800000<>+0(SB), Y6, Y6
+	VPADDD     c0000007f<>+0(SB), Y5, Y5
+	VPSLLD     $0x17, Y5, Y5
+	VMULPS     Y5, Y6, Y5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y6
+	VANDPS     Y5, Y6, Y5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
+	VBLENDVPS  Y4, c7f800000<>+0(SB), Y5, Y4
+	VADDPS     c3f800000<>+0(SB), Y4, Y4
+	VMOVUPS    c3f800000<>+0(SB), Y5
+	VDIVPS     Y4, Y5, Y4
 	VMULPS     c3e5b33b6<>+0(SB), Y3, Y3
 	VADDPS     c3fcc422a<>+0(SB), Y3, Y3
 	VMULPS     Y4, Y2, Y2
@@ -1785,26 +1670,26 @@ swigluAVX2_loop:
 	VMULPS     c3f318000<>+0(SB), Y4, Y5
 	VSUBPS     Y5, Y2, Y5
 	VMULPS     cb95e8083<>+0(SB), Y4, Y4
-	VSUBPS     Y4, Y5, Y5
-	VMULPS     c39506967<>+0(SB), Y5, Y4
-	VADDPS     c3ab743ce<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3c088908<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     c3f000000<>+0(SB), Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VMULPS     Y5, Y4, Y4
-	VADDPS     Y5, Y4, Y4
+	VSUBPS     Y4, Y5, Y4
+	VMULPS     c39506967<>+0(SB), Y4, Y5
+	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3c088908<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     Y4, Y5, Y4
 	VADDPS     c3f800000<>+0(SB), Y4, Y4
 	VPADDD     c0000007f<>+0(SB), Y3, Y3
 	VPSLLD     $0x17, Y3, Y3
-	VMULPS     Y3, Y4, Y4
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y3
-	VANDPS     Y4, Y3, Y3
+	VMULPS     Y3, Y4, Y3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y4
+	VANDPS     Y3, Y4, Y3
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y2, Y2
 	VBLENDVPS  Y2, c7f800000<>+0(SB), Y3, Y2
 	VADDPS     c3f800000<>+0(SB), Y2, Y2
@@ -1833,26 +1718,26 @@ swigluAVX2_tail:
 	VMULPS     c3f318000<>+0(SB), Y5, Y6
 	VSUBPS     Y6, Y3, Y6
 	VMULPS     cb95e8083<>+0(SB), Y5, Y5
-	VSUBPS     Y5, Y6, Y6
-	VMULPS     c39506967<>+0(SB), Y6, Y5
-	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3c088908<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3f000000<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     Y6, Y5, Y5
+	VSUBPS     Y5, Y6, Y5
+	VMULPS     c39506967<>+0(SB), Y5, Y6
+	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3c088908<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3f000000<>+0(SB), Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VADDPS     Y5, Y6, Y5
 	VADDPS     c3f800000<>+0(SB), Y5, Y5
 	VPADDD     c0000007f<>+0(SB), Y4, Y4
 	VPSLLD     $0x17, Y4, Y4
-	VMULPS     Y4, Y5, Y5
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y4
-	VANDPS     Y5, Y4, Y4
+	VMULPS     Y4, Y5, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y5
+	VANDPS     Y4, Y5, Y4
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
 	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
 	VADDPS     c3f800000<>+0(SB), Y3, Y3
@@ -1893,26 +1778,26 @@ swigluBackwardAVX2_loop:
 	VMULPS     c3f318000<>+0(SB), Y5, Y6
 	VSUBPS     Y6, Y3, Y6
 	VMULPS     cb95e8083<>+0(SB), Y5, Y5
-	VSUBPS     Y5, Y6, Y6
-	VMULPS     c39506967<>+0(SB), Y6, Y5
-	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3c088908<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     c3f000000<>+0(SB), Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VMULPS     Y6, Y5, Y5
-	VADDPS     Y6, Y5, Y5
+	VSUBPS     Y5, Y6, Y5
+	VMULPS     c39506967<>+0(SB), Y5, Y6
+	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3c088908<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3f000000<>+0(SB), Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VADDPS     Y5, Y6, Y5
 	VADDPS     c3f800000<>+0(SB), Y5, Y5
 	VPADDD     c0000007f<>+0(SB), Y4, Y4
 	VPSLLD     $0x17, Y4, Y4
-	VMULPS     Y4, Y5, Y5
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y4
-	VANDPS     Y5, Y4, Y4
+	VMULPS     Y4, Y5, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y5
+	VANDPS     Y4, Y5, Y4
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
 	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
 	VADDPS     c3f800000<>+0(SB), Y3, Y3
@@ -1921,9 +1806,9 @@ swigluBackwardAVX2_loop:
 	VMOVUPS    c3f800000<>+0(SB), Y4
 	VDIVPS     Y3, Y4, Y3
 	VMOVUPS    c3f800000<>+0(SB), Y4
-	VSUBPS     Y3, Y4, Y5
-	VMULPS     Y1, Y5, Y1
-	VADDPS     Y4, Y1, Y1
+	VSUBPS     Y3, Y4, Y4
+	VMULPS     Y1, Y4, Y1
+	VADDPS     c3f800000<>+0(SB), Y1, Y1
 	VMULPS     Y3, Y1, Y1
 	VMULPS     Y1, Y2, Y1
 	VMOVUPS    Y1, (AX)(R8*4)
@@ -1952,26 +1837,26 @@ swigluBackwardAVX2_tail:
 	VMULPS     c3f318000<>+0(SB), Y6, Y7
 	VSUBPS     Y7, Y4, Y7
 	VMULPS     cb95e8083<>+0(SB), Y6, Y6
-	VSUBPS     Y6, Y7, Y7
-	VMULPS     c39506967<>+0(SB), Y7, Y6
-	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VADDPS     c3c088908<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VADDPS     c3f000000<>+0(SB), Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VMULPS     Y7, Y6, Y6
-	VADDPS     Y7, Y6, Y6
+	VSUBPS     Y6, Y7, Y6
+	VMULPS     c39506967<>+0(SB), Y6, Y7
+	VADDPS     c3ab743ce<>+0(SB), Y7, Y7
+	VMULPS     Y7, Y6, Y7
+	VADDPS     c3c088908<>+0(SB), Y7, Y7
+	VMULPS     Y7, Y6, Y7
+	VADDPS     c3d2aa9c1<>+0(SB), Y7, Y7
+	VMULPS     Y7, Y6, Y7
+	VADDPS     c3e2aaaaa<>+0(SB), Y7, Y7
+	VMULPS     Y7, Y6, Y7
+	VADDPS     c3f000000<>+0(SB), Y7, Y7
+	VMULPS     Y6, Y7, Y7
+	VMULPS     Y6, Y7, Y7
+	VADDPS     Y6, Y7, Y6
 	VADDPS     c3f800000<>+0(SB), Y6, Y6
 	VPADDD     c0000007f<>+0(SB), Y5, Y5
 	VPSLLD     $0x17, Y5, Y5
-	VMULPS     Y5, Y6, Y6
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y5
-	VANDPS     Y6, Y5, Y5
+	VMULPS     Y5, Y6, Y5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y6
+	VANDPS     Y5, Y6, Y5
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
 	VBLENDVPS  Y4, c7f800000<>+0(SB), Y5, Y4
 	VADDPS     c3f800000<>+0(SB), Y4, Y4
@@ -1980,9 +1865,9 @@ swigluBackwardAVX2_tail:
 	VMOVUPS    c3f800000<>+0(SB), Y5
 	VDIVPS     Y4, Y5, Y4
 	VMOVUPS    c3f800000<>+0(SB), Y5
-	VSUBPS     Y4, Y5, Y6
-	VMULPS     Y2, Y6, Y2
-	VADDPS     Y5, Y2, Y2
+	VSUBPS     Y4, Y5, Y5
+	VMULPS     Y2, Y5, Y2
+	VADDPS     c3f800000<>+0(SB), Y2, Y2
 	VMULPS     Y4, Y2, Y2
 	VMULPS     Y2, Y3, Y2
 	VMASKMOVPS Y2, Y0, (AX)(R8*4)
@@ -2060,26 +1945,26 @@ probGradAddAVX2_loop:
 	VMULPS     c3f318000<>+0(SB), Y7, Y8
 	VSUBPS     Y8, Y5, Y8
 	VMULPS     cb95e8083<>+0(SB), Y7, Y7
-	VSUBPS     Y7, Y8, Y8
-	VMULPS     c39506967<>+0(SB), Y8, Y7
-	VADDPS     c3ab743ce<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3c088908<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3d2aa9c1<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3e2aaaaa<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3f000000<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     Y8, Y7, Y7
+	VSUBPS     Y7, Y8, Y7
+	VMULPS     c39506967<>+0(SB), Y7, Y8
+	VADDPS     c3ab743ce<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3c088908<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3d2aa9c1<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3e2aaaaa<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3f000000<>+0(SB), Y8, Y8
+	VMULPS     Y7, Y8, Y8
+	VMULPS     Y7, Y8, Y8
+	VADDPS     Y7, Y8, Y7
 	VADDPS     c3f800000<>+0(SB), Y7, Y7
 	VPADDD     c0000007f<>+0(SB), Y6, Y6
 	VPSLLD     $0x17, Y6, Y6
-	VMULPS     Y6, Y7, Y7
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y6
-	VANDPS     Y7, Y6, Y6
+	VMULPS     Y6, Y7, Y6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y7
+	VANDPS     Y6, Y7, Y6
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y5, Y5
 	VBLENDVPS  Y5, c7f800000<>+0(SB), Y6, Y5
 	VMULPS     Y1, Y5, Y5
@@ -2109,26 +1994,26 @@ probGradAddAVX2_tail:
 	VMULPS     c3f318000<>+0(SB), Y7, Y8
 	VSUBPS     Y8, Y0, Y8
 	VMULPS     cb95e8083<>+0(SB), Y7, Y7
-	VSUBPS     Y7, Y8, Y8
-	VMULPS     c39506967<>+0(SB), Y8, Y7
-	VADDPS     c3ab743ce<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3c088908<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3d2aa9c1<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3e2aaaaa<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     c3f000000<>+0(SB), Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VMULPS     Y8, Y7, Y7
-	VADDPS     Y8, Y7, Y7
+	VSUBPS     Y7, Y8, Y7
+	VMULPS     c39506967<>+0(SB), Y7, Y8
+	VADDPS     c3ab743ce<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3c088908<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3d2aa9c1<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3e2aaaaa<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y7, Y8
+	VADDPS     c3f000000<>+0(SB), Y8, Y8
+	VMULPS     Y7, Y8, Y8
+	VMULPS     Y7, Y8, Y8
+	VADDPS     Y7, Y8, Y7
 	VADDPS     c3f800000<>+0(SB), Y7, Y7
 	VPADDD     c0000007f<>+0(SB), Y6, Y6
 	VPSLLD     $0x17, Y6, Y6
-	VMULPS     Y6, Y7, Y7
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y6
-	VANDPS     Y7, Y6, Y6
+	VMULPS     Y6, Y7, Y6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y7
+	VANDPS     Y6, Y7, Y6
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
 	VBLENDVPS  Y0, c7f800000<>+0(SB), Y6, Y0
 	VMULPS     Y1, Y0, Y0
@@ -2172,26 +2057,26 @@ klGradAddAVX2_loop:
 	VMULPS     c3f318000<>+0(SB), Y8, Y9
 	VSUBPS     Y9, Y5, Y9
 	VMULPS     cb95e8083<>+0(SB), Y8, Y8
-	VSUBPS     Y8, Y9, Y9
-	VMULPS     c39506967<>+0(SB), Y9, Y8
-	VADDPS     c3ab743ce<>+0(SB), Y8, Y8
-	VMULPS     Y9, Y8, Y8
-	VADDPS     c3c088908<>+0(SB), Y8, Y8
-	VMULPS     Y9, Y8, Y8
-	VADDPS     c3d2aa9c1<>+0(SB), Y8, Y8
-	VMULPS     Y9, Y8, Y8
-	VADDPS     c3e2aaaaa<>+0(SB), Y8, Y8
-	VMULPS     Y9, Y8, Y8
-	VADDPS     c3f000000<>+0(SB), Y8, Y8
-	VMULPS     Y9, Y8, Y8
-	VMULPS     Y9, Y8, Y8
-	VADDPS     Y9, Y8, Y8
+	VSUBPS     Y8, Y9, Y8
+	VMULPS     c39506967<>+0(SB), Y8, Y9
+	VADDPS     c3ab743ce<>+0(SB), Y9, Y9
+	VMULPS     Y9, Y8, Y9
+	VADDPS     c3c088908<>+0(SB), Y9, Y9
+	VMULPS     Y9, Y8, Y9
+	VADDPS     c3d2aa9c1<>+0(SB), Y9, Y9
+	VMULPS     Y9, Y8, Y9
+	VADDPS     c3e2aaaaa<>+0(SB), Y9, Y9
+	VMULPS     Y9, Y8, Y9
+	VADDPS     c3f000000<>+0(SB), Y9, Y9
+	VMULPS     Y8, Y9, Y9
+	VMULPS     Y8, Y9, Y9
+	VADDPS     Y8, Y9, Y8
 	VADDPS     c3f800000<>+0(SB), Y8, Y8
 	VPADDD     c0000007f<>+0(SB), Y7, Y7
 	VPSLLD     $0x17, Y7, Y7
-	VMULPS     Y7, Y8, Y8
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y7
-	VANDPS     Y8, Y7, Y7
+	VMULPS     Y7, Y8, Y7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y8
+	VANDPS     Y7, Y8, Y7
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y5, Y5
 	VBLENDVPS  Y5, c7f800000<>+0(SB), Y7, Y5
 	VMULPS     Y2, Y5, Y5
@@ -2223,26 +2108,26 @@ klGradAddAVX2_tail:
 	VMULPS     c3f318000<>+0(SB), Y6, Y8
 	VSUBPS     Y8, Y0, Y8
 	VMULPS     cb95e8083<>+0(SB), Y6, Y6
-	VSUBPS     Y6, Y8, Y8
-	VMULPS     c39506967<>+0(SB), Y8, Y6
-	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
-	VMULPS     Y8, Y6, Y6
-	VADDPS     c3c088908<>+0(SB), Y6, Y6
-	VMULPS     Y8, Y6, Y6
-	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
-	VMULPS     Y8, Y6, Y6
-	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
-	VMULPS     Y8, Y6, Y6
-	VADDPS     c3f000000<>+0(SB), Y6, Y6
-	VMULPS     Y8, Y6, Y6
-	VMULPS     Y8, Y6, Y6
-	VADDPS     Y8, Y6, Y6
+	VSUBPS     Y6, Y8, Y6
+	VMULPS     c39506967<>+0(SB), Y6, Y8
+	VADDPS     c3ab743ce<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y6, Y8
+	VADDPS     c3c088908<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y6, Y8
+	VADDPS     c3d2aa9c1<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y6, Y8
+	VADDPS     c3e2aaaaa<>+0(SB), Y8, Y8
+	VMULPS     Y8, Y6, Y8
+	VADDPS     c3f000000<>+0(SB), Y8, Y8
+	VMULPS     Y6, Y8, Y8
+	VMULPS     Y6, Y8, Y8
+	VADDPS     Y6, Y8, Y6
 	VADDPS     c3f800000<>+0(SB), Y6, Y6
 	VPADDD     c0000007f<>+0(SB), Y1, Y1
 	VPSLLD     $0x17, Y1, Y1
-	VMULPS     Y1, Y6, Y6
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y1
-	VANDPS     Y6, Y1, Y1
+	VMULPS     Y1, Y6, Y1
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y6
+	VANDPS     Y1, Y6, Y1
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
 	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
 	VMULPS     Y2, Y0, Y0
@@ -2253,6 +2138,314 @@ klGradAddAVX2_tail:
 
 klGradAddAVX2_done:
 	VZEROUPPER
+	RET
+
+// func adamWAVX2(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
+// Requires: AVX
+TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
+	MOVQ         p_base+0(FP), AX
+	MOVQ         g_base+24(FP), CX
+	MOVQ         m_base+48(FP), DX
+	MOVQ         v_base+72(FP), BX
+	MOVQ         p_len+8(FP), SI
+	MOVQ         c+96(FP), DI
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	VBROADCASTSS 16(DI), Y4
+	XORQ         R8, R8
+	MOVQ         SI, R9
+	ANDQ         $-8, R9
+	JZ           adamWAVX2_tail
+
+adamWAVX2_loop:
+	VMOVUPS      (CX)(R8*4), Y5
+	VMOVUPS      (DX)(R8*4), Y6
+	VMOVUPS      (BX)(R8*4), Y7
+	VMOVUPS      (AX)(R8*4), Y8
+	VMULPS       Y0, Y5, Y5
+	VMULPS       Y1, Y6, Y6
+	VMULPS       Y3, Y5, Y9
+	VADDPS       Y9, Y6, Y6
+	VMULPS       Y2, Y7, Y7
+	VMULPS       Y4, Y5, Y9
+	VMULPS       Y5, Y9, Y5
+	VADDPS       Y5, Y7, Y5
+	VBROADCASTSS 24(DI), Y7
+	VMULPS       Y7, Y5, Y7
+	VSQRTPS      Y7, Y7
+	VBROADCASTSS 28(DI), Y9
+	VADDPS       Y9, Y7, Y7
+	VBROADCASTSS 20(DI), Y9
+	VMULPS       Y9, Y6, Y9
+	VDIVPS       Y7, Y9, Y7
+	VBROADCASTSS 32(DI), Y9
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS 36(DI), Y9
+	VMULPS       Y9, Y8, Y8
+	VSUBPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (AX)(R8*4)
+	VMOVUPS      Y6, (DX)(R8*4)
+	VMOVUPS      Y5, (BX)(R8*4)
+	ADDQ         $0x08, R8
+	CMPQ         R8, R9
+	JB           adamWAVX2_loop
+
+adamWAVX2_tail:
+	SUBQ         R8, SI
+	JZ           adamWAVX2_done
+	LEAQ         tailMasks<>+0(SB), R9
+	NEGQ         SI
+	VMOVUPS      32(R9)(SI*4), Y5
+	VMASKMOVPS   (CX)(R8*4), Y5, Y6
+	VMASKMOVPS   (DX)(R8*4), Y5, Y7
+	VMASKMOVPS   (BX)(R8*4), Y5, Y8
+	VMASKMOVPS   (AX)(R8*4), Y5, Y9
+	VMULPS       Y0, Y6, Y0
+	VMULPS       Y1, Y7, Y1
+	VMULPS       Y3, Y0, Y3
+	VADDPS       Y3, Y1, Y1
+	VMULPS       Y2, Y8, Y2
+	VMULPS       Y4, Y0, Y3
+	VMULPS       Y0, Y3, Y0
+	VADDPS       Y0, Y2, Y0
+	VBROADCASTSS 24(DI), Y2
+	VMULPS       Y2, Y0, Y2
+	VSQRTPS      Y2, Y2
+	VBROADCASTSS 28(DI), Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 20(DI), Y3
+	VMULPS       Y3, Y1, Y3
+	VDIVPS       Y2, Y3, Y2
+	VBROADCASTSS 32(DI), Y3
+	VMULPS       Y3, Y2, Y2
+	VBROADCASTSS 36(DI), Y3
+	VMULPS       Y3, Y9, Y3
+	VSUBPS       Y2, Y3, Y2
+	VMASKMOVPS   Y2, Y5, (AX)(R8*4)
+	VMASKMOVPS   Y1, Y5, (DX)(R8*4)
+	VMASKMOVPS   Y0, Y5, (BX)(R8*4)
+
+adamWAVX2_done:
+	VZEROUPPER
+	RET
+
+// func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         dst_len+8(FP), DX
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS shift+52(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	XORQ         BX, BX
+	MOVQ         DX, SI
+	ANDQ         $-8, SI
+	JZ           expSumAVX2_tail
+
+expSumAVX2_loop:
+	VMOVUPS    (CX)(BX*4), Y3
+	VMULPS     Y0, Y3, Y3
+	VSUBPS     Y1, Y3, Y3
+	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
+	VANDPS     c80000000<>+0(SB), Y4, Y5
+	VORPS      c3f000000<>+0(SB), Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VCVTTPS2DQ Y4, Y4
+	VCVTDQ2PS  Y4, Y5
+	VMULPS     c3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y3, Y6
+	VMULPS     cb95e8083<>+0(SB), Y5, Y5
+	VSUBPS     Y5, Y6, Y5
+	VMULPS     c39506967<>+0(SB), Y5, Y6
+	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3c088908<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3f000000<>+0(SB), Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VADDPS     Y5, Y6, Y5
+	VADDPS     c3f800000<>+0(SB), Y5, Y5
+	VPADDD     c0000007f<>+0(SB), Y4, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y5, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y5
+	VANDPS     Y4, Y5, Y4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
+	VMOVUPS    Y3, (AX)(BX*4)
+	VADDPS     Y3, Y2, Y2
+	ADDQ       $0x08, BX
+	CMPQ       BX, SI
+	JB         expSumAVX2_loop
+
+expSumAVX2_tail:
+	SUBQ       BX, DX
+	JZ         expSumAVX2_done
+	LEAQ       tailMasks<>+0(SB), SI
+	NEGQ       DX
+	VMOVUPS    32(SI)(DX*4), Y3
+	VMASKMOVPS (CX)(BX*4), Y3, Y4
+	VMULPS     Y0, Y4, Y0
+	VSUBPS     Y1, Y0, Y0
+	VMULPS     c3fb8aa3b<>+0(SB), Y0, Y1
+	VANDPS     c80000000<>+0(SB), Y1, Y4
+	VORPS      c3f000000<>+0(SB), Y4, Y4
+	VADDPS     Y4, Y1, Y1
+	VCVTTPS2DQ Y1, Y1
+	VCVTDQ2PS  Y1, Y4
+	VMULPS     c3f318000<>+0(SB), Y4, Y5
+	VSUBPS     Y5, Y0, Y5
+	VMULPS     cb95e8083<>+0(SB), Y4, Y4
+	VSUBPS     Y4, Y5, Y4
+	VMULPS     c39506967<>+0(SB), Y4, Y5
+	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3c088908<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     Y4, Y5, Y4
+	VADDPS     c3f800000<>+0(SB), Y4, Y4
+	VPADDD     c0000007f<>+0(SB), Y1, Y1
+	VPSLLD     $0x17, Y1, Y1
+	VMULPS     Y1, Y4, Y1
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y4
+	VANDPS     Y1, Y4, Y1
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
+	VMASKMOVPS Y0, Y3, (AX)(BX*4)
+	VANDPS     Y3, Y0, Y0
+	VADDPS     Y0, Y2, Y2
+
+expSumAVX2_done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+56(FP)
+	RET
+
+// func sumExpAVX2(x []float32, scale float32, shift float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS scale+24(FP), Y0
+	VBROADCASTSS shift+28(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	XORQ         DX, DX
+	MOVQ         CX, BX
+	ANDQ         $-8, BX
+	JZ           sumExpAVX2_tail
+
+sumExpAVX2_loop:
+	VMOVUPS    (AX)(DX*4), Y3
+	VMULPS     Y0, Y3, Y3
+	VSUBPS     Y1, Y3, Y3
+	VMULPS     c3fb8aa3b<>+0(SB), Y3, Y4
+	VANDPS     c80000000<>+0(SB), Y4, Y5
+	VORPS      c3f000000<>+0(SB), Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VCVTTPS2DQ Y4, Y4
+	VCVTDQ2PS  Y4, Y5
+	VMULPS     c3f318000<>+0(SB), Y5, Y6
+	VSUBPS     Y6, Y3, Y6
+	VMULPS     cb95e8083<>+0(SB), Y5, Y5
+	VSUBPS     Y5, Y6, Y5
+	VMULPS     c39506967<>+0(SB), Y5, Y6
+	VADDPS     c3ab743ce<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3c088908<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3d2aa9c1<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3e2aaaaa<>+0(SB), Y6, Y6
+	VMULPS     Y6, Y5, Y6
+	VADDPS     c3f000000<>+0(SB), Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VADDPS     Y5, Y6, Y5
+	VADDPS     c3f800000<>+0(SB), Y5, Y5
+	VPADDD     c0000007f<>+0(SB), Y4, Y4
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y4, Y5, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y5
+	VANDPS     Y4, Y5, Y4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
+	VADDPS     Y3, Y2, Y2
+	ADDQ       $0x08, DX
+	CMPQ       DX, BX
+	JB         sumExpAVX2_loop
+
+sumExpAVX2_tail:
+	SUBQ       DX, CX
+	JZ         sumExpAVX2_done
+	LEAQ       tailMasks<>+0(SB), BX
+	NEGQ       CX
+	VMOVUPS    32(BX)(CX*4), Y3
+	VMASKMOVPS (AX)(DX*4), Y3, Y4
+	VMULPS     Y0, Y4, Y0
+	VSUBPS     Y1, Y0, Y0
+	VMULPS     c3fb8aa3b<>+0(SB), Y0, Y1
+	VANDPS     c80000000<>+0(SB), Y1, Y4
+	VORPS      c3f000000<>+0(SB), Y4, Y4
+	VADDPS     Y4, Y1, Y1
+	VCVTTPS2DQ Y1, Y1
+	VCVTDQ2PS  Y1, Y4
+	VMULPS     c3f318000<>+0(SB), Y4, Y5
+	VSUBPS     Y5, Y0, Y5
+	VMULPS     cb95e8083<>+0(SB), Y4, Y4
+	VSUBPS     Y4, Y5, Y4
+	VMULPS     c39506967<>+0(SB), Y4, Y5
+	VADDPS     c3ab743ce<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3c088908<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS     Y5, Y4, Y5
+	VADDPS     c3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VMULPS     Y4, Y5, Y5
+	VADDPS     Y4, Y5, Y4
+	VADDPS     c3f800000<>+0(SB), Y4, Y4
+	VPADDD     c0000007f<>+0(SB), Y1, Y1
+	VPSLLD     $0x17, Y1, Y1
+	VMULPS     Y1, Y4, Y1
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y4
+	VANDPS     Y1, Y4, Y1
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, c7f800000<>+0(SB), Y1, Y0
+	VANDPS     Y3, Y0, Y0
+	VADDPS     Y0, Y2, Y2
+
+sumExpAVX2_done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+32(FP)
 	RET
 
 // func klSumAVX2(x []float32, p []float32, scale float32, lse float32) float32
@@ -2277,43 +2470,42 @@ klSumAVX2_loop:
 	VANDPS    c007fffff<>+0(SB), Y4, Y6
 	VORPS     c3f000000<>+0(SB), Y6, Y6
 	VCMPPS    $0x11, c3f3504f3<>+0(SB), Y6, Y7
-	VANDPS    Y6, Y7, Y7
-	VMOVUPS   cffffffff<>+0(SB), Y8
-	VCMPPS    $0x11, c3f3504f3<>+0(SB), Y6, Y9
-	VANDPS    Y8, Y9, Y8
-	VPADDD    Y8, Y5, Y5
+	VANDPS    cffffffff<>+0(SB), Y7, Y7
+	VPADDD    Y7, Y5, Y5
 	VCVTDQ2PS Y5, Y5
+	VCMPPS    $0x11, c3f3504f3<>+0(SB), Y6, Y7
+	VANDPS    Y6, Y7, Y7
 	VADDPS    Y7, Y6, Y6
 	VSUBPS    c3f800000<>+0(SB), Y6, Y6
 	VMULPS    Y6, Y6, Y7
 	VMULPS    c3d9021bb<>+0(SB), Y6, Y8
 	VADDPS    cbdebd1b8<>+0(SB), Y8, Y8
-	VMULPS    Y6, Y8, Y8
+	VMULPS    Y8, Y6, Y8
 	VADDPS    c3def251a<>+0(SB), Y8, Y8
-	VMULPS    Y6, Y8, Y8
+	VMULPS    Y8, Y6, Y8
 	VADDPS    cbdfe5d4f<>+0(SB), Y8, Y8
-	VMULPS    Y6, Y8, Y8
+	VMULPS    Y8, Y6, Y8
 	VADDPS    c3e11e9bf<>+0(SB), Y8, Y8
-	VMULPS    Y6, Y8, Y8
+	VMULPS    Y8, Y6, Y8
 	VADDPS    cbe2aae50<>+0(SB), Y8, Y8
-	VMULPS    Y6, Y8, Y8
+	VMULPS    Y8, Y6, Y8
 	VADDPS    c3e4cceac<>+0(SB), Y8, Y8
-	VMULPS    Y6, Y8, Y8
+	VMULPS    Y8, Y6, Y8
 	VADDPS    cbe7ffffc<>+0(SB), Y8, Y8
-	VMULPS    Y6, Y8, Y8
+	VMULPS    Y8, Y6, Y8
 	VADDPS    c3eaaaaaa<>+0(SB), Y8, Y8
 	VMULPS    Y6, Y8, Y8
 	VMULPS    Y7, Y8, Y8
 	VMULPS    cb95e8083<>+0(SB), Y5, Y9
 	VADDPS    Y9, Y8, Y8
 	VMULPS    c3f000000<>+0(SB), Y7, Y7
-	VSUBPS    Y7, Y8, Y8
-	VADDPS    Y8, Y6, Y6
+	VSUBPS    Y7, Y8, Y7
+	VADDPS    Y7, Y6, Y6
 	VMULPS    c3f318000<>+0(SB), Y5, Y5
-	VADDPS    Y5, Y6, Y6
+	VADDPS    Y5, Y6, Y5
 	VMULPS    Y0, Y3, Y3
 	VSUBPS    Y1, Y3, Y3
-	VSUBPS    Y3, Y6, Y3
+	VSUBPS    Y3, Y5, Y3
 	VMULPS    Y4, Y3, Y3
 	VCMPPS    $0x15, c00800000<>+0(SB), Y4, Y4
 	VANDPS    Y3, Y4, Y3
@@ -2335,43 +2527,42 @@ klSumAVX2_tail:
 	VANDPS     c007fffff<>+0(SB), Y5, Y7
 	VORPS      c3f000000<>+0(SB), Y7, Y7
 	VCMPPS     $0x11, c3f3504f3<>+0(SB), Y7, Y8
-	VANDPS     Y7, Y8, Y8
-	VMOVUPS    cffffffff<>+0(SB), Y9
-	VCMPPS     $0x11, c3f3504f3<>+0(SB), Y7, Y10
-	VANDPS     Y9, Y10, Y9
-	VPADDD     Y9, Y6, Y6
+	VANDPS     cffffffff<>+0(SB), Y8, Y8
+	VPADDD     Y8, Y6, Y6
 	VCVTDQ2PS  Y6, Y6
+	VCMPPS     $0x11, c3f3504f3<>+0(SB), Y7, Y8
+	VANDPS     Y7, Y8, Y8
 	VADDPS     Y8, Y7, Y7
 	VSUBPS     c3f800000<>+0(SB), Y7, Y7
 	VMULPS     Y7, Y7, Y8
 	VMULPS     c3d9021bb<>+0(SB), Y7, Y9
 	VADDPS     cbdebd1b8<>+0(SB), Y9, Y9
-	VMULPS     Y7, Y9, Y9
+	VMULPS     Y9, Y7, Y9
 	VADDPS     c3def251a<>+0(SB), Y9, Y9
-	VMULPS     Y7, Y9, Y9
+	VMULPS     Y9, Y7, Y9
 	VADDPS     cbdfe5d4f<>+0(SB), Y9, Y9
-	VMULPS     Y7, Y9, Y9
+	VMULPS     Y9, Y7, Y9
 	VADDPS     c3e11e9bf<>+0(SB), Y9, Y9
-	VMULPS     Y7, Y9, Y9
+	VMULPS     Y9, Y7, Y9
 	VADDPS     cbe2aae50<>+0(SB), Y9, Y9
-	VMULPS     Y7, Y9, Y9
+	VMULPS     Y9, Y7, Y9
 	VADDPS     c3e4cceac<>+0(SB), Y9, Y9
-	VMULPS     Y7, Y9, Y9
+	VMULPS     Y9, Y7, Y9
 	VADDPS     cbe7ffffc<>+0(SB), Y9, Y9
-	VMULPS     Y7, Y9, Y9
+	VMULPS     Y9, Y7, Y9
 	VADDPS     c3eaaaaaa<>+0(SB), Y9, Y9
 	VMULPS     Y7, Y9, Y9
 	VMULPS     Y8, Y9, Y9
 	VMULPS     cb95e8083<>+0(SB), Y6, Y10
 	VADDPS     Y10, Y9, Y9
 	VMULPS     c3f000000<>+0(SB), Y8, Y8
-	VSUBPS     Y8, Y9, Y9
-	VADDPS     Y9, Y7, Y7
+	VSUBPS     Y8, Y9, Y8
+	VADDPS     Y8, Y7, Y7
 	VMULPS     c3f318000<>+0(SB), Y6, Y6
-	VADDPS     Y6, Y7, Y7
+	VADDPS     Y6, Y7, Y6
 	VMULPS     Y0, Y4, Y0
 	VSUBPS     Y1, Y0, Y0
-	VSUBPS     Y0, Y7, Y0
+	VSUBPS     Y0, Y6, Y0
 	VMULPS     Y5, Y0, Y0
 	VCMPPS     $0x15, c00800000<>+0(SB), Y5, Y1
 	VANDPS     Y0, Y1, Y0
@@ -2640,298 +2831,6 @@ DATA c00800000<>+52(SB)/4, $0x00800000
 DATA c00800000<>+56(SB)/4, $0x00800000
 DATA c00800000<>+60(SB)/4, $0x00800000
 GLOBL c00800000<>(SB), RODATA|NOPTR, $64
-
-// func adamWAVX2(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
-// Requires: AVX
-TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
-	MOVQ         p_base+0(FP), AX
-	MOVQ         g_base+24(FP), CX
-	MOVQ         m_base+48(FP), DX
-	MOVQ         v_base+72(FP), BX
-	MOVQ         p_len+8(FP), SI
-	MOVQ         c+96(FP), DI
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	VBROADCASTSS 16(DI), Y4
-	XORQ         R8, R8
-	MOVQ         SI, R9
-	ANDQ         $-8, R9
-	JZ           adamWAVX2_tail
-
-adamWAVX2_loop:
-	VMOVUPS      (CX)(R8*4), Y5
-	VMULPS       Y0, Y5, Y5
-	VMOVUPS      (DX)(R8*4), Y6
-	VMULPS       Y1, Y6, Y6
-	VMULPS       Y3, Y5, Y7
-	VADDPS       Y7, Y6, Y6
-	VMOVUPS      (BX)(R8*4), Y7
-	VMULPS       Y2, Y7, Y7
-	VMULPS       Y4, Y5, Y8
-	VMULPS       Y5, Y8, Y5
-	VADDPS       Y5, Y7, Y5
-	VMOVUPS      Y6, (DX)(R8*4)
-	VMOVUPS      Y5, (BX)(R8*4)
-	VBROADCASTSS 24(DI), Y7
-	VMULPS       Y7, Y5, Y5
-	VSQRTPS      Y5, Y5
-	VBROADCASTSS 28(DI), Y7
-	VADDPS       Y7, Y5, Y5
-	VBROADCASTSS 20(DI), Y7
-	VMULPS       Y7, Y6, Y6
-	VDIVPS       Y5, Y6, Y5
-	VBROADCASTSS 32(DI), Y6
-	VMULPS       Y6, Y5, Y5
-	VMOVUPS      (AX)(R8*4), Y6
-	VBROADCASTSS 36(DI), Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y5, Y6, Y5
-	VMOVUPS      Y5, (AX)(R8*4)
-	ADDQ         $0x08, R8
-	CMPQ         R8, R9
-	JB           adamWAVX2_loop
-
-adamWAVX2_tail:
-	SUBQ         R8, SI
-	JZ           adamWAVX2_done
-	LEAQ         tailMasks<>+0(SB), R9
-	NEGQ         SI
-	VMOVUPS      32(R9)(SI*4), Y5
-	VMASKMOVPS   (CX)(R8*4), Y5, Y6
-	VMULPS       Y0, Y6, Y0
-	VMASKMOVPS   (DX)(R8*4), Y5, Y6
-	VMULPS       Y1, Y6, Y1
-	VMULPS       Y3, Y0, Y3
-	VADDPS       Y3, Y1, Y1
-	VMASKMOVPS   (BX)(R8*4), Y5, Y3
-	VMULPS       Y2, Y3, Y2
-	VMULPS       Y4, Y0, Y3
-	VMULPS       Y0, Y3, Y0
-	VADDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y1, Y5, (DX)(R8*4)
-	VMASKMOVPS   Y0, Y5, (BX)(R8*4)
-	VBROADCASTSS 24(DI), Y2
-	VMULPS       Y2, Y0, Y0
-	VSQRTPS      Y0, Y0
-	VBROADCASTSS 28(DI), Y2
-	VADDPS       Y2, Y0, Y0
-	VBROADCASTSS 20(DI), Y2
-	VMULPS       Y2, Y1, Y1
-	VDIVPS       Y0, Y1, Y0
-	VBROADCASTSS 32(DI), Y1
-	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   (AX)(R8*4), Y5, Y1
-	VBROADCASTSS 36(DI), Y2
-	VMULPS       Y2, Y1, Y1
-	VSUBPS       Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y5, (AX)(R8*4)
-
-adamWAVX2_done:
-	VZEROUPPER
-	RET
-
-// func scaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
-// Requires: AVX
-TEXT ·scaleInt32AVX2(SB), NOSPLIT, $0-76
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         acc_base+24(FP), CX
-	MOVQ         ws_base+48(FP), DX
-	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Y0
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-8, DI
-	JZ           scaleInt32AVX2_tail
-
-scaleInt32AVX2_loop:
-	VMOVUPS   (CX)(SI*4), Y1
-	VMOVUPS   (DX)(SI*4), Y2
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y2, Y2
-	VMULPS    Y2, Y1, Y1
-	VMOVUPS   Y1, (AX)(SI*4)
-	ADDQ      $0x08, SI
-	CMPQ      SI, DI
-	JB        scaleInt32AVX2_loop
-
-scaleInt32AVX2_tail:
-	SUBQ       SI, BX
-	JZ         scaleInt32AVX2_done
-	LEAQ       tailMasks<>+0(SB), DI
-	NEGQ       BX
-	VMOVUPS    32(DI)(BX*4), Y1
-	VMASKMOVPS (CX)(SI*4), Y1, Y2
-	VMASKMOVPS (DX)(SI*4), Y1, Y3
-	VCVTDQ2PS  Y2, Y2
-	VMULPS     Y0, Y3, Y0
-	VMULPS     Y0, Y2, Y0
-	VMASKMOVPS Y0, Y1, (AX)(SI*4)
-
-scaleInt32AVX2_done:
-	VZEROUPPER
-	RET
-
-// func addScaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
-// Requires: AVX
-TEXT ·addScaleInt32AVX2(SB), NOSPLIT, $0-76
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         acc_base+24(FP), CX
-	MOVQ         ws_base+48(FP), DX
-	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Y0
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-8, DI
-	JZ           addScaleInt32AVX2_tail
-
-addScaleInt32AVX2_loop:
-	VMOVUPS   (AX)(SI*4), Y1
-	VMOVUPS   (CX)(SI*4), Y2
-	VMOVUPS   (DX)(SI*4), Y3
-	VCVTDQ2PS Y2, Y2
-	VMULPS    Y0, Y3, Y3
-	VMULPS    Y3, Y2, Y2
-	VADDPS    Y2, Y1, Y1
-	VMOVUPS   Y1, (AX)(SI*4)
-	ADDQ      $0x08, SI
-	CMPQ      SI, DI
-	JB        addScaleInt32AVX2_loop
-
-addScaleInt32AVX2_tail:
-	SUBQ       SI, BX
-	JZ         addScaleInt32AVX2_done
-	LEAQ       tailMasks<>+0(SB), DI
-	NEGQ       BX
-	VMOVUPS    32(DI)(BX*4), Y1
-	VMASKMOVPS (AX)(SI*4), Y1, Y2
-	VMASKMOVPS (CX)(SI*4), Y1, Y3
-	VMASKMOVPS (DX)(SI*4), Y1, Y4
-	VCVTDQ2PS  Y3, Y3
-	VMULPS     Y0, Y4, Y0
-	VMULPS     Y0, Y3, Y0
-	VADDPS     Y0, Y2, Y0
-	VMASKMOVPS Y0, Y1, (AX)(SI*4)
-
-addScaleInt32AVX2_done:
-	VZEROUPPER
-	RET
-
-// func quantizeAVX2(q []int8, x []float32, inv float32)
-// Requires: AVX, AVX2
-TEXT ·quantizeAVX2(SB), NOSPLIT, $0-52
-	MOVQ         q_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         q_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Y0
-	VMOVUPS      packOrder<>+0(SB), Y1
-	XORQ         BX, BX
-	LEAQ         -32(DX), SI
-
-quantizeAVX2_loop:
-	CMPQ       BX, SI
-	JG         quantizeAVX2_eights
-	VMOVUPS    (CX)(BX*4), Y2
-	VMULPS     Y0, Y2, Y2
-	VANDPS     c80000000<>+0(SB), Y2, Y3
-	VORPS      c3f000000<>+0(SB), Y3, Y3
-	VADDPS     Y3, Y2, Y2
-	VCVTTPS2DQ Y2, Y2
-	VMOVUPS    32(CX)(BX*4), Y3
-	VMULPS     Y0, Y3, Y3
-	VANDPS     c80000000<>+0(SB), Y3, Y4
-	VORPS      c3f000000<>+0(SB), Y4, Y4
-	VADDPS     Y4, Y3, Y3
-	VCVTTPS2DQ Y3, Y3
-	VMOVUPS    64(CX)(BX*4), Y4
-	VMULPS     Y0, Y4, Y4
-	VANDPS     c80000000<>+0(SB), Y4, Y5
-	VORPS      c3f000000<>+0(SB), Y5, Y5
-	VADDPS     Y5, Y4, Y4
-	VCVTTPS2DQ Y4, Y4
-	VMOVUPS    96(CX)(BX*4), Y5
-	VMULPS     Y0, Y5, Y5
-	VANDPS     c80000000<>+0(SB), Y5, Y6
-	VORPS      c3f000000<>+0(SB), Y6, Y6
-	VADDPS     Y6, Y5, Y5
-	VCVTTPS2DQ Y5, Y5
-	VPACKSSDW  Y3, Y2, Y2
-	VPACKSSDW  Y5, Y4, Y4
-	VPACKSSWB  Y4, Y2, Y2
-	VPERMD     Y2, Y1, Y2
-	VMOVDQU    Y2, (AX)(BX*1)
-	ADDQ       $0x20, BX
-	JMP        quantizeAVX2_loop
-
-quantizeAVX2_eights:
-	LEAQ -8(DX), SI
-
-quantizeAVX2_eight:
-	CMPQ         BX, SI
-	JA           quantizeAVX2_rest
-	VMOVUPS      (CX)(BX*4), Y1
-	VMULPS       Y0, Y1, Y1
-	VANDPS       c80000000<>+0(SB), Y1, Y2
-	VORPS        c3f000000<>+0(SB), Y2, Y2
-	VADDPS       Y2, Y1, Y1
-	VCVTTPS2DQ   Y1, Y1
-	VEXTRACTI128 $0x01, Y1, X2
-	VPACKSSDW    X2, X1, X2
-	VPACKSSWB    X2, X2, X2
-	VMOVQ        X2, (AX)(BX*1)
-	ADDQ         $0x08, BX
-	JMP          quantizeAVX2_eight
-
-quantizeAVX2_rest:
-	CMPQ BX, DX
-	JE   quantizeAVX2_done
-	MOVQ SI, BX
-	JMP  quantizeAVX2_eight
-
-quantizeAVX2_done:
-	VZEROUPPER
-	RET
-
-DATA packOrder<>+0(SB)/4, $0x00000000
-DATA packOrder<>+4(SB)/4, $0x00000004
-DATA packOrder<>+8(SB)/4, $0x00000001
-DATA packOrder<>+12(SB)/4, $0x00000005
-DATA packOrder<>+16(SB)/4, $0x00000002
-DATA packOrder<>+20(SB)/4, $0x00000006
-DATA packOrder<>+24(SB)/4, $0x00000003
-DATA packOrder<>+28(SB)/4, $0x00000007
-GLOBL packOrder<>(SB), RODATA|NOPTR, $32
-
-// func dequantizeAVX2(dst []float32, q []int8, s float32)
-// Requires: AVX, AVX2
-TEXT ·dequantizeAVX2(SB), NOSPLIT, $0-52
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         q_base+24(FP), CX
-	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS s+48(FP), Y0
-	XORQ         BX, BX
-	LEAQ         -8(DX), SI
-
-dequantizeAVX2_eight:
-	CMPQ      BX, SI
-	JA        dequantizeAVX2_rest
-	VPMOVSXBD (CX)(BX*1), Y1
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, (AX)(BX*4)
-	ADDQ      $0x08, BX
-	JMP       dequantizeAVX2_eight
-
-dequantizeAVX2_rest:
-	CMPQ BX, DX
-	JE   dequantizeAVX2_done
-	MOVQ SI, BX
-	JMP  dequantizeAVX2_eight
-
-dequantizeAVX2_done:
-	VZEROUPPER
-	RET
 
 // func addAVX512(dst []float32, a []float32, b []float32)
 // Requires: AVX, AVX512F, BMI2
@@ -3231,28 +3130,28 @@ expAVX512_loop:
 	VMULPS     c3f318000<>+0(SB), Z2, Z3
 	VSUBPS     Z3, Z0, Z3
 	VMULPS     cb95e8083<>+0(SB), Z2, Z2
-	VSUBPS     Z2, Z3, Z3
-	VMULPS     c39506967<>+0(SB), Z3, Z2
-	VADDPS     c3ab743ce<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3c088908<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3d2aa9c1<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3e2aaaaa<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3f000000<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     Z3, Z2, Z2
+	VSUBPS     Z2, Z3, Z2
+	VMULPS     c39506967<>+0(SB), Z2, Z3
+	VADDPS     c3ab743ce<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3c088908<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3d2aa9c1<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3e2aaaaa<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3f000000<>+0(SB), Z3, Z3
+	VMULPS     Z2, Z3, Z3
+	VMULPS     Z2, Z3, Z3
+	VADDPS     Z2, Z3, Z2
 	VADDPS     c3f800000<>+0(SB), Z2, Z2
 	VPADDD     c0000007f<>+0(SB), Z1, Z1
 	VPSLLD     $0x17, Z1, Z1
-	VMULPS     Z1, Z2, Z2
+	VMULPS     Z1, Z2, Z1
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z0, K1
-	VMOVAPS.Z  Z2, K1, Z1
+	VMOVUPS.Z  Z1, K1, Z1
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z0, K1
-	VMOVAPS    Z1, Z0
+	VMOVUPS    Z1, Z0
 	VMOVUPS    c7f800000<>+0(SB), K1, Z0
 	VMOVUPS    Z0, (AX)(BX*4)
 	ADDQ       $0x10, BX
@@ -3275,28 +3174,28 @@ expAVX512_tail:
 	VMULPS     c3f318000<>+0(SB), Z2, Z3
 	VSUBPS     Z3, Z0, Z3
 	VMULPS     cb95e8083<>+0(SB), Z2, Z2
-	VSUBPS     Z2, Z3, Z3
-	VMULPS     c39506967<>+0(SB), Z3, Z2
-	VADDPS     c3ab743ce<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3c088908<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3d2aa9c1<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3e2aaaaa<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     c3f000000<>+0(SB), Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VMULPS     Z3, Z2, Z2
-	VADDPS     Z3, Z2, Z2
+	VSUBPS     Z2, Z3, Z2
+	VMULPS     c39506967<>+0(SB), Z2, Z3
+	VADDPS     c3ab743ce<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3c088908<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3d2aa9c1<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3e2aaaaa<>+0(SB), Z3, Z3
+	VMULPS     Z3, Z2, Z3
+	VADDPS     c3f000000<>+0(SB), Z3, Z3
+	VMULPS     Z2, Z3, Z3
+	VMULPS     Z2, Z3, Z3
+	VADDPS     Z2, Z3, Z2
 	VADDPS     c3f800000<>+0(SB), Z2, Z2
 	VPADDD     c0000007f<>+0(SB), Z1, Z1
 	VPSLLD     $0x17, Z1, Z1
-	VMULPS     Z1, Z2, Z2
+	VMULPS     Z1, Z2, Z1
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z0, K2
-	VMOVAPS.Z  Z2, K2, Z1
+	VMOVUPS.Z  Z1, K2, Z1
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z0, K2
-	VMOVAPS    Z1, Z0
+	VMOVUPS    Z1, Z0
 	VMOVUPS    c7f800000<>+0(SB), K2, Z0
 	VMOVUPS    Z0, K1, (AX)(BX*4)
 
@@ -3304,233 +3203,90 @@ expAVX512_done:
 	VZEROUPPER
 	RET
 
-// func sumExpAVX512(x []float32, scale float32, shift float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
-TEXT ·sumExpAVX512(SB), NOSPLIT, $0-36
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS scale+24(FP), Z0
-	VBROADCASTSS shift+28(FP), Z1
-	VXORPS       Y2, Y2, Y2
-	XORQ         DX, DX
-	MOVQ         CX, BX
-	ANDQ         $-16, BX
-	JZ           sumExpAVX512_tail
+// func scaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleInt32AVX512(SB), NOSPLIT, $0-76
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         acc_base+24(FP), CX
+	MOVQ         ws_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS xs+72(FP), Z0
+	XORQ         SI, SI
+	MOVQ         BX, DI
+	ANDQ         $-16, DI
+	JZ           scaleInt32AVX512_tail
 
-sumExpAVX512_loop:
-	VMOVUPS       (AX)(DX*4), Z3
-	VMULPS        Z0, Z3, Z3
-	VSUBPS        Z1, Z3, Z3
-	VMULPS        c3fb8aa3b<>+0(SB), Z3, Z4
-	VANDPS        c80000000<>+0(SB), Z4, Z5
-	VORPS         c3f000000<>+0(SB), Z5, Z5
-	VADDPS        Z5, Z4, Z4
-	VCVTTPS2DQ    Z4, Z4
-	VCVTDQ2PS     Z4, Z5
-	VMULPS        c3f318000<>+0(SB), Z5, Z6
-	VSUBPS        Z6, Z3, Z6
-	VMULPS        cb95e8083<>+0(SB), Z5, Z5
-	VSUBPS        Z5, Z6, Z6
-	VMULPS        c39506967<>+0(SB), Z6, Z5
-	VADDPS        c3ab743ce<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3c088908<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3f000000<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        Z6, Z5, Z5
-	VADDPS        c3f800000<>+0(SB), Z5, Z5
-	VPADDD        c0000007f<>+0(SB), Z4, Z4
-	VPSLLD        $0x17, Z4, Z4
-	VMULPS        Z4, Z5, Z5
-	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z3, K1
-	VMOVAPS.Z     Z5, K1, Z4
-	VCMPPS        $0x1e, c42b00000<>+0(SB), Z3, K1
-	VMOVAPS       Z4, Z3
-	VMOVUPS       c7f800000<>+0(SB), K1, Z3
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X8 $0x01, Z3, Y3
-	VADDPS        Y3, Y2, Y2
-	ADDQ          $0x10, DX
-	CMPQ          DX, BX
-	JB            sumExpAVX512_loop
+scaleInt32AVX512_loop:
+	VMOVUPS   (CX)(SI*4), Z1
+	VMOVUPS   (DX)(SI*4), Z2
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z2, Z2
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, (AX)(SI*4)
+	ADDQ      $0x10, SI
+	CMPQ      SI, DI
+	JB        scaleInt32AVX512_loop
 
-sumExpAVX512_tail:
-	SUBQ          DX, CX
-	JZ            sumExpAVX512_done
-	MOVL          $0xffffffff, BX
-	BZHIL         CX, BX, BX
-	KMOVW         BX, K1
-	VMOVUPS.Z     (AX)(DX*4), K1, Z3
-	VMULPS        Z0, Z3, Z0
-	VSUBPS        Z1, Z0, Z0
-	VMULPS        c3fb8aa3b<>+0(SB), Z0, Z1
-	VANDPS        c80000000<>+0(SB), Z1, Z3
-	VORPS         c3f000000<>+0(SB), Z3, Z3
-	VADDPS        Z3, Z1, Z1
-	VCVTTPS2DQ    Z1, Z1
-	VCVTDQ2PS     Z1, Z3
-	VMULPS        c3f318000<>+0(SB), Z3, Z4
-	VSUBPS        Z4, Z0, Z4
-	VMULPS        cb95e8083<>+0(SB), Z3, Z3
-	VSUBPS        Z3, Z4, Z4
-	VMULPS        c39506967<>+0(SB), Z4, Z3
-	VADDPS        c3ab743ce<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3c088908<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3d2aa9c1<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3e2aaaaa<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3f000000<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        Z4, Z3, Z3
-	VADDPS        c3f800000<>+0(SB), Z3, Z3
-	VPADDD        c0000007f<>+0(SB), Z1, Z1
-	VPSLLD        $0x17, Z1, Z1
-	VMULPS        Z1, Z3, Z3
-	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z0, K2
-	VMOVAPS.Z     Z3, K2, Z1
-	VCMPPS        $0x1e, c42b00000<>+0(SB), Z0, K2
-	VMOVAPS       Z1, Z0
-	VMOVUPS       c7f800000<>+0(SB), K2, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VADDPS        Y0, Y2, Y2
-	VEXTRACTF32X8 $0x01, Z0, Y0
-	VADDPS        Y0, Y2, Y2
+scaleInt32AVX512_tail:
+	SUBQ      SI, BX
+	JZ        scaleInt32AVX512_done
+	MOVL      $0xffffffff, DI
+	BZHIL     BX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX)(SI*4), K1, Z1
+	VMOVUPS.Z (DX)(SI*4), K1, Z2
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z2, Z0
+	VMULPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (AX)(SI*4)
 
-sumExpAVX512_done:
-	VEXTRACTF128 $0x01, Y2, X0
-	VADDPS       X0, X2, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
+scaleInt32AVX512_done:
 	VZEROUPPER
-	MOVSS        X0, ret+32(FP)
 	RET
 
-// func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
-TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
+// func addScaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·addScaleInt32AVX512(SB), NOSPLIT, $0-76
 	MOVQ         dst_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS scale+48(FP), Z0
-	VBROADCASTSS shift+52(FP), Z1
-	VXORPS       Y2, Y2, Y2
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-16, SI
-	JZ           expSumAVX512_tail
+	MOVQ         acc_base+24(FP), CX
+	MOVQ         ws_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS xs+72(FP), Z0
+	XORQ         SI, SI
+	MOVQ         BX, DI
+	ANDQ         $-16, DI
+	JZ           addScaleInt32AVX512_tail
 
-expSumAVX512_loop:
-	VMOVUPS       (CX)(BX*4), Z3
-	VMULPS        Z0, Z3, Z3
-	VSUBPS        Z1, Z3, Z3
-	VMULPS        c3fb8aa3b<>+0(SB), Z3, Z4
-	VANDPS        c80000000<>+0(SB), Z4, Z5
-	VORPS         c3f000000<>+0(SB), Z5, Z5
-	VADDPS        Z5, Z4, Z4
-	VCVTTPS2DQ    Z4, Z4
-	VCVTDQ2PS     Z4, Z5
-	VMULPS        c3f318000<>+0(SB), Z5, Z6
-	VSUBPS        Z6, Z3, Z6
-	VMULPS        cb95e8083<>+0(SB), Z5, Z5
-	VSUBPS        Z5, Z6, Z6
-	VMULPS        c39506967<>+0(SB), Z6, Z5
-	VADDPS        c3ab743ce<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3c088908<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        c3f000000<>+0(SB), Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VADDPS        Z6, Z5, Z5
-	VADDPS        c3f800000<>+0(SB), Z5, Z5
-	VPADDD        c0000007f<>+0(SB), Z4, Z4
-	VPSLLD        $0x17, Z4, Z4
-	VMULPS        Z4, Z5, Z5
-	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z3, K1
-	VMOVAPS.Z     Z5, K1, Z4
-	VCMPPS        $0x1e, c42b00000<>+0(SB), Z3, K1
-	VMOVAPS       Z4, Z3
-	VMOVUPS       c7f800000<>+0(SB), K1, Z3
-	VMOVUPS       Z3, (AX)(BX*4)
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF32X8 $0x01, Z3, Y3
-	VADDPS        Y3, Y2, Y2
-	ADDQ          $0x10, BX
-	CMPQ          BX, SI
-	JB            expSumAVX512_loop
+addScaleInt32AVX512_loop:
+	VMOVUPS   (AX)(SI*4), Z1
+	VMOVUPS   (CX)(SI*4), Z2
+	VMOVUPS   (DX)(SI*4), Z3
+	VCVTDQ2PS Z2, Z2
+	VMULPS    Z0, Z3, Z3
+	VMULPS    Z3, Z2, Z2
+	VADDPS    Z2, Z1, Z1
+	VMOVUPS   Z1, (AX)(SI*4)
+	ADDQ      $0x10, SI
+	CMPQ      SI, DI
+	JB        addScaleInt32AVX512_loop
 
-expSumAVX512_tail:
-	SUBQ          BX, DX
-	JZ            expSumAVX512_done
-	MOVL          $0xffffffff, SI
-	BZHIL         DX, SI, SI
-	KMOVW         SI, K1
-	VMOVUPS.Z     (CX)(BX*4), K1, Z3
-	VMULPS        Z0, Z3, Z0
-	VSUBPS        Z1, Z0, Z0
-	VMULPS        c3fb8aa3b<>+0(SB), Z0, Z1
-	VANDPS        c80000000<>+0(SB), Z1, Z3
-	VORPS         c3f000000<>+0(SB), Z3, Z3
-	VADDPS        Z3, Z1, Z1
-	VCVTTPS2DQ    Z1, Z1
-	VCVTDQ2PS     Z1, Z3
-	VMULPS        c3f318000<>+0(SB), Z3, Z4
-	VSUBPS        Z4, Z0, Z4
-	VMULPS        cb95e8083<>+0(SB), Z3, Z3
-	VSUBPS        Z3, Z4, Z4
-	VMULPS        c39506967<>+0(SB), Z4, Z3
-	VADDPS        c3ab743ce<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3c088908<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3d2aa9c1<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3e2aaaaa<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        c3f000000<>+0(SB), Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VMULPS        Z4, Z3, Z3
-	VADDPS        Z4, Z3, Z3
-	VADDPS        c3f800000<>+0(SB), Z3, Z3
-	VPADDD        c0000007f<>+0(SB), Z1, Z1
-	VPSLLD        $0x17, Z1, Z1
-	VMULPS        Z1, Z3, Z3
-	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z0, K2
-	VMOVAPS.Z     Z3, K2, Z1
-	VCMPPS        $0x1e, c42b00000<>+0(SB), Z0, K2
-	VMOVAPS       Z1, Z0
-	VMOVUPS       c7f800000<>+0(SB), K2, Z0
-	VMOVUPS       Z0, K1, (AX)(BX*4)
-	VMOVAPS.Z     Z0, K1, Z0
-	VADDPS        Y0, Y2, Y2
-	VEXTRACTF32X8 $0x01, Z0, Y0
-	VADDPS        Y0, Y2, Y2
+addScaleInt32AVX512_tail:
+	SUBQ      SI, BX
+	JZ        addScaleInt32AVX512_done
+	MOVL      $0xffffffff, DI
+	BZHIL     BX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX)(SI*4), K1, Z1
+	VMOVUPS.Z (CX)(SI*4), K1, Z2
+	VMOVUPS.Z (DX)(SI*4), K1, Z3
+	VCVTDQ2PS Z2, Z2
+	VMULPS    Z0, Z3, Z0
+	VMULPS    Z0, Z2, Z0
+	VADDPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (AX)(SI*4)
 
-expSumAVX512_done:
-	VEXTRACTF128 $0x01, Y2, X0
-	VADDPS       X0, X2, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
+addScaleInt32AVX512_done:
 	VZEROUPPER
-	MOVSS        X0, ret+56(FP)
 	RET
 
 // func normalizeAVX512(dst []float32, x []float32, mean float32, rstd float32)
@@ -3805,9 +3561,8 @@ TEXT ·reluBackwardAVX512(SB), NOSPLIT, $0-72
 reluBackwardAVX512_loop:
 	VMOVUPS   (CX)(SI*4), Z0
 	VMOVUPS   (DX)(SI*4), Z1
-	VPXORD    Z2, Z2, Z2
-	VCMPPS    $0x1e, Z2, Z1, K1
-	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x1e, c00000000<>+0(SB), Z1, K1
+	VMOVUPS.Z Z0, K1, Z0
 	VMOVUPS   Z0, (AX)(SI*4)
 	ADDQ      $0x10, SI
 	CMPQ      SI, DI
@@ -3821,9 +3576,8 @@ reluBackwardAVX512_tail:
 	KMOVW     DI, K1
 	VMOVUPS.Z (CX)(SI*4), K1, Z0
 	VMOVUPS.Z (DX)(SI*4), K1, Z1
-	VPXORD    Z3, Z3, Z3
-	VCMPPS    $0x1e, Z3, Z1, K2
-	VMOVAPS.Z Z0, K2, Z0
+	VCMPPS    $0x1e, c00000000<>+0(SB), Z1, K2
+	VMOVUPS.Z Z0, K2, Z0
 	VMOVUPS   Z0, K1, (AX)(SI*4)
 
 reluBackwardAVX512_done:
@@ -3932,28 +3686,28 @@ siluAVX512_loop:
 	VMULPS     c3f318000<>+0(SB), Z3, Z4
 	VSUBPS     Z4, Z1, Z4
 	VMULPS     cb95e8083<>+0(SB), Z3, Z3
-	VSUBPS     Z3, Z4, Z4
-	VMULPS     c39506967<>+0(SB), Z4, Z3
-	VADDPS     c3ab743ce<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3c088908<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3d2aa9c1<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3e2aaaaa<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3f000000<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     Z4, Z3, Z3
+	VSUBPS     Z3, Z4, Z3
+	VMULPS     c39506967<>+0(SB), Z3, Z4
+	VADDPS     c3ab743ce<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3c088908<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3d2aa9c1<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3e2aaaaa<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3f000000<>+0(SB), Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VADDPS     Z3, Z4, Z3
 	VADDPS     c3f800000<>+0(SB), Z3, Z3
 	VPADDD     c0000007f<>+0(SB), Z2, Z2
 	VPSLLD     $0x17, Z2, Z2
-	VMULPS     Z2, Z3, Z3
+	VMULPS     Z2, Z3, Z2
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z1, K1
-	VMOVAPS.Z  Z3, K1, Z2
+	VMOVUPS.Z  Z2, K1, Z2
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z1, K1
-	VMOVAPS    Z2, Z1
+	VMOVUPS    Z2, Z1
 	VMOVUPS    c7f800000<>+0(SB), K1, Z1
 	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VDIVPS     Z1, Z0, Z0
@@ -3979,28 +3733,28 @@ siluAVX512_tail:
 	VMULPS     c3f318000<>+0(SB), Z3, Z4
 	VSUBPS     Z4, Z1, Z4
 	VMULPS     cb95e8083<>+0(SB), Z3, Z3
-	VSUBPS     Z3, Z4, Z4
-	VMULPS     c39506967<>+0(SB), Z4, Z3
-	VADDPS     c3ab743ce<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3c088908<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3d2aa9c1<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3e2aaaaa<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3f000000<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     Z4, Z3, Z3
+	VSUBPS     Z3, Z4, Z3
+	VMULPS     c39506967<>+0(SB), Z3, Z4
+	VADDPS     c3ab743ce<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3c088908<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3d2aa9c1<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3e2aaaaa<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3f000000<>+0(SB), Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VADDPS     Z3, Z4, Z3
 	VADDPS     c3f800000<>+0(SB), Z3, Z3
 	VPADDD     c0000007f<>+0(SB), Z2, Z2
 	VPSLLD     $0x17, Z2, Z2
-	VMULPS     Z2, Z3, Z3
+	VMULPS     Z2, Z3, Z2
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z1, K2
-	VMOVAPS.Z  Z3, K2, Z2
+	VMOVUPS.Z  Z2, K2, Z2
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z1, K2
-	VMOVAPS    Z2, Z1
+	VMOVUPS    Z2, Z1
 	VMOVUPS    c7f800000<>+0(SB), K2, Z1
 	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VDIVPS     Z1, Z0, Z0
@@ -4025,46 +3779,46 @@ TEXT ·siluBackwardAVX512(SB), NOSPLIT, $0-72
 siluBackwardAVX512_loop:
 	VMOVUPS    (CX)(SI*4), Z0
 	VMOVUPS    (DX)(SI*4), Z1
-	VMOVUPS    c3f800000<>+0(SB), Z2
-	VXORPS     c80000000<>+0(SB), Z1, Z3
-	VMULPS     c3fb8aa3b<>+0(SB), Z3, Z4
-	VANDPS     c80000000<>+0(SB), Z4, Z5
-	VORPS      c3f000000<>+0(SB), Z5, Z5
-	VADDPS     Z5, Z4, Z4
-	VCVTTPS2DQ Z4, Z4
-	VCVTDQ2PS  Z4, Z5
-	VMULPS     c3f318000<>+0(SB), Z5, Z6
-	VSUBPS     Z6, Z3, Z6
-	VMULPS     cb95e8083<>+0(SB), Z5, Z5
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     c39506967<>+0(SB), Z6, Z5
+	VXORPS     c80000000<>+0(SB), Z1, Z2
+	VMULPS     c3fb8aa3b<>+0(SB), Z2, Z3
+	VANDPS     c80000000<>+0(SB), Z3, Z4
+	VORPS      c3f000000<>+0(SB), Z4, Z4
+	VADDPS     Z4, Z3, Z3
+	VCVTTPS2DQ Z3, Z3
+	VCVTDQ2PS  Z3, Z4
+	VMULPS     c3f318000<>+0(SB), Z4, Z5
+	VSUBPS     Z5, Z2, Z5
+	VMULPS     cb95e8083<>+0(SB), Z4, Z4
+	VSUBPS     Z4, Z5, Z4
+	VMULPS     c39506967<>+0(SB), Z4, Z5
 	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3c088908<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3f000000<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     Z6, Z5, Z5
-	VADDPS     c3f800000<>+0(SB), Z5, Z5
-	VPADDD     c0000007f<>+0(SB), Z4, Z4
-	VPSLLD     $0x17, Z4, Z4
 	VMULPS     Z4, Z5, Z5
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K1
-	VMOVAPS.Z  Z5, K1, Z4
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K1
-	VMOVAPS    Z4, Z3
-	VMOVUPS    c7f800000<>+0(SB), K1, Z3
-	VADDPS     c3f800000<>+0(SB), Z3, Z3
-	VDIVPS     Z3, Z2, Z2
+	VMULPS     Z4, Z5, Z5
+	VADDPS     Z4, Z5, Z4
+	VADDPS     c3f800000<>+0(SB), Z4, Z4
+	VPADDD     c0000007f<>+0(SB), Z3, Z3
+	VPSLLD     $0x17, Z3, Z3
+	VMULPS     Z3, Z4, Z3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z2, K1
+	VMOVUPS.Z  Z3, K1, Z3
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z2, K1
+	VMOVUPS    Z3, Z2
+	VMOVUPS    c7f800000<>+0(SB), K1, Z2
+	VADDPS     c3f800000<>+0(SB), Z2, Z2
 	VMOVUPS    c3f800000<>+0(SB), Z3
-	VSUBPS     Z2, Z3, Z4
-	VMULPS     Z1, Z4, Z1
-	VADDPS     Z3, Z1, Z1
+	VDIVPS     Z2, Z3, Z2
+	VMOVUPS    c3f800000<>+0(SB), Z3
+	VSUBPS     Z2, Z3, Z3
+	VMULPS     Z1, Z3, Z1
+	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VMULPS     Z2, Z1, Z1
 	VMULPS     Z1, Z0, Z0
 	VMOVUPS    Z0, (AX)(SI*4)
@@ -4080,46 +3834,46 @@ siluBackwardAVX512_tail:
 	KMOVW      DI, K1
 	VMOVUPS.Z  (CX)(SI*4), K1, Z0
 	VMOVUPS.Z  (DX)(SI*4), K1, Z1
-	VMOVUPS    c3f800000<>+0(SB), Z2
-	VXORPS     c80000000<>+0(SB), Z1, Z3
-	VMULPS     c3fb8aa3b<>+0(SB), Z3, Z4
-	VANDPS     c80000000<>+0(SB), Z4, Z5
-	VORPS      c3f000000<>+0(SB), Z5, Z5
-	VADDPS     Z5, Z4, Z4
-	VCVTTPS2DQ Z4, Z4
-	VCVTDQ2PS  Z4, Z5
-	VMULPS     c3f318000<>+0(SB), Z5, Z6
-	VSUBPS     Z6, Z3, Z6
-	VMULPS     cb95e8083<>+0(SB), Z5, Z5
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     c39506967<>+0(SB), Z6, Z5
+	VXORPS     c80000000<>+0(SB), Z1, Z2
+	VMULPS     c3fb8aa3b<>+0(SB), Z2, Z3
+	VANDPS     c80000000<>+0(SB), Z3, Z4
+	VORPS      c3f000000<>+0(SB), Z4, Z4
+	VADDPS     Z4, Z3, Z3
+	VCVTTPS2DQ Z3, Z3
+	VCVTDQ2PS  Z3, Z4
+	VMULPS     c3f318000<>+0(SB), Z4, Z5
+	VSUBPS     Z5, Z2, Z5
+	VMULPS     cb95e8083<>+0(SB), Z4, Z4
+	VSUBPS     Z4, Z5, Z4
+	VMULPS     c39506967<>+0(SB), Z4, Z5
 	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3c088908<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
+	VMULPS     Z5, Z4, Z5
 	VADDPS     c3f000000<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     Z6, Z5, Z5
-	VADDPS     c3f800000<>+0(SB), Z5, Z5
-	VPADDD     c0000007f<>+0(SB), Z4, Z4
-	VPSLLD     $0x17, Z4, Z4
 	VMULPS     Z4, Z5, Z5
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K2
-	VMOVAPS.Z  Z5, K2, Z4
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K2
-	VMOVAPS    Z4, Z3
-	VMOVUPS    c7f800000<>+0(SB), K2, Z3
-	VADDPS     c3f800000<>+0(SB), Z3, Z3
-	VDIVPS     Z3, Z2, Z2
+	VMULPS     Z4, Z5, Z5
+	VADDPS     Z4, Z5, Z4
+	VADDPS     c3f800000<>+0(SB), Z4, Z4
+	VPADDD     c0000007f<>+0(SB), Z3, Z3
+	VPSLLD     $0x17, Z3, Z3
+	VMULPS     Z3, Z4, Z3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z2, K2
+	VMOVUPS.Z  Z3, K2, Z3
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z2, K2
+	VMOVUPS    Z3, Z2
+	VMOVUPS    c7f800000<>+0(SB), K2, Z2
+	VADDPS     c3f800000<>+0(SB), Z2, Z2
 	VMOVUPS    c3f800000<>+0(SB), Z3
-	VSUBPS     Z2, Z3, Z4
-	VMULPS     Z1, Z4, Z1
-	VADDPS     Z3, Z1, Z1
+	VDIVPS     Z2, Z3, Z2
+	VMOVUPS    c3f800000<>+0(SB), Z3
+	VSUBPS     Z2, Z3, Z3
+	VMULPS     Z1, Z3, Z1
+	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VMULPS     Z2, Z1, Z1
 	VMULPS     Z1, Z0, Z0
 	VMOVUPS    Z0, K1, (AX)(SI*4)
@@ -4155,28 +3909,28 @@ geluAVX512_loop:
 	VMULPS     c3f318000<>+0(SB), Z3, Z4
 	VSUBPS     Z4, Z1, Z4
 	VMULPS     cb95e8083<>+0(SB), Z3, Z3
-	VSUBPS     Z3, Z4, Z4
-	VMULPS     c39506967<>+0(SB), Z4, Z3
-	VADDPS     c3ab743ce<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3c088908<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3d2aa9c1<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3e2aaaaa<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3f000000<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     Z4, Z3, Z3
+	VSUBPS     Z3, Z4, Z3
+	VMULPS     c39506967<>+0(SB), Z3, Z4
+	VADDPS     c3ab743ce<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3c088908<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3d2aa9c1<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3e2aaaaa<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3f000000<>+0(SB), Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VADDPS     Z3, Z4, Z3
 	VADDPS     c3f800000<>+0(SB), Z3, Z3
 	VPADDD     c0000007f<>+0(SB), Z2, Z2
 	VPSLLD     $0x17, Z2, Z2
-	VMULPS     Z2, Z3, Z3
+	VMULPS     Z2, Z3, Z2
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z1, K1
-	VMOVAPS.Z  Z3, K1, Z2
+	VMOVUPS.Z  Z2, K1, Z2
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z1, K1
-	VMOVAPS    Z2, Z1
+	VMOVUPS    Z2, Z1
 	VMOVUPS    c7f800000<>+0(SB), K1, Z1
 	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VDIVPS     Z1, Z0, Z0
@@ -4206,28 +3960,28 @@ geluAVX512_tail:
 	VMULPS     c3f318000<>+0(SB), Z3, Z4
 	VSUBPS     Z4, Z1, Z4
 	VMULPS     cb95e8083<>+0(SB), Z3, Z3
-	VSUBPS     Z3, Z4, Z4
-	VMULPS     c39506967<>+0(SB), Z4, Z3
-	VADDPS     c3ab743ce<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3c088908<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3d2aa9c1<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3e2aaaaa<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     c3f000000<>+0(SB), Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VMULPS     Z4, Z3, Z3
-	VADDPS     Z4, Z3, Z3
+	VSUBPS     Z3, Z4, Z3
+	VMULPS     c39506967<>+0(SB), Z3, Z4
+	VADDPS     c3ab743ce<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3c088908<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3d2aa9c1<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3e2aaaaa<>+0(SB), Z4, Z4
+	VMULPS     Z4, Z3, Z4
+	VADDPS     c3f000000<>+0(SB), Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VADDPS     Z3, Z4, Z3
 	VADDPS     c3f800000<>+0(SB), Z3, Z3
 	VPADDD     c0000007f<>+0(SB), Z2, Z2
 	VPSLLD     $0x17, Z2, Z2
-	VMULPS     Z2, Z3, Z3
+	VMULPS     Z2, Z3, Z2
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z1, K2
-	VMOVAPS.Z  Z3, K2, Z2
+	VMOVUPS.Z  Z2, K2, Z2
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z1, K2
-	VMOVAPS    Z2, Z1
+	VMOVUPS    Z2, Z1
 	VMOVUPS    c7f800000<>+0(SB), K2, Z1
 	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VDIVPS     Z1, Z0, Z0
@@ -4253,45 +4007,45 @@ geluBackwardAVX512_loop:
 	VMOVUPS    (CX)(SI*4), Z0
 	VMOVUPS    (DX)(SI*4), Z1
 	VMULPS     Z1, Z1, Z2
-	VMOVUPS    c3f800000<>+0(SB), Z3
-	VMULPS     c3d922279<>+0(SB), Z2, Z4
-	VADDPS     c3fcc422a<>+0(SB), Z4, Z4
-	VMULPS     Z1, Z4, Z4
-	VXORPS     c80000000<>+0(SB), Z4, Z4
-	VMULPS     c3fb8aa3b<>+0(SB), Z4, Z5
-	VANDPS     c80000000<>+0(SB), Z5, Z6
-	VORPS      c3f000000<>+0(SB), Z6, Z6
-	VADDPS     Z6, Z5, Z5
-	VCVTTPS2DQ Z5, Z5
-	VCVTDQ2PS  Z5, Z6
-	VMULPS     c3f318000<>+0(SB), Z6, Z7
-	VSUBPS     Z7, Z4, Z7
-	VMULPS     cb95e8083<>+0(SB), Z6, Z6
-	VSUBPS     Z6, Z7, Z7
-	VMULPS     c39506967<>+0(SB), Z7, Z6
+	VMULPS     c3d922279<>+0(SB), Z2, Z3
+	VADDPS     c3fcc422a<>+0(SB), Z3, Z3
+	VMULPS     Z1, Z3, Z3
+	VXORPS     c80000000<>+0(SB), Z3, Z3
+	VMULPS     c3fb8aa3b<>+0(SB), Z3, Z4
+	VANDPS     c80000000<>+0(SB), Z4, Z5
+	VORPS      c3f000000<>+0(SB), Z5, Z5
+	VADDPS     Z5, Z4, Z4
+	VCVTTPS2DQ Z4, Z4
+	VCVTDQ2PS  Z4, Z5
+	VMULPS     c3f318000<>+0(SB), Z5, Z6
+	VSUBPS     Z6, Z3, Z6
+	VMULPS     cb95e8083<>+0(SB), Z5, Z5
+	VSUBPS     Z5, Z6, Z5
+	VMULPS     c39506967<>+0(SB), Z5, Z6
 	VADDPS     c3ab743ce<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3c088908<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3d2aa9c1<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3e2aaaaa<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3f000000<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VADDPS     Z7, Z6, Z6
-	VADDPS     c3f800000<>+0(SB), Z6, Z6
-	VPADDD     c0000007f<>+0(SB), Z5, Z5
-	VPSLLD     $0x17, Z5, Z5
 	VMULPS     Z5, Z6, Z6
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z4, K1
-	VMOVAPS.Z  Z6, K1, Z5
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Z4, K1
-	VMOVAPS    Z5, Z4
-	VMOVUPS    c7f800000<>+0(SB), K1, Z4
-	VADDPS     c3f800000<>+0(SB), Z4, Z4
-	VDIVPS     Z4, Z3, Z3
+	VMULPS     Z5, Z6, Z6
+	VADDPS     Z5, Z6, Z5
+	VADDPS     c3f800000<>+0(SB), Z5, Z5
+	VPADDD     c0000007f<>+0(SB), Z4, Z4
+	VPSLLD     $0x17, Z4, Z4
+	VMULPS     Z4, Z5, Z4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVUPS.Z  Z4, K1, Z4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVUPS    Z4, Z3
+	VMOVUPS    c7f800000<>+0(SB), K1, Z3
+	VADDPS     c3f800000<>+0(SB), Z3, Z3
+	VMOVUPS    c3f800000<>+0(SB), Z4
+	VDIVPS     Z3, Z4, Z3
 	VMULPS     c3e5b33b6<>+0(SB), Z2, Z2
 	VADDPS     c3fcc422a<>+0(SB), Z2, Z2
 	VMULPS     Z3, Z1, Z1
@@ -4315,45 +4069,45 @@ geluBackwardAVX512_tail:
 	VMOVUPS.Z  (CX)(SI*4), K1, Z0
 	VMOVUPS.Z  (DX)(SI*4), K1, Z1
 	VMULPS     Z1, Z1, Z2
-	VMOVUPS    c3f800000<>+0(SB), Z3
-	VMULPS     c3d922279<>+0(SB), Z2, Z4
-	VADDPS     c3fcc422a<>+0(SB), Z4, Z4
-	VMULPS     Z1, Z4, Z4
-	VXORPS     c80000000<>+0(SB), Z4, Z4
-	VMULPS     c3fb8aa3b<>+0(SB), Z4, Z5
-	VANDPS     c80000000<>+0(SB), Z5, Z6
-	VORPS      c3f000000<>+0(SB), Z6, Z6
-	VADDPS     Z6, Z5, Z5
-	VCVTTPS2DQ Z5, Z5
-	VCVTDQ2PS  Z5, Z6
-	VMULPS     c3f318000<>+0(SB), Z6, Z7
-	VSUBPS     Z7, Z4, Z7
-	VMULPS     cb95e8083<>+0(SB), Z6, Z6
-	VSUBPS     Z6, Z7, Z7
-	VMULPS     c39506967<>+0(SB), Z7, Z6
+	VMULPS     c3d922279<>+0(SB), Z2, Z3
+	VADDPS     c3fcc422a<>+0(SB), Z3, Z3
+	VMULPS     Z1, Z3, Z3
+	VXORPS     c80000000<>+0(SB), Z3, Z3
+	VMULPS     c3fb8aa3b<>+0(SB), Z3, Z4
+	VANDPS     c80000000<>+0(SB), Z4, Z5
+	VORPS      c3f000000<>+0(SB), Z5, Z5
+	VADDPS     Z5, Z4, Z4
+	VCVTTPS2DQ Z4, Z4
+	VCVTDQ2PS  Z4, Z5
+	VMULPS     c3f318000<>+0(SB), Z5, Z6
+	VSUBPS     Z6, Z3, Z6
+	VMULPS     cb95e8083<>+0(SB), Z5, Z5
+	VSUBPS     Z5, Z6, Z5
+	VMULPS     c39506967<>+0(SB), Z5, Z6
 	VADDPS     c3ab743ce<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3c088908<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3d2aa9c1<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3e2aaaaa<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
+	VMULPS     Z6, Z5, Z6
 	VADDPS     c3f000000<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VADDPS     Z7, Z6, Z6
-	VADDPS     c3f800000<>+0(SB), Z6, Z6
-	VPADDD     c0000007f<>+0(SB), Z5, Z5
-	VPSLLD     $0x17, Z5, Z5
 	VMULPS     Z5, Z6, Z6
-	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z4, K2
-	VMOVAPS.Z  Z6, K2, Z5
-	VCMPPS     $0x1e, c42b00000<>+0(SB), Z4, K2
-	VMOVAPS    Z5, Z4
-	VMOVUPS    c7f800000<>+0(SB), K2, Z4
-	VADDPS     c3f800000<>+0(SB), Z4, Z4
-	VDIVPS     Z4, Z3, Z3
+	VMULPS     Z5, Z6, Z6
+	VADDPS     Z5, Z6, Z5
+	VADDPS     c3f800000<>+0(SB), Z5, Z5
+	VPADDD     c0000007f<>+0(SB), Z4, Z4
+	VPSLLD     $0x17, Z4, Z4
+	VMULPS     Z4, Z5, Z4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K2
+	VMOVUPS.Z  Z4, K2, Z4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K2
+	VMOVUPS    Z4, Z3
+	VMOVUPS    c7f800000<>+0(SB), K2, Z3
+	VADDPS     c3f800000<>+0(SB), Z3, Z3
+	VMOVUPS    c3f800000<>+0(SB), Z4
+	VDIVPS     Z3, Z4, Z3
 	VMULPS     c3e5b33b6<>+0(SB), Z2, Z2
 	VADDPS     c3fcc422a<>+0(SB), Z2, Z2
 	VMULPS     Z3, Z1, Z1
@@ -4394,28 +4148,28 @@ swigluAVX512_loop:
 	VMULPS     c3f318000<>+0(SB), Z4, Z5
 	VSUBPS     Z5, Z2, Z5
 	VMULPS     cb95e8083<>+0(SB), Z4, Z4
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     c39506967<>+0(SB), Z5, Z4
-	VADDPS     c3ab743ce<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3c088908<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3d2aa9c1<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3e2aaaaa<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3f000000<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     Z5, Z4, Z4
+	VSUBPS     Z4, Z5, Z4
+	VMULPS     c39506967<>+0(SB), Z4, Z5
+	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3c088908<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3f000000<>+0(SB), Z5, Z5
+	VMULPS     Z4, Z5, Z5
+	VMULPS     Z4, Z5, Z5
+	VADDPS     Z4, Z5, Z4
 	VADDPS     c3f800000<>+0(SB), Z4, Z4
 	VPADDD     c0000007f<>+0(SB), Z3, Z3
 	VPSLLD     $0x17, Z3, Z3
-	VMULPS     Z3, Z4, Z4
+	VMULPS     Z3, Z4, Z3
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z2, K1
-	VMOVAPS.Z  Z4, K1, Z3
+	VMOVUPS.Z  Z3, K1, Z3
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z2, K1
-	VMOVAPS    Z3, Z2
+	VMOVUPS    Z3, Z2
 	VMOVUPS    c7f800000<>+0(SB), K1, Z2
 	VADDPS     c3f800000<>+0(SB), Z2, Z2
 	VDIVPS     Z2, Z0, Z0
@@ -4443,28 +4197,28 @@ swigluAVX512_tail:
 	VMULPS     c3f318000<>+0(SB), Z4, Z5
 	VSUBPS     Z5, Z2, Z5
 	VMULPS     cb95e8083<>+0(SB), Z4, Z4
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     c39506967<>+0(SB), Z5, Z4
-	VADDPS     c3ab743ce<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3c088908<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3d2aa9c1<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3e2aaaaa<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     c3f000000<>+0(SB), Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VMULPS     Z5, Z4, Z4
-	VADDPS     Z5, Z4, Z4
+	VSUBPS     Z4, Z5, Z4
+	VMULPS     c39506967<>+0(SB), Z4, Z5
+	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3c088908<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     c3f000000<>+0(SB), Z5, Z5
+	VMULPS     Z4, Z5, Z5
+	VMULPS     Z4, Z5, Z5
+	VADDPS     Z4, Z5, Z4
 	VADDPS     c3f800000<>+0(SB), Z4, Z4
 	VPADDD     c0000007f<>+0(SB), Z3, Z3
 	VPSLLD     $0x17, Z3, Z3
-	VMULPS     Z3, Z4, Z4
+	VMULPS     Z3, Z4, Z3
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z2, K2
-	VMOVAPS.Z  Z4, K2, Z3
+	VMOVUPS.Z  Z3, K2, Z3
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z2, K2
-	VMOVAPS    Z3, Z2
+	VMOVUPS    Z3, Z2
 	VMOVUPS    c7f800000<>+0(SB), K2, Z2
 	VADDPS     c3f800000<>+0(SB), Z2, Z2
 	VDIVPS     Z2, Z0, Z0
@@ -4504,28 +4258,28 @@ swigluBackwardAVX512_loop:
 	VMULPS     c3f318000<>+0(SB), Z5, Z6
 	VSUBPS     Z6, Z3, Z6
 	VMULPS     cb95e8083<>+0(SB), Z5, Z5
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     c39506967<>+0(SB), Z6, Z5
-	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3c088908<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3f000000<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     Z6, Z5, Z5
+	VSUBPS     Z5, Z6, Z5
+	VMULPS     c39506967<>+0(SB), Z5, Z6
+	VADDPS     c3ab743ce<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3c088908<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3d2aa9c1<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3e2aaaaa<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3f000000<>+0(SB), Z6, Z6
+	VMULPS     Z5, Z6, Z6
+	VMULPS     Z5, Z6, Z6
+	VADDPS     Z5, Z6, Z5
 	VADDPS     c3f800000<>+0(SB), Z5, Z5
 	VPADDD     c0000007f<>+0(SB), Z4, Z4
 	VPSLLD     $0x17, Z4, Z4
-	VMULPS     Z4, Z5, Z5
+	VMULPS     Z4, Z5, Z4
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K1
-	VMOVAPS.Z  Z5, K1, Z4
+	VMOVUPS.Z  Z4, K1, Z4
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K1
-	VMOVAPS    Z4, Z3
+	VMOVUPS    Z4, Z3
 	VMOVUPS    c7f800000<>+0(SB), K1, Z3
 	VADDPS     c3f800000<>+0(SB), Z3, Z3
 	VDIVPS     Z3, Z1, Z4
@@ -4533,9 +4287,9 @@ swigluBackwardAVX512_loop:
 	VMOVUPS    c3f800000<>+0(SB), Z4
 	VDIVPS     Z3, Z4, Z3
 	VMOVUPS    c3f800000<>+0(SB), Z4
-	VSUBPS     Z3, Z4, Z5
-	VMULPS     Z1, Z5, Z1
-	VADDPS     Z4, Z1, Z1
+	VSUBPS     Z3, Z4, Z4
+	VMULPS     Z1, Z4, Z1
+	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VMULPS     Z3, Z1, Z1
 	VMULPS     Z1, Z2, Z1
 	VMOVUPS    Z1, (AX)(R8*4)
@@ -4564,28 +4318,28 @@ swigluBackwardAVX512_tail:
 	VMULPS     c3f318000<>+0(SB), Z5, Z6
 	VSUBPS     Z6, Z3, Z6
 	VMULPS     cb95e8083<>+0(SB), Z5, Z5
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     c39506967<>+0(SB), Z6, Z5
-	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3c088908<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     c3f000000<>+0(SB), Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VMULPS     Z6, Z5, Z5
-	VADDPS     Z6, Z5, Z5
+	VSUBPS     Z5, Z6, Z5
+	VMULPS     c39506967<>+0(SB), Z5, Z6
+	VADDPS     c3ab743ce<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3c088908<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3d2aa9c1<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3e2aaaaa<>+0(SB), Z6, Z6
+	VMULPS     Z6, Z5, Z6
+	VADDPS     c3f000000<>+0(SB), Z6, Z6
+	VMULPS     Z5, Z6, Z6
+	VMULPS     Z5, Z6, Z6
+	VADDPS     Z5, Z6, Z5
 	VADDPS     c3f800000<>+0(SB), Z5, Z5
 	VPADDD     c0000007f<>+0(SB), Z4, Z4
 	VPSLLD     $0x17, Z4, Z4
-	VMULPS     Z4, Z5, Z5
+	VMULPS     Z4, Z5, Z4
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K2
-	VMOVAPS.Z  Z5, K2, Z4
+	VMOVUPS.Z  Z4, K2, Z4
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K2
-	VMOVAPS    Z4, Z3
+	VMOVUPS    Z4, Z3
 	VMOVUPS    c7f800000<>+0(SB), K2, Z3
 	VADDPS     c3f800000<>+0(SB), Z3, Z3
 	VDIVPS     Z3, Z1, Z4
@@ -4593,9 +4347,9 @@ swigluBackwardAVX512_tail:
 	VMOVUPS    c3f800000<>+0(SB), Z4
 	VDIVPS     Z3, Z4, Z3
 	VMOVUPS    c3f800000<>+0(SB), Z4
-	VSUBPS     Z3, Z4, Z5
-	VMULPS     Z1, Z5, Z1
-	VADDPS     Z4, Z1, Z1
+	VSUBPS     Z3, Z4, Z4
+	VMULPS     Z1, Z4, Z1
+	VADDPS     c3f800000<>+0(SB), Z1, Z1
 	VMULPS     Z3, Z1, Z1
 	VMULPS     Z1, Z2, Z1
 	VMOVUPS    Z1, K1, (AX)(R8*4)
@@ -4673,28 +4427,28 @@ probGradAddAVX512_loop:
 	VMULPS     c3f318000<>+0(SB), Z7, Z8
 	VSUBPS     Z8, Z5, Z8
 	VMULPS     cb95e8083<>+0(SB), Z7, Z7
-	VSUBPS     Z7, Z8, Z8
-	VMULPS     c39506967<>+0(SB), Z8, Z7
-	VADDPS     c3ab743ce<>+0(SB), Z7, Z7
-	VMULPS     Z8, Z7, Z7
-	VADDPS     c3c088908<>+0(SB), Z7, Z7
-	VMULPS     Z8, Z7, Z7
-	VADDPS     c3d2aa9c1<>+0(SB), Z7, Z7
-	VMULPS     Z8, Z7, Z7
-	VADDPS     c3e2aaaaa<>+0(SB), Z7, Z7
-	VMULPS     Z8, Z7, Z7
-	VADDPS     c3f000000<>+0(SB), Z7, Z7
-	VMULPS     Z8, Z7, Z7
-	VMULPS     Z8, Z7, Z7
-	VADDPS     Z8, Z7, Z7
+	VSUBPS     Z7, Z8, Z7
+	VMULPS     c39506967<>+0(SB), Z7, Z8
+	VADDPS     c3ab743ce<>+0(SB), Z8, Z8
+	VMULPS     Z8, Z7, Z8
+	VADDPS     c3c088908<>+0(SB), Z8, Z8
+	VMULPS     Z8, Z7, Z8
+	VADDPS     c3d2aa9c1<>+0(SB), Z8, Z8
+	VMULPS     Z8, Z7, Z8
+	VADDPS     c3e2aaaaa<>+0(SB), Z8, Z8
+	VMULPS     Z8, Z7, Z8
+	VADDPS     c3f000000<>+0(SB), Z8, Z8
+	VMULPS     Z7, Z8, Z8
+	VMULPS     Z7, Z8, Z8
+	VADDPS     Z7, Z8, Z7
 	VADDPS     c3f800000<>+0(SB), Z7, Z7
 	VPADDD     c0000007f<>+0(SB), Z6, Z6
 	VPSLLD     $0x17, Z6, Z6
-	VMULPS     Z6, Z7, Z7
+	VMULPS     Z6, Z7, Z6
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z5, K1
-	VMOVAPS.Z  Z7, K1, Z6
+	VMOVUPS.Z  Z6, K1, Z6
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z5, K1
-	VMOVAPS    Z6, Z5
+	VMOVUPS    Z6, Z5
 	VMOVUPS    c7f800000<>+0(SB), K1, Z5
 	VMULPS     Z1, Z5, Z5
 	VSUBPS     Z2, Z5, Z5
@@ -4723,28 +4477,28 @@ probGradAddAVX512_tail:
 	VMULPS     c3f318000<>+0(SB), Z6, Z7
 	VSUBPS     Z7, Z0, Z7
 	VMULPS     cb95e8083<>+0(SB), Z6, Z6
-	VSUBPS     Z6, Z7, Z7
-	VMULPS     c39506967<>+0(SB), Z7, Z6
-	VADDPS     c3ab743ce<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VADDPS     c3c088908<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VADDPS     c3d2aa9c1<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VADDPS     c3e2aaaaa<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VADDPS     c3f000000<>+0(SB), Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VMULPS     Z7, Z6, Z6
-	VADDPS     Z7, Z6, Z6
+	VSUBPS     Z6, Z7, Z6
+	VMULPS     c39506967<>+0(SB), Z6, Z7
+	VADDPS     c3ab743ce<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z6, Z7
+	VADDPS     c3c088908<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z6, Z7
+	VADDPS     c3d2aa9c1<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z6, Z7
+	VADDPS     c3e2aaaaa<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z6, Z7
+	VADDPS     c3f000000<>+0(SB), Z7, Z7
+	VMULPS     Z6, Z7, Z7
+	VMULPS     Z6, Z7, Z7
+	VADDPS     Z6, Z7, Z6
 	VADDPS     c3f800000<>+0(SB), Z6, Z6
 	VPADDD     c0000007f<>+0(SB), Z5, Z5
 	VPSLLD     $0x17, Z5, Z5
-	VMULPS     Z5, Z6, Z6
+	VMULPS     Z5, Z6, Z5
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z0, K2
-	VMOVAPS.Z  Z6, K2, Z5
+	VMOVUPS.Z  Z5, K2, Z5
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z0, K2
-	VMOVAPS    Z5, Z0
+	VMOVUPS    Z5, Z0
 	VMOVUPS    c7f800000<>+0(SB), K2, Z0
 	VMULPS     Z1, Z0, Z0
 	VSUBPS     Z2, Z0, Z0
@@ -4787,28 +4541,28 @@ klGradAddAVX512_loop:
 	VMULPS     c3f318000<>+0(SB), Z8, Z9
 	VSUBPS     Z9, Z5, Z9
 	VMULPS     cb95e8083<>+0(SB), Z8, Z8
-	VSUBPS     Z8, Z9, Z9
-	VMULPS     c39506967<>+0(SB), Z9, Z8
-	VADDPS     c3ab743ce<>+0(SB), Z8, Z8
-	VMULPS     Z9, Z8, Z8
-	VADDPS     c3c088908<>+0(SB), Z8, Z8
-	VMULPS     Z9, Z8, Z8
-	VADDPS     c3d2aa9c1<>+0(SB), Z8, Z8
-	VMULPS     Z9, Z8, Z8
-	VADDPS     c3e2aaaaa<>+0(SB), Z8, Z8
-	VMULPS     Z9, Z8, Z8
-	VADDPS     c3f000000<>+0(SB), Z8, Z8
-	VMULPS     Z9, Z8, Z8
-	VMULPS     Z9, Z8, Z8
-	VADDPS     Z9, Z8, Z8
+	VSUBPS     Z8, Z9, Z8
+	VMULPS     c39506967<>+0(SB), Z8, Z9
+	VADDPS     c3ab743ce<>+0(SB), Z9, Z9
+	VMULPS     Z9, Z8, Z9
+	VADDPS     c3c088908<>+0(SB), Z9, Z9
+	VMULPS     Z9, Z8, Z9
+	VADDPS     c3d2aa9c1<>+0(SB), Z9, Z9
+	VMULPS     Z9, Z8, Z9
+	VADDPS     c3e2aaaaa<>+0(SB), Z9, Z9
+	VMULPS     Z9, Z8, Z9
+	VADDPS     c3f000000<>+0(SB), Z9, Z9
+	VMULPS     Z8, Z9, Z9
+	VMULPS     Z8, Z9, Z9
+	VADDPS     Z8, Z9, Z8
 	VADDPS     c3f800000<>+0(SB), Z8, Z8
 	VPADDD     c0000007f<>+0(SB), Z7, Z7
 	VPSLLD     $0x17, Z7, Z7
-	VMULPS     Z7, Z8, Z8
+	VMULPS     Z7, Z8, Z7
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z5, K1
-	VMOVAPS.Z  Z8, K1, Z7
+	VMOVUPS.Z  Z7, K1, Z7
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z5, K1
-	VMOVAPS    Z7, Z5
+	VMOVUPS    Z7, Z5
 	VMOVUPS    c7f800000<>+0(SB), K1, Z5
 	VMULPS     Z2, Z5, Z5
 	VSUBPS     Z6, Z5, Z5
@@ -4839,28 +4593,28 @@ klGradAddAVX512_tail:
 	VMULPS     c3f318000<>+0(SB), Z5, Z7
 	VSUBPS     Z7, Z0, Z7
 	VMULPS     cb95e8083<>+0(SB), Z5, Z5
-	VSUBPS     Z5, Z7, Z7
-	VMULPS     c39506967<>+0(SB), Z7, Z5
-	VADDPS     c3ab743ce<>+0(SB), Z5, Z5
-	VMULPS     Z7, Z5, Z5
-	VADDPS     c3c088908<>+0(SB), Z5, Z5
-	VMULPS     Z7, Z5, Z5
-	VADDPS     c3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS     Z7, Z5, Z5
-	VADDPS     c3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS     Z7, Z5, Z5
-	VADDPS     c3f000000<>+0(SB), Z5, Z5
-	VMULPS     Z7, Z5, Z5
-	VMULPS     Z7, Z5, Z5
-	VADDPS     Z7, Z5, Z5
+	VSUBPS     Z5, Z7, Z5
+	VMULPS     c39506967<>+0(SB), Z5, Z7
+	VADDPS     c3ab743ce<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z5, Z7
+	VADDPS     c3c088908<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z5, Z7
+	VADDPS     c3d2aa9c1<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z5, Z7
+	VADDPS     c3e2aaaaa<>+0(SB), Z7, Z7
+	VMULPS     Z7, Z5, Z7
+	VADDPS     c3f000000<>+0(SB), Z7, Z7
+	VMULPS     Z5, Z7, Z7
+	VMULPS     Z5, Z7, Z7
+	VADDPS     Z5, Z7, Z5
 	VADDPS     c3f800000<>+0(SB), Z5, Z5
 	VPADDD     c0000007f<>+0(SB), Z1, Z1
 	VPSLLD     $0x17, Z1, Z1
-	VMULPS     Z1, Z5, Z5
+	VMULPS     Z1, Z5, Z1
 	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z0, K2
-	VMOVAPS.Z  Z5, K2, Z1
+	VMOVUPS.Z  Z1, K2, Z1
 	VCMPPS     $0x1e, c42b00000<>+0(SB), Z0, K2
-	VMOVAPS    Z1, Z0
+	VMOVUPS    Z1, Z0
 	VMOVUPS    c7f800000<>+0(SB), K2, Z0
 	VMULPS     Z2, Z0, Z0
 	VSUBPS     Z6, Z0, Z0
@@ -4870,6 +4624,326 @@ klGradAddAVX512_tail:
 
 klGradAddAVX512_done:
 	VZEROUPPER
+	RET
+
+// func adamWAVX512(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
+	MOVQ         p_base+0(FP), AX
+	MOVQ         g_base+24(FP), CX
+	MOVQ         m_base+48(FP), DX
+	MOVQ         v_base+72(FP), BX
+	MOVQ         p_len+8(FP), SI
+	MOVQ         c+96(FP), DI
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	VBROADCASTSS 16(DI), Z4
+	XORQ         R8, R8
+	MOVQ         SI, R9
+	ANDQ         $-16, R9
+	JZ           adamWAVX512_tail
+
+adamWAVX512_loop:
+	VMOVUPS      (CX)(R8*4), Z5
+	VMOVUPS      (DX)(R8*4), Z6
+	VMOVUPS      (BX)(R8*4), Z7
+	VMOVUPS      (AX)(R8*4), Z8
+	VMULPS       Z0, Z5, Z5
+	VMULPS       Z1, Z6, Z6
+	VMULPS       Z3, Z5, Z9
+	VADDPS       Z9, Z6, Z6
+	VMULPS       Z2, Z7, Z7
+	VMULPS       Z4, Z5, Z9
+	VMULPS       Z5, Z9, Z5
+	VADDPS       Z5, Z7, Z5
+	VBROADCASTSS 24(DI), Z7
+	VMULPS       Z7, Z5, Z7
+	VSQRTPS      Z7, Z7
+	VBROADCASTSS 28(DI), Z9
+	VADDPS       Z9, Z7, Z7
+	VBROADCASTSS 20(DI), Z9
+	VMULPS       Z9, Z6, Z9
+	VDIVPS       Z7, Z9, Z7
+	VBROADCASTSS 32(DI), Z9
+	VMULPS       Z9, Z7, Z7
+	VBROADCASTSS 36(DI), Z9
+	VMULPS       Z9, Z8, Z8
+	VSUBPS       Z7, Z8, Z7
+	VMOVUPS      Z7, (AX)(R8*4)
+	VMOVUPS      Z6, (DX)(R8*4)
+	VMOVUPS      Z5, (BX)(R8*4)
+	ADDQ         $0x10, R8
+	CMPQ         R8, R9
+	JB           adamWAVX512_loop
+
+adamWAVX512_tail:
+	SUBQ         R8, SI
+	JZ           adamWAVX512_done
+	MOVL         $0xffffffff, R9
+	BZHIL        SI, R9, R9
+	KMOVW        R9, K1
+	VMOVUPS.Z    (CX)(R8*4), K1, Z5
+	VMOVUPS.Z    (DX)(R8*4), K1, Z6
+	VMOVUPS.Z    (BX)(R8*4), K1, Z7
+	VMOVUPS.Z    (AX)(R8*4), K1, Z8
+	VMULPS       Z0, Z5, Z0
+	VMULPS       Z1, Z6, Z1
+	VMULPS       Z3, Z0, Z3
+	VADDPS       Z3, Z1, Z1
+	VMULPS       Z2, Z7, Z2
+	VMULPS       Z4, Z0, Z3
+	VMULPS       Z0, Z3, Z0
+	VADDPS       Z0, Z2, Z0
+	VBROADCASTSS 24(DI), Z2
+	VMULPS       Z2, Z0, Z2
+	VSQRTPS      Z2, Z2
+	VBROADCASTSS 28(DI), Z3
+	VADDPS       Z3, Z2, Z2
+	VBROADCASTSS 20(DI), Z3
+	VMULPS       Z3, Z1, Z3
+	VDIVPS       Z2, Z3, Z2
+	VBROADCASTSS 32(DI), Z3
+	VMULPS       Z3, Z2, Z2
+	VBROADCASTSS 36(DI), Z3
+	VMULPS       Z3, Z8, Z3
+	VSUBPS       Z2, Z3, Z2
+	VMOVUPS      Z2, K1, (AX)(R8*4)
+	VMOVUPS      Z1, K1, (DX)(R8*4)
+	VMOVUPS      Z0, K1, (BX)(R8*4)
+
+adamWAVX512_done:
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         dst_len+8(FP), DX
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS shift+52(FP), Z1
+	VXORPS       Y2, Y2, Y2
+	XORQ         BX, BX
+	MOVQ         DX, SI
+	ANDQ         $-16, SI
+	JZ           expSumAVX512_tail
+
+expSumAVX512_loop:
+	VMOVUPS       (CX)(BX*4), Z3
+	VMULPS        Z0, Z3, Z3
+	VSUBPS        Z1, Z3, Z3
+	VMULPS        c3fb8aa3b<>+0(SB), Z3, Z4
+	VANDPS        c80000000<>+0(SB), Z4, Z5
+	VORPS         c3f000000<>+0(SB), Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VCVTDQ2PS     Z4, Z5
+	VMULPS        c3f318000<>+0(SB), Z5, Z6
+	VSUBPS        Z6, Z3, Z6
+	VMULPS        cb95e8083<>+0(SB), Z5, Z5
+	VSUBPS        Z5, Z6, Z5
+	VMULPS        c39506967<>+0(SB), Z5, Z6
+	VADDPS        c3ab743ce<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3c088908<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3d2aa9c1<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3e2aaaaa<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3f000000<>+0(SB), Z6, Z6
+	VMULPS        Z5, Z6, Z6
+	VMULPS        Z5, Z6, Z6
+	VADDPS        Z5, Z6, Z5
+	VADDPS        c3f800000<>+0(SB), Z5, Z5
+	VPADDD        c0000007f<>+0(SB), Z4, Z4
+	VPSLLD        $0x17, Z4, Z4
+	VMULPS        Z4, Z5, Z4
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVUPS.Z     Z4, K1, Z4
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVUPS       Z4, Z3
+	VMOVUPS       c7f800000<>+0(SB), K1, Z3
+	VMOVUPS       Z3, (AX)(BX*4)
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z3, Y3
+	VADDPS        Y3, Y2, Y2
+	ADDQ          $0x10, BX
+	CMPQ          BX, SI
+	JB            expSumAVX512_loop
+
+expSumAVX512_tail:
+	SUBQ          BX, DX
+	JZ            expSumAVX512_done
+	MOVL          $0xffffffff, SI
+	BZHIL         DX, SI, SI
+	KMOVW         SI, K1
+	VMOVUPS.Z     (CX)(BX*4), K1, Z3
+	VMULPS        Z0, Z3, Z0
+	VSUBPS        Z1, Z0, Z0
+	VMULPS        c3fb8aa3b<>+0(SB), Z0, Z1
+	VANDPS        c80000000<>+0(SB), Z1, Z3
+	VORPS         c3f000000<>+0(SB), Z3, Z3
+	VADDPS        Z3, Z1, Z1
+	VCVTTPS2DQ    Z1, Z1
+	VCVTDQ2PS     Z1, Z3
+	VMULPS        c3f318000<>+0(SB), Z3, Z4
+	VSUBPS        Z4, Z0, Z4
+	VMULPS        cb95e8083<>+0(SB), Z3, Z3
+	VSUBPS        Z3, Z4, Z3
+	VMULPS        c39506967<>+0(SB), Z3, Z4
+	VADDPS        c3ab743ce<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3c088908<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3d2aa9c1<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3e2aaaaa<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3f000000<>+0(SB), Z4, Z4
+	VMULPS        Z3, Z4, Z4
+	VMULPS        Z3, Z4, Z4
+	VADDPS        Z3, Z4, Z3
+	VADDPS        c3f800000<>+0(SB), Z3, Z3
+	VPADDD        c0000007f<>+0(SB), Z1, Z1
+	VPSLLD        $0x17, Z1, Z1
+	VMULPS        Z1, Z3, Z1
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z0, K2
+	VMOVUPS.Z     Z1, K2, Z1
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z0, K2
+	VMOVUPS       Z1, Z0
+	VMOVUPS       c7f800000<>+0(SB), K2, Z0
+	VMOVUPS       Z0, K1, (AX)(BX*4)
+	VMOVAPS.Z     Z0, K1, Z0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z0, Y0
+	VADDPS        Y0, Y2, Y2
+
+expSumAVX512_done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+56(FP)
+	RET
+
+// func sumExpAVX512(x []float32, scale float32, shift float32) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
+TEXT ·sumExpAVX512(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS scale+24(FP), Z0
+	VBROADCASTSS shift+28(FP), Z1
+	VXORPS       Y2, Y2, Y2
+	XORQ         DX, DX
+	MOVQ         CX, BX
+	ANDQ         $-16, BX
+	JZ           sumExpAVX512_tail
+
+sumExpAVX512_loop:
+	VMOVUPS       (AX)(DX*4), Z3
+	VMULPS        Z0, Z3, Z3
+	VSUBPS        Z1, Z3, Z3
+	VMULPS        c3fb8aa3b<>+0(SB), Z3, Z4
+	VANDPS        c80000000<>+0(SB), Z4, Z5
+	VORPS         c3f000000<>+0(SB), Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VCVTDQ2PS     Z4, Z5
+	VMULPS        c3f318000<>+0(SB), Z5, Z6
+	VSUBPS        Z6, Z3, Z6
+	VMULPS        cb95e8083<>+0(SB), Z5, Z5
+	VSUBPS        Z5, Z6, Z5
+	VMULPS        c39506967<>+0(SB), Z5, Z6
+	VADDPS        c3ab743ce<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3c088908<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3d2aa9c1<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3e2aaaaa<>+0(SB), Z6, Z6
+	VMULPS        Z6, Z5, Z6
+	VADDPS        c3f000000<>+0(SB), Z6, Z6
+	VMULPS        Z5, Z6, Z6
+	VMULPS        Z5, Z6, Z6
+	VADDPS        Z5, Z6, Z5
+	VADDPS        c3f800000<>+0(SB), Z5, Z5
+	VPADDD        c0000007f<>+0(SB), Z4, Z4
+	VPSLLD        $0x17, Z4, Z4
+	VMULPS        Z4, Z5, Z4
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVUPS.Z     Z4, K1, Z4
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVUPS       Z4, Z3
+	VMOVUPS       c7f800000<>+0(SB), K1, Z3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z3, Y3
+	VADDPS        Y3, Y2, Y2
+	ADDQ          $0x10, DX
+	CMPQ          DX, BX
+	JB            sumExpAVX512_loop
+
+sumExpAVX512_tail:
+	SUBQ          DX, CX
+	JZ            sumExpAVX512_done
+	MOVL          $0xffffffff, BX
+	BZHIL         CX, BX, BX
+	KMOVW         BX, K1
+	VMOVUPS.Z     (AX)(DX*4), K1, Z3
+	VMULPS        Z0, Z3, Z0
+	VSUBPS        Z1, Z0, Z0
+	VMULPS        c3fb8aa3b<>+0(SB), Z0, Z1
+	VANDPS        c80000000<>+0(SB), Z1, Z3
+	VORPS         c3f000000<>+0(SB), Z3, Z3
+	VADDPS        Z3, Z1, Z1
+	VCVTTPS2DQ    Z1, Z1
+	VCVTDQ2PS     Z1, Z3
+	VMULPS        c3f318000<>+0(SB), Z3, Z4
+	VSUBPS        Z4, Z0, Z4
+	VMULPS        cb95e8083<>+0(SB), Z3, Z3
+	VSUBPS        Z3, Z4, Z3
+	VMULPS        c39506967<>+0(SB), Z3, Z4
+	VADDPS        c3ab743ce<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3c088908<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3d2aa9c1<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3e2aaaaa<>+0(SB), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VADDPS        c3f000000<>+0(SB), Z4, Z4
+	VMULPS        Z3, Z4, Z4
+	VMULPS        Z3, Z4, Z4
+	VADDPS        Z3, Z4, Z3
+	VADDPS        c3f800000<>+0(SB), Z3, Z3
+	VPADDD        c0000007f<>+0(SB), Z1, Z1
+	VPSLLD        $0x17, Z1, Z1
+	VMULPS        Z1, Z3, Z1
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z0, K2
+	VMOVUPS.Z     Z1, K2, Z1
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z0, K2
+	VMOVUPS       Z1, Z0
+	VMOVUPS       c7f800000<>+0(SB), K2, Z0
+	VMOVAPS.Z     Z0, K1, Z0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z0, Y0
+	VADDPS        Y0, Y2, Y2
+
+sumExpAVX512_done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+32(FP)
 	RET
 
 // func klSumAVX512(x []float32, p []float32, scale float32, lse float32) float32
@@ -4894,46 +4968,45 @@ klSumAVX512_loop:
 	VANDPS        c007fffff<>+0(SB), Z4, Z6
 	VORPS         c3f000000<>+0(SB), Z6, Z6
 	VCMPPS        $0x11, c3f3504f3<>+0(SB), Z6, K1
-	VMOVAPS.Z     Z6, K1, Z7
-	VMOVUPS       cffffffff<>+0(SB), Z8
-	VCMPPS        $0x11, c3f3504f3<>+0(SB), Z6, K1
-	VMOVAPS.Z     Z8, K1, Z8
-	VPADDD        Z8, Z5, Z5
+	VMOVUPS.Z     cffffffff<>+0(SB), K1, Z7
+	VPADDD        Z7, Z5, Z5
 	VCVTDQ2PS     Z5, Z5
+	VCMPPS        $0x11, c3f3504f3<>+0(SB), Z6, K1
+	VMOVUPS.Z     Z6, K1, Z7
 	VADDPS        Z7, Z6, Z6
 	VSUBPS        c3f800000<>+0(SB), Z6, Z6
 	VMULPS        Z6, Z6, Z7
 	VMULPS        c3d9021bb<>+0(SB), Z6, Z8
 	VADDPS        cbdebd1b8<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3def251a<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        cbdfe5d4f<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3e11e9bf<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        cbe2aae50<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3e4cceac<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        cbe7ffffc<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3eaaaaaa<>+0(SB), Z8, Z8
 	VMULPS        Z6, Z8, Z8
 	VMULPS        Z7, Z8, Z8
 	VMULPS        cb95e8083<>+0(SB), Z5, Z9
 	VADDPS        Z9, Z8, Z8
 	VMULPS        c3f000000<>+0(SB), Z7, Z7
-	VSUBPS        Z7, Z8, Z8
-	VADDPS        Z8, Z6, Z6
+	VSUBPS        Z7, Z8, Z7
+	VADDPS        Z7, Z6, Z6
 	VMULPS        c3f318000<>+0(SB), Z5, Z5
-	VADDPS        Z5, Z6, Z6
+	VADDPS        Z5, Z6, Z5
 	VMULPS        Z0, Z3, Z3
 	VSUBPS        Z1, Z3, Z3
-	VSUBPS        Z3, Z6, Z3
+	VSUBPS        Z3, Z5, Z3
 	VMULPS        Z4, Z3, Z3
 	VCMPPS        $0x15, c00800000<>+0(SB), Z4, K1
-	VMOVAPS.Z     Z3, K1, Z3
+	VMOVUPS.Z     Z3, K1, Z3
 	VADDPS        Y3, Y2, Y2
 	VEXTRACTF32X8 $0x01, Z3, Y3
 	VADDPS        Y3, Y2, Y2
@@ -4954,46 +5027,45 @@ klSumAVX512_tail:
 	VANDPS        c007fffff<>+0(SB), Z4, Z6
 	VORPS         c3f000000<>+0(SB), Z6, Z6
 	VCMPPS        $0x11, c3f3504f3<>+0(SB), Z6, K2
-	VMOVAPS.Z     Z6, K2, Z7
-	VMOVUPS       cffffffff<>+0(SB), Z8
-	VCMPPS        $0x11, c3f3504f3<>+0(SB), Z6, K2
-	VMOVAPS.Z     Z8, K2, Z8
-	VPADDD        Z8, Z5, Z5
+	VMOVUPS.Z     cffffffff<>+0(SB), K2, Z7
+	VPADDD        Z7, Z5, Z5
 	VCVTDQ2PS     Z5, Z5
+	VCMPPS        $0x11, c3f3504f3<>+0(SB), Z6, K2
+	VMOVUPS.Z     Z6, K2, Z7
 	VADDPS        Z7, Z6, Z6
 	VSUBPS        c3f800000<>+0(SB), Z6, Z6
 	VMULPS        Z6, Z6, Z7
 	VMULPS        c3d9021bb<>+0(SB), Z6, Z8
 	VADDPS        cbdebd1b8<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3def251a<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        cbdfe5d4f<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3e11e9bf<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        cbe2aae50<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3e4cceac<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        cbe7ffffc<>+0(SB), Z8, Z8
-	VMULPS        Z6, Z8, Z8
+	VMULPS        Z8, Z6, Z8
 	VADDPS        c3eaaaaaa<>+0(SB), Z8, Z8
 	VMULPS        Z6, Z8, Z8
 	VMULPS        Z7, Z8, Z8
 	VMULPS        cb95e8083<>+0(SB), Z5, Z9
 	VADDPS        Z9, Z8, Z8
 	VMULPS        c3f000000<>+0(SB), Z7, Z7
-	VSUBPS        Z7, Z8, Z8
-	VADDPS        Z8, Z6, Z6
+	VSUBPS        Z7, Z8, Z7
+	VADDPS        Z7, Z6, Z6
 	VMULPS        c3f318000<>+0(SB), Z5, Z5
-	VADDPS        Z5, Z6, Z6
+	VADDPS        Z5, Z6, Z5
 	VMULPS        Z0, Z3, Z0
 	VSUBPS        Z1, Z0, Z0
-	VSUBPS        Z0, Z6, Z0
+	VSUBPS        Z0, Z5, Z0
 	VMULPS        Z4, Z0, Z0
 	VCMPPS        $0x15, c00800000<>+0(SB), Z4, K2
-	VMOVAPS.Z     Z0, K2, Z0
+	VMOVUPS.Z     Z0, K2, Z0
 	VMOVAPS.Z     Z0, K1, Z0
 	VADDPS        Y0, Y2, Y2
 	VEXTRACTF32X8 $0x01, Z0, Y0
@@ -5008,261 +5080,6 @@ klSumAVX512_done:
 	VADDSS       X1, X0, X0
 	VZEROUPPER
 	MOVSS        X0, ret+56(FP)
-	RET
-
-// func adamWAVX512(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
-	MOVQ         p_base+0(FP), AX
-	MOVQ         g_base+24(FP), CX
-	MOVQ         m_base+48(FP), DX
-	MOVQ         v_base+72(FP), BX
-	MOVQ         p_len+8(FP), SI
-	MOVQ         c+96(FP), DI
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	VBROADCASTSS 8(DI), Z2
-	VBROADCASTSS 12(DI), Z3
-	VBROADCASTSS 16(DI), Z4
-	XORQ         R8, R8
-	MOVQ         SI, R9
-	ANDQ         $-16, R9
-	JZ           adamWAVX512_tail
-
-adamWAVX512_loop:
-	VMOVUPS      (CX)(R8*4), Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      (DX)(R8*4), Z6
-	VMULPS       Z1, Z6, Z6
-	VMULPS       Z3, Z5, Z7
-	VADDPS       Z7, Z6, Z6
-	VMOVUPS      (BX)(R8*4), Z7
-	VMULPS       Z2, Z7, Z7
-	VMULPS       Z4, Z5, Z8
-	VMULPS       Z5, Z8, Z5
-	VADDPS       Z5, Z7, Z5
-	VMOVUPS      Z6, (DX)(R8*4)
-	VMOVUPS      Z5, (BX)(R8*4)
-	VBROADCASTSS 24(DI), Z7
-	VMULPS       Z7, Z5, Z5
-	VSQRTPS      Z5, Z5
-	VBROADCASTSS 28(DI), Z7
-	VADDPS       Z7, Z5, Z5
-	VBROADCASTSS 20(DI), Z7
-	VMULPS       Z7, Z6, Z6
-	VDIVPS       Z5, Z6, Z5
-	VBROADCASTSS 32(DI), Z6
-	VMULPS       Z6, Z5, Z5
-	VMOVUPS      (AX)(R8*4), Z6
-	VBROADCASTSS 36(DI), Z7
-	VMULPS       Z7, Z6, Z6
-	VSUBPS       Z5, Z6, Z5
-	VMOVUPS      Z5, (AX)(R8*4)
-	ADDQ         $0x10, R8
-	CMPQ         R8, R9
-	JB           adamWAVX512_loop
-
-adamWAVX512_tail:
-	SUBQ         R8, SI
-	JZ           adamWAVX512_done
-	MOVL         $0xffffffff, R9
-	BZHIL        SI, R9, R9
-	KMOVW        R9, K1
-	VMOVUPS.Z    (CX)(R8*4), K1, Z5
-	VMULPS       Z0, Z5, Z0
-	VMOVUPS.Z    (DX)(R8*4), K1, Z5
-	VMULPS       Z1, Z5, Z1
-	VMULPS       Z3, Z0, Z3
-	VADDPS       Z3, Z1, Z1
-	VMOVUPS.Z    (BX)(R8*4), K1, Z3
-	VMULPS       Z2, Z3, Z2
-	VMULPS       Z4, Z0, Z3
-	VMULPS       Z0, Z3, Z0
-	VADDPS       Z0, Z2, Z0
-	VMOVUPS      Z1, K1, (DX)(R8*4)
-	VMOVUPS      Z0, K1, (BX)(R8*4)
-	VBROADCASTSS 24(DI), Z2
-	VMULPS       Z2, Z0, Z0
-	VSQRTPS      Z0, Z0
-	VBROADCASTSS 28(DI), Z2
-	VADDPS       Z2, Z0, Z0
-	VBROADCASTSS 20(DI), Z2
-	VMULPS       Z2, Z1, Z1
-	VDIVPS       Z0, Z1, Z0
-	VBROADCASTSS 32(DI), Z1
-	VMULPS       Z1, Z0, Z0
-	VMOVUPS.Z    (AX)(R8*4), K1, Z1
-	VBROADCASTSS 36(DI), Z2
-	VMULPS       Z2, Z1, Z1
-	VSUBPS       Z0, Z1, Z0
-	VMOVUPS      Z0, K1, (AX)(R8*4)
-
-adamWAVX512_done:
-	VZEROUPPER
-	RET
-
-// func scaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·scaleInt32AVX512(SB), NOSPLIT, $0-76
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         acc_base+24(FP), CX
-	MOVQ         ws_base+48(FP), DX
-	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Z0
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-16, DI
-	JZ           scaleInt32AVX512_tail
-
-scaleInt32AVX512_loop:
-	VMOVUPS   (CX)(SI*4), Z1
-	VMOVUPS   (DX)(SI*4), Z2
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z2, Z2
-	VMULPS    Z2, Z1, Z1
-	VMOVUPS   Z1, (AX)(SI*4)
-	ADDQ      $0x10, SI
-	CMPQ      SI, DI
-	JB        scaleInt32AVX512_loop
-
-scaleInt32AVX512_tail:
-	SUBQ      SI, BX
-	JZ        scaleInt32AVX512_done
-	MOVL      $0xffffffff, DI
-	BZHIL     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (CX)(SI*4), K1, Z1
-	VMOVUPS.Z (DX)(SI*4), K1, Z2
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z2, Z0
-	VMULPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (AX)(SI*4)
-
-scaleInt32AVX512_done:
-	VZEROUPPER
-	RET
-
-// func addScaleInt32AVX512(dst []float32, acc []int32, ws []float32, xs float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·addScaleInt32AVX512(SB), NOSPLIT, $0-76
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         acc_base+24(FP), CX
-	MOVQ         ws_base+48(FP), DX
-	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Z0
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-16, DI
-	JZ           addScaleInt32AVX512_tail
-
-addScaleInt32AVX512_loop:
-	VMOVUPS   (AX)(SI*4), Z1
-	VMOVUPS   (CX)(SI*4), Z2
-	VMOVUPS   (DX)(SI*4), Z3
-	VCVTDQ2PS Z2, Z2
-	VMULPS    Z0, Z3, Z3
-	VMULPS    Z3, Z2, Z2
-	VADDPS    Z2, Z1, Z1
-	VMOVUPS   Z1, (AX)(SI*4)
-	ADDQ      $0x10, SI
-	CMPQ      SI, DI
-	JB        addScaleInt32AVX512_loop
-
-addScaleInt32AVX512_tail:
-	SUBQ      SI, BX
-	JZ        addScaleInt32AVX512_done
-	MOVL      $0xffffffff, DI
-	BZHIL     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (AX)(SI*4), K1, Z1
-	VMOVUPS.Z (CX)(SI*4), K1, Z2
-	VMOVUPS.Z (DX)(SI*4), K1, Z3
-	VCVTDQ2PS Z2, Z2
-	VMULPS    Z0, Z3, Z0
-	VMULPS    Z0, Z2, Z0
-	VADDPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (AX)(SI*4)
-
-addScaleInt32AVX512_done:
-	VZEROUPPER
-	RET
-
-// func quantizeAVX512(q []int8, x []float32, inv float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·quantizeAVX512(SB), NOSPLIT, $0-52
-	MOVQ         q_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         q_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Z0
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-16, SI
-	JZ           quantizeAVX512_tail
-
-quantizeAVX512_loop:
-	VMOVUPS    (CX)(BX*4), Z1
-	VMULPS     Z0, Z1, Z1
-	VANDPS     c80000000<>+0(SB), Z1, Z2
-	VORPS      c3f000000<>+0(SB), Z2, Z2
-	VADDPS     Z2, Z1, Z1
-	VCVTTPS2DQ Z1, Z1
-	VPMOVDB    Z1, (AX)(BX*1)
-	ADDQ       $0x10, BX
-	CMPQ       BX, SI
-	JB         quantizeAVX512_loop
-
-quantizeAVX512_tail:
-	SUBQ       BX, DX
-	JZ         quantizeAVX512_done
-	MOVL       $0xffffffff, SI
-	BZHIL      DX, SI, SI
-	KMOVW      SI, K1
-	VMOVUPS.Z  (CX)(BX*4), K1, Z1
-	VMULPS     Z0, Z1, Z0
-	VANDPS     c80000000<>+0(SB), Z0, Z1
-	VORPS      c3f000000<>+0(SB), Z1, Z1
-	VADDPS     Z1, Z0, Z0
-	VCVTTPS2DQ Z0, Z0
-	VPMOVDB    Z0, K1, (AX)(BX*1)
-
-quantizeAVX512_done:
-	VZEROUPPER
-	RET
-
-// func dequantizeAVX512(dst []float32, q []int8, s float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·dequantizeAVX512(SB), NOSPLIT, $0-52
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         q_base+24(FP), CX
-	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS s+48(FP), Z0
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-16, SI
-	JZ           dequantizeAVX512_tail
-
-dequantizeAVX512_loop:
-	VPMOVSXBD (CX)(BX*1), Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, (AX)(BX*4)
-	ADDQ      $0x10, BX
-	CMPQ      BX, SI
-	JB        dequantizeAVX512_loop
-
-dequantizeAVX512_tail:
-	SUBQ        BX, DX
-	JZ          dequantizeAVX512_done
-	MOVL        $0xffffffff, SI
-	BZHIL       DX, SI, SI
-	KMOVW       SI, K1
-	VPMOVSXBD.Z (CX)(BX*1), K1, Z1
-	VCVTDQ2PS   Z1, Z1
-	VMULPS      Z0, Z1, Z0
-	VMOVUPS     Z0, K1, (AX)(BX*4)
-
-dequantizeAVX512_done:
-	VZEROUPPER
 	RET
 
 // func sumAVX2(x []float32) float32
@@ -5541,40 +5358,6 @@ sumSquares64AVX2_done:
 	MOVSD        X1, ret+24(FP)
 	RET
 
-// func addLanesAVX2(l *[8]float32, x []float32)
-// Requires: AVX
-TEXT ·addLanesAVX2(SB), NOSPLIT, $0-32
-	MOVQ    x_base+8(FP), AX
-	MOVQ    x_len+16(FP), CX
-	MOVQ    l+0(FP), DX
-	VMOVUPS (DX), Y0
-	XORQ    BX, BX
-	MOVQ    CX, SI
-	ANDQ    $-8, SI
-	JZ      addLanesAVX2_tail
-
-addLanesAVX2_loop:
-	VMOVUPS (AX)(BX*4), Y1
-	VADDPS  Y1, Y0, Y0
-	ADDQ    $0x08, BX
-	CMPQ    BX, SI
-	JB      addLanesAVX2_loop
-
-addLanesAVX2_tail:
-	SUBQ       BX, CX
-	JZ         addLanesAVX2_done
-	LEAQ       tailMasks<>+0(SB), SI
-	NEGQ       CX
-	VMOVUPS    32(SI)(CX*4), Y1
-	VMASKMOVPS (AX)(BX*4), Y1, Y2
-	VANDPS     Y1, Y2, Y1
-	VADDPS     Y1, Y0, Y0
-
-addLanesAVX2_done:
-	VMOVUPS Y0, (DX)
-	VZEROUPPER
-	RET
-
 // func absMaxAVX2(x []float32) float32
 // Requires: AVX, AVX2, SSE
 TEXT ·absMaxAVX2(SB), NOSPLIT, $0-28
@@ -5602,8 +5385,8 @@ absMaxAVX2_tail:
 	NEGQ       CX
 	VMOVUPS    32(BX)(CX*4), Y2
 	VMASKMOVPS (AX)(DX*4), Y2, Y2
-	VANDPS     Y1, Y2, Y1
-	VPMAXSD    Y1, Y0, Y0
+	VANDPS     Y1, Y2, Y2
+	VPMAXSD    Y2, Y0, Y0
 
 absMaxAVX2_done:
 	VEXTRACTI128 $0x01, Y0, X1
@@ -5640,14 +5423,15 @@ TEXT ·maxAVX2(SB), NOSPLIT, $0-28
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
 	VMOVUPS cff800000<>+0(SB), Y0
+	VMOVAPS Y0, Y1
 	XORQ    DX, DX
 	MOVQ    CX, BX
 	ANDQ    $-8, BX
 	JZ      maxAVX2_tail
 
 maxAVX2_loop:
-	VMOVUPS (AX)(DX*4), Y1
-	VMAXPS  Y0, Y1, Y0
+	VMOVUPS (AX)(DX*4), Y2
+	VMAXPS  Y1, Y2, Y1
 	ADDQ    $0x08, DX
 	CMPQ    DX, BX
 	JB      maxAVX2_loop
@@ -5657,23 +5441,22 @@ maxAVX2_tail:
 	JZ         maxAVX2_done
 	LEAQ       tailMasks<>+0(SB), BX
 	NEGQ       CX
-	VMOVUPS    32(BX)(CX*4), Y1
-	VMASKMOVPS (AX)(DX*4), Y1, Y2
-	VMOVUPS    cff800000<>+0(SB), Y3
-	VBLENDVPS  Y1, Y2, Y3, Y2
-	VMAXPS     Y0, Y2, Y0
+	VMOVUPS    32(BX)(CX*4), Y2
+	VMASKMOVPS (AX)(DX*4), Y2, Y3
+	VBLENDVPS  Y2, Y3, Y0, Y3
+	VMAXPS     Y1, Y3, Y1
 
 maxAVX2_done:
-	VEXTRACTF128 $0x01, Y0, X1
-	VMAXPS       X1, X0, X1
-	VMOVHLPS     X1, X1, X0
-	VMAXPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VMAXSS       X0, X1, X1
-	VXORPS       X0, X0, X0
-	VADDSS       X0, X1, X1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMAXPS       X0, X1, X0
+	VMOVHLPS     X0, X0, X1
+	VMAXPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VMAXSS       X1, X0, X0
+	VXORPS       X1, X1, X1
+	VADDSS       X1, X0, X0
 	VZEROUPPER
-	MOVSS        X1, ret+24(FP)
+	MOVSS        X0, ret+24(FP)
 	RET
 
 DATA cff800000<>+0(SB)/4, $0xff800000
@@ -5693,3 +5476,230 @@ DATA cff800000<>+52(SB)/4, $0xff800000
 DATA cff800000<>+56(SB)/4, $0xff800000
 DATA cff800000<>+60(SB)/4, $0xff800000
 GLOBL cff800000<>(SB), RODATA|NOPTR, $64
+
+// func addLanesAVX2(l *[8]float32, x []float32)
+// Requires: AVX
+TEXT ·addLanesAVX2(SB), NOSPLIT, $0-32
+	MOVQ    x_base+8(FP), AX
+	MOVQ    x_len+16(FP), CX
+	MOVQ    l+0(FP), DX
+	VMOVUPS (DX), Y0
+	XORQ    BX, BX
+	MOVQ    CX, SI
+	ANDQ    $-8, SI
+	JZ      addLanesAVX2_tail
+
+addLanesAVX2_loop:
+	VMOVUPS (AX)(BX*4), Y1
+	VADDPS  Y1, Y0, Y0
+	ADDQ    $0x08, BX
+	CMPQ    BX, SI
+	JB      addLanesAVX2_loop
+
+addLanesAVX2_tail:
+	SUBQ       BX, CX
+	JZ         addLanesAVX2_done
+	LEAQ       tailMasks<>+0(SB), SI
+	NEGQ       CX
+	VMOVUPS    32(SI)(CX*4), Y1
+	VMASKMOVPS (AX)(BX*4), Y1, Y2
+	VANDPS     Y1, Y2, Y1
+	VADDPS     Y1, Y0, Y0
+
+addLanesAVX2_done:
+	VMOVUPS Y0, (DX)
+	VZEROUPPER
+	RET
+
+// func quantizeAVX2(q []int8, x []float32, inv float32)
+// Requires: AVX, AVX2
+TEXT ·quantizeAVX2(SB), NOSPLIT, $0-52
+	MOVQ         q_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         q_len+8(FP), DX
+	VBROADCASTSS inv+48(FP), Y0
+	VMOVUPS      packOrder<>+0(SB), Y1
+	XORQ         BX, BX
+	LEAQ         -32(DX), SI
+
+quantizeAVX2_loop:
+	CMPQ       BX, SI
+	JG         quantizeAVX2_eights
+	VMOVUPS    (CX)(BX*4), Y2
+	VMULPS     Y0, Y2, Y2
+	VANDPS     c80000000<>+0(SB), Y2, Y3
+	VORPS      c3f000000<>+0(SB), Y3, Y3
+	VADDPS     Y3, Y2, Y2
+	VCVTTPS2DQ Y2, Y2
+	VMOVUPS    32(CX)(BX*4), Y3
+	VMULPS     Y0, Y3, Y3
+	VANDPS     c80000000<>+0(SB), Y3, Y4
+	VORPS      c3f000000<>+0(SB), Y4, Y4
+	VADDPS     Y4, Y3, Y3
+	VCVTTPS2DQ Y3, Y3
+	VMOVUPS    64(CX)(BX*4), Y4
+	VMULPS     Y0, Y4, Y4
+	VANDPS     c80000000<>+0(SB), Y4, Y5
+	VORPS      c3f000000<>+0(SB), Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VCVTTPS2DQ Y4, Y4
+	VMOVUPS    96(CX)(BX*4), Y5
+	VMULPS     Y0, Y5, Y5
+	VANDPS     c80000000<>+0(SB), Y5, Y6
+	VORPS      c3f000000<>+0(SB), Y6, Y6
+	VADDPS     Y6, Y5, Y5
+	VCVTTPS2DQ Y5, Y5
+	VPACKSSDW  Y3, Y2, Y2
+	VPACKSSDW  Y5, Y4, Y4
+	VPACKSSWB  Y4, Y2, Y2
+	VPERMD     Y2, Y1, Y2
+	VMOVDQU    Y2, (AX)(BX*1)
+	ADDQ       $0x20, BX
+	JMP        quantizeAVX2_loop
+
+quantizeAVX2_eights:
+	LEAQ -8(DX), SI
+
+quantizeAVX2_eight:
+	CMPQ         BX, SI
+	JA           quantizeAVX2_rest
+	VMOVUPS      (CX)(BX*4), Y1
+	VMULPS       Y0, Y1, Y1
+	VANDPS       c80000000<>+0(SB), Y1, Y2
+	VORPS        c3f000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VCVTTPS2DQ   Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X2
+	VPACKSSDW    X2, X1, X2
+	VPACKSSWB    X2, X2, X2
+	VMOVQ        X2, (AX)(BX*1)
+	ADDQ         $0x08, BX
+	JMP          quantizeAVX2_eight
+
+quantizeAVX2_rest:
+	CMPQ BX, DX
+	JE   quantizeAVX2_done
+	MOVQ SI, BX
+	JMP  quantizeAVX2_eight
+
+quantizeAVX2_done:
+	VZEROUPPER
+	RET
+
+DATA packOrder<>+0(SB)/4, $0x00000000
+DATA packOrder<>+4(SB)/4, $0x00000004
+DATA packOrder<>+8(SB)/4, $0x00000001
+DATA packOrder<>+12(SB)/4, $0x00000005
+DATA packOrder<>+16(SB)/4, $0x00000002
+DATA packOrder<>+20(SB)/4, $0x00000006
+DATA packOrder<>+24(SB)/4, $0x00000003
+DATA packOrder<>+28(SB)/4, $0x00000007
+GLOBL packOrder<>(SB), RODATA|NOPTR, $32
+
+// func dequantizeAVX2(dst []float32, q []int8, s float32)
+// Requires: AVX, AVX2
+TEXT ·dequantizeAVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         q_base+24(FP), CX
+	MOVQ         dst_len+8(FP), DX
+	VBROADCASTSS s+48(FP), Y0
+	XORQ         BX, BX
+	LEAQ         -8(DX), SI
+
+dequantizeAVX2_eight:
+	CMPQ      BX, SI
+	JA        dequantizeAVX2_rest
+	VPMOVSXBD (CX)(BX*1), Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)(BX*4)
+	ADDQ      $0x08, BX
+	JMP       dequantizeAVX2_eight
+
+dequantizeAVX2_rest:
+	CMPQ BX, DX
+	JE   dequantizeAVX2_done
+	MOVQ SI, BX
+	JMP  dequantizeAVX2_eight
+
+dequantizeAVX2_done:
+	VZEROUPPER
+	RET
+
+// func quantizeAVX512(q []int8, x []float32, inv float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·quantizeAVX512(SB), NOSPLIT, $0-52
+	MOVQ         q_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         q_len+8(FP), DX
+	VBROADCASTSS inv+48(FP), Z0
+	XORQ         BX, BX
+	MOVQ         DX, SI
+	ANDQ         $-16, SI
+	JZ           quantizeAVX512_tail
+
+quantizeAVX512_loop:
+	VMOVUPS    (CX)(BX*4), Z1
+	VMULPS     Z0, Z1, Z1
+	VANDPS     c80000000<>+0(SB), Z1, Z2
+	VORPS      c3f000000<>+0(SB), Z2, Z2
+	VADDPS     Z2, Z1, Z1
+	VCVTTPS2DQ Z1, Z1
+	VPMOVDB    Z1, (AX)(BX*1)
+	ADDQ       $0x10, BX
+	CMPQ       BX, SI
+	JB         quantizeAVX512_loop
+
+quantizeAVX512_tail:
+	SUBQ       BX, DX
+	JZ         quantizeAVX512_done
+	MOVL       $0xffffffff, SI
+	BZHIL      DX, SI, SI
+	KMOVW      SI, K1
+	VMOVUPS.Z  (CX)(BX*4), K1, Z1
+	VMULPS     Z0, Z1, Z0
+	VANDPS     c80000000<>+0(SB), Z0, Z1
+	VORPS      c3f000000<>+0(SB), Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	VCVTTPS2DQ Z0, Z0
+	VPMOVDB    Z0, K1, (AX)(BX*1)
+
+quantizeAVX512_done:
+	VZEROUPPER
+	RET
+
+// func dequantizeAVX512(dst []float32, q []int8, s float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·dequantizeAVX512(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         q_base+24(FP), CX
+	MOVQ         dst_len+8(FP), DX
+	VBROADCASTSS s+48(FP), Z0
+	XORQ         BX, BX
+	MOVQ         DX, SI
+	ANDQ         $-16, SI
+	JZ           dequantizeAVX512_tail
+
+dequantizeAVX512_loop:
+	VPMOVSXBD (CX)(BX*1), Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, (AX)(BX*4)
+	ADDQ      $0x10, BX
+	CMPQ      BX, SI
+	JB        dequantizeAVX512_loop
+
+dequantizeAVX512_tail:
+	SUBQ        BX, DX
+	JZ          dequantizeAVX512_done
+	MOVL        $0xffffffff, SI
+	BZHIL       DX, SI, SI
+	KMOVW       SI, K1
+	VPMOVSXBD.Z (CX)(BX*1), K1, Z1
+	VCVTDQ2PS   Z1, Z1
+	VMULPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (AX)(BX*4)
+
+dequantizeAVX512_done:
+	VZEROUPPER
+	RET

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"strings"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
-	"mito/kernels/_asm/asm"
+	"mito/kernels/_asm/vecops"
 )
 
 // kernel is a function under construction: a loop over whole vectors and a masked tail.
@@ -26,7 +24,7 @@ func begin(t *target, name, signature, length, goLoop string, slices ...string) 
 	k := &kernel{target: t, name: name + t.suffix, bases: map[string]reg.GPVirtual{}}
 	TEXT(k.name, NOSPLIT, signature)
 	Pragma("noescape")
-	Doc(k.name+" equals "+goLoop, "", "The slices are at least as long as "+length+".")
+	Doc(k.name+" equals "+goLoop+".", "", "The slices are at least as long as "+length+".")
 	for _, s := range slices {
 		k.bases[s] = Load(Param(s).Base(), GP64()).(reg.GPVirtual)
 	}
@@ -43,6 +41,22 @@ func (k *kernel) scalar(name string) V {
 	v := k.vec()
 	VBROADCASTSS(p.Addr, v)
 	return v
+}
+
+// hoisted coefficients stay in registers; the loop needs the others for itself.
+const hoisted = 5
+
+// coefficients returns the n floats at parameter c.
+func (k *kernel) coefficients(n int) []vecops.V {
+	c := Load(Param("c"), GP64())
+	s := make([]vecops.V, n)
+	for i := range s {
+		s[i] = coefficient{Mem{Base: c, Disp: 4 * i}}
+		if i < hoisted {
+			s[i] = k.operand(s[i])
+		}
+	}
+	return s
 }
 
 func (k *kernel) at(base string) Mem { return Mem{Base: k.bases[base], Index: k.i, Scale: 4} }
@@ -76,7 +90,9 @@ func (k *kernel) store(v V, base string) {
 func (k *kernel) accumulate(v, lanes V) {
 	if !k.wide() {
 		if k.tail {
-			v = k.and(v, k.mask)
+			d := k.vec()
+			VANDPS(k.mask, v, d)
+			v = d
 		}
 		VADDPS(v, lanes, lanes)
 		return
@@ -127,13 +143,6 @@ func (k *kernel) each(body func()) {
 	Label(done)
 }
 
-// lanes returns eight zero lanes.
-func (k *kernel) lanes() V {
-	l := YMM()
-	VXORPS(l, l, l)
-	return l
-}
-
 // total adds the lanes in the stated tree and returns the sum from the function.
 func (k *kernel) total(l V) {
 	a, b := XMM(), XMM()
@@ -151,59 +160,4 @@ func (k *kernel) ret(x reg.Register) {
 	VZEROUPPER()
 	Store(x, ReturnIndex(0))
 	RET()
-}
-
-// mapped generates a kernel that reads vectors of ins, and stores what f makes of them to outs.
-func mapped(t *target, name, params, goLoop string, outs, ins, scalars []string, f func(in, s []V) []V) {
-	names := slicesOf(params)
-	k := begin(t, name, "func("+params+")", names[0], goLoop, names...)
-	var s []V
-	for _, p := range scalars {
-		s = append(s, k.scalar(p))
-	}
-	k.each(func() {
-		var in []V
-		for _, p := range ins {
-			in = append(in, k.load(p))
-		}
-		for j, v := range f(in, s) {
-			k.store(v, outs[j])
-		}
-	})
-	asm.Ret()
-}
-
-// summed generates a kernel that returns the stated sum of what f makes of the vectors of ins.
-func summed(t *target, name, params, goLoop string, ins, scalars []string, f func(in, s []V) V) {
-	names := slicesOf(params)
-	k := begin(t, name, "func("+params+") float32", names[0], goLoop, names...)
-	var s []V
-	for _, p := range scalars {
-		s = append(s, k.scalar(p))
-	}
-	l := k.lanes()
-	k.each(func() {
-		var in []V
-		for _, p := range ins {
-			in = append(in, k.load(p))
-		}
-		k.accumulate(f(in, s), l)
-	})
-	k.total(l)
-}
-
-// slicesOf returns the names of the slice parameters of "a, b []float32, s float32, c []float32".
-func slicesOf(params string) []string {
-	var names, pending []string
-	for _, p := range strings.Split(params, ", ") {
-		name, kind, typed := strings.Cut(p, " ")
-		pending = append(pending, name)
-		if typed {
-			if strings.HasPrefix(kind, "[]") {
-				names = append(names, pending...)
-			}
-			pending = nil
-		}
-	}
-	return names
 }

@@ -1,24 +1,67 @@
-// Command vec generates the float32 vector kernels. One description of each kernel gives its AVX2 and, where it pays, its
-// AVX-512 form; no instruction fuses a product into a sum, so that all have the bits of the Go loop.
+// Command vec generates the amd64 forms of the kernels that package vecops describes.
 package main
 
 import (
 	. "github.com/mmcloughlin/avo/build"
 
 	"mito/kernels/_asm/asm"
+	"mito/kernels/_asm/vecops"
 )
 
 func main() {
 	asm.Begin()
+	light, heavy := vecops.Sums()
 	for _, t := range []*target{avx2, avx512} {
-		elementwiseKernels(t)
-		expKernels(t)
-		normKernels(t)
-		activationKernels(t)
-		lossKernels(t)
-		optimKernels(t)
-		quantKernels(t)
+		for _, k := range append(vecops.Maps(), heavy...) {
+			generate(t, &k)
+		}
 	}
-	reductionKernels(avx2)
+	for _, k := range light {
+		generate(avx2, &k)
+	}
+	reductions(avx2)
+	quantizeAVX2()
+	dequantizeAVX2()
+	quantizeAVX512()
+	dequantizeAVX512()
 	Generate()
+}
+
+// generate emits a kernel.
+func generate(t *target, d *vecops.Kernel) {
+	slices := d.Slices()
+	result := ""
+	if d.Sums {
+		result = " float32"
+	}
+	k := begin(t, d.Name, "func("+d.Params+")"+result, slices[0], d.Equals, slices...)
+	var s []vecops.V
+	for _, p := range d.Scalars {
+		s = append(s, k.scalar(p))
+	}
+	if d.Coefs > 0 {
+		s = k.coefficients(d.Coefs)
+	}
+	var lanes V
+	if d.Sums {
+		lanes = avx2.zero() // eight in every variant
+	}
+	k.each(func() {
+		var in []vecops.V
+		for _, p := range d.In {
+			in = append(in, k.load(p))
+		}
+		out, sum := d.Body(t, in, s)
+		for i, v := range out {
+			k.store(t.reg(v), d.Out[i])
+		}
+		if d.Sums {
+			k.accumulate(t.reg(sum), lanes)
+		}
+	})
+	if d.Sums {
+		k.total(lanes)
+		return
+	}
+	asm.Ret()
 }

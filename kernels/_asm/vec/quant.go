@@ -6,42 +6,17 @@ import (
 	. "github.com/mmcloughlin/avo/operand"
 
 	"mito/kernels/_asm/asm"
+	"mito/kernels/_asm/vecops"
 )
 
-func quantKernels(t *target) {
-	product := func(acc, ws, xs V) V {
-		f := t.vec()
-		VCVTDQ2PS(acc, f)
-		return t.mul(f, t.mul(ws, xs))
-	}
-	mapped(t, "scaleInt32", "dst []float32, acc []int32, ws []float32, xs float32", "dst[i] = float32(acc[i]) * float32(xs*ws[i]).",
-		names("dst"), names("acc", "ws"), names("xs"), func(in, s []V) []V { return []V{product(in[0], in[1], s[0])} })
-	mapped(t, "addScaleInt32", "dst []float32, acc []int32, ws []float32, xs float32",
-		"dst[i] += float32(float32(acc[i]) * float32(xs*ws[i])).",
-		names("dst"), names("dst", "acc", "ws"), names("xs"),
-		func(in, s []V) []V { return []V{t.add(in[0], product(in[1], in[2], s[0]))} })
-	if t.wide() {
-		quantizeAVX512(t)
-		dequantizeAVX512(t)
-		return
-	}
-	quantizeAVX2(t)
-	dequantizeAVX2(t)
-}
-
 // rounded returns int32s: v*inv, half added away from zero, truncated.
-func (t *target) rounded(v, inv V) V {
-	p := t.mul(v, inv)
-	d := t.add(p, t.or(t.and(p, bits(1<<31)), f32(0.5)))
-	VCVTTPS2DQ(d, d)
-	return d
-}
+func (t *target) rounded(v, inv V) V { return t.reg(vecops.Round(t, t.Mul(v, inv))) }
 
 const quantizeSignature = "func(q []int8, x []float32, inv float32)"
 const dequantizeSignature = "func(dst []float32, q []int8, s float32)"
 
-func quantizeAVX512(t *target) {
-	k := begin(t, "quantize", quantizeSignature, "q", "quantizeGeneric.", "q", "x")
+func quantizeAVX512() {
+	k := begin(avx512, "quantize", quantizeSignature, "q", "quantizeGeneric", "q", "x")
 	inv := k.scalar("inv")
 	k.each(func() {
 		n := k.rounded(k.load("x"), inv)
@@ -55,8 +30,8 @@ func quantizeAVX512(t *target) {
 	asm.Ret()
 }
 
-func dequantizeAVX512(t *target) {
-	k := begin(t, "dequantize", dequantizeSignature, "dst", "dst[i] = float32(q[i]) * s.", "dst", "q")
+func dequantizeAVX512() {
+	k := begin(avx512, "dequantize", dequantizeSignature, "dst", "dst[i] = float32(q[i]) * s", "dst", "q")
 	s := k.scalar("s")
 	k.each(func() {
 		v := k.vec()
@@ -67,7 +42,8 @@ func dequantizeAVX512(t *target) {
 			VPMOVSXBD(q, v)
 		}
 		VCVTDQ2PS(v, v)
-		k.store(k.mul(v, s), "dst")
+		VMULPS(s, v, v)
+		k.store(v, "dst")
 	})
 	asm.Ret()
 }
@@ -94,15 +70,15 @@ func (k *kernel) eights(body func()) {
 	Label(k.name + "_done")
 }
 
-func quantizeAVX2(t *target) {
-	k := begin(t, "quantize", quantizeSignature, "q", "quantizeGeneric for len(q) >= 8.", "q", "x")
+func quantizeAVX2() {
+	k := begin(avx2, "quantize", quantizeSignature, "q", "quantizeGeneric for len(q) >= 8", "q", "x")
 	inv := k.scalar("inv")
 	// Packing works within 128-bit halves; this order of 32-bit words undoes that.
 	order := GLOBL("packOrder", attr.RODATA|attr.NOPTR)
 	for i, w := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
 		DATA(4*i, U32(w))
 	}
-	perm := t.constant(order)
+	perm := k.reg(order)
 	k.i = GP64()
 	XORQ(k.i, k.i)
 	last := GP64()
@@ -136,8 +112,8 @@ func quantizeAVX2(t *target) {
 	asm.Ret()
 }
 
-func dequantizeAVX2(t *target) {
-	k := begin(t, "dequantize", dequantizeSignature, "dst", "dst[i] = float32(q[i]) * s for len(dst) >= 8.", "dst", "q")
+func dequantizeAVX2() {
+	k := begin(avx2, "dequantize", dequantizeSignature, "dst", "dst[i] = float32(q[i]) * s for len(dst) >= 8", "dst", "q")
 	s := k.scalar("s")
 	k.i = GP64()
 	XORQ(k.i, k.i)
@@ -145,7 +121,8 @@ func dequantizeAVX2(t *target) {
 		v := k.vec()
 		VPMOVSXBD(Mem{Base: k.bases["q"], Index: k.i, Scale: 1}, v)
 		VCVTDQ2PS(v, v)
-		k.store(k.mul(v, s), "dst")
+		VMULPS(s, v, v)
+		k.store(v, "dst")
 	})
 	asm.Ret()
 }

@@ -9,28 +9,28 @@ import (
 	"github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"mito/kernels/_asm/vecops"
 )
 
 // V is a vector register.
 type V = reg.VecVirtual
 
-// target is an instruction set with its vector width in float32.
+// target is an instruction set with its vector width in float32. As a vecops.Machine its vectors are registers, constants in
+// memory (operand.Mem) or coefficients that are broadcast where they are used.
 type target struct {
 	suffix string
 	width  int
 	vec    func() V
 }
 
+type coefficient struct{ at Mem }
+
 var (
 	avx2   = &target{"AVX2", 8, YMM}
 	avx512 = &target{"AVX512", 16, ZMM}
-)
 
-// Comparison predicates, quiet.
-const (
-	lessThan    = 0x11
-	notLessThan = 0x15 // true for NaN
-	greaterThan = 0x1e
+	_ vecops.Machine = avx2
 )
 
 func (t *target) wide() bool { return t.width == 16 }
@@ -50,8 +50,6 @@ func bits(b uint32) Mem {
 	return m
 }
 
-func f32(x float32) Mem { return bits(math.Float32bits(x)) }
-
 // tailMasks is eight words of ones followed by eight of zeros.
 var tailMasks *Mem
 
@@ -70,127 +68,169 @@ func tailMaskTable() Mem {
 	return *tailMasks
 }
 
-// Arithmetic on whole vectors; b may be in memory.
-
-func (t *target) add(a V, b operand.Op) V { d := t.vec(); VADDPS(b, a, d); return d }
-func (t *target) sub(a V, b operand.Op) V { d := t.vec(); VSUBPS(b, a, d); return d }
-func (t *target) mul(a V, b operand.Op) V { d := t.vec(); VMULPS(b, a, d); return d }
-func (t *target) div(a V, b operand.Op) V { d := t.vec(); VDIVPS(b, a, d); return d }
-func (t *target) and(a V, b operand.Op) V { d := t.vec(); VANDPS(b, a, d); return d }
-func (t *target) or(a V, b operand.Op) V  { d := t.vec(); VORPS(b, a, d); return d }
-func (t *target) xor(a V, b operand.Op) V { d := t.vec(); VXORPS(b, a, d); return d }
-func (t *target) neg(a V) V               { return t.xor(a, bits(1<<31)) }
-
-// constant loads a constant into a register.
-func (t *target) constant(m Mem) V {
+// zero returns a register of zeros; VXORPS on ZMM would need DQ.
+func (t *target) zero() V {
 	d := t.vec()
-	VMOVUPS(m, d)
-	return d
-}
-
-// reluOf returns v < 0 ? +0 : v; VMAXPS returns its second source for NaN and for two zeros.
-func (t *target) reluOf(v V) V {
-	zero := t.vec()
 	if t.wide() {
-		VPXORD(zero, zero, zero)
+		VPXORD(d, d, d)
 	} else {
-		VXORPS(zero, zero, zero)
+		VXORPS(d, d, d)
 	}
-	d := t.vec()
-	VMAXPS(v, zero, d)
 	return d
 }
 
-// keep returns v where a compares with b, +0 elsewhere.
-func (t *target) keep(v V, a V, predicate uint8, b operand.Op) V {
+// operand returns v as a register or memory operand.
+func (t *target) operand(v vecops.V) operand.Op {
+	switch v := v.(type) {
+	case coefficient:
+		d := t.vec()
+		VBROADCASTSS(v.at, d)
+		return d
+	case operand.Op:
+		return v
+	}
+	panic(fmt.Sprintf("vec: %T is no vector", v))
+}
+
+// reg returns v in a register.
+func (t *target) reg(v vecops.V) V {
+	switch o := t.operand(v).(type) {
+	case V:
+		return o
+	case Mem:
+		d := t.vec()
+		VMOVUPS(o, d)
+		return d
+	}
+	panic("vec: not a vector")
+}
+
+// commuting puts a constant, if there is one, second.
+func commuting(a, b vecops.V) (first, second vecops.V) {
+	if _, ok := a.(Mem); ok {
+		return b, a
+	}
+	return a, b
+}
+
+func (t *target) Bits(b uint32) vecops.V { return bits(b) }
+
+func (t *target) Add(a, b vecops.V) vecops.V {
+	a, b = commuting(a, b)
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VADDPS(y, x, d)
+	return d
+}
+
+func (t *target) Sub(a, b vecops.V) vecops.V {
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VSUBPS(y, x, d)
+	return d
+}
+
+func (t *target) Mul(a, b vecops.V) vecops.V {
+	a, b = commuting(a, b)
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VMULPS(y, x, d)
+	return d
+}
+
+func (t *target) Div(a, b vecops.V) vecops.V {
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VDIVPS(y, x, d)
+	return d
+}
+
+func (t *target) Sqrt(a vecops.V) vecops.V {
 	d := t.vec()
+	VSQRTPS(t.operand(a), d)
+	return d
+}
+
+// ReLU is the maximum with zero: VMAXPS returns its second source for NaN and for two zeros.
+func (t *target) ReLU(a vecops.V) vecops.V {
+	d, z := t.vec(), t.zero()
+	VMAXPS(t.operand(a), z, d)
+	return d
+}
+
+func (t *target) And(a, b vecops.V) vecops.V {
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VANDPS(y, x, d)
+	return d
+}
+
+func (t *target) Or(a, b vecops.V) vecops.V {
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VORPS(y, x, d)
+	return d
+}
+
+func (t *target) Xor(a, b vecops.V) vecops.V {
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VXORPS(y, x, d)
+	return d
+}
+
+// The quiet forms of the comparisons.
+var predicates = map[vecops.Predicate]U8{vecops.Less: 0x11, vecops.NotLess: 0x15, vecops.Greater: 0x1e}
+
+func (t *target) Keep(v, a vecops.V, p vecops.Predicate, b vecops.V) vecops.V {
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
 	if t.wide() {
 		k := K()
-		VCMPPS(U8(predicate), b, a, k)
-		VMOVAPS_Z(v, k, d)
+		VCMPPS(predicates[p], y, x, k)
+		VMOVUPS_Z(t.operand(v), k, d)
 		return d
 	}
 	m := t.vec()
-	VCMPPS(U8(predicate), b, a, m)
-	VANDPS(v, m, d)
+	VCMPPS(predicates[p], y, x, m)
+	VANDPS(t.operand(v), m, d)
 	return d
 }
 
-// choose returns yes where a compares with b, no elsewhere.
-func (t *target) choose(a V, predicate uint8, b operand.Op, yes Mem, no V) V {
-	d := t.vec()
+func (t *target) Choose(a vecops.V, p vecops.Predicate, b, yes, no vecops.V) vecops.V {
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
 	if t.wide() {
 		k := K()
-		VCMPPS(U8(predicate), b, a, k)
-		VMOVAPS(no, d)
-		VMOVUPS(yes, k, d)
+		VCMPPS(predicates[p], y, x, k)
+		VMOVUPS(t.reg(no), d)
+		VMOVUPS(t.operand(yes), k, d)
 		return d
 	}
 	m := t.vec()
-	VCMPPS(U8(predicate), b, a, m)
-	VBLENDVPS(m, yes, no, d)
+	VCMPPS(predicates[p], y, x, m)
+	VBLENDVPS(m, t.operand(yes), t.reg(no), d)
 	return d
 }
 
-// horner evaluates the polynomial with the given coefficients, highest first.
-func (t *target) horner(r V, coefs ...float32) V {
-	p := t.mul(r, f32(coefs[0]))
-	for i, c := range coefs[1:] {
-		VADDPS(f32(c), p, p)
-		if i < len(coefs)-2 {
-			VMULPS(r, p, p)
-		}
-	}
-	return p
+func (t *target) Truncate(a vecops.V) vecops.V {
+	d := t.vec()
+	VCVTTPS2DQ(t.operand(a), d)
+	return d
 }
 
-// exp is Exp1. Arguments outside its range run through the arithmetic too and are replaced at the end.
-func (t *target) exp(x V) V {
-	tt := t.mul(x, f32(1.44269504088896341))
-	half := t.or(t.and(tt, bits(1<<31)), f32(0.5))
-	n := t.add(tt, half)
-	VCVTTPS2DQ(n, n)
-	fn := t.vec()
-	VCVTDQ2PS(n, fn)
-	r := t.sub(x, t.mul(fn, f32(0.693359375)))
-	VMULPS(f32(-2.12194440e-4), fn, fn)
-	VSUBPS(fn, r, r)
-	p := t.horner(r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
-	VMULPS(r, p, p)
-	VMULPS(r, p, p)
-	VADDPS(r, p, p)
-	VADDPS(f32(1), p, p)
-	t.addInt(n, bits(127))
-	VPSLLD(U8(23), n, n)
-	VMULPS(n, p, p)
-	p = t.keep(p, x, notLessThan, f32(-87))
-	return t.choose(x, greaterThan, f32(88), f32(float32(math.Inf(1))), p)
+func (t *target) Float(a vecops.V) vecops.V {
+	d := t.vec()
+	VCVTDQ2PS(t.operand(a), d)
+	return d
 }
 
-func (t *target) addInt(v V, c Mem) { VPADDD(c, v, v) }
+func (t *target) AddInt(a, b vecops.V) vecops.V {
+	a, b = commuting(a, b)
+	d, x, y := t.vec(), t.reg(a), t.operand(b)
+	VPADDD(y, x, d)
+	return d
+}
 
-// log is Log1 for normal positive numbers; what others give is replaced by the caller.
-func (t *target) log(x V) V {
-	k := t.vec()
-	VPSRLD(U8(23), x, k)
-	t.addInt(k, bits(uint32(0x100000000-126)))
-	f := t.or(t.and(x, bits(0x007fffff)), bits(0x3f000000))
-	small := t.keep(f, f, lessThan, f32(0.707106781186547524))
-	minus := t.keep(t.constant(bits(math.MaxUint32)), f, lessThan, f32(0.707106781186547524))
-	VPADDD(minus, k, k)
-	fk := t.vec()
-	VCVTDQ2PS(k, fk)
-	r := t.sub(t.add(f, small), f32(1))
-	z := t.mul(r, r)
-	p := t.horner(r, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
-		-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)
-	VMULPS(r, p, p)
-	VMULPS(z, p, p)
-	VADDPS(t.mul(fk, f32(-2.12194440e-4)), p, p)
-	VMULPS(f32(0.5), z, z)
-	VSUBPS(z, p, p)
-	VADDPS(p, r, r)
-	VMULPS(f32(0.693359375), fk, fk)
-	VADDPS(fk, r, r)
-	return r
+func (t *target) ShiftLeft(a vecops.V, n int) vecops.V {
+	d := t.vec()
+	VPSLLD(U8(n), t.reg(a), d)
+	return d
+}
+
+func (t *target) ShiftRight(a vecops.V, n int) vecops.V {
+	d := t.vec()
+	VPSRLD(U8(n), t.reg(a), d)
+	return d
 }
