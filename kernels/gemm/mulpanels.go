@@ -1,0 +1,61 @@
+package gemm
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// PanelCols is the number of columns of a panel of MulPanels, the same in every variant.
+const PanelCols = panelCols
+
+// PanelOperand is an operand B [K,N] in panels of PanelCols columns that its owner lays out and may grow: B[k,j] is
+// Data[j/PanelCols*Stride + k*PanelCols + j%PanelCols]. A cache of keys is one whose columns are positions, a cache of
+// values one whose rows are.
+type PanelOperand struct {
+	Data   []float32
+	Stride int // elements from one panel to the next, at least K*PanelCols
+}
+
+// MulPanels computes y [rows, panels·PanelCols] = x [rows,k] · B with the chains of [Gemm]; the rows of x and y lie ldx
+// and ldy apart. The last panel is computed whole, so that y needs room for it. It runs on the caller, allocates nothing
+// and panics when an operand is too short.
+func MulPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b PanelOperand, panels, k int) {
+	if rows <= 0 || panels <= 0 {
+		return
+	}
+	if k <= 0 || ldx < k || ldy < panels*panelCols || panels > 1 && b.Stride < k*panelCols ||
+		(rows-1)*ldx+k > len(x) || (rows-1)*ldy+panels*panelCols > len(y) || (panels-1)*b.Stride+k*panelCols > len(b.Data) {
+		panic(fmt.Sprintf("gemm: y of %d by %d = x [%d,%d] of %d by %d · %d panels of %d by %d",
+			len(y), ldy, rows, k, len(x), ldx, panels, len(b.Data), b.Stride))
+	}
+	t, f := &s.s.t, dispatch.Funcs()
+	*t = tile{k: k, ars: 4 * ldx, aks: 4, bks: 4 * panelCols, bps: 4 * b.Stride, src: elem(smallZeros[:], 0), crs: 4 * ldy}
+	for i := 0; i < rows; i += smallRows {
+		r := min(smallRows, rows-i)
+		for p := 0; p < panels; {
+			t.a, t.b, t.c = elem(x, i*ldx), elem(b.Data, p*b.Stride), elem(y, i*ldy+p*panelCols)
+			p += mulPanel(t, f, r, panels-p)
+		}
+	}
+	*t = tile{}
+}
+
+// mulPanel computes r rows of up to left panels and returns how many.
+func mulPanel(t *tile, f *funcs, r, left int) int {
+	for _, small := range f.small[r] {
+		if small.panels <= left {
+			small.kernel(t)
+			return small.panels
+		}
+	}
+	a, b, c := t.a, t.b, t.c
+	for i := 0; i < r; {
+		q := rowsAtOnce(&f.full, r-i)
+		for j := 0; j < panelCols; j += f.nr {
+			t.a, t.b, t.c = unsafe.Add(a, i*t.ars), unsafe.Add(b, 4*j), unsafe.Add(c, i*t.crs+4*j)
+			f.full[q](t)
+		}
+		i += q
+	}
+	return 1
+}
