@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"mito/kernels/gemm"
@@ -12,9 +13,17 @@ import (
 	"mito/kernels/ref"
 )
 
-func eachProduct(t *testing.T, f func(t *testing.T)) {
+// eachVariant runs f with the products and the row kernels of every instruction set.
+func eachVariant(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	kerneltest.Variants(t, gemm.Variants(), gemm.Variant(), gemm.SetVariant, f)
+	rows := Variant()
+	set := func(name string) error {
+		if slices.Contains(Variants(), name) {
+			rows = name
+		}
+		return errors.Join(gemm.SetVariant(name), SetVariant(rows))
+	}
+	kerneltest.Variants(t, gemm.Variants(), gemm.Variant(), set, f)
 }
 
 // run holds guarded operands and results of one shape.
@@ -66,7 +75,7 @@ var shapes = []Shape{
 }
 
 func TestAgainstFloat64(t *testing.T) {
-	eachProduct(t, func(t *testing.T) {
+	eachVariant(t, func(t *testing.T) {
 		for _, s := range shapes {
 			x := newRun(t, s)
 			x.compute(nil)
@@ -145,7 +154,7 @@ func TestOracleGradient(t *testing.T) {
 func TestThreadsAndBatchAreInvisible(t *testing.T) {
 	pool := parallel.New(3)
 	defer pool.Close()
-	eachProduct(t, func(t *testing.T) {
+	eachVariant(t, func(t *testing.T) {
 		for _, s := range []Shape{{3, 150, 4, 2, 16, 0, 0.25}, {1, 150, 2, 1, 24, 60, 0.2}, {2, 350, 1, 1, 8, 270, 0.3}} {
 			whole, threads := newRun(t, s), newRun(t, s)
 			whole.compute(nil)
@@ -183,7 +192,7 @@ func (x *run) sequence(b int) *run {
 
 // A change at position t must leave every earlier row of the output as it was, and every row outside the window.
 func TestCausalAndWindow(t *testing.T) {
-	eachProduct(t, func(t *testing.T) {
+	eachVariant(t, func(t *testing.T) {
 		for _, w := range []int{0, 1, 20} {
 			s := Shape{1, 90, 2, 1, 16, w, 0.25}
 			x, y := newRun(t, s), newRun(t, s)

@@ -45,6 +45,7 @@ type backwardTask struct {
 func (t *backwardTask) Do(lo, hi int) {
 	w := workspaces.get()
 	defer workspaces.put(w)
+	w.rows = rowKernels.Funcs()
 	w.base = 0
 	stride := t.KVHeads * t.HeadDim
 	share := t.Heads / t.KVHeads
@@ -54,22 +55,23 @@ func (t *backwardTask) Do(lo, hi int) {
 		w.kT.Pack(t.k[at:], stride, true, t.HeadDim, t.Time)
 		w.vT.Pack(t.v[at:], stride, true, t.HeadDim, t.Time)
 		w.k.Pack(t.k[at:], stride, false, t.Time, t.HeadDim)
-		for i := range t.Time {
-			clear(t.dk[at+i*stride:][:t.HeadDim])
-			clear(t.dv[at+i*stride:][:t.HeadDim])
-		}
+		w.fit(w.k.Padded(), t.Time)
 		for h := g * share; h < (g+1)*share; h++ {
 			for i := 0; i < t.Time; i += queryBlock {
-				t.block(w, b, g, h, i, min(i+queryBlock, t.Time))
+				t.block(w, b, h, i, min(i+queryBlock, t.Time))
 			}
+		}
+		for i := range t.Time {
+			copy(t.dk[at+i*stride:][:t.HeadDim], w.dk[i*w.pad:])
+			copy(t.dv[at+i*stride:][:t.HeadDim], w.dv[i*w.pad:])
 		}
 	}
 }
 
 // block adds what the query rows i0 <= i < i1 of one head contribute, and computes their dq.
-func (t *backwardTask) block(w *workspace, b, g, h, i0, i1 int) {
+func (t *backwardTask) block(w *workspace, b, h, i0, i1 int) {
 	rows := i1 - i0
-	stride, kvStride := t.Heads*t.HeadDim, t.KVHeads*t.HeadDim
+	stride := t.Heads * t.HeadDim
 	at := t.row(b, i0, h)
 	q := gemm.Strided{Data: t.q[at:], Row: stride, Col: 1}
 	dout := gemm.Strided{Data: t.dout[at:], Row: stride, Col: 1}
@@ -87,34 +89,34 @@ func (t *backwardTask) block(w *workspace, b, g, h, i0, i1 int) {
 		}
 		w.rowTiles(&t.Shape, tile, func(r, n, c0, c1 int) {
 			ds := gemm.Strided{Data: w.ds[r*keyBlock+c0:], Row: keyBlock, Col: 1}
-			w.k.Mul(w.mul, t.dq[at+r*stride:], stride, ds, n, tile.j0+c0, tile.j0+c1, 0, t.HeadDim, w.started[r])
+			w.k.Mul(w.mul, w.out[r*w.pad:], w.pad, ds, n, tile.j0+c0, tile.j0+c1, 0, w.pad, w.started[r])
 			w.started[r] = true
 		})
 		w.keyRowTiles(&t.Shape, tile, func(c, n, r0, r1 int) {
 			p := gemm.Strided{Data: w.s[r0*keyBlock+c:], Row: 1, Col: keyBlock}
 			ds := gemm.Strided{Data: w.ds[r0*keyBlock+c:], Row: 1, Col: keyBlock}
-			to := t.kv(b, tile.j0+c, g)
-			w.dout.Mul(w.mul, t.dv[to:], kvStride, p, n, r0, r1, 0, t.HeadDim, true)
-			w.q.Mul(w.mul, t.dk[to:], kvStride, ds, n, r0, r1, 0, t.HeadDim, true)
+			to := (tile.j0 + c) * w.pad
+			w.dout.Mul(w.mul, w.dv[to:], w.pad, p, n, r0, r1, 0, w.pad, true)
+			w.q.Mul(w.mul, w.dk[to:], w.pad, ds, n, r0, r1, 0, w.pad, true)
 		})
 	})
+	for r := range rows {
+		copy(t.dq[at+r*stride:][:t.HeadDim], w.out[r*w.pad:])
+	}
 }
 
 // gradRow makes p of the scores and ds of the probabilities' gradients of row r, zero where the row sees no key.
 func (t *backwardTask) gradRow(w *workspace, tile keyTile, r int, lse float32) {
-	s := w.s[r*keyBlock : r*keyBlock+tile.width]
-	ds := w.ds[r*keyBlock : r*keyBlock+tile.width]
+	s := w.s[r*keyBlock : (r+1)*keyBlock]
+	ds := w.ds[r*keyBlock : (r+1)*keyBlock]
 	lo, hi := tile.seen(&t.Shape, r)
 	if lo >= hi {
 		clear(s)
 		clear(ds)
 		return
 	}
-	clear(s[:lo])
-	clear(ds[:lo])
-	clear(s[hi:])
-	clear(ds[hi:])
-	gradRow(s[lo:hi], ds[lo:hi], t.Scale, lse, w.delta[r])
+	s, ds = framed(s, lo, hi, minusInf), framed(ds, lo, hi, 0)
+	w.rows.grad(&s[0], &ds[0], len(s), t.Scale, lse, w.delta[r])
 }
 
 // keyRowTiles calls f for the columns c..c+n of the tile and the rows r0..r1 that see any of them.

@@ -63,6 +63,7 @@ type forwardTask struct {
 func (t *forwardTask) Do(lo, hi int) {
 	w := workspaces.get()
 	defer workspaces.put(w)
+	w.rows = rowKernels.Funcs()
 	blocks := (t.Time + queryBlock - 1) / queryBlock
 	for item := lo; item < hi; item++ {
 		group, part := item/t.parts, item%t.parts
@@ -72,6 +73,7 @@ func (t *forwardTask) Do(lo, hi int) {
 		w.base = base
 		w.kT.Pack(t.k[t.kv(b, base, g):], t.KVHeads*t.HeadDim, true, t.HeadDim, last-base)
 		w.v.Pack(t.v[t.kv(b, base, g):], t.KVHeads*t.HeadDim, false, last-base, t.HeadDim)
+		w.fit(w.v.Padded(), 0)
 		share := t.Heads / t.KVHeads
 		for h := g * share; h < (g+1)*share; h++ {
 			for i := first; i < last; i += queryBlock {
@@ -85,51 +87,47 @@ func (t *forwardTask) Do(lo, hi int) {
 func (t *forwardTask) block(w *workspace, b, h, i0, i1 int) {
 	rows := i1 - i0
 	for r := range rows {
-		w.top[r], w.sum[r] = float32(math.Inf(-1)), 0
+		w.top[r], w.sum[r] = minusInf, 0
 	}
 	w.started = [queryBlock]bool{}
-	stride := t.Heads * t.HeadDim
-	q := gemm.Strided{Data: t.q[t.row(b, i0, h):], Row: stride, Col: 1}
-	out := t.out[t.row(b, i0, h):]
+	q := gemm.Strided{Data: t.q[t.row(b, i0, h):], Row: t.Heads * t.HeadDim, Col: 1}
 	w.keyTiles(&t.Shape, i0, i1, func(tile keyTile) {
 		w.scores(&t.Shape, tile, &w.kT, q, w.s[:])
 		for r := range rows {
-			t.softmaxRow(w, tile, r, out[r*stride:])
+			t.softmaxRow(w, tile, r)
 		}
 		w.rowTiles(&t.Shape, tile, func(r, n, c0, c1 int) {
 			p := gemm.Strided{Data: w.s[r*keyBlock+c0:], Row: keyBlock, Col: 1}
 			k0 := tile.j0 - w.base
-			w.v.Mul(w.mul, out[r*stride:], stride, p, n, k0+c0, k0+c1, 0, t.HeadDim, w.started[r])
+			w.v.Mul(w.mul, w.out[r*w.pad:], w.pad, p, n, k0+c0, k0+c1, 0, w.pad, w.started[r])
 			w.started[r] = true
 		})
 	})
 	for r := range rows {
-		o := out[r*stride : r*stride+t.HeadDim]
-		vec.Scale(o, o, 1/w.sum[r])
+		o := t.out[t.row(b, i0+r, h):][:t.HeadDim]
+		vec.Scale(o, w.out[r*w.pad:][:t.HeadDim], 1/w.sum[r])
 		t.lse[t.stat(b, i0+r, h)] = w.top[r] + float32(math.Log(float64(w.sum[r])))
 	}
 }
 
 // softmaxRow turns the scores of row r of the tile into unnormalised probabilities under the running maximum, and zero
 // where the row sees no key.
-func (t *forwardTask) softmaxRow(w *workspace, tile keyTile, r int, out []float32) {
-	row := w.s[r*keyBlock : r*keyBlock+tile.width]
+func (t *forwardTask) softmaxRow(w *workspace, tile keyTile, r int) {
+	row := w.s[r*keyBlock : (r+1)*keyBlock]
 	lo, hi := tile.seen(&t.Shape, r)
 	if lo >= hi {
 		clear(row)
 		return
 	}
-	clear(row[:lo])
-	clear(row[hi:])
-	x := row[lo:hi]
-	top := float32(vec.Max(x) * t.Scale)
-	if old := w.top[r]; top > old {
-		w.top[r] = top
-		if w.sum[r] != 0 {
-			shrink := float32(math.Exp(float64(old - top)))
-			w.sum[r] *= shrink
-			vec.Scale(out[:t.HeadDim], out[:t.HeadDim], shrink)
-		}
+	x := framed(row, lo, hi, minusInf)
+	old := w.top[r]
+	top, sum := w.rows.softmax(&x[0], len(x), t.Scale, old)
+	if top > old && w.sum[r] != 0 {
+		shrink := float32(math.Exp(float64(old - top)))
+		w.sum[r] *= shrink
+		out := w.out[r*w.pad : (r+1)*w.pad]
+		vec.Scale(out, out, shrink)
 	}
-	w.sum[r] += expRow(x, t.Scale, w.top[r])
+	w.top[r] = top
+	w.sum[r] += sum
 }

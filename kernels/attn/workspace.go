@@ -8,16 +8,39 @@ import (
 
 // workspace is what one thread needs.
 type workspace struct {
-	mul *gemm.Scratch
+	mul  *gemm.Scratch
+	rows *rowFuncs
 
-	base            int         // the position of the first packed key
-	kT, v           gemm.Panels // keys [D,n] and values [n,D] of Forward
-	vT, k, q, dout  gemm.Panels // Backward: values [D,n], keys [n,D], a block of queries and output gradients [rows,D]
+	base           int         // the position of the first packed key
+	kT, v          gemm.Panels // keys [D,n] and values [n,D] of Forward
+	vT, k, q, dout gemm.Panels // Backward: values [D,n], keys [n,D], a block of queries and output gradients [rows,D]
+
+	// Rows of scores and of their gradients, keyBlock apart.
 	s, ds           [queryBlock * keyBlock]float32
 	top, sum, delta [queryBlock]float32
 	started         [queryBlock]bool
-	tileRows        int
-	tileCols        int
+
+	// Results are built here, in rows of pad elements, the columns that the kernels write: D rounded up.
+	pad         int
+	out, dk, dv []float32
+
+	tileRows, tileCols int
+}
+
+// fit sizes the results: rows of out and keys of dk and dv, which are cleared.
+func (w *workspace) fit(pad, keys int) {
+	w.pad = pad
+	w.out = sized(w.out, queryBlock*pad)
+	w.dk, w.dv = sized(w.dk, keys*pad), sized(w.dv, keys*pad)
+	clear(w.dk)
+	clear(w.dv)
+}
+
+func sized(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
 }
 
 // keyTile is a block of scores: query rows i0 <= i < i1, keys j0 <= j < j0+width.

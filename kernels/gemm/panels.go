@@ -102,16 +102,18 @@ func packPanel(f *funcs, dst, src []float32, ld int, trans bool, k, n int) {
 		f.packCols(&dst[0], &src[0], k, width, ld)
 	case n == width:
 		f.packRows(&dst[0], &src[0], k, width, ld)
-	default:
+	case trans:
 		clear(dst)
-		row, col := ld, 1
-		if trans {
-			row, col = 1, ld
-		}
-		for i := range k {
-			for j := range n {
-				dst[i*width+j] = src[i*row+j*col]
+		for j := range n {
+			for i, v := range src[j*ld : j*ld+k] {
+				dst[i*width+j] = v
 			}
+		}
+	default:
+		for i := range k {
+			row := dst[i*width : (i+1)*width]
+			copy(row, src[i*ld:i*ld+n])
+			clear(row[n:])
 		}
 	}
 }
