@@ -4,8 +4,6 @@ package vec
 
 import "mito/kernels/isa"
 
-//go:generate go run -C ../_asm ./vec -out ../vec/vec_amd64.s -stubs ../vec/stubs_amd64.go -pkg vec
-
 func implementations() []isa.Impl[int] {
 	return []isa.Impl[int]{{Name: isa.AVX2, Funcs: levelAVX2}, {Name: isa.AVX512, Funcs: levelAVX512}}
 }
@@ -107,7 +105,7 @@ func maxOf(x []float32) float32 {
 
 func addLanes(l *lanes, x []float32) {
 	if level == levelGeneric {
-		addLanesGeneric(l, x)
+		sumLanes(l, x)
 	} else {
 		addLanesAVX2((*[8]float32)(l), x)
 	}

@@ -1,4 +1,4 @@
-//go:build purego || !amd64
+//go:build purego || !(amd64 || arm64)
 
 package vec
 
@@ -21,7 +21,7 @@ func dotCentered(w, x []float32, mean, rstd float32) float32 {
 func sumSquares64(x []float32) float64              { return sumSquares64Generic(x) }
 func absMax(x []float32) float32                    { return absMaxGeneric(x) }
 func maxOf(x []float32) float32                     { return maxGeneric(x) }
-func addLanes(l *lanes, x []float32)                { addLanesGeneric(l, x) }
+func addLanes(l *lanes, x []float32)                { sumLanes(l, x) }
 func add(dst, a, b []float32)                       { addGeneric(dst, a, b) }
 func mul(dst, a, b []float32)                       { mulGeneric(dst, a, b) }
 func scaleBy(dst, x []float32, s float32)           { scaleByGeneric(dst, x, s) }

@@ -155,11 +155,15 @@ func expGeneric(dst, x []float32) {
 // expSumGeneric sets dst[i] = Exp1(float32(x[i]*scale) - shift) and returns the stated sum of them.
 func expSumGeneric(dst, x []float32, scale, shift float32) float32 {
 	var l lanes
+	expSumLanes(&l, dst, x, scale, shift)
+	return l.total()
+}
+
+func expSumLanes(l *lanes, dst, x []float32, scale, shift float32) {
 	x = x[:len(dst)]
 	for i, v := range x {
 		e := Exp1(float32(v*scale) - shift)
 		dst[i] = e
 		l[i&7] += e
 	}
-	return l.total()
 }

@@ -155,6 +155,11 @@ func probGradAddGeneric(dst, x []float32, shift, inv, u, scale float32) {
 // p[i] < 2^-126 taken as +0.
 func klSumGeneric(x, p []float32, scale, lse float32) float32 {
 	var l lanes
+	klSumLanes(&l, x, p, scale, lse)
+	return l.total()
+}
+
+func klSumLanes(l *lanes, x, p []float32, scale, lse float32) {
 	p = p[:len(x)]
 	for i, v := range p {
 		if !(v < minNorm) {
@@ -162,7 +167,6 @@ func klSumGeneric(x, p []float32, scale, lse float32) float32 {
 			l[i&7] += float32(v * float32(Log1(v)-float32(z-lse)))
 		}
 	}
-	return l.total()
 }
 
 // klGradAddGeneric adds float32(float32(float32(Exp1(float32(x[i]*scale)-shift)*inv)-p[i])*factor) to dst[i].

@@ -110,11 +110,15 @@ func scaleMulGeneric(dst, x, y []float32, s float32) {
 // sumSquaresCenteredGeneric returns the stated sum of float32(d*d), d = x[i]-mean.
 func sumSquaresCenteredGeneric(x []float32, mean float32) float32 {
 	var l lanes
+	sumSquaresCenteredLanes(&l, x, mean)
+	return l.total()
+}
+
+func sumSquaresCenteredLanes(l *lanes, x []float32, mean float32) {
 	for i, v := range x {
 		d := v - mean
 		l[i&7] += float32(d * d)
 	}
-	return l.total()
 }
 
 // normalizeGeneric sets dst[i] = float32(x[i]-mean)*rstd.
@@ -128,22 +132,30 @@ func normalizeGeneric(dst, x []float32, mean, rstd float32) {
 // dot3Generic returns the stated sum of float32(float32(x[i]*y[i])*z[i]).
 func dot3Generic(x, y, z []float32) float32 {
 	var l lanes
+	dot3Lanes(&l, x, y, z)
+	return l.total()
+}
+
+func dot3Lanes(l *lanes, x, y, z []float32) {
 	y, z = y[:len(x)], z[:len(x)]
 	for i, v := range x {
 		l[i&7] += float32(float32(v*y[i]) * z[i])
 	}
-	return l.total()
 }
 
 // dotCenteredGeneric returns the stated sum of float32(w[i]*h), h = float32(x[i]-mean)*rstd.
 func dotCenteredGeneric(w, x []float32, mean, rstd float32) float32 {
 	var l lanes
+	dotCenteredLanes(&l, w, x, mean, rstd)
+	return l.total()
+}
+
+func dotCenteredLanes(l *lanes, w, x []float32, mean, rstd float32) {
 	x = x[:len(w)]
 	for i, v := range w {
 		h := float32(float32(x[i]-mean) * rstd)
 		l[i&7] += float32(v * h)
 	}
-	return l.total()
 }
 
 // normGainBackwardGeneric adds float32(dy[i]*float32(float32(x[i]-mean)*rstd)) to dgain[i]; mean 0 is RMSNorm's case.

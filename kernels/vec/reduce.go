@@ -45,19 +45,28 @@ func ArgMax(x []float32) int {
 
 func sumGeneric(x []float32) float32 {
 	var l lanes
+	sumLanes(&l, x)
+	return l.total()
+}
+
+// sumLanes adds x[i] to lane i%8; the other functions whose names end in Lanes do the same with their terms.
+func sumLanes(l *lanes, x []float32) {
 	for i, v := range x {
 		l[i&7] += v
 	}
-	return l.total()
 }
 
 func dotGeneric(x, y []float32) float32 {
 	var l lanes
+	dotLanes(&l, x, y)
+	return l.total()
+}
+
+func dotLanes(l *lanes, x, y []float32) {
 	y = y[:len(x)]
 	for i, v := range x {
 		l[i&7] += float32(v * y[i])
 	}
-	return l.total()
 }
 
 func sumSquares64Generic(x []float32) float64 {

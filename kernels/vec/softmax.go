@@ -31,15 +31,12 @@ func maxSumExp(x []float32, scale float32) (m, s float32) {
 // sumExpGeneric is expSumGeneric without the destination.
 func sumExpGeneric(x []float32, scale, shift float32) float32 {
 	var l lanes
-	for i, v := range x {
-		l[i&7] += Exp1(float32(v*scale) - shift)
-	}
+	sumExpLanes(&l, x, scale, shift)
 	return l.total()
 }
 
-// addLanesGeneric adds x[i] to lane i%8.
-func addLanesGeneric(l *lanes, x []float32) {
+func sumExpLanes(l *lanes, x []float32, scale, shift float32) {
 	for i, v := range x {
-		l[i&7] += v
+		l[i&7] += Exp1(float32(v*scale) - shift)
 	}
 }

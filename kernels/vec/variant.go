@@ -2,6 +2,9 @@ package vec
 
 import "mito/kernels/isa"
 
+//go:generate go run -C ../_asm ./vec -out ../vec/vec_amd64.s -stubs ../vec/stubs_amd64.go -pkg vec
+//go:generate go run -C ../_asm ./vecneon -out ../vec/vec_arm64.s -stubs ../vec/stubs_arm64.go -pkg vec
+
 const levelGeneric = 0
 
 var dispatcher = isa.New("vec", append([]isa.Impl[int]{{Name: isa.Generic, Funcs: levelGeneric}}, implementations()...)...)
