@@ -67,7 +67,7 @@ func New(w *Weights, o Options) (*Model, error) {
 	if m.page < 1 {
 		m.page = defaultPage
 	}
-	m.page = min(m.page, c.Context)
+	m.page = min(m.page, (c.Context+15)/16*16) // whole blocks of the decode kernels
 	m.unsignedMLP = c.Activation == ActReLU || c.Activation == ActReLU2
 	if c.Position == PositionRoPE {
 		m.cos, m.sin = ropeTables(c.Context, c.HeadDim, c.RoPETheta)

@@ -12,11 +12,34 @@ type decodeFuncs struct {
 	weights func(w []int16, p, vs []float32, unit float32)
 	// weigh adds Σ_i w[i]·v[i,d] to acc[d] for 16·blocks positions. v [blocks][8][len(acc)][2]; len(acc) is a multiple of 16.
 	weigh func(acc []int32, w []int16, v []int8, blocks int)
+	// head computes one head at once where D is a multiple of 8 and PageSize one of 16; nil for none. It returns false
+	// and does nothing when a scale is zero or something is not finite.
+	head func(a *headQS8) bool
+}
+
+// headQS8 is what a whole-head kernel needs. The kernels know the offsets of its fields.
+type headQS8 struct {
+	q, out                *float32
+	pages                 *PageQS8
+	table                 *int32 // of the page that holds block first/16
+	kAt, vAt, sAt         int    // bytes from the start of a page's keys, values and scales to the head's
+	first, last           int    // positions
+	blocks                int    // from that of first to that of last
+	fromBlock, pageBlocks int    // place of the first block in its page; blocks of a page
+	groups, dim, padDim   int
+	scale                 float32
+	_                     float32
+	q8                    *int8
+	scores                *float32 // [16·blocks], as are the next two
+	vScales               *float32
+	weights               *int16
 }
 
 var decodeKernels = isa.New("attn decode", append([]isa.Impl[decodeFuncs]{
-	{Name: isa.Generic, Funcs: decodeFuncs{scoresQS8Generic, weightsQS8Generic, weighQS8Generic}},
+	{Name: isa.Generic, Funcs: decodeGeneric},
 }, decodeVariants()...)...)
+
+var decodeGeneric = decodeFuncs{scores: scoresQS8Generic, weights: weightsQS8Generic, weigh: weighQS8Generic}
 
 // DecodeVariants returns the names of the decode variants that this processor can run, slowest first.
 func DecodeVariants() []string { return decodeKernels.Variants() }

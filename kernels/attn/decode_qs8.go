@@ -70,6 +70,10 @@ type ScratchQS8 struct {
 	part   []float32 // scores of one page
 	probs  []int16   // weights of one page
 	acc    []int32   // [D padded to 16]
+
+	vScales []float32 // with scores and weights, what a whole-head kernel keeps
+	weights []int16
+	head    headQS8
 }
 
 // NewScratchQS8 returns scratch for positions below maxPos.
@@ -78,7 +82,7 @@ func NewScratchQS8(s *DecodeShape, maxPos int) *ScratchQS8 {
 	return &ScratchQS8{
 		q8: make([]int8, s.groups()*groupDims), row: make([]int8, s.HeadDim),
 		scores: make([]float32, n), part: make([]float32, s.blocks()*blockPos), probs: make([]int16, s.blocks()*blockPos),
-		acc: make([]int32, s.padDim()),
+		acc: make([]int32, s.padDim()), vScales: make([]float32, n), weights: make([]int16, n),
 	}
 }
 
@@ -120,29 +124,62 @@ func (s *DecodeShape) AttendQS8(out, q []float32, pages []PageQS8, table []int32
 	if s.Window > 0 {
 		first = max(0, pos-s.Window+1)
 	}
+	if whole := decodeKernels.Funcs().head; whole != nil && s.HeadDim%8 == 0 && s.PageSize%blockPos == 0 {
+		s.attendWhole(whole, out, q, pages, table, first, pos, sc)
+		return
+	}
+	for g := range s.KVHeads {
+		s.attendGroup(out, q, pages, table, g, 0, s.Heads/s.KVHeads, first, pos, sc)
+	}
+}
+
+// attendWhole gives each head to one call of a kernel, and the rare ones that it refuses to attendGroup.
+func (s *DecodeShape) attendWhole(kernel func(*headQS8) bool, out, q []float32, pages []PageQS8, table []int32, first, pos int, sc *ScratchQS8) {
+	d, per := s.HeadDim, s.Heads/s.KVHeads
+	block, inPage := first/blockPos, s.PageSize/blockPos
+	table = table[:pos/s.PageSize+1]
+	out, q = out[:s.Heads*d], q[:s.Heads*d]
+	a := &sc.head
+	*a = headQS8{
+		pages: &pages[0], table: &table[block/inPage], first: first, last: pos, blocks: pos/blockPos - block + 1,
+		fromBlock: block % inPage, pageBlocks: inPage, groups: s.groups(), dim: d, padDim: s.padDim(), scale: s.Scale,
+		q8: &sc.q8[0], scores: &sc.scores[0], vScales: &sc.vScales[0], weights: &sc.weights[0],
+	}
+	for g := range s.KVHeads {
+		a.kAt, a.vAt, a.sAt = g*inPage*s.kBlock(), g*inPage*s.vBlock(), g*inPage*blockPos*4
+		for h := g * per; h < (g+1)*per; h++ {
+			a.q, a.out = &q[h*d], &out[h*d]
+			if !kernel(a) {
+				s.attendGroup(out, q, pages, table, g, h-g*per, h-g*per+1, first, pos, sc)
+			}
+		}
+	}
+	a.pages, a.table, a.q, a.out = nil, nil, nil, nil
+}
+
+// attendGroup computes the query heads from ≤ i < to of key/value head g.
+func (s *DecodeShape) attendGroup(out, q []float32, pages []PageQS8, table []int32, g, from, to, first, pos int, sc *ScratchQS8) {
 	d := s.HeadDim
 	per := s.Heads / s.KVHeads
-	for g := range s.KVHeads {
-		m := s.maxVScale(pages, table, g, first, pos)
-		for h := g * per; h < (g+1)*per; h++ {
-			o := out[h*d:][:d]
-			if m == 0 {
-				clear(o)
-				continue
-			}
-			s.scores(q[h*d:][:d], pages, table, g, first, pos, sc)
-			base := first &^ (blockPos - 1)
-			p := sc.scores[base : pos+1]
-			vec.Softmax(p, p)
-			if !(m <= math.MaxFloat32) || p[len(p)-1] != p[len(p)-1] {
-				vec.Fill(o, float32(math.NaN()))
-				continue
-			}
-			s.weigh(pages, table, g, first, pos, probOne/m, sc)
-			unit := m / probOne
-			for i, a := range sc.acc[:d] {
-				o[i] = float32(a) * unit
-			}
+	m := s.maxVScale(pages, table, g, first, pos)
+	for h := g*per + from; h < g*per+to; h++ {
+		o := out[h*d:][:d]
+		if m == 0 {
+			clear(o)
+			continue
+		}
+		s.scores(q[h*d:][:d], pages, table, g, first, pos, sc)
+		base := first &^ (blockPos - 1)
+		p := sc.scores[base : pos+1]
+		vec.Softmax(p, p)
+		if !(m <= math.MaxFloat32) || p[len(p)-1] != p[len(p)-1] {
+			vec.Fill(o, float32(math.NaN()))
+			continue
+		}
+		s.weigh(pages, table, g, first, pos, probOne/m, sc)
+		unit := m / probOne
+		for i, a := range sc.acc[:d] {
+			o[i] = float32(a) * unit
 		}
 	}
 }

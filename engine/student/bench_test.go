@@ -1,0 +1,68 @@
+package student
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"mito/kernels/peak"
+	"mito/kernels/qgemm"
+)
+
+// class460K is the model that the decode benchmarks use: d 96, 4 layers, MLP 384 ReLU², V 64, context 128.
+func class460K() Config {
+	c := configs()["class 460K"]
+	return c
+}
+
+// BenchmarkDecode decodes whole contexts of the 460K class, one sequence on one thread. It reports the fastest context,
+// per token, the part that is not matrix-vector products, and the ratio to reading the weights only.
+func BenchmarkDecode(b *testing.B) {
+	m := newModel(b, randomWeights(class460K(), 1), Options{})
+	s := newSession(b, m, 1)
+	n := m.cfg.Context
+	best, products := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+	token := make([]int32, 1)
+	w := <-s.workers
+	for b.Loop() {
+		s.workers <- w
+		s.Reset()
+		start := time.Now()
+		for i := range n {
+			token[0] = int32(i % 64)
+			if _, err := s.Step(token); err != nil {
+				b.Fatal(err)
+			}
+		}
+		best = min(best, time.Since(start)/time.Duration(n))
+		w = <-s.workers
+		start = time.Now()
+		for range n {
+			for l := range m.layers {
+				m.product(w, &m.layers[l].qkv, 1, false)
+				m.product(w, &m.layers[l].out, 1, false)
+				m.product(w, &m.layers[l].up, 1, false)
+				m.product(w, &m.layers[l].down, 1, true)
+			}
+			m.product(w, &m.head, 1, false)
+		}
+		products = min(products, time.Since(start)/time.Duration(n))
+	}
+	s.workers <- w
+	rate := 0.0
+	for range 5 {
+		for _, v := range peak.Variants() {
+			r, err := peak.Read(v, m.Bytes())
+			if err != nil {
+				b.Fatal(err)
+			}
+			rate = max(rate, r)
+		}
+	}
+	bound := float64(m.Bytes()) / rate // ns
+	b.ReportMetric(float64(best.Nanoseconds()), "ns/token")
+	b.ReportMetric(float64(products.Nanoseconds()), "product-ns/token")
+	b.ReportMetric(1-float64(products)/float64(best), "other/total")
+	b.ReportMetric(bound/float64(best.Nanoseconds()), "of-read-bound")
+	b.Logf("qgemm %s, read-only bound %.0f ns", qgemm.Variant(), bound)
+}

@@ -1,0 +1,28 @@
+//go:build !purego
+
+package attn
+
+import (
+	"unsafe"
+
+	"mito/kernels/isa"
+)
+
+//go:generate go run -C ../_asm ./attndecode -out ../attn/decode_amd64.s -stubs ../attn/stubs_decode_amd64.go -pkg attn
+
+func decodeVariants() []isa.Impl[decodeFuncs] {
+	with := func(head func(*headQS8) bool) decodeFuncs {
+		f := decodeGeneric
+		f.head = head
+		return f
+	}
+	return []isa.Impl[decodeFuncs]{
+		{Name: isa.AVX2, Funcs: with(attendAVX2)},
+		{Name: isa.AVX512VNNI, Funcs: with(attendAVX512VNNI)},
+	}
+}
+
+// The generator does not know headQS8.
+func attendAVX2(a *headQS8) bool { return attendQS8AVX2((*uint64)(unsafe.Pointer(a))) }
+
+func attendAVX512VNNI(a *headQS8) bool { return attendQS8AVX512VNNI((*uint64)(unsafe.Pointer(a))) }
