@@ -1,0 +1,78 @@
+package attn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"mito/kernels/gemm"
+	"mito/kernels/ref"
+)
+
+// TestAttendF32 compares every position with float64 attention over the whole sequence, with windows from one position
+// to more than the sequence, after writing nonsense behind the position as a rollback leaves it.
+func TestAttendF32(t *testing.T) {
+	defer func(v string) { _ = gemm.SetVariant(v) }(gemm.Variant())
+	const time = 70
+	for _, variant := range gemm.Variants() {
+		if err := gemm.SetVariant(variant); err != nil {
+			t.Fatal(err)
+		}
+		for _, tc := range []struct{ heads, kv, d, window int }{
+			{1, 1, 1, 0}, {4, 4, 24, 0}, {4, 2, 32, 0}, {6, 1, 10, 0}, {2, 2, 64, 0}, {2, 1, 70, 0},
+			{4, 2, 8, 1}, {4, 2, 8, 31}, {4, 2, 8, 32}, {4, 2, 8, 33}, {4, 2, 8, 67}, {20, 2, 16, 5},
+		} {
+			t.Run(fmt.Sprintf("%s/%+v", variant, tc), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(1, uint64(tc.d)))
+				draw := func(n int) []float32 {
+					x := make([]float32, n)
+					for i := range x {
+						x[i] = 4*rng.Float32() - 2
+					}
+					return x
+				}
+				scale := float32(1 / math.Sqrt(float64(tc.d)))
+				s := &DecodeShape{Heads: tc.heads, KVHeads: tc.kv, HeadDim: tc.d, Window: tc.window, PageSize: time, Scale: scale}
+				q, k, v := draw(time*tc.heads*tc.d), draw(time*tc.kv*tc.d), draw(time*tc.kv*tc.d)
+				wide := func(x []float32) []float64 {
+					y := make([]float64, len(x))
+					for i := range x {
+						y[i] = float64(x[i])
+					}
+					return y
+				}
+				oracle := ref.Attention{Batch: 1, Time: time, Heads: tc.heads, KVHeads: tc.kv, HeadDim: tc.d, Window: tc.window, Scale: float64(scale)}
+				want, _ := oracle.Forward(wide(q), wide(k), wide(v))
+				page, sc := NewPageF32(s), NewScratchF32(s)
+				if page.Bytes() != s.BytesF32() {
+					t.Fatalf("a page takes %d bytes, the shape says %d", page.Bytes(), s.BytesF32())
+				}
+				nan := make([]float32, tc.kv*tc.d)
+				for i := range nan {
+					nan[i] = float32(math.NaN())
+				}
+				out := make([]float32, tc.heads*tc.d)
+				// The exponent of a score of size A that carries an error of D·eps·A puts that error on the probability;
+				// |q·k| ≤ 4D, and the values, at most 2, are summed over up to T positions.
+				a := 4 * math.Sqrt(float64(tc.d))
+				tol := 2 * (float64(tc.d)*a + float64(time) + 8) * 0x1p-23
+				for pos := range time {
+					s.StoreF32(page, pos, k[pos*tc.kv*tc.d:][:tc.kv*tc.d], v[pos*tc.kv*tc.d:][:tc.kv*tc.d])
+					if pos+1 < time {
+						s.StoreF32(page, pos+1, nan, nan)
+					}
+					s.AttendF32(out, q[pos*tc.heads*tc.d:][:len(out)], page, pos, sc)
+					for i, x := range out {
+						if w := want[pos*len(out)+i]; !(math.Abs(float64(x)-w) <= tol) {
+							t.Fatalf("position %d, element %d: %v, want %v within %g", pos, i, x, w, tol)
+						}
+					}
+				}
+				if n := testing.AllocsPerRun(10, func() { s.AttendF32(out, q, page, time-1, sc) }); n != 0 {
+					t.Fatalf("%v allocations", n)
+				}
+			})
+		}
+	}
+}
