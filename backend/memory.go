@@ -1,6 +1,10 @@
 package backend
 
-import "gorgonia.org/tensor"
+import (
+	"errors"
+
+	"gorgonia.org/tensor"
+)
 
 // Dtypes that cross the seam.
 var (
@@ -65,8 +69,12 @@ func (s *Sizer) Bytes() int64 { return s.bytes }
 // Align rounds a size up to Alignment.
 func Align(n int64) int64 { return (n + Alignment - 1) &^ (Alignment - 1) }
 
-// TensorBytes is the size in bytes of a tensor. It refuses sizes that are not positive or overflow.
+// TensorBytes is the size in bytes of a tensor. It refuses dtypes that do not cross the seam, and sizes that are not
+// positive or overflow.
 func TensorBytes(dt tensor.Dtype, shape ...int) (int64, error) {
+	if dt != F32 && dt != I32 && dt != I8 {
+		return 0, &DTypeError{Op: "New", Arg: "dtype", Got: dt, Want: F32}
+	}
 	n := int64(dt.Size())
 	for _, d := range shape {
 		if d <= 0 || n > (1<<62)/int64(d) {
@@ -75,4 +83,20 @@ func TensorBytes(dt tensor.Dtype, shape ...int) (int64, error) {
 		n *= int64(d)
 	}
 	return n, nil
+}
+
+// Reserve runs fill twice: with a Sizer, and with one slab of the size that came out. It returns that slab.
+func Reserve(m Memory, fill func(Allocator) error) (Slab, error) {
+	var size Sizer
+	if err := fill(&size); err != nil {
+		return nil, err
+	}
+	slab, err := m.NewSlab(size.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	if err := fill(slab); err != nil {
+		return nil, errors.Join(err, slab.Free())
+	}
+	return slab, nil
 }

@@ -155,19 +155,31 @@ func (e *Examples) StepsPerEpoch() int64 { return ceilDiv(int64(len(e.set.exampl
 
 // Fill implements [Source].
 func (e *Examples) Fill(b *Batch, step int64) error {
-	if step < 0 || step > math.MaxInt64/int64(e.rows)-1 {
-		return &StepError{step, -1}
+	if err := e.checkStep(step); err != nil {
+		return err
 	}
 	b.Reset(e.rows, e.set.time)
-	n := int64(len(e.set.examples))
 	for r := range e.rows {
-		visit := step*int64(e.rows) + int64(r)
-		epoch := mix(e.seed, drawEpoch, uint64(visit/n))
-		ex := &e.set.examples[permute(int(visit%n), int(n), epoch)]
+		ex := e.example(step, r)
 		answer := below(mix(e.seed, drawAnswer, uint64(step), uint64(r)), len(ex.answers))
 		ex.put(b, r, answer, 1)
 	}
 	return nil
+}
+
+func (e *Examples) checkStep(step int64) error {
+	if step < 0 || step > math.MaxInt64/int64(e.rows)-1 {
+		return &StepError{step, -1}
+	}
+	return nil
+}
+
+// example is the one that row r of a step shows.
+func (e *Examples) example(step int64, r int) *tokenExample {
+	n := int64(len(e.set.examples))
+	visit := step*int64(e.rows) + int64(r)
+	epoch := mix(e.seed, drawEpoch, uint64(visit/n))
+	return &e.set.examples[permute(int(visit%n), int(n), epoch)]
 }
 
 // ExamplesEval walks examples in order, one row for each answer. The answers of

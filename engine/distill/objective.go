@@ -15,7 +15,6 @@ import (
 type Options struct {
 	Temperature float64 `json:"temperature"` // τ
 	Alpha       float64 `json:"alpha"`       // weight of the hard labels
-	Smoothing   float64 `json:"smoothing"`   // label smoothing of the hard labels
 	TopK        int     `json:"top_k"`       // with a cache: probabilities kept for a token
 }
 
@@ -29,8 +28,6 @@ func (o Options) Validate() error {
 		return &train.OptionError{Field: "temperature", Got: o.Temperature, Want: "more than 0, at most 100"}
 	case !(o.Alpha >= 0 && o.Alpha <= 1):
 		return &train.OptionError{Field: "alpha", Got: o.Alpha, Want: "in [0,1]"}
-	case !(o.Smoothing >= 0 && o.Smoothing < 1):
-		return &train.OptionError{Field: "label smoothing", Got: o.Smoothing, Want: "in [0,1)"}
 	case o.TopK < 1:
 		return &train.OptionError{Field: "top-k", Got: o.TopK, Want: "1 or more"}
 	}
@@ -58,6 +55,7 @@ func CheckTokenizers(teacher, student string) error {
 type Objective struct {
 	b        backend.Backend
 	o        Options
+	labels   *train.Labels
 	teachers []*model.Model
 	cache    *Cache
 	sets     map[int]*set // by rows
@@ -76,9 +74,9 @@ type set struct {
 	row      []float32
 }
 
-// New makes the objective of one or more teachers on the student's backend. cache may be nil; with one, the first
-// run writes what the teachers say and later runs read it.
-func New(student *model.Model, teachers []*model.Model, cache *Cache, o Options) (*Objective, error) {
+// New makes the objective of one or more teachers on the student's backend. labels is the hard part; the objective
+// closes it. cache may be nil; with one, the first run writes what the teachers say and later runs read it.
+func New(student *model.Model, labels *train.Labels, teachers []*model.Model, cache *Cache, o Options) (*Objective, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -95,12 +93,12 @@ func New(student *model.Model, teachers []*model.Model, cache *Cache, o Options)
 		}
 	}
 	o.TopK = min(o.TopK, student.Config.VocabSize)
-	return &Objective{b: student.Backend(), o: o, teachers: teachers, cache: cache, sets: map[int]*set{}}, nil
+	return &Objective{b: student.Backend(), o: o, labels: labels, teachers: teachers, cache: cache, sets: map[int]*set{}}, nil
 }
 
 // Close frees the teachers' activations; the teachers themselves stay.
 func (d *Objective) Close() error {
-	var err error
+	err := d.labels.Close()
 	for _, s := range d.sets {
 		err = errors.Join(err, s.close())
 	}
@@ -120,8 +118,9 @@ func (d *Objective) Apply(a *model.Activations, m train.Micro) error {
 	if err != nil {
 		return err
 	}
-	hard := backend.CrossEntropyArgs{Smoothing: float32(d.o.Smoothing), Scale: float32(d.o.Alpha) * m.Scale}
-	if err := d.b.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights, hard); err != nil {
+	hard := m
+	hard.Scale *= float32(d.o.Alpha)
+	if err := d.labels.Apply(a, hard); err != nil {
 		return err
 	}
 	if d.cache != nil {
@@ -198,7 +197,8 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 	}
 	n, vocab, k := a.Batch*a.Time, d.teachers[0].Config.VocabSize, d.o.TopK
 	s := &set{}
-	make := func(alloc backend.Allocator) (err error) {
+	var err error
+	s.slab, err = backend.Reserve(d.b, func(alloc backend.Allocator) (err error) {
 		for _, w := range []struct {
 			t     **tensor.Dense
 			dt    tensor.Dtype
@@ -212,16 +212,10 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 			}
 		}
 		return nil
-	}
-	var size backend.Sizer
-	if err := make(&size); err != nil {
-		return nil, err
-	}
-	var err error
-	if s.slab, err = d.b.NewSlab(size.Bytes()); err != nil {
+	})
+	if err != nil {
 		return nil, fmt.Errorf("distill: %w", err)
 	}
-	err = make(s.slab)
 	for _, t := range d.teachers {
 		if err != nil {
 			break
@@ -235,10 +229,8 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 		return nil, errors.Join(fmt.Errorf("distill: %w", err), s.close())
 	}
 	if d.cache != nil {
-		s.host, s.row = NewRecord(n, k), newRow(n*vocab)
+		s.host, s.row = NewRecord(n, k), make([]float32, n*vocab)
 	}
 	d.sets[a.Batch] = s
 	return s, nil
 }
-
-func newRow(n int) []float32 { return make([]float32, n) }

@@ -44,18 +44,12 @@ type muonMatrix struct {
 func newOptimizer(m *model.Model, o Options) (*optimizer, error) {
 	p := &optimizer{b: m.Backend(), o: o, m: m, host: make([]float32, backend.StepLen)}
 	p.hostStep = p.host
-	var size backend.Sizer
-	if err := p.allocate(&size); err != nil {
-		return nil, err
-	}
-	slab, err := p.b.NewSlab(size.Bytes())
+	slab, err := backend.Reserve(p.b, p.allocate)
 	if err != nil {
 		return nil, err
 	}
 	p.slab = slab
-	if err = p.allocate(slab); err == nil {
-		err = p.group()
-	}
+	err = p.group()
 	if err == nil && p.ema != nil {
 		err = p.b.Copy(p.ema, m.Params.Value)
 	}

@@ -18,6 +18,12 @@ const (
 	WSD      = "wsd"    // stable, then linearly to MinLR over the last Decay share, arXiv:2404.06395
 )
 
+// What a target with several right tokens teaches.
+const (
+	Drawn  = "drawn"  // one of them, drawn anew at every visit
+	Shared = "shared" // all of them in equal shares
+)
+
 // Options are the settings of a run. They are saved with it; a resumed run must have the same, but for the last
 // group.
 type Options struct {
@@ -41,6 +47,7 @@ type Options struct {
 	Decay    float64 `json:"decay"`  // share of the run that WSD decays over
 	MinLR    float64 `json:"min_lr"` // as a share of the peak
 
+	Labels    string  `json:"labels"` // drawn or shared
 	Dropout   float64 `json:"dropout"`
 	Smoothing float64 `json:"smoothing"` // label smoothing
 	EMA       float64 `json:"ema"`       // decay of the moving average of the weights; 0 for none
@@ -58,7 +65,7 @@ func Defaults() Options {
 		Optimizer: AdamW, LR: 2e-3, MuonLR: 0.02, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1,
 		Momentum: 0.95, NSSteps: 5, ClipNorm: 1,
 		Schedule: Cosine, Warmup: 100, Decay: 0.3, MinLR: 0.1,
-		LogEvery: 10,
+		Labels: Drawn, LogEvery: 10,
 	}
 }
 
@@ -99,6 +106,8 @@ func (o Options) Validate() error {
 		{o.Warmup >= 0, "warm-up", o.Warmup, "0 or more steps"},
 		{o.Decay >= 0 && o.Decay <= 1, "decay", o.Decay, "in [0,1]"},
 		{o.MinLR >= 0 && o.MinLR <= 1, "min lr", o.MinLR, "in [0,1], a share of the peak"},
+		{o.Labels == Drawn || o.Labels == Shared, "labels", o.Labels, "drawn or shared"},
+		{o.Labels == Drawn || o.Smoothing == 0, "label smoothing", o.Smoothing, "0 with shared labels"},
 		{share(o.Dropout), "dropout", o.Dropout, "in [0,1)"},
 		{share(o.Smoothing), "label smoothing", o.Smoothing, "in [0,1)"},
 		{share(o.EMA), "ema", o.EMA, "in [0,1)"},

@@ -44,6 +44,7 @@ type Trainer struct {
 	o         Options
 	source    Source
 	objective Objective
+	labels    *Labels // the objective where none was given
 	opt       *optimizer
 	acts      map[int]*model.Activations // by rows
 	batch     data.Batch
@@ -59,7 +60,7 @@ type Best struct {
 	Loss float64 `json:"loss"`
 }
 
-// New prepares a run. objective nil means cross-entropy with the options' label smoothing.
+// New prepares a run. objective nil means the labels alone.
 func New(m *model.Model, source Source, objective Objective, o Options) (*Trainer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -70,7 +71,8 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 	}
 	t := &Trainer{Model: m, b: m.Backend(), o: o, source: source, objective: objective, acts: map[int]*model.Activations{}}
 	if objective == nil {
-		t.objective = &CrossEntropy{Backend: t.b, Smoothing: float32(o.Smoothing)}
+		labels := NewLabels(t.b, source, o)
+		t.objective, t.labels = labels, labels
 	}
 	var err error
 	if t.opt, err = newOptimizer(m, o); err != nil {
@@ -95,7 +97,7 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 
 // Close frees what the run holds beside the model.
 func (t *Trainer) Close() error {
-	err := t.opt.close()
+	err := errors.Join(t.opt.close(), t.labels.Close())
 	for _, a := range t.acts {
 		err = errors.Join(err, a.Close())
 	}
@@ -110,18 +112,6 @@ func (t *Trainer) Best() Best { return t.best }
 
 // microRow is the first row of micro-batch i of m over a batch of rows: sizes differ by one at most.
 func microRow(rows, m, i int) int { return rows * i / m }
-
-// CrossEntropy is the objective of plain training.
-type CrossEntropy struct {
-	Backend   backend.Backend
-	Smoothing float32
-}
-
-// Apply implements Objective.
-func (c *CrossEntropy) Apply(a *model.Activations, m Micro) error {
-	return c.Backend.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights,
-		backend.CrossEntropyArgs{Smoothing: c.Smoothing, Scale: m.Scale})
-}
 
 // StepResult is what a logged step reports.
 type StepResult struct {

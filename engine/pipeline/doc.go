@@ -1,0 +1,11 @@
+// Package pipeline joins the parts of the engine into the jobs that the commands run: open a task or a corpus, fit
+// a model into a folder, evaluate and score it, and the whole way from a task to a proven INT8 student with a
+// report.
+//
+// A fitted model lives in a run folder:
+//
+//	model/            the result, as a Hugging Face folder
+//	last/ best/       checkpoints; last holds the training state that --resume continues
+//	metrics.jsonl     one line for every logged step and evaluation
+//	events…           the same for TensorBoard
+package pipeline

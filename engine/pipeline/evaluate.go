@@ -1,0 +1,65 @@
+package pipeline
+
+import (
+	"mito/backend"
+	"mito/engine/data"
+	"mito/engine/model"
+	"mito/engine/task"
+)
+
+// evalRows is the number of sequences that an evaluation runs at once.
+const evalRows = 64
+
+// evaluator computes the loss of a model on its backend over a split.
+type evaluator struct {
+	m     *model.Model
+	eval  data.Eval
+	acts  *model.Activations
+	batch data.Batch
+	host  []float32
+}
+
+func newEvaluator(m *model.Model, w *Workload, split task.Split) (*evaluator, error) {
+	eval, err := w.Eval(split, evalRows)
+	if err != nil {
+		return nil, err
+	}
+	rows, time := eval.Shape()
+	acts, err := m.NewActivations(rows, time, false)
+	if err != nil {
+		return nil, err
+	}
+	return &evaluator{m: m, eval: eval, acts: acts, host: make([]float32, rows*time)}, nil
+}
+
+func (e *evaluator) Close() error { return e.acts.Close() }
+
+// loss walks the split once.
+func (e *evaluator) loss() (data.Loss, error) {
+	b, a := e.m.Backend(), e.acts
+	total := data.Loss{Weight: e.eval.Weight(), Bytes: e.eval.Bytes()}
+	for i := range e.eval.Batches() {
+		if err := e.eval.Fill(&e.batch, i); err != nil {
+			return data.Loss{}, err
+		}
+		for _, op := range []func() error{
+			func() error { return b.Upload(a.Inputs, e.batch.Inputs) },
+			func() error { return b.Upload(a.Targets, e.batch.Targets) },
+			func() error { return b.Upload(a.Weights, e.batch.Weights) },
+			func() error { return b.Upload(a.Positions, e.batch.Positions) },
+			func() error { return e.m.Forward(a) },
+			func() error {
+				return b.CrossEntropy(a.Loss, nil, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{})
+			},
+			func() error { return b.Download(e.host, a.Loss) },
+		} {
+			if err := op(); err != nil {
+				return data.Loss{}, err
+			}
+		}
+		for _, l := range e.host {
+			total.Nats += float64(l)
+		}
+	}
+	return total, nil
+}

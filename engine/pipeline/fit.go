@@ -1,0 +1,341 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"mito/backend"
+	"mito/engine/checkpoint"
+	"mito/engine/data"
+	"mito/engine/distill"
+	"mito/engine/model"
+	"mito/engine/report"
+	"mito/engine/task"
+	"mito/engine/tokenizer"
+	"mito/engine/train"
+)
+
+// The parts of a run folder.
+const (
+	ModelDir    = "model"
+	lastDir     = "last"
+	bestDir     = "best"
+	metricsName = "metrics.jsonl"
+	cacheName   = "teacher.cache"
+)
+
+// FitOptions describe the fitting of one model into a run folder.
+type FitOptions struct {
+	Name   string // for people, such as "teacher"
+	Dir    string
+	Resume bool // continue what is in Dir; without it Dir must not hold a run
+
+	Config model.Config
+	Init   model.Init
+	Train  train.Options
+	Rows   int        // sequences of a batch
+	Split  task.Split // trained on
+	Judge  task.Split // evaluated on
+
+	// Distillation, where there are teachers.
+	Teachers []*Teacher
+	Distill  distill.Options
+	Cache    bool // keep the teachers' outputs in the run folder, for runs on the same batches
+}
+
+// Teacher is a model that a student learns from.
+type Teacher struct {
+	Model     *model.Model
+	Hash      string // of its weights file
+	Tokenizer string // hash of its tokenizer
+}
+
+// Close frees the teacher.
+func (t *Teacher) Close() error { return t.Model.Close() }
+
+// OpenTeacher loads a model folder, or the model of a run folder, as a teacher.
+func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
+	f, err := checkpoint.Open(ResolveModel(dir))
+	if err != nil {
+		return nil, fmt.Errorf("teacher: %w", err)
+	}
+	if q, err := f.Quantization(); err != nil || q != nil {
+		return nil, errors.Join(err, fmt.Errorf("teacher: %s holds an INT8 student; a teacher needs its float weights", dir))
+	}
+	if f.Tokenizer == "" {
+		return nil, fmt.Errorf("teacher: %s has no tokenizer.json, so its tokens cannot be compared with the student's", dir)
+	}
+	tok, err := tokenizer.Load(f.Tokenizer)
+	if err != nil {
+		return nil, fmt.Errorf("teacher: %w", err)
+	}
+	hash, err := checkpoint.FileSHA256(filepath.Join(f.Dir, checkpoint.WeightsName))
+	if err != nil {
+		return nil, fmt.Errorf("teacher: %w", err)
+	}
+	m, err := model.Open(b, f, false)
+	if err != nil {
+		return nil, fmt.Errorf("teacher: %w", err)
+	}
+	return &Teacher{Model: m, Hash: hash, Tokenizer: tok.Hash()}, nil
+}
+
+// ResolveModel is the model folder of a run folder, or dir itself.
+func ResolveModel(dir string) string {
+	if _, err := checkpoint.Resolve(filepath.Join(dir, ModelDir)); err == nil {
+		return filepath.Join(dir, ModelDir)
+	}
+	return dir
+}
+
+// Fitted is the result of a fitting.
+type Fitted struct {
+	Dir   string    // model folder
+	Loss  data.Loss // on the split that judged
+	Steps int
+}
+
+// Fit trains a model on a workload. When ctx is done it saves, so that Resume continues, and returns ctx's error.
+func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Progress) (_ *Fitted, err error) {
+	if err := claim(o.Dir, o.Resume); err != nil {
+		return nil, err
+	}
+	source, err := w.Source(o.Split, o.Rows, o.Train.Seed)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.New(b, o.Config, true)
+	if err != nil {
+		return nil, err
+	}
+	defer closing(m, &err)
+	if err := m.Initialize(o.Train.Seed, o.Init); err != nil {
+		return nil, err
+	}
+	objective, release, err := o.objective(m, w, source)
+	if err != nil {
+		return nil, err
+	}
+	defer closing(release, &err)
+	t, err := train.New(m, source, objective, o.Train)
+	if err != nil {
+		return nil, err
+	}
+	defer closing(t, &err)
+
+	f := &fit{FitOptions: o, w: w, t: t, p: p, config: o.Config}
+	if err := f.resume(); err != nil {
+		return nil, err
+	}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	defer closing(f, &err)
+	if f.eval, err = newEvaluator(m, w, o.Judge); err != nil {
+		return nil, err
+	}
+	defer closing(f.eval, &err)
+	return f.run(ctx)
+}
+
+// closing closes at the end of a function and keeps the first error.
+func closing(c interface{ Close() error }, err *error) {
+	if e := c.Close(); *err == nil {
+		*err = e
+	}
+}
+
+// claim prepares a run folder. A folder that holds a run is only for resuming.
+func claim(dir string, resume bool) error {
+	existed, err := checkpoint.Claim(dir)
+	if err != nil {
+		return err
+	}
+	if existed && !resume {
+		if _, err := os.Stat(filepath.Join(dir, lastDir)); err == nil {
+			return fmt.Errorf("%s already holds a run: --resume continues it, another --out begins a new one", dir)
+		}
+	}
+	return nil
+}
+
+// nothing has nothing to close.
+type nothing struct{}
+
+func (nothing) Close() error { return nil }
+
+// both closes two things.
+type both [2]interface{ Close() error }
+
+func (b both) Close() error { return errors.Join(b[0].Close(), b[1].Close()) }
+
+// objective is nil, which means plain cross-entropy, where there are no teachers.
+func (o *FitOptions) objective(m *model.Model, w *Workload, source data.Source) (train.Objective, interface{ Close() error }, error) {
+	if len(o.Teachers) == 0 {
+		return nil, nothing{}, nil
+	}
+	key := distill.Key{
+		Source: source.Hash(), Tokens: source.TokensPerStep(), Temperature: o.Distill.Temperature,
+		TopK: min(o.Distill.TopK, o.Config.VocabSize),
+	}
+	var teachers []*model.Model
+	for _, t := range o.Teachers {
+		if err := distill.CheckTokenizers(t.Tokenizer, w.Tokenizer.Hash()); err != nil {
+			return nil, nil, err
+		}
+		teachers = append(teachers, t.Model)
+		key.Teachers = append(key.Teachers, t.Hash)
+	}
+	labels := train.NewLabels(m.Backend(), source, o.Train)
+	if !o.Cache {
+		d, err := distill.New(m, labels, teachers, nil, o.Distill)
+		return d, d, err
+	}
+	cache, err := distill.OpenCache(filepath.Join(o.Dir, cacheName), key)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := distill.New(m, labels, teachers, cache, o.Distill)
+	if err != nil {
+		return nil, nil, errors.Join(err, cache.Close())
+	}
+	return d, both{d, cache}, nil
+}
+
+// fit is a fitting under way.
+type fit struct {
+	FitOptions
+	w       *Workload
+	t       *train.Trainer
+	p       Progress
+	config  model.Config
+	eval    *evaluator
+	metrics *report.Metrics
+	events  *report.Events
+	loss    data.Loss
+	note    string
+}
+
+// resume goes on from the last checkpoint, if there is one.
+func (f *fit) resume() error {
+	last := filepath.Join(f.Dir, lastDir)
+	if !f.Resume {
+		return nil
+	}
+	if err := checkpoint.Recover(last); err != nil {
+		return err
+	}
+	if _, err := os.Stat(last); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	folder, err := checkpoint.Open(last)
+	if err != nil {
+		return err
+	}
+	saved, err := folder.State()
+	if err != nil {
+		return err
+	}
+	return f.t.Resume(saved)
+}
+
+// open opens the logs at the step that the run stands at.
+func (f *fit) open() (err error) {
+	at := int64(f.t.Steps())
+	if at == 0 {
+		at = -1
+	}
+	if f.metrics, err = report.OpenMetrics(filepath.Join(f.Dir, metricsName), at); err != nil {
+		return err
+	}
+	if f.events, err = report.OpenEvents(f.Dir, at); err != nil {
+		return errors.Join(err, f.metrics.Close())
+	}
+	return nil
+}
+
+// Close closes the logs.
+func (f *fit) Close() error { return errors.Join(f.metrics.Close(), f.events.Close()) }
+
+func (f *fit) run(ctx context.Context) (*Fitted, error) {
+	f.p.Start(f.Name, f.Train.Steps)
+	err := f.t.Run(ctx, train.Hooks{Step: f.step, Eval: f.evaluate, Save: f.save})
+	if err != nil {
+		f.p.End("stopped")
+		return nil, err
+	}
+	if f.loss.Weight == 0 { // resumed after its last step
+		if f.loss, err = f.eval.loss(); err != nil {
+			return nil, err
+		}
+	}
+	weights, err := f.t.Weights()
+	if err != nil {
+		return nil, err
+	}
+	out := filepath.Join(f.Dir, ModelDir)
+	if err := checkpoint.Save(out, f.contents(weights, nil)); err != nil {
+		return nil, fmt.Errorf("saving %s: %w", out, err)
+	}
+	f.p.End(fmt.Sprintf("%d parameters, loss %.4f", f.t.Model.Params.Count(), f.loss.PerToken()))
+	return &Fitted{Dir: out, Loss: f.loss, Steps: f.t.Steps()}, nil
+}
+
+func (f *fit) contents(weights []checkpoint.Tensor, state *checkpoint.State) *checkpoint.Contents {
+	c := &checkpoint.Contents{
+		Config: f.config, Tensors: weights, State: state,
+		SaveTokenizer: f.w.Tokenizer.Save, Generation: &checkpoint.GenerationConfig{},
+	}
+	if eos := f.w.Tokenizer.EOS(); eos >= 0 {
+		c.Generation.EOS = checkpoint.TokenIDs{eos}
+	}
+	return c
+}
+
+func (f *fit) step(r train.StepResult) error {
+	f.note = fmt.Sprintf("loss %.4f", r.Loss)
+	f.p.Update(r.Step, f.note)
+	return f.log(r.Step, map[string]float64{
+		"loss/train": r.Loss, "grad_norm": r.GradNorm, "lr": r.LR, "tokens": float64(r.Tokens), "tokens_s": r.TokensPS,
+	})
+}
+
+func (f *fit) log(step int, values map[string]float64) error {
+	return errors.Join(f.metrics.Append(int64(step), values), f.events.Append(int64(step), values))
+}
+
+func (f *fit) evaluate(step int) (float64, error) {
+	loss, err := f.eval.loss()
+	if err != nil {
+		return 0, err
+	}
+	f.loss = loss
+	f.p.Update(step, fmt.Sprintf("%s, evaluated %.4f", f.note, loss.PerToken()))
+	values := map[string]float64{"loss/eval": loss.PerToken()}
+	if bpb := loss.BitsPerByte(); !math.IsNaN(bpb) {
+		values["bits_per_byte/eval"] = bpb
+	}
+	return loss.PerToken(), f.log(step, values)
+}
+
+func (f *fit) save(best bool) error {
+	weights, err := f.t.Weights()
+	if err != nil {
+		return err
+	}
+	if best {
+		return checkpoint.Save(filepath.Join(f.Dir, bestDir), f.contents(weights, nil))
+	}
+	state, err := f.t.State()
+	if err != nil {
+		return err
+	}
+	if err := f.metrics.Sync(); err != nil {
+		return err
+	}
+	return checkpoint.Save(filepath.Join(f.Dir, lastDir), f.contents(weights, state))
+}

@@ -1,0 +1,174 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"mito/engine/distill"
+	"mito/engine/model"
+	"mito/engine/task"
+	"mito/engine/train"
+)
+
+// Shape is a model preset: everything of a configuration but vocabulary and context.
+type Shape struct {
+	Name, About string
+	Config      model.Config
+}
+
+// At completes a shape.
+func (s Shape) At(vocab, context int) model.Config {
+	c := s.Config
+	c.VocabSize, c.Context = vocab, context
+	return c
+}
+
+func edge(name, about string, layers, width, mlp, heads, kvHeads int, qkNorm bool) Shape {
+	c := model.Edge(1, 1, layers, width, heads, kvHeads)
+	c.IntermediateSize, c.QKNorm = mlp, qkNorm
+	return Shape{Name: name, About: about, Config: c}
+}
+
+// Shapes lists the model presets, smallest first.
+func Shapes() []Shape {
+	gpt := edge("gpt", "GPT-2's layers: LayerNorm, learned positions, GELU, biases", 4, 128, 512, 4, 4, false)
+	gpt.Config.Norm, gpt.Config.Position, gpt.Config.Activation = model.NormLayer, model.PositionLearned, model.ActGELU
+	gpt.Config.AttentionBias, gpt.Config.MLPBias = true, true
+	llama := edge("llama", "Llama's layers: RMSNorm, RoPE, GQA, SwiGLU, no biases, untied", 4, 128, 352, 4, 2, false)
+	llama.Config.Activation, llama.Config.TieEmbeddings = model.ActSwiGLU, false
+	return []Shape{
+		edge("micro", "60 K: fits 64 KB of flash as INT8", 2, 64, 128, 4, 2, true),
+		edge("mini", "350 K", 3, 128, 256, 8, 4, true),
+		edge("edge", "460 K class: the size of MicroGPT-C", 4, 96, 384, 4, 4, false),
+		edge("char", "0.8 M: nanoGPT's CPU recipe for characters", 4, 128, 512, 4, 4, true),
+		gpt, llama,
+		edge("base", "7 M: a teacher for text", 4, 384, 1536, 6, 6, true),
+	}
+}
+
+// ShapeOf finds a model preset.
+func ShapeOf(name string) (Shape, error) {
+	return find("model preset", Shapes(), name, func(s Shape) string { return s.Name })
+}
+
+// Stage is the fitting of one model of a pipeline.
+type Stage struct {
+	Shape string        `json:"model"`
+	Rows  int           `json:"batch"` // sequences
+	Init  model.Init    `json:"init"`
+	Train train.Options `json:"train"`
+}
+
+// Preset is a whole pipeline for a workload.
+type Preset struct {
+	Name, About string
+	For         string // a task's name, or "text"
+
+	Task task.Options `json:"task"`
+	Text TextOptions  `json:"-"`
+
+	// ShipAll trains what ships on all positions, test positions too, because all positions of the game can be
+	// listed; the held-out loss then comes from a student trained without them.
+	ShipAll bool            `json:"ship_all"`
+	Games   int             `json:"games"` // of each score
+	Teacher Stage           `json:"teacher"`
+	Student Stage           `json:"student"`
+	Distill distill.Options `json:"distill"`
+}
+
+// muon is the recipe that the presets share: Muon on the matrices, AdamW on tables and vectors, constant then
+// linearly to zero over the last 40%.
+func muon(steps int, lr float64) train.Options {
+	o := train.Defaults()
+	o.Steps, o.Optimizer, o.LR, o.MuonLR = steps, train.Muon, lr, 0.02
+	o.Beta1, o.Beta2, o.WeightDecay, o.ClipNorm = 0.9, 0.95, 0, 0
+	o.Schedule, o.Warmup, o.Decay, o.MinLR = train.WSD, 0, 0.4, 0
+	return o
+}
+
+// scaled is the initialisation of that recipe.
+func scaled() model.Init { return model.Init{Std: 0.02, FanIn: 0.57, ResidualZero: true} }
+
+// Presets lists the pipelines, the default of each workload first.
+func Presets() []Preset {
+	stage := func(shape string, rows, steps int, lr float64) Stage {
+		return Stage{Shape: shape, Rows: rows, Init: scaled(), Train: muon(steps, lr)}
+	}
+	kd := distill.Defaults()
+	// A game's solver knows every right move of a position. The teacher learns from all of them at once; its student
+	// sees one drawn move and what the teacher makes of the others.
+	shared := func(s Stage) Stage {
+		s.Train.Labels = train.Shared
+		return s
+	}
+	return []Preset{
+		{
+			Name: "default", For: "tictactoe", About: "a 60 K student that never loses",
+			ShipAll: true, Games: 1000,
+			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: kd,
+		},
+		{
+			Name: "quick", For: "tictactoe", About: "a fifth of the steps, to try things",
+			ShipAll: true, Games: 200,
+			Teacher: shared(stage("mini", 256, 60, 0.01)), Student: stage("micro", 256, 100, 0.01), Distill: kd,
+		},
+		{
+			Name: "quick", For: "connect4", About: "20,000 positions labelled 8 plies deep, a short run",
+			Task: task.Quick(1), Games: 200,
+			Teacher: shared(stage("mini", 64, 400, 0.01)), Student: stage("micro", 64, 600, 0.01), Distill: kd,
+		},
+		{
+			Name: "quick", For: "puzzle8", About: "20,000 boards of 181,440, a short run",
+			Task: task.Quick(1), Games: 200,
+			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: kd,
+		},
+		{
+			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",
+			Text:    TextOptions{Context: 64, HeldOut: 0.1},
+			Teacher: stage("base", 12, 2000, 0.005), Student: stage("char", 12, 2000, 0.005), Distill: kd,
+		},
+		{
+			Name: "quick", For: "text", About: "characters, 200 steps, to try things",
+			Text:    TextOptions{Context: 64, HeldOut: 0.1},
+			Teacher: stage("char", 12, 200, 0.005), Student: stage("micro", 12, 200, 0.005), Distill: kd,
+		},
+	}
+}
+
+// PresetOf finds a pipeline for a workload: a task's name, or "text". name "" takes the first.
+func PresetOf(workload, name string) (Preset, error) {
+	var known []Preset
+	for _, p := range Presets() {
+		if p.For == workload {
+			known = append(known, p)
+		}
+	}
+	if name == "" && len(known) > 0 {
+		return known[0], nil
+	}
+	return find("preset for "+workload, known, name, func(p Preset) string { return p.Name })
+}
+
+// UnknownError reports a name that is not in a list.
+type UnknownError struct {
+	What, Name string
+	Known      []string
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("unknown %s %q; known: %s", e.What, e.Name, strings.Join(e.Known, ", "))
+}
+
+func find[T any](what string, list []T, name string, nameOf func(T) string) (T, error) {
+	i := slices.IndexFunc(list, func(v T) bool { return nameOf(v) == name })
+	if i >= 0 {
+		return list[i], nil
+	}
+	var none T
+	e := &UnknownError{What: what, Name: name}
+	for _, v := range list {
+		e.Known = append(e.Known, nameOf(v))
+	}
+	return none, e
+}

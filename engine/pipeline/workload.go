@@ -1,0 +1,155 @@
+package pipeline
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"mito/engine/data"
+	"mito/engine/report"
+	"mito/engine/task"
+	"mito/engine/tokenizer"
+)
+
+// Workload is what a model is trained for: a task or a text, with its tokenizer.
+type Workload struct {
+	Name      string
+	Task      task.Task // nil for text
+	Tokenizer tokenizer.Tokenizer
+	Context   int // tokens of a training row
+
+	examples map[task.Split][]data.Example
+	train    data.Part
+	held     data.Part
+	tokens   map[task.Split][]int32
+}
+
+// TextOptions says how a text becomes a workload.
+type TextOptions struct {
+	Context int     // tokens of a training row
+	HeldOut float64 // share at the end of the text that is never trained on
+	BPE     int     // vocabulary of a byte-level BPE; 0 means characters
+	// Tokenizer, if not nil, is used as it is, as a student must use its teacher's.
+	Tokenizer tokenizer.Tokenizer
+}
+
+// OpenTask opens a task. tok, if not nil, is used instead of the task's own characters.
+func OpenTask(name string, o task.Options, tok tokenizer.Tokenizer) (*Workload, error) {
+	t, err := task.New(name, o)
+	if err != nil {
+		return nil, err
+	}
+	if tok == nil {
+		if tok, err = tokenizer.NewChars(t.Alphabet()); err != nil {
+			return nil, err
+		}
+	}
+	w := &Workload{Name: name, Task: t, Tokenizer: tok, examples: map[task.Split][]data.Example{}}
+	for _, split := range []task.Split{task.Train, task.Test, task.All} {
+		if w.examples[split], err = t.Examples(split); err != nil {
+			return nil, err
+		}
+	}
+	if err := data.CheckExamples(w.examples[task.Train], w.examples[task.Test]); err != nil {
+		return nil, err
+	}
+	probe, err := data.NewExamples(tok, w.examples[task.All], 1, 0, data.ExampleOptions{})
+	if err != nil {
+		return nil, err
+	}
+	_, w.Context = probe.Shape()
+	return w, nil
+}
+
+// OpenText opens a text file or folder.
+func OpenText(path string, o TextOptions) (*Workload, error) {
+	corpus, err := data.LoadCorpus(path)
+	if err != nil {
+		return nil, err
+	}
+	w := &Workload{Name: filepath.Base(filepath.Clean(path)), Context: o.Context, Tokenizer: o.Tokenizer}
+	if w.train, w.held, err = data.Split(corpus.Text, o.HeldOut); err != nil {
+		return nil, err
+	}
+	if err := data.CheckDisjoint(w.train, w.held); err != nil {
+		return nil, err
+	}
+	if w.Tokenizer == nil {
+		// Characters are counted over the whole text, so that the held-out part can be written at all; a BPE needs
+		// no character to be known and learns its merges from the training part alone.
+		if o.BPE > 0 {
+			w.Tokenizer, err = tokenizer.TrainBPE(w.train.Text, o.BPE, tokenizer.EndOfText)
+		} else {
+			w.Tokenizer, err = tokenizer.NewChars(corpus.Text)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	w.tokens = map[task.Split][]int32{}
+	for split, part := range map[task.Split]data.Part{task.Train: w.train, task.Test: w.held} {
+		if w.tokens[split], err = w.Tokenizer.Encode(part.Text); err != nil {
+			return nil, fmt.Errorf("%s of %s: %w", part.Name, path, err)
+		}
+	}
+	return w, nil
+}
+
+// Source gives batches of a split. A text has no split All: its held-out part is never trained on.
+func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source, error) {
+	if w.Task != nil {
+		return data.NewExamples(w.Tokenizer, w.examples[split], rows, seed, data.ExampleOptions{Time: w.Context})
+	}
+	tokens, err := w.text(split)
+	if err != nil {
+		return nil, err
+	}
+	return data.NewText(tokens, rows, w.Context, seed)
+}
+
+// Eval walks a split once.
+func (w *Workload) Eval(split task.Split, rows int) (data.Eval, error) {
+	if w.Task != nil {
+		return data.NewExamplesEval(w.Tokenizer, w.examples[split], rows, data.ExampleOptions{Time: w.Context})
+	}
+	tokens, err := w.text(split)
+	if err != nil {
+		return nil, err
+	}
+	return data.NewTextEval(w.Tokenizer, tokens, rows, w.Context)
+}
+
+func (w *Workload) text(split task.Split) ([]int32, error) {
+	tokens := w.tokens[split]
+	if tokens == nil {
+		return nil, &task.SplitError{Split: split}
+	}
+	return tokens, nil
+}
+
+// Splits describes the parts for the report.
+func (w *Workload) Splits() ([]report.Split, error) {
+	if w.Task == nil {
+		return []report.Split{
+			{Name: string(task.Train), Tokens: int64(len(w.tokens[task.Train])), Hash: w.train.Hash},
+			{Name: string(task.Test), Tokens: int64(len(w.tokens[task.Test])), Hash: w.held.Hash},
+		}, nil
+	}
+	var out []report.Split
+	for _, split := range []task.Split{task.Train, task.Test} {
+		e, err := w.Eval(split, 1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, report.Split{Name: string(split), Examples: int64(len(w.examples[split])), Hash: e.Hash()})
+	}
+	return out, nil
+}
+
+// EntropyFloor is the least loss in nats that the several right answers of a task allow; 0 for text, where it is
+// not known.
+func (w *Workload) EntropyFloor(split task.Split) float64 {
+	if w.Task == nil {
+		return 0
+	}
+	return task.EntropyFloor(w.examples[split])
+}

@@ -1,0 +1,112 @@
+package train
+
+import (
+	"errors"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/engine/data"
+	"mito/engine/model"
+)
+
+// Labels is the objective of plain training: cross-entropy against the labels. Shared labels have the mean gradient
+// of all right tokens of a target, without the noise of the draws; the loss that is reported is that of the drawn
+// token either way. Labels is also the hard part of a distillation.
+type Labels struct {
+	b         backend.Backend
+	smoothing float32
+	source    data.SoftSource // nil with drawn labels, or where every target has one right token
+	step      int64           // that soft holds
+	soft      data.Soft
+	sets      map[int]*softSet // by rows
+}
+
+// softSet is what a micro-batch of one size needs on the backend.
+type softSet struct {
+	slab       backend.Slab
+	ids, probs *tensor.Dense // [N,K]
+	tail, kl   *tensor.Dense // [N]
+}
+
+// NewLabels makes the objective for a source from the options' labels and smoothing.
+func NewLabels(b backend.Backend, source Source, o Options) *Labels {
+	l := &Labels{b: b, smoothing: float32(o.Smoothing), step: -1, sets: map[int]*softSet{}}
+	if soft, ok := source.(data.SoftSource); ok && o.Labels == Shared && soft.Choices() > 1 {
+		l.source = soft
+	}
+	return l
+}
+
+// Close frees the memory; nil is allowed.
+func (l *Labels) Close() (err error) {
+	if l == nil {
+		return nil
+	}
+	for _, s := range l.sets {
+		err = errors.Join(err, s.slab.Free())
+	}
+	return err
+}
+
+// Apply implements Objective.
+func (l *Labels) Apply(a *model.Activations, m Micro) error {
+	if l.source == nil {
+		return l.b.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights,
+			backend.CrossEntropyArgs{Smoothing: l.smoothing, Scale: m.Scale})
+	}
+	s, err := l.set(a)
+	if err != nil {
+		return err
+	}
+	if err := l.upload(s, a, m); err != nil {
+		return err
+	}
+	return errors.Join(
+		l.b.CrossEntropy(a.Loss, nil, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{}),
+		l.b.Zero(a.DLogits),
+		// At temperature 1 the gradient of the divergence from the shares is that of the cross-entropy.
+		l.b.DistillTopK(s.kl, a.DLogits, a.Logits, s.ids, s.probs, s.tail, a.Weights,
+			backend.DistillArgs{Temperature: 1, Scale: m.Scale}),
+	)
+}
+
+func (l *Labels) upload(s *softSet, a *model.Activations, m Micro) error {
+	if l.step != m.Step {
+		if err := l.source.FillSoft(&l.soft, m.Step); err != nil {
+			return err
+		}
+		l.step = m.Step
+	}
+	lo, hi := m.Row*a.Time*l.soft.K, (m.Row+m.Rows)*a.Time*l.soft.K
+	return errors.Join(l.b.Upload(s.ids, l.soft.IDs[lo:hi]), l.b.Upload(s.probs, l.soft.Probs[lo:hi]))
+}
+
+func (l *Labels) set(a *model.Activations) (*softSet, error) {
+	if s := l.sets[a.Batch]; s != nil {
+		return s, nil
+	}
+	n, k := a.Batch*a.Time, l.source.Choices()
+	s := &softSet{}
+	fill := func(alloc backend.Allocator) (err error) {
+		for _, w := range []struct {
+			t     **tensor.Dense
+			dt    tensor.Dtype
+			shape []int
+		}{
+			{&s.ids, backend.I32, []int{n, k}}, {&s.probs, backend.F32, []int{n, k}},
+			{&s.tail, backend.F32, []int{n}}, {&s.kl, backend.F32, []int{n}},
+		} {
+			if *w.t, err = alloc.New(w.dt, w.shape...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	slab, err := backend.Reserve(l.b, fill)
+	if err != nil {
+		return nil, err
+	}
+	s.slab, l.sets[a.Batch] = slab, s
+	return s, nil
+}
