@@ -1,6 +1,10 @@
 package backend
 
-import "gorgonia.org/tensor"
+import (
+	"math"
+
+	"gorgonia.org/tensor"
+)
 
 // Rows splits a shape into its last dimension and the product of those before it: [B,T,C] is B·T rows of C.
 func Rows(t *tensor.Dense) (n, c int) {
@@ -24,7 +28,7 @@ type checker struct {
 	err   error
 }
 
-// is checks owner and dtype.
+// is checks owner, dtype and layout.
 func (c *checker) is(arg string, t *tensor.Dense, dt tensor.Dtype) bool {
 	switch {
 	case c.err != nil:
@@ -32,6 +36,8 @@ func (c *checker) is(arg string, t *tensor.Dense, dt tensor.Dtype) bool {
 		c.err = &OwnerError{Op: c.op, Arg: arg}
 	case t.Dtype() != dt:
 		c.err = &DTypeError{Op: c.op, Arg: arg, Got: t.Dtype(), Want: dt}
+	case t.RequiresIterator():
+		c.err = &ArgError{Op: c.op, Arg: arg, Got: "transposed or sliced", Want: "row-major and contiguous"}
 	default:
 		return true
 	}
@@ -87,23 +93,39 @@ func (c *checker) positive(arg string, v int) {
 	}
 }
 
-func (c *checker) that(ok bool, arg string, got any, want string) {
+// that refuses an argument. It is generic so that a good one is not boxed: checks allocate nothing.
+func that[T any](c *checker, ok bool, arg string, got T, want string) {
 	if c.err == nil && !ok {
 		c.err = &ArgError{Op: c.op, Arg: arg, Got: got, Want: want}
 	}
 }
 
-// separate refuses a destination that is one of the sources.
+// finite checks a number that must be positive and finite.
+func (c *checker) finite(arg string, v float32) {
+	that(c, v > 0 && v <= math.MaxFloat32, arg, v, "positive and finite")
+}
+
+// separate refuses a destination that shares memory with one of the sources.
 func (c *checker) separate(arg string, dst *tensor.Dense, sources ...*tensor.Dense) {
 	if c.err != nil || dst == nil {
 		return
 	}
+	lo, hi := extent(dst)
 	for _, s := range sources {
-		if s != nil && s.Uintptr() == dst.Uintptr() {
+		if s == nil {
+			continue
+		}
+		if slo, shi := extent(s); slo < hi && lo < shi {
 			c.err = &ArgError{Op: c.op, Arg: arg, Got: "aliased", Want: "memory of its own"}
 			return
 		}
 	}
+}
+
+// extent is the range of addresses of a contiguous tensor.
+func extent(t *tensor.Dense) (lo, hi uintptr) {
+	lo = t.Uintptr()
+	return lo, lo + uintptr(t.Shape().TotalSize())*t.Dtype().Size()
 }
 
 // CheckIDs refuses ids outside [0,vocab): the error names the first one and where it stands.

@@ -12,13 +12,15 @@ func CheckView(b tensor.Engine, t *tensor.Dense, offset int, shape []int) error 
 	if t == nil || t.Engine() != b {
 		return &OwnerError{Op: "View", Arg: "t"}
 	}
-	n := 1
-	for _, d := range shape {
-		c.positive("shape", d)
-		n *= d
+	if !c.is("t", t, t.Dtype()) {
+		return c.err
 	}
-	total := t.Shape().TotalSize()
-	c.that(offset >= 0 && offset <= total && n <= total-offset, "offset", offset, "a range inside the tensor")
+	bytes, err := TensorBytes(t.Dtype(), shape...)
+	if err != nil {
+		return &ShapeError{Op: c.op, Arg: "shape", Got: append([]int(nil), shape...)}
+	}
+	n, total := bytes/int64(t.Dtype().Size()), int64(t.Shape().TotalSize())
+	that(&c, offset >= 0 && int64(offset) <= total && n <= total-int64(offset), "offset", offset, "a range inside the tensor")
 	return c.err
 }
 
@@ -28,6 +30,7 @@ func CheckCopy(b tensor.Engine, dst, src *tensor.Dense) error {
 		return &OwnerError{Op: "Copy", Arg: "src"}
 	}
 	c := checker{owner: b, op: "Copy"}
+	c.is("src", src, src.Dtype())
 	c.vector("dst", dst, src.Dtype(), src.Shape().TotalSize())
 	return c.err
 }
@@ -47,7 +50,7 @@ func CheckTransfer(b tensor.Engine, op string, t *tensor.Dense, host any) (int, 
 		c.vector("tensor", t, I8, len(h))
 		n = len(h)
 	default:
-		c.that(false, "host", host, "[]float32, []int32 or []int8")
+		that(&c, false, "host", host, "[]float32, []int32 or []int8")
 	}
 	return n, c.err
 }
@@ -68,7 +71,7 @@ func CheckMatMul(b tensor.Engine, cc, a, bb *tensor.Dense, args MatMulArgs) (m, 
 	}
 	c.matrix("c", cc, F32, m, n)
 	c.optional("bias", args.Bias, F32, n)
-	c.that(!args.Accumulate || args.Bias == nil, "bias", "set", "nil together with Accumulate")
+	that(&c, !args.Accumulate || args.Bias == nil, "bias", "set", "nil together with Accumulate")
 	c.separate("c", cc, a, bb)
 	return m, n, k, c.err
 }
@@ -112,7 +115,7 @@ func CheckDropout(b tensor.Engine, dst, x *tensor.Dense, args DropoutArgs) (n, c
 	c := checker{owner: b, op: "Dropout"}
 	n, cols = c.rows("x", x)
 	c.matrix("dst", dst, F32, n, cols)
-	c.that(args.Rate >= 0 && args.Rate < 1, "rate", args.Rate, "in [0,1)")
+	that(&c, args.Rate >= 0 && args.Rate < 1, "rate", args.Rate, "in [0,1)")
 	return n, cols, c.err
 }
 
@@ -121,7 +124,7 @@ func CheckSoftmax(b tensor.Engine, dst, x *tensor.Dense, temperature float32) (n
 	c := checker{owner: b, op: "Softmax"}
 	n, v = c.rows("x", x)
 	c.matrix("dst", dst, F32, n, v)
-	c.that(temperature > 0, "temperature", temperature, "positive")
+	c.finite("temperature", temperature)
 	c.separate("dst", dst, x)
 	return n, v, c.err
 }
@@ -213,14 +216,23 @@ func CheckAttention(b tensor.Engine, op string, out, lse, q, k, v *tensor.Dense,
 	c.positive("heads", a.Heads)
 	c.positive("kvHeads", a.KVHeads)
 	c.positive("headDim", a.HeadDim)
-	c.that(c.err != nil || a.Heads%a.KVHeads == 0, "heads", a.Heads, "a multiple of the key/value heads")
-	c.that(a.Window >= 0, "window", a.Window, "0 or more")
+	that(&c, c.err != nil || a.Heads%a.KVHeads == 0, "heads", a.Heads, "a multiple of the key/value heads")
+	that(&c, a.Window >= 0, "window", a.Window, "0 or more")
+	c.finite("scale", a.Scale)
+	if c.err == nil {
+		// Sizes beyond any tensor could wrap around to one that fits.
+		_, c.err = TensorBytes(F32, a.Batch, a.Time, a.Heads, a.HeadDim)
+	}
 	n := a.Batch * a.Time
 	c.vector("q", q, F32, n*a.Heads*a.HeadDim)
 	c.vector("k", k, F32, n*a.KVHeads*a.HeadDim)
 	c.vector("v", v, F32, n*a.KVHeads*a.HeadDim)
 	c.vector("out", out, F32, n*a.Heads*a.HeadDim)
-	c.optional("lse", lse, F32, n*a.Heads)
+	if op != "QAttention" {
+		c.vector("lse", lse, F32, n*a.Heads)
+		c.separate("lse", lse, out, q, k, v)
+	}
+	c.separate("out", out, q, k, v)
 	return c.err
 }
 
@@ -232,7 +244,6 @@ func CheckAttentionBackward(b tensor.Engine, dq, dk, dv, dout, out, lse, q, k, v
 	}
 	c := checker{owner: b, op: op}
 	n := a.Batch * a.Time
-	c.is("lse", lse, F32)
 	c.vector("dout", dout, F32, n*a.Heads*a.HeadDim)
 	c.vector("dq", dq, F32, n*a.Heads*a.HeadDim)
 	c.vector("dk", dk, F32, n*a.KVHeads*a.HeadDim)
@@ -253,7 +264,7 @@ func CheckCrossEntropy(b tensor.Engine, loss, dlogits, logits, targets, weights 
 	c.vector("loss", loss, F32, n)
 	c.vector("weights", weights, F32, n)
 	c.vector("targets", targets, I32, n)
-	c.that(args.Smoothing >= 0 && args.Smoothing < 1, "smoothing", args.Smoothing, "in [0,1)")
+	that(&c, args.Smoothing >= 0 && args.Smoothing < 1, "smoothing", args.Smoothing, "in [0,1)")
 	return n, vocab, c.err
 }
 
@@ -272,7 +283,7 @@ func CheckDistillTopK(b tensor.Engine, kl, dlogits, logits, ids, probs, tail, we
 	n, vocab = c.rows("logits", logits)
 	c.distill(kl, dlogits, logits, weights, args, n, vocab)
 	_, k = c.rows("probs", probs)
-	c.that(k <= vocab, "k", k, "at most the vocabulary")
+	that(&c, k <= vocab, "k", k, "at most the vocabulary")
 	c.matrix("probs", probs, F32, n, k)
 	c.matrix("ids", ids, I32, n, k)
 	c.vector("tail", tail, F32, n)
@@ -283,7 +294,7 @@ func (c *checker) distill(kl, dlogits, logits, weights *tensor.Dense, args Disti
 	c.matrix("dlogits", dlogits, F32, n, vocab)
 	c.vector("kl", kl, F32, n)
 	c.vector("weights", weights, F32, n)
-	c.that(args.Temperature > 0, "temperature", args.Temperature, "positive")
+	c.finite("temperature", args.Temperature)
 	c.separate("dlogits", dlogits, logits)
 }
 
@@ -300,7 +311,7 @@ func CheckClipScale(b tensor.Engine, step, sumsq *tensor.Dense, maxNorm float32)
 	c := checker{owner: b, op: "ClipScale"}
 	c.vector("step", step, F32, StepLen)
 	c.vector("sumsq", sumsq, F32, 1)
-	c.that(maxNorm >= 0, "maxNorm", maxNorm, "0 or more")
+	that(&c, maxNorm >= 0, "maxNorm", maxNorm, "0 or more")
 	return c.err
 }
 
@@ -312,9 +323,9 @@ func CheckAdamW(b tensor.Engine, p, g, m, v, step *tensor.Dense, args AdamWArgs)
 	c.vector("m", m, F32, n)
 	c.vector("v", v, F32, n)
 	c.vector("step", step, F32, StepLen)
-	c.that(args.Beta1 >= 0 && args.Beta1 < 1, "beta1", args.Beta1, "in [0,1)")
-	c.that(args.Beta2 >= 0 && args.Beta2 < 1, "beta2", args.Beta2, "in [0,1)")
-	c.that(args.Eps > 0, "eps", args.Eps, "positive")
+	that(&c, args.Beta1 >= 0 && args.Beta1 < 1, "beta1", args.Beta1, "in [0,1)")
+	that(&c, args.Beta2 >= 0 && args.Beta2 < 1, "beta2", args.Beta2, "in [0,1)")
+	that(&c, args.Eps > 0, "eps", args.Eps, "positive")
 	return n, c.err
 }
 
@@ -328,8 +339,8 @@ func CheckMuon(b tensor.Engine, p, g, buf, work, step *tensor.Dense, args MuonAr
 	if have := c.size("work", work); c.err == nil && have < MuonWork(m, n) {
 		c.err = &ShapeError{Op: c.op, Arg: "work", Got: []int{have}, Want: []int{MuonWork(m, n)}}
 	}
-	c.that(args.Momentum >= 0 && args.Momentum < 1, "momentum", args.Momentum, "in [0,1)")
-	c.that(args.Steps >= 1, "steps", args.Steps, "1 or more")
+	that(&c, args.Momentum >= 0 && args.Momentum < 1, "momentum", args.Momentum, "in [0,1)")
+	that(&c, args.Steps >= 1, "steps", args.Steps, "1 or more")
 	return m, n, c.err
 }
 
@@ -338,6 +349,6 @@ func CheckLerp(b tensor.Engine, dst, x *tensor.Dense, weight float32) (int, erro
 	c := checker{owner: b, op: "Lerp"}
 	n := c.size("dst", dst)
 	c.vector("x", x, F32, n)
-	c.that(weight >= 0 && weight <= 1 && !math.IsNaN(float64(weight)), "weight", weight, "in [0,1]")
+	that(&c, weight >= 0 && weight <= 1 && !math.IsNaN(float64(weight)), "weight", weight, "in [0,1]")
 	return n, c.err
 }

@@ -54,15 +54,15 @@ func CheckStudentNorm(b tensor.Engine, y, x, gain, bias *tensor.Dense, kind Norm
 	c.matrix("y", y, F32, n, cols)
 	c.vector("gain", gain, F32, cols)
 	c.optional("bias", bias, F32, cols)
-	c.that(kind == RMS || kind == Layer, "kind", int(kind), "RMS or Layer")
+	that(&c, kind == RMS || kind == Layer, "kind", int(kind), "RMS or Layer")
 	return n, cols, c.err
 }
 
 // CheckQSparseLinear checks QSparseLinear and returns the rows.
 func CheckQSparseLinear(b tensor.Engine, y, xq, xscale *tensor.Dense, w BlockSparse, wscale, bias *tensor.Dense) (n int, err error) {
 	c := checker{owner: b, op: "QSparseLinear"}
-	c.that(w.M > 0 && w.M%4 == 0, "w.M", w.M, "a positive multiple of 4")
-	c.that(w.K > 0 && w.K%8 == 0, "w.K", w.K, "a positive multiple of 8")
+	that(&c, w.M > 0 && w.M%4 == 0, "w.M", w.M, "a positive multiple of 4")
+	that(&c, w.K > 0 && w.K%8 == 0, "w.K", w.K, "a positive multiple of 8")
 	blocks := 0
 	if c.is("w.Columns", w.Columns, I32) {
 		blocks = w.Columns.Shape().TotalSize()

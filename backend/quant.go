@@ -18,7 +18,8 @@ type Quant interface {
 	//	q [N,K] i8   scale [N] f32   x [N,K] f32
 	QuantizeRows(q, scale, x *tensor.Dense) error
 
-	// QLinear computes y = (xq·wᵀ)·(xscale·wscale) + bias with exact int32 accumulation.
+	// QLinear computes y = (xq·wᵀ)·(xscale·wscale) + bias with exact int32 accumulation. xq and w hold no -128; the
+	// CPU refuses such a w.
 	//
 	//	y [N,M] f32   xq [N,K] i8   xscale [N] f32   w [M,K] i8   wscale [M] f32   bias [M] f32 or nil
 	QLinear(y, xq, xscale, w, wscale, bias *tensor.Dense) error
@@ -41,12 +42,13 @@ type Quant interface {
 }
 
 // BlockSparse is an INT8 matrix [M,K] of 4×8 blocks (4 rows, 8 columns): the blocks of block row r are
-// RowPtr[r] to RowPtr[r+1], each with its block column and its 32 weights, row by row.
+// RowPtr[r] to RowPtr[r+1], each with its block column and its 32 weights, row by row. Tensors are not empty, so a
+// matrix of zeros stores one block of them. Backends whose memory the host can read refuse indices that are not so.
 type BlockSparse struct {
 	M, K    int
 	Values  *tensor.Dense // [blocks,32] i8
 	Columns *tensor.Dense // [blocks] i32, ascending within a block row
-	RowPtr  *tensor.Dense // [M/4+1] i32
+	RowPtr  *tensor.Dense // [M/4+1] i32, from 0 to the number of blocks
 }
 
 // Sparse groups the operations on sparse weights.
