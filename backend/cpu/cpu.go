@@ -22,12 +22,15 @@ func init() {
 	backend.Register("cpu", func(o backend.Options) (backend.Backend, error) { return New(o.Threads), nil })
 }
 
-// Backend is the CPU backend. Its tensors are ordinary Go memory, so gorgonia's host arithmetic works on them too.
+// Backend is the CPU backend. Its tensors are ordinary Go memory, which the garbage collector keeps.
 type Backend struct {
 	tensor.StdEng
 	pool    *parallel.Pool
-	scratch scratch
 	tasks   tasks
+	scratch scratch
+	caches  caches  // of QAttention
+	acc     []int32 // of QLinear
+	dense   []int8  // of QSparseLinear
 }
 
 var _ backend.Backend = (*Backend)(nil)
@@ -80,6 +83,7 @@ func processor() string {
 
 // tasks holds one reusable task for each operation.
 type tasks struct {
+	gemm          gemm.Args
 	add           addTask
 	activate      activateTask
 	swiglu        swigluTask

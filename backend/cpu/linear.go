@@ -26,8 +26,14 @@ func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error 
 	if args.TransB {
 		g.LDB = k
 	}
-	gemm.Gemm(&g, b.pool)
+	b.multiply(g)
 	return nil
+}
+
+// multiply runs a product. Its arguments live in the backend, because those of an assembly kernel escape.
+func (b *Backend) multiply(a gemm.Args) {
+	b.tasks.gemm = a
+	gemm.Gemm(&b.tasks.gemm, b.pool)
 }
 
 // SumRows implements backend.Linear.

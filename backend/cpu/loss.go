@@ -16,7 +16,7 @@ func (b *Backend) CrossEntropy(loss, dlogits, logits, targets, weights *tensor.D
 	ids, w := i32(targets), f32(weights)
 	for r, id := range ids {
 		if w[r] != 0 && (id < 0 || int(id) >= v) {
-			return backend.CheckIDs("CrossEntropy", ids[r:], v)
+			return &backend.ArgError{Op: "CrossEntropy", Arg: "targets", Got: [2]int{r, int(id)}, Want: "ids inside the vocabulary (index, id)"}
 		}
 	}
 	b.tasks.crossEntropy = crossEntropyTask{

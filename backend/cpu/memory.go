@@ -10,8 +10,7 @@ import (
 	"mito/backend"
 )
 
-// align is the alignment of tensors in memory: a cache line, and a full vector of any variant.
-const align = 64
+const align = backend.Alignment
 
 // slab is a piece of Go memory. Tensors hold slices of it, so the garbage collector keeps it as long as they live.
 type slab struct {
@@ -46,15 +45,16 @@ func (s *slab) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
 	}
 	mem := s.mem[s.used : s.used+size]
 	s.used = min(s.used+backend.Align(size), int64(len(s.mem)))
-	clear(mem)
 	return s.b.wrap(dt, mem, shape)
 }
 
 func (s *slab) Bytes() int64 { return int64(len(s.mem)) }
 func (s *slab) Used() int64  { return s.used }
 
+// Free lets go of the memory. The tasks hold slices of the last operands, which would keep it.
 func (s *slab) Free() error {
 	s.mem, s.used = nil, 0
+	s.b.tasks = tasks{reduce: reduceTask{partial: s.b.tasks.reduce.partial}}
 	return nil
 }
 

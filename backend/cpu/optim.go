@@ -113,16 +113,16 @@ func (b *Backend) newtonSchulz(next, x, gram, poly []float32, m, n int) {
 	if m > n {
 		s, k = n, m
 	}
-	a := gemm.Args{M: s, N: s, K: k, A: x, LDA: n, TransA: m > n, B: x, LDB: n, TransB: m <= n, C: gram, LDC: s}
-	gemm.Gemm(&a, b.pool) // XXᵀ, or XᵀX where X is tall
-	gemm.Gemm(&gemm.Args{M: s, N: s, K: s, A: gram, LDA: s, B: gram, LDB: s, C: poly, LDC: s}, b.pool)
+	// XXᵀ, or XᵀX where X is tall
+	b.multiply(gemm.Args{M: s, N: s, K: k, A: x, LDA: n, TransA: m > n, B: x, LDB: n, TransB: m <= n, C: gram, LDC: s})
+	b.multiply(gemm.Args{M: s, N: s, K: s, A: gram, LDA: s, B: gram, LDB: s, C: poly, LDC: s})
 	b.tasks.polynomial = polynomialTask{poly: poly, gram: gram}
 	b.pool.Run(s*s, grainElems, &b.tasks.polynomial)
 	vec.Scale(next, x, muonA)
 	if m <= n {
-		gemm.Gemm(&gemm.Args{M: m, N: n, K: m, A: poly, LDA: m, B: x, LDB: n, C: next, LDC: n, Accumulate: true}, b.pool)
+		b.multiply(gemm.Args{M: m, N: n, K: m, A: poly, LDA: m, B: x, LDB: n, C: next, LDC: n, Accumulate: true})
 	} else {
-		gemm.Gemm(&gemm.Args{M: m, N: n, K: n, A: x, LDA: n, B: poly, LDB: n, C: next, LDC: n, Accumulate: true}, b.pool)
+		b.multiply(gemm.Args{M: m, N: n, K: n, A: x, LDA: n, B: poly, LDB: n, C: next, LDC: n, Accumulate: true})
 	}
 }
 

@@ -1,7 +1,9 @@
 package cpu
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 
 	"gorgonia.org/tensor"
 
@@ -41,15 +43,23 @@ func (b *Backend) QLinear(y, xq, xscale, w, wscale, bias *tensor.Dense) error {
 	if err != nil {
 		return err
 	}
-	return b.qlinear(f32(y), i8(xq), f32(xscale), i8(w), f32(wscale), f32(bias), n, m, k)
+	return b.qlinear("QLinear", f32(y), i8(xq), f32(xscale), i8(w), f32(wscale), f32(bias), n, m, k)
 }
 
-func (b *Backend) qlinear(y []float32, xq []int8, xscale []float32, w []int8, wscale, bias []float32, n, m, k int) error {
+func (b *Backend) qlinear(op string, y []float32, xq []int8, xscale []float32, w []int8, wscale, bias []float32, n, m, k int) error {
 	packed, err := qgemm.Pack(w, m, k)
-	if err != nil {
-		return fmt.Errorf("cpu: QLinear: %w", err)
+	switch {
+	case errors.Is(err, qgemm.ErrMinus128):
+		return &backend.ArgError{Op: op, Arg: "w", Got: err, Want: "weights in [-127,127]"}
+	case errors.Is(err, qgemm.ErrShape):
+		return &backend.ShapeError{Op: op, Arg: "w", Got: []int{m, k}, Want: []int{m, qgemm.MaxK}}
+	case err != nil:
+		return fmt.Errorf("cpu: %s: %w", op, err)
 	}
-	acc := make([]int32, n*m)
+	if cap(b.acc) < n*m {
+		b.acc = make([]int32, n*m)
+	}
+	acc := b.acc[:n*m]
 	packed.MulRows(acc, xq, n)
 	b.tasks.qscale = qscaleTask{y: y, acc: acc, xscale: xscale, wscale: wscale, bias: bias, m: m}
 	b.pool.Run(n, grainRows(m), &b.tasks.qscale)
@@ -137,7 +147,7 @@ func (b *Backend) QAttention(out, q, k, v *tensor.Dense, args backend.AttentionA
 	if err := backend.CheckAttention(b, "QAttention", out, nil, q, k, v, args); err != nil {
 		return err
 	}
-	b.tasks.qattention = qattentionTask{out: f32(out), q: f32(q), k: f32(k), v: f32(v), args: args}
+	b.tasks.qattention = qattentionTask{out: f32(out), q: f32(q), k: f32(k), v: f32(v), args: args, caches: &b.caches}
 	b.pool.Run(args.Batch, 1, &b.tasks.qattention)
 	return nil
 }
@@ -146,21 +156,59 @@ func (b *Backend) QAttention(out, q, k, v *tensor.Dense, args backend.AttentionA
 type qattentionTask struct {
 	out, q, k, v []float32
 	args         backend.AttentionArgs
+	caches       *caches
 }
 
 func (t *qattentionTask) Do(lo, hi int) {
 	a := t.args
-	shape := &attn.DecodeShape{
-		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window, PageSize: a.Time, Scale: a.Scale,
-	}
-	pages, table := attn.NewPagesQS8(1, shape), []int32{0}
-	scratch := attn.NewScratchQS8(shape, a.Time)
+	c := t.caches.get(a)
+	defer t.caches.put(c)
 	width, kv := a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
 	for s := lo; s < hi; s++ {
 		for pos := range a.Time {
 			r := s*a.Time + pos
-			shape.StoreQS8(&pages[0], pos, t.k[r*kv:][:kv], t.v[r*kv:][:kv], scratch)
-			shape.AttendQS8(t.out[r*width:][:width], t.q[r*width:][:width], pages, table, pos, scratch)
+			c.shape.StoreQS8(&c.pages[0], pos, t.k[r*kv:][:kv], t.v[r*kv:][:kv], c.scratch)
+			c.shape.AttendQS8(t.out[r*width:][:width], t.q[r*width:][:width], c.pages, c.table[:], pos, c.scratch)
 		}
 	}
+}
+
+// cache is the INT8 cache of one sequence.
+type cache struct {
+	shape   attn.DecodeShape
+	pages   []attn.PageQS8
+	scratch *attn.ScratchQS8
+	table   [1]int32
+}
+
+// caches lends one cache to each thread. They are all of the shape of the last operation.
+type caches struct {
+	mu    sync.Mutex
+	shape attn.DecodeShape
+	free  []*cache
+}
+
+func (l *caches) get(a backend.AttentionArgs) *cache {
+	shape := attn.DecodeShape{
+		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window, PageSize: a.Time, Scale: a.Scale,
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shape != shape {
+		l.shape, l.free = shape, nil
+	}
+	if last := len(l.free) - 1; last >= 0 {
+		c := l.free[last]
+		l.free = l.free[:last]
+		return c
+	}
+	c := &cache{shape: shape}
+	c.pages, c.scratch = attn.NewPagesQS8(1, &c.shape), attn.NewScratchQS8(&c.shape, a.Time)
+	return c
+}
+
+func (l *caches) put(c *cache) {
+	l.mu.Lock()
+	l.free = append(l.free, c)
+	l.mu.Unlock()
 }

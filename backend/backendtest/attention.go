@@ -1,0 +1,97 @@
+package backendtest
+
+import (
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/kernels/ref"
+)
+
+// attentionShapes have one token, tails, windows of one, at and beyond the sequence, and every kind of head sharing.
+var attentionShapes = []backend.AttentionArgs{
+	{Batch: 1, Time: 1, Heads: 1, KVHeads: 1, HeadDim: 1, Scale: 1},
+	{Batch: 2, Time: 7, Heads: 4, KVHeads: 2, HeadDim: 8, Scale: 0.35},
+	{Batch: 1, Time: 31, Heads: 3, KVHeads: 1, HeadDim: 31, Scale: 0.18},
+	{Batch: 3, Time: 33, Heads: 2, KVHeads: 2, HeadDim: 16, Window: 5, Scale: 0.25},
+	{Batch: 1, Time: 96, Heads: 4, KVHeads: 4, HeadDim: 24, Window: 1, Scale: 0.2},
+	{Batch: 2, Time: 64, Heads: 6, KVHeads: 2, HeadDim: 32, Window: 64, Scale: 0.17},
+	{Batch: 1, Time: 172, Heads: 2, KVHeads: 1, HeadDim: 64, Window: 33, Scale: 0.125},
+	{Batch: 2, Time: 65, Heads: 2, KVHeads: 1, HeadDim: 33, Window: 100, Scale: 0.17},
+}
+
+func refAttention(a backend.AttentionArgs) *ref.Attention {
+	return &ref.Attention{
+		Batch: a.Batch, Time: a.Time, Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window, Scale: float64(a.Scale),
+	}
+}
+
+// attentionInputs are the operands of one shape.
+type attentionInputs struct {
+	n, width, kv    int
+	q, k, v, dout   []float32
+	q64, k64, v64   []float64
+	qt, kt, vt, out *tensor.Dense
+}
+
+func newAttention(e *env, a backend.AttentionArgs) *attentionInputs {
+	n, width, kv := a.Batch*a.Time, a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
+	x := &attentionInputs{n: n, width: width, kv: kv, q: e.normal(n * width), k: e.normal(n * kv), v: e.normal(n * kv), dout: e.normal(n * width)}
+	x.q64, x.k64, x.v64 = widen(x.q), widen(x.k), widen(x.v)
+	x.qt, x.kt, x.vt = e.f32(x.q, n, width), e.f32(x.k, n, kv), e.f32(x.v, n, kv)
+	x.out = e.empty(a.Batch, a.Time, width)
+	return x
+}
+
+func attentionCases(a backend.AttentionArgs) []Case {
+	name := sized(a.Batch, a.Time, a.Heads, a.KVHeads, a.HeadDim, a.Window)
+	n, width, kv := a.Batch*a.Time, a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
+	seen := a.Time
+	if a.Window > 0 {
+		seen = min(seen, 2*a.Window)
+	}
+	flops := 2 * float64(n) * float64(width) * float64(seen) // two products over half of the T×T scores
+	bytes := 8 * float64(n*(width+kv))
+	return []Case{
+		{Op: "Attention", Size: name, Flops: flops, Bytes: bytes, build: func(e *env) *trial { return attention(e, a) }},
+		{Op: "AttentionBackward", Size: name, Flops: 2.5 * flops, Bytes: 2 * bytes, build: func(e *env) *trial { return attentionBackward(e, a) }},
+		{Op: "QAttention", Size: name, Flops: flops, Bytes: bytes, build: func(e *env) *trial {
+			x := newAttention(e, a)
+			o := out{name: "out", t: x.out, exact: ref.StudentAttention(refAttention(a), x.q, x.k, x.v)}
+			return &trial{run: func() error { return e.b.QAttention(o.t, x.qt, x.kt, x.vt, a) }, outs: []out{o}}
+		}},
+	}
+}
+
+func attention(e *env, a backend.AttentionArgs) *trial {
+	x := newAttention(e, a)
+	o := out{name: "out", t: x.out, size: even(1)}
+	lse := out{name: "lse", t: e.empty(a.Batch, a.Time, a.Heads), size: even(1)}
+	o.want, lse.want = refAttention(a).Forward(x.q64, x.k64, x.v64)
+	return &trial{run: func() error { return e.b.Attention(o.t, lse.t, x.qt, x.kt, x.vt, a) }, outs: []out{o, lse}}
+}
+
+func attentionBackward(e *env, a backend.AttentionArgs) *trial {
+	x := newAttention(e, a)
+	dq := out{name: "dq", t: e.empty(x.n, x.width), size: even(1)}
+	dk := out{name: "dk", t: e.empty(x.n, x.kv), size: even(1)}
+	dv := out{name: "dv", t: e.empty(x.n, x.kv), size: even(1)}
+	r := refAttention(a)
+	dq.want, dk.want, dv.want = r.Backward(widen(x.dout), x.q64, x.k64, x.v64)
+	forward, lse := r.Forward(x.q64, x.k64, x.v64)
+	ot, lt := e.f32(narrow(forward), x.n, x.width), e.f32(narrow(lse), x.n, a.Heads)
+	dout := e.f32(x.dout, x.n, x.width)
+	return &trial{
+		run: func() error {
+			return e.b.AttentionBackward(dq.t, dk.t, dv.t, dout, ot, lt, x.qt, x.kt, x.vt, a)
+		},
+		outs: []out{dq, dk, dv},
+	}
+}
+
+func narrow(x []float64) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(v)
+	}
+	return y
+}

@@ -1,0 +1,242 @@
+package backendtest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/kernels/kerneltest"
+)
+
+// Case is one call of one operation on random inputs.
+type Case struct {
+	Op, Size string
+	Flops    float64 // of the call, for benchmarks; 0 where bytes say more
+	Bytes    float64 // read and written at least once
+
+	build func(e *env) *trial
+}
+
+// Name is the operation and its size.
+func (c Case) Name() string { return c.Op + "/" + c.Size }
+
+// trial is a case on a backend, ready to run as often as wanted.
+type trial struct {
+	run  func() error
+	outs []out
+}
+
+// out is a tensor that a trial writes.
+type out struct {
+	name  string
+	t     *tensor.Dense
+	start any // contents before the call, for what is updated in place or added to; nil poisons it
+
+	want  []float64 // with a tolerance, or
+	exact any       // []float32, []int8, []int32 to the bit
+
+	k    int               // length of the longest sum
+	size func(int) float64 // of the summands; nil means the root mean square of want
+}
+
+// env makes tensors for a case.
+type env struct {
+	tb    testing.TB
+	b     backend.Backend
+	r     *rand.Rand
+	slab  backend.Slab
+	slabs []backend.Slab
+}
+
+func newEnv(tb testing.TB, b backend.Backend, name string) *env {
+	e := &env{tb: tb, b: b, r: kerneltest.Rand(name)}
+	tb.Cleanup(e.free)
+	return e
+}
+
+func (e *env) free() {
+	for _, s := range e.slabs {
+		if err := s.Free(); err != nil {
+			e.tb.Errorf("free: %v", err)
+		}
+	}
+	e.slab, e.slabs = nil, nil
+}
+
+const slabBytes = 1 << 20
+
+// make cuts a tensor, from a new slab where the last one is full.
+func (e *env) make(dt tensor.Dtype, shape ...int) *tensor.Dense {
+	e.tb.Helper()
+	if e.slab != nil {
+		t, err := e.slab.New(dt, shape...)
+		if err == nil {
+			return t
+		}
+		if !errors.Is(err, backend.ErrOutOfMemory) {
+			e.tb.Fatal(err)
+		}
+	}
+	need, err := backend.TensorBytes(dt, shape...)
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	if e.slab, err = e.b.NewSlab(max(slabBytes, backend.Align(need))); err != nil {
+		e.tb.Fatal(err)
+	}
+	e.slabs = append(e.slabs, e.slab)
+	t, err := e.slab.New(dt, shape...)
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	return t
+}
+
+func (e *env) upload(t *tensor.Dense, v any) *tensor.Dense {
+	e.tb.Helper()
+	if err := e.b.Upload(t, v); err != nil {
+		e.tb.Fatal(err)
+	}
+	return t
+}
+
+// f32, i32 and i8 make tensors of given contents; without a shape they are vectors.
+func (e *env) f32(v []float32, shape ...int) *tensor.Dense {
+	return e.upload(e.make(backend.F32, shapeOr(shape, len(v))...), v)
+}
+func (e *env) i32(v []int32, shape ...int) *tensor.Dense {
+	return e.upload(e.make(backend.I32, shapeOr(shape, len(v))...), v)
+}
+func (e *env) i8(v []int8, shape ...int) *tensor.Dense {
+	return e.upload(e.make(backend.I8, shapeOr(shape, len(v))...), v)
+}
+
+func shapeOr(shape []int, n int) []int {
+	if len(shape) == 0 {
+		return []int{n}
+	}
+	return shape
+}
+
+// empty makes a f32 tensor whose contents do not matter.
+func (e *env) empty(shape ...int) *tensor.Dense { return e.make(backend.F32, shape...) }
+
+func (e *env) normal(n int) []float32 { return kerneltest.Normal(e.r, make([]float32, n)) }
+
+// positive gives numbers in (0.5,1.5).
+func (e *env) positive(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = 0.5 + e.r.Float32()
+	}
+	return v
+}
+
+// ids gives random ids below limit with both ends among them.
+func (e *env) ids(n, limit int) []int32 {
+	v := make([]int32, n)
+	for i := range v {
+		v[i] = int32(e.r.IntN(limit))
+	}
+	v[0], v[n-1] = int32(limit-1), 0
+	return v
+}
+
+func (e *env) int8s(n int) []int8 { return kerneltest.Int8s(e.r, make([]int8, n), false) }
+
+// view is View without the error.
+func (e *env) view(t *tensor.Dense, offset int, shape ...int) *tensor.Dense {
+	e.tb.Helper()
+	v, err := e.b.View(t, offset, shape...)
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	return v
+}
+
+// reset gives every output its contents from before the call.
+func (tr *trial) reset(e *env) {
+	for _, o := range tr.outs {
+		if o.start != nil {
+			e.upload(o.t, o.start)
+			continue
+		}
+		n := o.t.Shape().TotalSize()
+		switch o.t.Dtype() {
+		case backend.F32:
+			v := make([]float32, n)
+			for i := range v {
+				v[i] = float32(math.NaN())
+			}
+			e.upload(o.t, v)
+		case backend.I8:
+			v := make([]int8, n)
+			for i := range v {
+				v[i] = -128
+			}
+			e.upload(o.t, v)
+		}
+	}
+}
+
+// read downloads a tensor.
+func (e *env) read(t *tensor.Dense) any {
+	e.tb.Helper()
+	n := t.Shape().TotalSize()
+	var host any
+	switch t.Dtype() {
+	case backend.F32:
+		host = make([]float32, n)
+	case backend.I32:
+		host = make([]int32, n)
+	default:
+		host = make([]int8, n)
+	}
+	if err := e.b.Download(host, t); err != nil {
+		e.tb.Fatal(err)
+	}
+	return host
+}
+
+// check runs a trial and compares its outputs.
+func (tr *trial) check(e *env, op string, o Options) error {
+	tr.reset(e)
+	if err := tr.run(); err != nil {
+		return err
+	}
+	if err := e.b.Synchronize(); err != nil {
+		return err
+	}
+	for _, x := range tr.outs {
+		if err := x.compare(e.read(x.t), op, o); err != nil {
+			return fmt.Errorf("%s: %w", x.name, err)
+		}
+	}
+	return nil
+}
+
+func (x out) compare(got any, op string, o Options) error {
+	switch want := x.exact.(type) {
+	case []float32:
+		return kerneltest.Bits(got.([]float32), want)
+	case []int8:
+		return kerneltest.Equal(got.([]int8), want)
+	case []int32:
+		return kerneltest.Equal(got.([]int32), want)
+	}
+	return kerneltest.Close(got.([]float32), x.want, o.limit(op, x.k, x.want, x.size))
+}
+
+// widen converts to float64.
+func widen(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}

@@ -1,0 +1,181 @@
+package backendtest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"mito/backend"
+)
+
+// Run checks everything that the seam promises.
+func Run(t *testing.T, open func(t testing.TB) backend.Backend, o Options) {
+	b := open(t)
+	t.Run("memory", func(t *testing.T) { testMemory(t, b) })
+	t.Run("values", func(t *testing.T) {
+		covered := map[string]bool{}
+		for _, c := range Cases() {
+			covered[c.Op] = true
+			t.Run(c.Name(), func(t *testing.T) {
+				e := newEnv(t, b, c.Name())
+				if err := c.build(e).check(e, c.Op, o); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for _, op := range Ops() {
+			if !covered[op] {
+				t.Errorf("no case for %s", op)
+			}
+		}
+	})
+	t.Run("pieces", func(t *testing.T) { testPieces(t, b, o) })
+	t.Run("tensors", func(t *testing.T) { testTensorErrors(t, b) })
+	t.Run("arguments", func(t *testing.T) { testArgErrors(t, b, o) })
+}
+
+// Ops lists the operations of the seam, without those of backend.Memory.
+func Ops() []string {
+	return []string{
+		"MatMul", "SumRows",
+		"Add", "Activate", "ActivateBackward", "SwiGLU", "SwiGLUBackward", "Dropout", "Softmax",
+		"RMSNorm", "RMSNormBackward", "LayerNorm", "LayerNormBackward",
+		"Embed", "EmbedBackward", "RoPE",
+		"Attention", "AttentionBackward",
+		"CrossEntropy", "Distill", "DistillTopK", "Sum",
+		"SumSquares", "ClipScale", "AdamW", "Muon", "Lerp",
+		"QuantizeRows", "QLinear", "QEmbed", "StudentNorm", "QAttention", "QSparseLinear",
+	}
+}
+
+// Cases lists the cases that are compared with the oracle: one element, odd sizes, sizes with tails of every vector
+// width, and sizes large enough to be shared between threads.
+func Cases() []Case {
+	var cs []Case
+	for _, s := range [][2]int{{1, 1}, {7, 31}, {31, 7}, {3, 33}, {33, 96}, {5, 172}, {130, 257}} {
+		cs = append(cs, rowCases(s[0], s[1])...)
+	}
+	for _, s := range [][3]int{{1, 1, 1}, {7, 31, 33}, {1, 172, 96}, {33, 1, 31}, {96, 33, 7}, {65, 130, 300}} {
+		cs = append(cs, linearCases(s[0], s[1], s[2])...)
+	}
+	for _, a := range attentionShapes {
+		cs = append(cs, attentionCases(a)...)
+	}
+	for _, s := range [][3]int{{1, 4, 8}, {7, 36, 24}, {3, 32, 96}, {65, 128, 160}} {
+		cs = append(cs, sparseCases(s[0], s[1], s[2])...)
+	}
+	return cs
+}
+
+// rowCases are the cases of n rows of c elements.
+func rowCases(n, c int) []Case {
+	var cs []Case
+	for _, f := range []func(n, c int) []Case{
+		elementwiseCases, studentElementwiseCases, softmaxCases, normCases, embeddingCases, ropeCases, lossCases, distillCases,
+		reduceCases, optimCases, quantCases,
+	} {
+		cs = append(cs, f(n, c)...)
+	}
+	return cs
+}
+
+// Outputs runs every case and returns the bits of what it wrote, by name.
+func Outputs(t testing.TB, b backend.Backend) map[string][]uint32 {
+	all := map[string][]uint32{}
+	for _, c := range Cases() {
+		e := newEnv(t, b, c.Name())
+		tr := c.build(e)
+		tr.reset(e)
+		if err := tr.run(); err != nil {
+			t.Fatalf("%s: %v", c.Name(), err)
+		}
+		for _, x := range tr.outs {
+			all[c.Name()+"/"+x.name] = bits(e.read(x.t))
+		}
+		e.free()
+	}
+	return all
+}
+
+func bits(host any) []uint32 {
+	var u []uint32
+	switch h := host.(type) {
+	case []float32:
+		for _, v := range h {
+			u = append(u, math.Float32bits(v))
+		}
+	case []int32:
+		for _, v := range h {
+			u = append(u, uint32(v))
+		}
+	case []int8:
+		for _, v := range h {
+			u = append(u, uint32(v))
+		}
+	}
+	return u
+}
+
+// Allocations checks that no operation allocates once it is warm, but for those named.
+func Allocations(t *testing.T, b backend.Backend, but ...string) {
+	for _, c := range Cases() {
+		if slices.Contains(but, c.Op) {
+			continue
+		}
+		e := newEnv(t, b, c.Name())
+		tr := c.build(e)
+		var err error
+		call := func() {
+			if e := tr.run(); e != nil {
+				err = e
+			}
+		}
+		tr.reset(e)
+		call()
+		if n := testing.AllocsPerRun(3, call); n != 0 || err != nil {
+			t.Errorf("%s: %v allocations a call, error %v", c.Name(), n, err)
+		}
+		e.free()
+	}
+}
+
+// Benchmark times every operation at the sizes of training a small model: 2048 tokens, width 256, vocabulary 512.
+func Benchmark(b *testing.B, open func(t testing.TB) backend.Backend) {
+	bk := open(b)
+	cs := rowCases(2048, 256)
+	cs = append(cs, linearCases(2048, 256, 256)...)
+	cs = append(cs, sparseCases(64, 256, 256)...)
+	cs = append(cs, attentionCases(backend.AttentionArgs{Batch: 8, Time: 256, Heads: 8, KVHeads: 4, HeadDim: 32, Scale: 0.17})...)
+	for _, c := range cs {
+		b.Run(c.Name(), func(b *testing.B) {
+			e := newEnv(b, bk, c.Name())
+			tr := c.build(e)
+			tr.reset(e)
+			for b.Loop() {
+				if err := tr.run(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := bk.Synchronize(); err != nil {
+				b.Fatal(err)
+			}
+			perSecond := float64(b.N) / b.Elapsed().Seconds() / 1e9
+			b.ReportMetric(c.Bytes*perSecond, "GB/s")
+			if c.Flops > 0 {
+				b.ReportMetric(c.Flops*perSecond, "GFLOP/s")
+			}
+		})
+	}
+}
+
+func sized(parts ...any) string {
+	s := ""
+	for i, p := range parts {
+		if i > 0 {
+			s += "-"
+		}
+		s += fmt.Sprint(p)
+	}
+	return s
+}
