@@ -8,7 +8,7 @@ trap 'rm -rf "$before"' EXIT
 status=0
 for d in $dirs; do
 	mkdir -p "$before/$d"
-	cp "$d"/*_amd64.s "$d"/stubs*_amd64.go "$before/$d"
+	cp "$d"/*.s "$d"/stubs*.go "$before/$d"
 	go generate "$d"
 	for f in "$before/$d"/*; do
 		cmp "$f" "$d/$(basename "$f")" || status=1

@@ -8,6 +8,8 @@ import (
 	"mito/kernels/vec"
 )
 
+//go:generate go run -C ../_asm ./attnrows -out ../attn/rows_amd64.s -stubs ../attn/stubs_rows_amd64.go -pkg attn
+
 // rowUnit is what the lengths of rows are multiples of, so that the kernels have no tails. Places that no key is seen at
 // are filled with minus infinity, whose probability is zero.
 const rowUnit = 16

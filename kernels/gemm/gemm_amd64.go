@@ -8,8 +8,6 @@ import (
 	"mito/kernels/isa"
 )
 
-//go:generate go run -C ../_asm ./gemm -out ../gemm/gemm_amd64.s -stubs ../gemm/stubs_amd64.go -pkg gemm
-
 func variants() []isa.Impl[funcs] {
 	return []isa.Impl[funcs]{{Name: isa.AVX2, Funcs: avx2Funcs()}, {Name: isa.AVX512, Funcs: avx512Funcs()}}
 }

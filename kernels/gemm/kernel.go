@@ -6,6 +6,9 @@ import (
 	"mito/kernels/isa"
 )
 
+//go:generate go run -C ../_asm ./gemm -out ../gemm/gemm_amd64.s -stubs ../gemm/stubs_amd64.go -pkg gemm
+//go:generate go run -C ../_asm ./gemmneon -out ../gemm/gemm_arm64.s -stubs ../gemm/stubs_arm64.go
+
 const (
 	maxMR = 12 // rows of the largest register tile of any variant
 	maxNR = 32

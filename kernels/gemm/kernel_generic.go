@@ -92,9 +92,11 @@ func packColsGeneric(dst, src *float32, rows, n, ld int) {
 	}
 }
 
-func packStripGeneric(dst, src *float32, k, r, ld int) {
-	d, s := unsafe.Slice(dst, k*genericMR), unsafe.Slice(src, (k-1)*ld+r)
+func packStripGeneric(dst, src *float32, k, r, ld int) { packStrip(dst, src, k, r, ld, genericMR) }
+
+func packStrip(dst, src *float32, k, r, ld, strip int) {
+	d, s := unsafe.Slice(dst, k*strip), unsafe.Slice(src, (k-1)*ld+r)
 	for i := range k {
-		copy(d[i*genericMR:i*genericMR+r], s[i*ld:])
+		copy(d[i*strip:i*strip+r], s[i*ld:])
 	}
 }
