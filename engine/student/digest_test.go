@@ -12,6 +12,7 @@ import (
 
 	"mito/kernels/attn"
 	"mito/kernels/qgemm"
+	"mito/kernels/vec"
 )
 
 // goldenDigest is the digest of randomWeights(edge(), 1). It changes only when the specification does.
@@ -55,7 +56,7 @@ func TestDigestInEveryVariant(t *testing.T) {
 		variants []string
 		set      func(string) error
 	}
-	pkgs := []pkg{{"qgemm", qgemm.Variants(), qgemm.SetVariant}, {"attn decode", attn.DecodeVariants(), attn.SetDecodeVariant}}
+	pkgs := []pkg{{"qgemm", qgemm.Variants(), qgemm.SetVariant}, {"vec", vec.Variants(), vec.SetVariant}, {"attn decode", attn.DecodeVariants(), attn.SetDecodeVariant}}
 	eachConfig(t, func(t *testing.T, c Config) {
 		m := newModel(t, randomWeights(c, 1), Options{PageSize: 16})
 		want, err := Digest(m, DigestOptions{})

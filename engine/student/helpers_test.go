@@ -50,13 +50,13 @@ func configs() map[string]Config {
 	return out
 }
 
-// randomWeights draws weights whose activations stay of order one.
+// randomWeights draws weights whose activations stay of order one. Like the runtime it must not fuse products into sums.
 func randomWeights(c Config, seed uint64) *Weights {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	vector := func(n int, mid float32) []float32 {
 		v := make([]float32, n)
 		for i := range v {
-			v[i] = mid + 0.2*(rng.Float32()-0.5)
+			v[i] = mid + float32(0.2*(rng.Float32()-0.5))
 		}
 		return v
 	}
@@ -66,7 +66,7 @@ func randomWeights(c Config, seed uint64) *Weights {
 			m.Q[i] = int8(rng.IntN(255) - 127)
 		}
 		for i := range m.Scale {
-			m.Scale[i] = 0.0015 * (0.9 + 0.2*rng.Float32())
+			m.Scale[i] = 0.0015 * (0.9 + float32(0.2*rng.Float32()))
 		}
 		if bias {
 			m.Bias = vector(rows, 0)

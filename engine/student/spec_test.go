@@ -29,7 +29,7 @@ func specExp(x float32) float32 {
 	if x > 88 {
 		return f(0x7f800000)
 	}
-	t := x * f(0x3fb8aa3b)
+	t := float32(x * f(0x3fb8aa3b))
 	var n int32
 	if t >= 0 {
 		n = int32(t + 0.5)
@@ -44,14 +44,14 @@ func specExp(x float32) float32 {
 	}
 	y := float32(float32(p*r)*r) + r
 	y = y + 1
-	return y * f(uint32(n+127)<<23)
+	return float32(y * f(uint32(n+127)<<23))
 }
 
 func specRsqrt(x float32) float32 {
 	y := math.Float32frombits(0x5f3759df - math.Float32bits(x)>>1)
 	h := float32(0.5 * x)
 	for range 4 {
-		y = y * float32(1.5-float32(float32(h*y)*y))
+		y = float32(y * float32(1.5-float32(float32(h*y)*y)))
 	}
 	return y
 }
@@ -67,7 +67,7 @@ func specQuantize(x []float32) specRow {
 	}
 	v := 127 / a
 	for i := range x {
-		t := x[i] * v
+		t := float32(x[i] * v)
 		if t >= 0 {
 			q[i] = int8(int32(t + 0.5))
 		} else {
@@ -81,7 +81,7 @@ func specNorm(x, gain, bias []float32, layerNorm bool, eps float32) []float32 {
 	n := float32(len(x))
 	y := make([]float32, len(x))
 	if !layerNorm {
-		r := specRsqrt(specSum(len(x), func(i int) float32 { return x[i] * x[i] })/n + eps)
+		r := specRsqrt(specSum(len(x), func(i int) float32 { return float32(x[i] * x[i]) })/n + eps)
 		for i := range x {
 			y[i] = float32(x[i]*r) * gain[i]
 		}
@@ -91,7 +91,7 @@ func specNorm(x, gain, bias []float32, layerNorm bool, eps float32) []float32 {
 	for i := range x {
 		y[i] = x[i] - mean
 	}
-	r := specRsqrt(specSum(len(x), func(i int) float32 { return y[i] * y[i] })/n + eps)
+	r := specRsqrt(specSum(len(x), func(i int) float32 { return float32(y[i] * y[i]) })/n + eps)
 	for i := range x {
 		y[i] = float32(float32(y[i]*r)*gain[i]) + bias[i]
 	}
@@ -105,7 +105,7 @@ func specLinear(m *Matrix, x specRow) []float32 {
 		for c, v := range m.Q[r*m.Cols:][:m.Cols] {
 			acc += int32(v) * int32(x.q[c])
 		}
-		y[r] = float32(acc) * float32(x.scale*m.Scale[r])
+		y[r] = float32(float32(acc) * float32(x.scale*m.Scale[r]))
 		if m.Bias != nil {
 			y[r] += m.Bias[r]
 		}
@@ -161,7 +161,7 @@ func specAttend(q []float32, keys, values []specRow, first int, scale float32) [
 		for i, v := range keys[t].q {
 			acc += int32(v) * int32(qr.q[i])
 		}
-		score[t] = float32(acc) * float32(keys[t].scale*c)
+		score[t] = float32(float32(acc) * float32(keys[t].scale*c))
 		best = max(best, score[t])
 		m = max(m, values[t].scale)
 	}
@@ -201,7 +201,7 @@ func specForward(w *Weights, tokens []int32) [][]float32 {
 	for pos, tok := range tokens {
 		x := make([]float32, c.HiddenSize)
 		for i := range x {
-			x[i] = float32(w.Embedding.Q[int(tok)*len(x)+i]) * w.Embedding.Scale[tok]
+			x[i] = float32(float32(w.Embedding.Q[int(tok)*len(x)+i]) * w.Embedding.Scale[tok])
 			if c.Position == PositionLearned {
 				x[i] += float32(float32(w.Positions.Q[pos*len(x)+i]) * w.Positions.Scale[pos])
 			}
