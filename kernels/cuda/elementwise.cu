@@ -124,3 +124,10 @@ EXPORT axpby_f32(float* dst, float alpha, const float* a, float beta, const floa
 	map2(dst, a, b, n, [=](float x, float y) { return alpha * x + beta * y; });
 }
 KERNEL(axpby_f32)
+
+// y [n] += row of cols elements, repeated
+EXPORT add_row_f32(float* y, const float* row, long long n, int cols) {
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	for (; i < n; i += step) y[i] = add(y[i], row[i % cols]);
+}
+KERNEL(add_row_f32)

@@ -25,6 +25,7 @@ const (
 	AttentionF32x16
 	AttentionF32x32
 	AddF32
+	AddRowF32
 	AxpbyF32
 	DropoutF32
 	GELUBackwardF32
@@ -108,6 +109,7 @@ var Table = [KernelCount]Entry{
 	AttentionF32x16:      {"attention_f32_16", "attention_f32", "llllliiiiif"},
 	AttentionF32x32:      {"attention_f32_32", "attention_f32", "llllliiiiif"},
 	AddF32:               {"add_f32", "elementwise", "llll"},
+	AddRowF32:            {"add_row_f32", "elementwise", "llli"},
 	AxpbyF32:             {"axpby_f32", "elementwise", "lflfll"},
 	DropoutF32:           {"dropout_f32", "elementwise", "llliifll"},
 	GELUBackwardF32:      {"gelu_backward_f32", "elementwise", "llll"},
