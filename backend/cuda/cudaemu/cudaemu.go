@@ -9,7 +9,7 @@
 // as well.
 package cudaemu
 
-// #cgo CXXFLAGS: -std=c++17 -O2 -ffp-contract=off -Wall -Wno-unknown-pragmas -I${SRCDIR}/include -I${SRCDIR}/../../../kernels/cuda
+// #cgo CXXFLAGS: -std=c++17 -O2 -Wall -Wno-unknown-pragmas -I${SRCDIR}/include -I${SRCDIR}/../../../kernels/cuda
 // #cgo CFLAGS: -O2
 // #cgo LDFLAGS: -lpthread
 // #include "cudaemu.h"

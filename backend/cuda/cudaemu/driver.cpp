@@ -202,7 +202,9 @@ int launch_kernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, u
                   void* s, void** params, void**) {
 	if (!f) return INVALID_HANDLE;
 	const Function& fn = *(Function*)f;
-	if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !(bx * by * bz) || bx * by * bz > EMU_MAX_THREADS) return INVALID_VALUE;
+	if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || !by || !bz ||
+	    bx * by * bz > EMU_MAX_THREADS)
+		return INVALID_VALUE;
 	if (shared > fn.max_dynamic_shared) return INVALID_VALUE;
 	// Parameters are read now, as the driver does.
 	const emu::Kernel& k = *fn.kernel;

@@ -7,6 +7,13 @@
 // as NaN, and a rendezvous that some thread never reaches is reported.
 #pragma once
 
+// a*b+c rounds twice, as with the _rn intrinsics.
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

@@ -1,0 +1,187 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"gorgonia.org/cu"
+
+	"mito/backend"
+	"mito/backend/cuda/cudax"
+	kernels "mito/kernels/cuda"
+)
+
+// Attributes of a device that cu has no name for.
+const maxSharedOptin = cu.DeviceAttribute(97) // CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+
+// device is the driver's side of the backend. Only the owner goroutine touches it.
+type device struct {
+	handle    cu.Device
+	stream    cu.Stream
+	modules   map[string]cu.Module
+	functions [kernels.KernelCount]cu.Function
+	loaded    [kernels.KernelCount]bool
+	capturing bool
+	retained  bool
+
+	name         string
+	major, minor int
+	processors   int
+	maxShared    int   // bytes of shared memory that a block may ask for
+	memory       int64 // bytes
+
+	workspace cu.DevicePtr
+	pinned    []byte // staging for uploads
+	staged    int    // bytes of pinned in use
+}
+
+// open finds the device, makes its primary context current in this thread and reserves the workspace.
+func (d *device) open(ordinal int, workspace func(total int64) int64) error {
+	n, err := cu.NumDevices()
+	if err != nil {
+		return fmt.Errorf("counting devices: %w", err)
+	}
+	if ordinal < 0 || ordinal >= n {
+		return fmt.Errorf("device %d asked for, there are %d: %w", ordinal, n, backend.ErrUnavailable)
+	}
+	if d.handle, err = cu.GetDevice(ordinal); err != nil {
+		return err
+	}
+	if d.name, err = d.handle.Name(); err != nil {
+		return err
+	}
+	for _, q := range []struct {
+		dst  *int
+		attr cu.DeviceAttribute
+	}{
+		{&d.major, cu.ComputeCapabilityMajor}, {&d.minor, cu.ComputeCapabilityMinor},
+		{&d.processors, cu.MultiprocessorCount}, {&d.maxShared, maxSharedOptin},
+	} {
+		if *q.dst, err = d.handle.Attribute(q.attr); err != nil {
+			return err
+		}
+	}
+	if d.major < 8 {
+		return fmt.Errorf("%s has compute capability %d.%d, 8.0 is needed: %w", d.name, d.major, d.minor, backend.ErrUnavailable)
+	}
+	ctx, err := d.handle.RetainPrimaryCtx()
+	if err != nil {
+		return err
+	}
+	d.retained = true
+	if err := cu.SetCurrentContext(ctx); err != nil {
+		return err
+	}
+	if d.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return err
+	}
+	if _, d.memory, err = cu.MemInfo(); err != nil {
+		return err
+	}
+	if d.pinned, err = cudax.AllocPinned(stagingBytes); err != nil {
+		return err
+	}
+	size := workspace(d.memory)
+	if d.workspace, err = cu.MemAlloc(size); err != nil {
+		return fmt.Errorf("workspace of %d MiB: %w", size>>20, err)
+	}
+	d.modules = map[string]cu.Module{}
+	return cudax.Memset(d.workspace, 0, size, d.stream)
+}
+
+// close releases everything. The first error is reported; closing goes on.
+func (d *device) close() error {
+	var errs []error
+	note := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if d.stream != (cu.Stream{}) {
+		note(d.stream.Synchronize())
+	}
+	for _, m := range d.modules {
+		note(m.Unload())
+	}
+	if d.workspace != 0 {
+		note(cu.MemFree(d.workspace))
+	}
+	note(cudax.FreePinned(d.pinned))
+	if d.stream != (cu.Stream{}) {
+		note(d.stream.Destroy())
+	}
+	if d.retained {
+		note(d.handle.ReleasePrimaryCtx())
+	}
+	return errors.Join(errs...)
+}
+
+// usesDynamicShared are the kernels that may ask for more than 48 KiB.
+func usesDynamicShared(k kernels.Kernel) bool {
+	switch kernels.Table[k].Module {
+	case "attention_bf16", "attention_f32", "norm", "loss", "quant":
+		return true
+	}
+	return false
+}
+
+// function returns a kernel, compiling its module when that is first needed.
+func (d *device) function(k kernels.Kernel) (cu.Function, error) {
+	if d.loaded[k] {
+		return d.functions[k], nil
+	}
+	entry := &kernels.Table[k]
+	module, ok := d.modules[entry.Module]
+	if !ok {
+		image, err := kernels.Image(entry.Module)
+		if err != nil {
+			return cu.Function{}, err
+		}
+		if module, err = cudax.LoadPTX(image); err != nil {
+			return cu.Function{}, fmt.Errorf("compiling %s: %w", entry.Module, err)
+		}
+		d.modules[entry.Module] = module
+	}
+	f, err := module.Function(entry.Name)
+	if err != nil {
+		return f, fmt.Errorf("kernel %s: %w", entry.Name, err)
+	}
+	if usesDynamicShared(k) {
+		a, err := cudax.FunctionAttributes(f)
+		if err != nil {
+			return f, err
+		}
+		if err := cudax.SetMaxDynamicShared(f, d.maxShared-a.Shared); err != nil {
+			return f, fmt.Errorf("kernel %s: %d bytes of shared memory: %w", entry.Name, d.maxShared-a.Shared, err)
+		}
+	}
+	d.functions[k], d.loaded[k] = f, true
+	return f, nil
+}
+
+// loadAll compiles every module: nothing may be compiled while the stream captures.
+func (d *device) loadAll() error {
+	for k := range kernels.KernelCount {
+		if _, err := d.function(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launch enqueues the kernel of a task on the stream.
+func (d *device) launch(t *task) error {
+	f, err := d.function(t.kernel)
+	if err != nil {
+		return err
+	}
+	if want := len(kernels.Table[t.kernel].Params); t.args.Len() != want {
+		return fmt.Errorf("kernel %s: %d arguments, want %d: %w", t.kernel, t.args.Len(), want, cudax.ErrInvalidValue)
+	}
+	if err := cudax.Launch(f, t.grid, t.block, t.shared, d.stream, &t.args); err != nil {
+		return fmt.Errorf("kernel %s: %w", t.kernel, err)
+	}
+	return nil
+}

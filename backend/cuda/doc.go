@@ -1,0 +1,27 @@
+// Package cuda is the backend on an NVIDIA GPU of compute capability 8.0 or later, through gorgonia.org/cu.
+//
+// Building with -tags cuda needs cgo and one environment line, and no CUDA toolkit:
+//
+//	CGO_CFLAGS="-O2 -I$PWD/backend/cuda/include" go build -tags cuda ./...
+//
+// gorgonia.org/cu includes <cuda.h>; the line lets it find mito's own declarations of the driver. Without the line it
+// builds where the headers of CUDA 11 or 12 are installed. Without -tags cuda the package only says that it is not
+// built in.
+//
+// The program starts on a machine without driver or GPU: package cudrv finds the driver when the program runs, and
+// opening the backend says what is missing. With the tags cuda and cudaemu, package cudaemu takes the driver's place
+// and runs the kernels on the host.
+//
+// # How it works
+//
+// One goroutine, locked to its thread, owns the device's primary context, one stream and the launch table; operations
+// send it launches through a queue and return at once. An error that comes to light there is kept and returned, as a
+// *backend.DeviceError, by every later call: results after it mean nothing. Memory is a few slabs, reserved before the
+// first step, and a workspace of fixed size for partial sums; nothing is allocated while training. [Backend.Capture]
+// records a sequence of operations as a CUDA graph that one call replays.
+//
+// With [backend.BFloat16] matrix products and attention run on tensor cores with factors rounded to bfloat16 and
+// float32 sums. With [backend.Float32] a matrix product is one chain of fused multiply-adds over k for each element, as
+// on the CPU. Norms' forward passes, activations, RoPE, AdamW and the INT8 operations have the CPU's bits in both.
+// Nothing depends on the order in which the device runs blocks: no float is added atomically.
+package cuda

@@ -1,0 +1,134 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"gorgonia.org/cu"
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/backend/cuda/cudax"
+	kernels "mito/kernels/cuda"
+)
+
+// matrix is a product c [m,n] = op(a)·op(b) on device addresses.
+type matrix struct {
+	c, a, b, bias  cu.DevicePtr
+	m, n, k        int
+	transA, transB bool
+	accumulate     bool
+}
+
+// form indexes the kernels by transposition: nn, nt, tn, tt.
+func (x *matrix) form() int { return 2*flag(x.transA) + flag(x.transB) }
+
+var (
+	gemmF32 = [4]kernels.Kernel{kernels.GemmF32NN, kernels.GemmF32NT, kernels.GemmF32TN, kernels.GemmF32TT}
+	gemm128 = [4]kernels.Kernel{kernels.GemmBF16NNx128, kernels.GemmBF16NTx128, kernels.GemmBF16TNx128, kernels.GemmBF16TTx128}
+	gemm64  = [4]kernels.Kernel{kernels.GemmBF16NNx64, kernels.GemmBF16NTx64, kernels.GemmBF16TNx64, kernels.GemmBF16TTx64}
+)
+
+// MatMul implements backend.Linear.
+func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error {
+	m, n, k, err := backend.CheckMatMul(b, c, a, bb, args)
+	if err != nil {
+		return err
+	}
+	return b.product("MatMul", &matrix{
+		c: at(c), a: at(a), b: at(bb), bias: at(args.Bias), m: m, n: n, k: k,
+		transA: args.TransA, transB: args.TransB, accumulate: args.Accumulate,
+	})
+}
+
+func (b *Backend) product(op string, x *matrix) error {
+	if b.bf16 {
+		return b.productBF16(op, x)
+	}
+	const tile, threads = 64, 128
+	b.begin(op, gemmF32[x.form()]).Ptr(x.c).Ptr(x.a).Ptr(x.b).Ptr(x.bias).I32(x.m).I32(x.n).I32(x.k).I32(flag(x.accumulate))
+	return b.run(cudax.Dim{X: ceil(x.n, tile), Y: ceil(x.m, tile), Z: 1}, line(threads))
+}
+
+// tiling is how a product is cut into blocks: square tiles of c, and parts of k.
+type tiling struct{ tile, parts, part int }
+
+// minPart is the least of k that is worth a part of its own.
+const minPart = 256
+
+// tilingOf gives every processor a block where the product is large enough for that: large tiles read least, parts of
+// k make up for few of them (a weight's gradient is a small matrix and a long sum), and small tiles are for the rest.
+func tilingOf(m, n, k, processors int, room int64) tiling {
+	blocks := func(tile int) int { return ceil(m, tile) * ceil(n, tile) }
+	parts := func(tile int) int {
+		p := max(1, min(processors/blocks(tile), k/minPart))
+		if p > 1 && int64(p)*int64(m)*int64(n)*4 > room {
+			p = max(1, int(room/(int64(m)*int64(n)*4)))
+		}
+		return p
+	}
+	t := tiling{tile: 128, parts: parts(128)}
+	if m < 128 || n < 128 || 2*blocks(128)*t.parts < processors {
+		if small := parts(64); blocks(64)*small > blocks(128)*t.parts {
+			t = tiling{tile: 64, parts: small}
+		}
+	}
+	const step = 32
+	t.part = ceil(ceil(k, t.parts), step) * step
+	t.parts = ceil(k, t.part)
+	return t
+}
+
+func (b *Backend) productBF16(op string, x *matrix) error {
+	t := tilingOf(x.m, x.n, x.k, b.device.processors, b.work.room())
+	kernel, threads := gemm128[x.form()], 256
+	if t.tile == 64 {
+		kernel, threads = gemm64[x.form()], 128
+	}
+	var partial cu.DevicePtr
+	if t.parts > 1 {
+		var err error
+		if partial, err = b.work.take(op, int64(t.parts)*int64(x.m)*int64(x.n)*4); err != nil {
+			return err
+		}
+	}
+	b.begin(op, kernel).Ptr(x.c).Ptr(partial).Ptr(x.a).Ptr(x.b).Ptr(x.bias).
+		I32(x.m).I32(x.n).I32(x.k).I32(t.part).I32(flag(x.accumulate))
+	if err := b.run(cudax.Dim{X: ceil(x.n, t.tile), Y: ceil(x.m, t.tile), Z: t.parts}, line(threads)); err != nil || t.parts == 1 {
+		return err
+	}
+	b.begin(op, kernels.AddPartsF32).Ptr(x.c).Ptr(partial).Ptr(x.bias).I32(t.parts).I64(int64(x.m) * int64(x.n)).
+		I32(x.n).I32(flag(x.accumulate))
+	return b.elements(x.m * x.n)
+}
+
+// SumRows implements backend.Linear.
+func (b *Backend) SumRows(dst, x *tensor.Dense) error {
+	n, c, err := backend.CheckSumRows(b, dst, x)
+	if err != nil {
+		return err
+	}
+	each, blocks := b.share(n, 64, c)
+	partial, err := b.work.take("SumRows", int64(blocks)*int64(c)*4)
+	if err != nil {
+		return err
+	}
+	b.begin("SumRows", kernels.SumRowsF32).Ptr(partial).Ptr(at(x)).I32(n).I32(c).I32(each)
+	if err := b.run(cudax.Dim{X: ceil(c, 32), Y: blocks, Z: 1}, line(256)); err != nil {
+		return err
+	}
+	return b.addPartials("SumRows", at(dst), partial, blocks, c, c)
+}
+
+// share cuts n rows into blocks of at least least rows, as many as keep the device busy and fit the workspace with
+// width floats each.
+func (b *Backend) share(n, least, width int) (each, blocks int) {
+	most := max(1, min(2*b.device.processors, int(b.work.room()/(4*int64(width)))))
+	each = max(least, ceil(n, most))
+	return each, ceil(n, each)
+}
+
+// addPartials adds partial [blocks, stride], of each row the first cols, to dst.
+func (b *Backend) addPartials(op string, dst, partial cu.DevicePtr, blocks, cols, stride int) error {
+	b.begin(op, kernels.AddPartialsF32).Ptr(dst).Ptr(partial).I32(blocks).I32(cols).I32(stride)
+	return b.run(line(ceil(cols, 32)), line(256))
+}

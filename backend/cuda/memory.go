@@ -1,0 +1,216 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"gorgonia.org/cu"
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/backend/cuda/cudax"
+)
+
+// stagingBytes is the page-locked memory through which uploads pass.
+const stagingBytes = 8 << 20
+
+// slab is one allocation of device memory.
+type slab struct {
+	b          *Backend
+	base       cu.DevicePtr
+	size, used int64
+}
+
+// NewSlab implements backend.Memory.
+func (b *Backend) NewSlab(bytes int64) (backend.Slab, error) {
+	if err := b.refuseInCapture("NewSlab"); err != nil {
+		return nil, err
+	}
+	if bytes < 0 {
+		return nil, fmt.Errorf("cuda: NewSlab: %d bytes: %w", bytes, backend.ErrOutOfMemory)
+	}
+	s := &slab{b: b, size: bytes}
+	if bytes == 0 {
+		return s, nil
+	}
+	var free, total int64
+	err := b.queue.do("NewSlab", func() (err error) {
+		if free, total, err = cu.MemInfo(); err != nil {
+			return err
+		}
+		if s.base, err = cu.MemAlloc(bytes); err != nil {
+			return err
+		}
+		return cudax.Memset(s.base, 0, bytes, b.device.stream)
+	})
+	if err != nil && s.base == 0 && errors.Is(err, error(cu.OutOfMemory)) {
+		return nil, fmt.Errorf("cuda: %s needed on the GPU, %s of its %s are free: %w",
+			mib(bytes), mib(free), mib(total), backend.ErrOutOfMemory)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func mib(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
+
+// New implements backend.Slab.
+func (s *slab) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
+	size, err := backend.TensorBytes(dt, shape...)
+	if err != nil {
+		return nil, err
+	}
+	if size > s.size-s.used {
+		return nil, fmt.Errorf("cuda: slab of %d bytes has %d left, %d asked for: %w", s.size, s.size-s.used, size, backend.ErrOutOfMemory)
+	}
+	t, err := s.b.wrap(dt, s.base+cu.DevicePtr(s.used), size, shape)
+	if err != nil {
+		return nil, err
+	}
+	s.used = min(s.used+backend.Align(size), s.size)
+	return t, nil
+}
+
+func (s *slab) Bytes() int64 { return s.size }
+func (s *slab) Used() int64  { return s.used }
+
+// Free implements backend.Slab.
+func (s *slab) Free() error {
+	base := s.base
+	s.base, s.size, s.used = 0, 0, 0
+	if base == 0 || s.b.closed {
+		return nil
+	}
+	if err := s.b.refuseInCapture("Free"); err != nil {
+		return err
+	}
+	return s.b.queue.do("Free", func() error {
+		return errors.Join(s.b.device.stream.Synchronize(), cu.MemFree(base))
+	})
+}
+
+// wrap makes a tensor over device memory.
+func (b *Backend) wrap(dt tensor.Dtype, p cu.DevicePtr, size int64, shape []int) (*tensor.Dense, error) {
+	if dt != backend.F32 && dt != backend.I32 && dt != backend.I8 {
+		return nil, &backend.DTypeError{Op: "New", Arg: "dtype", Got: dt, Want: backend.F32}
+	}
+	return tensor.New(tensor.WithShape(shape...), tensor.Of(dt), tensor.WithEngine(b),
+		tensor.FromMemory(uintptr(p), uintptr(size))), nil
+}
+
+// View implements backend.Memory.
+func (b *Backend) View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense, error) {
+	if err := backend.CheckView(b, t, offset, shape); err != nil {
+		return nil, err
+	}
+	size := int64(t.Dtype().Size())
+	n := int64(tensor.Shape(shape).TotalSize())
+	return b.wrap(t.Dtype(), at(t)+cu.DevicePtr(int64(offset)*size), n*size, shape)
+}
+
+// hostBytes is the memory of a host slice of a type that CheckTransfer accepts.
+func hostBytes(host any, n int) (p unsafe.Pointer) {
+	switch h := host.(type) {
+	case []float32:
+		p = unsafe.Pointer(unsafe.SliceData(h))
+	case []int32:
+		p = unsafe.Pointer(unsafe.SliceData(h))
+	case []int8:
+		p = unsafe.Pointer(unsafe.SliceData(h))
+	}
+	return p
+}
+
+// Upload implements backend.Memory. It passes through page-locked memory, so that the copy itself runs beside the
+// host.
+func (b *Backend) Upload(dst *tensor.Dense, src any) error {
+	n, err := backend.CheckTransfer(b, "Upload", dst, src)
+	if err == nil {
+		err = b.refuseInCapture("Upload")
+	}
+	if err != nil || n == 0 {
+		return err
+	}
+	if err := b.queue.err(); err != nil {
+		return err
+	}
+	p := hostBytes(src, n)
+	return b.queue.do("Upload", func() error { return b.device.upload(at(dst), unsafe.Slice((*byte)(p), n)) })
+}
+
+// upload copies through the staging memory, waiting for earlier copies where it is full.
+func (d *device) upload(dst cu.DevicePtr, src []byte) error {
+	for len(src) > 0 {
+		if d.staged == len(d.pinned) {
+			if err := d.stream.Synchronize(); err != nil {
+				return err
+			}
+			d.staged = 0
+		}
+		n := copy(d.pinned[d.staged:], src)
+		if err := cu.MemcpyHtoDAsync(dst, unsafe.Pointer(&d.pinned[d.staged]), int64(n), d.stream); err != nil {
+			return err
+		}
+		d.staged = int(min(backend.Align(int64(d.staged+n)), int64(len(d.pinned))))
+		dst += cu.DevicePtr(n)
+		src = src[n:]
+	}
+	return nil
+}
+
+// Download implements backend.Memory.
+func (b *Backend) Download(dst any, src *tensor.Dense) error {
+	n, err := backend.CheckTransfer(b, "Download", src, dst)
+	if err == nil {
+		err = b.refuseInCapture("Download")
+	}
+	if err != nil || n == 0 {
+		return err
+	}
+	p := hostBytes(dst, n)
+	err = b.queue.do("Download", func() error {
+		if err := cu.MemcpyDtoHAsync(p, at(src), int64(n), b.device.stream); err != nil {
+			return err
+		}
+		err := b.device.stream.Synchronize()
+		b.device.staged = 0
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return b.queue.err()
+}
+
+// Copy implements backend.Memory.
+func (b *Backend) Copy(dst, src *tensor.Dense) error {
+	if err := backend.CheckCopy(b, dst, src); err != nil {
+		return err
+	}
+	n := int64(src.Shape().TotalSize()) * int64(src.Dtype().Size())
+	return b.enqueue("Copy", func(d *device) error { return cu.MemcpyDtoDAsync(at(dst), at(src), n, d.stream) })
+}
+
+// Zero implements backend.Memory.
+func (b *Backend) Zero(t *tensor.Dense) error {
+	if t == nil || t.Engine() != tensor.Engine(b) {
+		return &backend.OwnerError{Op: "Zero", Arg: "t"}
+	}
+	n := int64(t.Shape().TotalSize()) * int64(t.Dtype().Size())
+	return b.enqueue("Zero", func(d *device) error { return cudax.Memset(at(t), 0, n, d.stream) })
+}
+
+// enqueue runs f, which only enqueues, on the owner goroutine.
+func (b *Backend) enqueue(op string, f func(*device) error) error {
+	if b.closed {
+		return fmt.Errorf("cuda: %s: the backend is closed: %w", op, backend.ErrUnavailable)
+	}
+	if err := b.queue.err(); err != nil {
+		return err
+	}
+	return b.queue.do(op, func() error { return f(b.device) })
+}
