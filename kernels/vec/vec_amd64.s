@@ -14,7 +14,8 @@ TEXT ·addAVX2(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-8, DI
-	JZ   addAVX2_tail
+	CMPQ SI, DI
+	JAE  addAVX2_tail
 
 addAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y0
@@ -68,7 +69,8 @@ TEXT ·mulAVX2(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-8, DI
-	JZ   mulAVX2_tail
+	CMPQ SI, DI
+	JAE  mulAVX2_tail
 
 mulAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y0
@@ -104,7 +106,8 @@ TEXT ·scaleByAVX2(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
-	JZ           scaleByAVX2_tail
+	CMPQ         BX, SI
+	JAE          scaleByAVX2_tail
 
 scaleByAVX2_loop:
 	VMOVUPS (CX)(BX*4), Y1
@@ -139,7 +142,8 @@ TEXT ·scaleMulAVX2(SB), NOSPLIT, $0-76
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
-	JZ           scaleMulAVX2_tail
+	CMPQ         SI, DI
+	JAE          scaleMulAVX2_tail
 
 scaleMulAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y1
@@ -177,7 +181,8 @@ TEXT ·axpyAVX2(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
-	JZ           axpyAVX2_tail
+	CMPQ         BX, SI
+	JAE          axpyAVX2_tail
 
 axpyAVX2_loop:
 	VMOVUPS (AX)(BX*4), Y1
@@ -215,7 +220,8 @@ TEXT ·lerpAVX2(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
-	JZ           lerpAVX2_tail
+	CMPQ         BX, SI
+	JAE          lerpAVX2_tail
 
 lerpAVX2_loop:
 	VMOVUPS (AX)(BX*4), Y1
@@ -256,7 +262,8 @@ TEXT ·rotateAVX2(SB), NOSPLIT, $0-96
 	XORQ DI, DI
 	MOVQ SI, R8
 	ANDQ $-8, R8
-	JZ   rotateAVX2_tail
+	CMPQ DI, R8
+	JAE  rotateAVX2_tail
 
 rotateAVX2_loop:
 	VMOVUPS (AX)(DI*4), Y0
@@ -305,9 +312,98 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-48
 	MOVQ x_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+
+expAVX2_pairs:
+	LEAQ       16(BX), SI
+	CMPQ       SI, DX
+	JA         expAVX2_singles
+	VMOVUPS    (CX)(BX*4), Y0
+	VMOVUPS    32(CX)(BX*4), Y1
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y2
+	VMULPS     Y2, Y0, Y3
+	VMULPS     Y2, Y1, Y2
+	VMOVUPS    c80000000<>+0(SB), Y4
+	VANDPS     Y4, Y3, Y5
+	VANDPS     Y4, Y2, Y4
+	VMOVUPS    c3f000000<>+0(SB), Y6
+	VORPS      Y6, Y5, Y5
+	VORPS      Y6, Y4, Y4
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y4, Y2, Y2
+	VCVTTPS2DQ Y3, Y3
+	VCVTTPS2DQ Y2, Y2
+	VCVTDQ2PS  Y3, Y4
+	VCVTDQ2PS  Y2, Y5
+	VMOVUPS    c3f318000<>+0(SB), Y6
+	VMULPS     Y6, Y4, Y7
+	VMULPS     Y6, Y5, Y6
+	VSUBPS     Y7, Y0, Y7
+	VSUBPS     Y6, Y1, Y6
+	VMOVUPS    cb95e8083<>+0(SB), Y8
+	VMULPS     Y8, Y4, Y4
+	VMULPS     Y8, Y5, Y5
+	VSUBPS     Y4, Y7, Y4
+	VSUBPS     Y5, Y6, Y5
+	VMOVUPS    c39506967<>+0(SB), Y6
+	VMULPS     Y6, Y4, Y7
+	VMULPS     Y6, Y5, Y6
+	VMOVUPS    c3ab743ce<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VMULPS     Y7, Y4, Y7
+	VMULPS     Y6, Y5, Y6
+	VMOVUPS    c3c088908<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VMULPS     Y7, Y4, Y7
+	VMULPS     Y6, Y5, Y6
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VMULPS     Y7, Y4, Y7
+	VMULPS     Y6, Y5, Y6
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VMULPS     Y7, Y4, Y7
+	VMULPS     Y6, Y5, Y6
+	VMOVUPS    c3f000000<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VMULPS     Y4, Y7, Y7
+	VMULPS     Y5, Y6, Y6
+	VMULPS     Y4, Y7, Y7
+	VMULPS     Y5, Y6, Y6
+	VADDPS     Y4, Y7, Y4
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    c3f800000<>+0(SB), Y6
+	VADDPS     Y6, Y4, Y4
+	VADDPS     Y6, Y5, Y5
+	VMOVUPS    c0000007f<>+0(SB), Y6
+	VPADDD     Y6, Y3, Y3
+	VPADDD     Y6, Y2, Y2
+	VPSLLD     $0x17, Y3, Y3
+	VPSLLD     $0x17, Y2, Y2
+	VMULPS     Y3, Y4, Y3
+	VMULPS     Y2, Y5, Y2
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y0, Y4
+	VANDPS     Y3, Y4, Y3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y1, Y4
+	VANDPS     Y2, Y4, Y2
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y0, Y0
+	VBLENDVPS  Y0, c7f800000<>+0(SB), Y3, Y0
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y1, Y1
+	VBLENDVPS  Y1, c7f800000<>+0(SB), Y2, Y1
+	VMOVUPS    Y0, (AX)(BX*4)
+	VMOVUPS    Y1, 32(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        expAVX2_pairs
+
+expAVX2_singles:
 	MOVQ DX, SI
 	ANDQ $-8, SI
-	JZ   expAVX2_tail
+	CMPQ BX, SI
+	JAE  expAVX2_tail
 
 expAVX2_loop:
 	VMOVUPS    (CX)(BX*4), Y0
@@ -672,7 +768,8 @@ TEXT ·scaleInt32AVX2(SB), NOSPLIT, $0-76
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
-	JZ           scaleInt32AVX2_tail
+	CMPQ         SI, DI
+	JAE          scaleInt32AVX2_tail
 
 scaleInt32AVX2_loop:
 	VMOVUPS   (CX)(SI*4), Y1
@@ -713,7 +810,8 @@ TEXT ·addScaleInt32AVX2(SB), NOSPLIT, $0-76
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
-	JZ           addScaleInt32AVX2_tail
+	CMPQ         SI, DI
+	JAE          addScaleInt32AVX2_tail
 
 addScaleInt32AVX2_loop:
 	VMOVUPS   (AX)(SI*4), Y1
@@ -758,7 +856,8 @@ TEXT ·normalizeAVX2(SB), NOSPLIT, $0-56
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
-	JZ           normalizeAVX2_tail
+	CMPQ         BX, SI
+	JAE          normalizeAVX2_tail
 
 normalizeAVX2_loop:
 	VMOVUPS (CX)(BX*4), Y2
@@ -796,7 +895,8 @@ TEXT ·normGainBackwardAVX2(SB), NOSPLIT, $0-80
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
-	JZ           normGainBackwardAVX2_tail
+	CMPQ         SI, DI
+	JAE          normGainBackwardAVX2_tail
 
 normGainBackwardAVX2_loop:
 	VMOVUPS (AX)(SI*4), Y2
@@ -842,7 +942,8 @@ TEXT ·rmsNormBackwardAVX2(SB), NOSPLIT, $0-80
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
-	JZ           rmsNormBackwardAVX2_tail
+	CMPQ         SI, DI
+	JAE          rmsNormBackwardAVX2_tail
 
 rmsNormBackwardAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y2
@@ -885,7 +986,8 @@ TEXT ·rmsNormGainBackwardAVX2(SB), NOSPLIT, $0-104
 	XORQ         DI, DI
 	MOVQ         SI, R8
 	ANDQ         $-8, R8
-	JZ           rmsNormGainBackwardAVX2_tail
+	CMPQ         DI, R8
+	JAE          rmsNormGainBackwardAVX2_tail
 
 rmsNormGainBackwardAVX2_loop:
 	VMOVUPS (CX)(DI*4), Y2
@@ -933,7 +1035,8 @@ TEXT ·layerNormBackwardAVX2(SB), NOSPLIT, $0-88
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
-	JZ           layerNormBackwardAVX2_tail
+	CMPQ         SI, DI
+	JAE          layerNormBackwardAVX2_tail
 
 layerNormBackwardAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y4
@@ -978,7 +1081,8 @@ TEXT ·reluAVX2(SB), NOSPLIT, $0-48
 	XORQ BX, BX
 	MOVQ DX, SI
 	ANDQ $-8, SI
-	JZ   reluAVX2_tail
+	CMPQ BX, SI
+	JAE  reluAVX2_tail
 
 reluAVX2_loop:
 	VMOVUPS (CX)(BX*4), Y0
@@ -1014,7 +1118,8 @@ TEXT ·reluBackwardAVX2(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-8, DI
-	JZ   reluBackwardAVX2_tail
+	CMPQ SI, DI
+	JAE  reluBackwardAVX2_tail
 
 reluBackwardAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y0
@@ -1069,7 +1174,8 @@ TEXT ·relu2AVX2(SB), NOSPLIT, $0-48
 	XORQ BX, BX
 	MOVQ DX, SI
 	ANDQ $-8, SI
-	JZ   relu2AVX2_tail
+	CMPQ BX, SI
+	JAE  relu2AVX2_tail
 
 relu2AVX2_loop:
 	VMOVUPS (CX)(BX*4), Y0
@@ -1107,7 +1213,8 @@ TEXT ·relu2BackwardAVX2(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-8, DI
-	JZ   relu2BackwardAVX2_tail
+	CMPQ SI, DI
+	JAE  relu2BackwardAVX2_tail
 
 relu2BackwardAVX2_loop:
 	VMOVUPS (CX)(SI*4), Y0
@@ -1146,9 +1253,106 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-48
 	MOVQ x_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+
+siluAVX2_pairs:
+	LEAQ       16(BX), SI
+	CMPQ       SI, DX
+	JA         siluAVX2_singles
+	VMOVUPS    (CX)(BX*4), Y0
+	VMOVUPS    32(CX)(BX*4), Y1
+	VMOVUPS    c80000000<>+0(SB), Y2
+	VXORPS     Y2, Y0, Y3
+	VXORPS     Y2, Y1, Y2
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y4
+	VMULPS     Y4, Y3, Y5
+	VMULPS     Y4, Y2, Y4
+	VMOVUPS    c80000000<>+0(SB), Y6
+	VANDPS     Y6, Y5, Y7
+	VANDPS     Y6, Y4, Y6
+	VMOVUPS    c3f000000<>+0(SB), Y8
+	VORPS      Y8, Y7, Y7
+	VORPS      Y8, Y6, Y6
+	VADDPS     Y7, Y5, Y5
+	VADDPS     Y6, Y4, Y4
+	VCVTTPS2DQ Y5, Y5
+	VCVTTPS2DQ Y4, Y4
+	VCVTDQ2PS  Y5, Y6
+	VCVTDQ2PS  Y4, Y7
+	VMOVUPS    c3f318000<>+0(SB), Y8
+	VMULPS     Y8, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VSUBPS     Y9, Y3, Y9
+	VSUBPS     Y8, Y2, Y8
+	VMOVUPS    cb95e8083<>+0(SB), Y10
+	VMULPS     Y10, Y6, Y6
+	VMULPS     Y10, Y7, Y7
+	VSUBPS     Y6, Y9, Y6
+	VSUBPS     Y7, Y8, Y7
+	VMOVUPS    c39506967<>+0(SB), Y8
+	VMULPS     Y8, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3ab743ce<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3c088908<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3f000000<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y6, Y9, Y9
+	VMULPS     Y7, Y8, Y8
+	VMULPS     Y6, Y9, Y9
+	VMULPS     Y7, Y8, Y8
+	VADDPS     Y6, Y9, Y6
+	VADDPS     Y7, Y8, Y7
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VADDPS     Y8, Y6, Y6
+	VADDPS     Y8, Y7, Y7
+	VMOVUPS    c0000007f<>+0(SB), Y8
+	VPADDD     Y8, Y5, Y5
+	VPADDD     Y8, Y4, Y4
+	VPSLLD     $0x17, Y5, Y5
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y5, Y6, Y5
+	VMULPS     Y4, Y7, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y6
+	VANDPS     Y5, Y6, Y5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y6
+	VANDPS     Y4, Y6, Y4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y5, Y3
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y2, Y2
+	VBLENDVPS  Y2, c7f800000<>+0(SB), Y4, Y2
+	VMOVUPS    c3f800000<>+0(SB), Y4
+	VADDPS     Y4, Y3, Y3
+	VADDPS     Y4, Y2, Y2
+	VDIVPS     Y3, Y0, Y0
+	VDIVPS     Y2, Y1, Y1
+	VMOVUPS    Y0, (AX)(BX*4)
+	VMOVUPS    Y1, 32(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        siluAVX2_pairs
+
+siluAVX2_singles:
 	MOVQ DX, SI
 	ANDQ $-8, SI
-	JZ   siluAVX2_tail
+	CMPQ BX, SI
+	JAE  siluAVX2_tail
 
 siluAVX2_loop:
 	VMOVUPS    (CX)(BX*4), Y0
@@ -1246,9 +1450,121 @@ TEXT ·siluBackwardAVX2(SB), NOSPLIT, $0-72
 	MOVQ x_base+48(FP), DX
 	MOVQ dx_len+8(FP), BX
 	XORQ SI, SI
+
+siluBackwardAVX2_pairs:
+	LEAQ       16(SI), DI
+	CMPQ       DI, BX
+	JA         siluBackwardAVX2_singles
+	VMOVUPS    (CX)(SI*4), Y0
+	VMOVUPS    32(CX)(SI*4), Y1
+	VMOVUPS    (DX)(SI*4), Y2
+	VMOVUPS    32(DX)(SI*4), Y3
+	VMOVUPS    c80000000<>+0(SB), Y4
+	VXORPS     Y4, Y2, Y5
+	VXORPS     Y4, Y3, Y4
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y6
+	VMULPS     Y6, Y5, Y7
+	VMULPS     Y6, Y4, Y6
+	VMOVUPS    c80000000<>+0(SB), Y8
+	VANDPS     Y8, Y7, Y9
+	VANDPS     Y8, Y6, Y8
+	VMOVUPS    c3f000000<>+0(SB), Y10
+	VORPS      Y10, Y9, Y9
+	VORPS      Y10, Y8, Y8
+	VADDPS     Y9, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VCVTTPS2DQ Y7, Y7
+	VCVTTPS2DQ Y6, Y6
+	VCVTDQ2PS  Y7, Y8
+	VCVTDQ2PS  Y6, Y9
+	VMOVUPS    c3f318000<>+0(SB), Y10
+	VMULPS     Y10, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VSUBPS     Y11, Y5, Y11
+	VSUBPS     Y10, Y4, Y10
+	VMOVUPS    cb95e8083<>+0(SB), Y12
+	VMULPS     Y12, Y8, Y8
+	VMULPS     Y12, Y9, Y9
+	VSUBPS     Y8, Y11, Y8
+	VSUBPS     Y9, Y10, Y9
+	VMOVUPS    c39506967<>+0(SB), Y10
+	VMULPS     Y10, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3ab743ce<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3c088908<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3f000000<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y8, Y11, Y11
+	VMULPS     Y9, Y10, Y10
+	VMULPS     Y8, Y11, Y11
+	VMULPS     Y9, Y10, Y10
+	VADDPS     Y8, Y11, Y8
+	VADDPS     Y9, Y10, Y9
+	VMOVUPS    c3f800000<>+0(SB), Y10
+	VADDPS     Y10, Y8, Y8
+	VADDPS     Y10, Y9, Y9
+	VMOVUPS    c0000007f<>+0(SB), Y10
+	VPADDD     Y10, Y7, Y7
+	VPADDD     Y10, Y6, Y6
+	VPSLLD     $0x17, Y7, Y7
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y7, Y8, Y7
+	VMULPS     Y6, Y9, Y6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y8
+	VANDPS     Y7, Y8, Y7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y8
+	VANDPS     Y6, Y8, Y6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y5, Y5
+	VBLENDVPS  Y5, c7f800000<>+0(SB), Y7, Y5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
+	VBLENDVPS  Y4, c7f800000<>+0(SB), Y6, Y4
+	VMOVUPS    c3f800000<>+0(SB), Y6
+	VADDPS     Y6, Y5, Y5
+	VADDPS     Y6, Y4, Y4
+	VMOVUPS    c3f800000<>+0(SB), Y6
+	VDIVPS     Y5, Y6, Y5
+	VDIVPS     Y4, Y6, Y4
+	VMOVUPS    c3f800000<>+0(SB), Y6
+	VSUBPS     Y5, Y6, Y7
+	VSUBPS     Y4, Y6, Y6
+	VMULPS     Y2, Y7, Y2
+	VMULPS     Y3, Y6, Y3
+	VMOVUPS    c3f800000<>+0(SB), Y6
+	VADDPS     Y6, Y2, Y2
+	VADDPS     Y6, Y3, Y3
+	VMULPS     Y5, Y2, Y2
+	VMULPS     Y4, Y3, Y3
+	VMULPS     Y2, Y0, Y0
+	VMULPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (AX)(SI*4)
+	VMOVUPS    Y1, 32(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        siluBackwardAVX2_pairs
+
+siluBackwardAVX2_singles:
 	MOVQ BX, DI
 	ANDQ $-8, DI
-	JZ   siluBackwardAVX2_tail
+	CMPQ SI, DI
+	JAE  siluBackwardAVX2_tail
 
 siluBackwardAVX2_loop:
 	VMOVUPS    (CX)(SI*4), Y0
@@ -1361,9 +1677,116 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-48
 	MOVQ x_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+
+geluAVX2_pairs:
+	LEAQ       16(BX), SI
+	CMPQ       SI, DX
+	JA         geluAVX2_singles
+	VMOVUPS    (CX)(BX*4), Y0
+	VMOVUPS    32(CX)(BX*4), Y1
+	VMULPS     Y0, Y0, Y2
+	VMULPS     Y1, Y1, Y3
+	VMOVUPS    c3d922279<>+0(SB), Y4
+	VMULPS     Y4, Y2, Y2
+	VMULPS     Y4, Y3, Y3
+	VMOVUPS    c3fcc422a<>+0(SB), Y4
+	VADDPS     Y4, Y2, Y2
+	VADDPS     Y4, Y3, Y3
+	VMULPS     Y0, Y2, Y2
+	VMULPS     Y1, Y3, Y3
+	VMOVUPS    c80000000<>+0(SB), Y4
+	VXORPS     Y4, Y2, Y2
+	VXORPS     Y4, Y3, Y3
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y4
+	VMULPS     Y4, Y2, Y5
+	VMULPS     Y4, Y3, Y4
+	VMOVUPS    c80000000<>+0(SB), Y6
+	VANDPS     Y6, Y5, Y7
+	VANDPS     Y6, Y4, Y6
+	VMOVUPS    c3f000000<>+0(SB), Y8
+	VORPS      Y8, Y7, Y7
+	VORPS      Y8, Y6, Y6
+	VADDPS     Y7, Y5, Y5
+	VADDPS     Y6, Y4, Y4
+	VCVTTPS2DQ Y5, Y5
+	VCVTTPS2DQ Y4, Y4
+	VCVTDQ2PS  Y5, Y6
+	VCVTDQ2PS  Y4, Y7
+	VMOVUPS    c3f318000<>+0(SB), Y8
+	VMULPS     Y8, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VSUBPS     Y9, Y2, Y9
+	VSUBPS     Y8, Y3, Y8
+	VMOVUPS    cb95e8083<>+0(SB), Y10
+	VMULPS     Y10, Y6, Y6
+	VMULPS     Y10, Y7, Y7
+	VSUBPS     Y6, Y9, Y6
+	VSUBPS     Y7, Y8, Y7
+	VMOVUPS    c39506967<>+0(SB), Y8
+	VMULPS     Y8, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3ab743ce<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3c088908<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y9, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c3f000000<>+0(SB), Y10
+	VADDPS     Y10, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VMULPS     Y6, Y9, Y9
+	VMULPS     Y7, Y8, Y8
+	VMULPS     Y6, Y9, Y9
+	VMULPS     Y7, Y8, Y8
+	VADDPS     Y6, Y9, Y6
+	VADDPS     Y7, Y8, Y7
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VADDPS     Y8, Y6, Y6
+	VADDPS     Y8, Y7, Y7
+	VMOVUPS    c0000007f<>+0(SB), Y8
+	VPADDD     Y8, Y5, Y5
+	VPADDD     Y8, Y4, Y4
+	VPSLLD     $0x17, Y5, Y5
+	VPSLLD     $0x17, Y4, Y4
+	VMULPS     Y5, Y6, Y5
+	VMULPS     Y4, Y7, Y4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y2, Y6
+	VANDPS     Y5, Y6, Y5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y6
+	VANDPS     Y4, Y6, Y4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y2, Y2
+	VBLENDVPS  Y2, c7f800000<>+0(SB), Y5, Y2
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y4, Y3
+	VMOVUPS    c3f800000<>+0(SB), Y4
+	VADDPS     Y4, Y2, Y2
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y2, Y0, Y0
+	VDIVPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (AX)(BX*4)
+	VMOVUPS    Y1, 32(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        geluAVX2_pairs
+
+geluAVX2_singles:
 	MOVQ DX, SI
 	ANDQ $-8, SI
-	JZ   geluAVX2_tail
+	CMPQ BX, SI
+	JAE  geluAVX2_tail
 
 geluAVX2_loop:
 	VMOVUPS    (CX)(BX*4), Y0
@@ -1505,9 +1928,138 @@ TEXT ·geluBackwardAVX2(SB), NOSPLIT, $0-72
 	MOVQ x_base+48(FP), DX
 	MOVQ dx_len+8(FP), BX
 	XORQ SI, SI
+
+geluBackwardAVX2_pairs:
+	LEAQ       16(SI), DI
+	CMPQ       DI, BX
+	JA         geluBackwardAVX2_singles
+	VMOVUPS    (CX)(SI*4), Y0
+	VMOVUPS    32(CX)(SI*4), Y1
+	VMOVUPS    (DX)(SI*4), Y2
+	VMOVUPS    32(DX)(SI*4), Y3
+	VMULPS     Y2, Y2, Y4
+	VMULPS     Y3, Y3, Y5
+	VMOVUPS    c3d922279<>+0(SB), Y6
+	VMULPS     Y6, Y4, Y7
+	VMULPS     Y6, Y5, Y6
+	VMOVUPS    c3fcc422a<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VMULPS     Y2, Y7, Y7
+	VMULPS     Y3, Y6, Y6
+	VMOVUPS    c80000000<>+0(SB), Y8
+	VXORPS     Y8, Y7, Y7
+	VXORPS     Y8, Y6, Y6
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y8
+	VMULPS     Y8, Y7, Y9
+	VMULPS     Y8, Y6, Y8
+	VMOVUPS    c80000000<>+0(SB), Y10
+	VANDPS     Y10, Y9, Y11
+	VANDPS     Y10, Y8, Y10
+	VMOVUPS    c3f000000<>+0(SB), Y12
+	VORPS      Y12, Y11, Y11
+	VORPS      Y12, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VCVTTPS2DQ Y9, Y9
+	VCVTTPS2DQ Y8, Y8
+	VCVTDQ2PS  Y9, Y10
+	VCVTDQ2PS  Y8, Y11
+	VMOVUPS    c3f318000<>+0(SB), Y12
+	VMULPS     Y12, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VSUBPS     Y13, Y7, Y13
+	VSUBPS     Y12, Y6, Y12
+	VMOVUPS    cb95e8083<>+0(SB), Y14
+	VMULPS     Y14, Y10, Y10
+	VMULPS     Y14, Y11, Y11
+	VSUBPS     Y10, Y13, Y10
+	VSUBPS     Y11, Y12, Y11
+	VMOVUPS    c39506967<>+0(SB), Y12
+	VMULPS     Y12, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3ab743ce<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3c088908<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3f000000<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y10, Y13, Y13
+	VMULPS     Y11, Y12, Y12
+	VMULPS     Y10, Y13, Y13
+	VMULPS     Y11, Y12, Y12
+	VADDPS     Y10, Y13, Y10
+	VADDPS     Y11, Y12, Y11
+	VMOVUPS    c3f800000<>+0(SB), Y12
+	VADDPS     Y12, Y10, Y10
+	VADDPS     Y12, Y11, Y11
+	VMOVUPS    c0000007f<>+0(SB), Y12
+	VPADDD     Y12, Y9, Y9
+	VPADDD     Y12, Y8, Y8
+	VPSLLD     $0x17, Y9, Y9
+	VPSLLD     $0x17, Y8, Y8
+	VMULPS     Y9, Y10, Y9
+	VMULPS     Y8, Y11, Y8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y7, Y10
+	VANDPS     Y9, Y10, Y9
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y6, Y10
+	VANDPS     Y8, Y10, Y8
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y7, Y7
+	VBLENDVPS  Y7, c7f800000<>+0(SB), Y9, Y7
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y6, Y6
+	VBLENDVPS  Y6, c7f800000<>+0(SB), Y8, Y6
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VDIVPS     Y7, Y8, Y7
+	VDIVPS     Y6, Y8, Y6
+	VMOVUPS    c3e5b33b6<>+0(SB), Y8
+	VMULPS     Y8, Y4, Y4
+	VMULPS     Y8, Y5, Y5
+	VMOVUPS    c3fcc422a<>+0(SB), Y8
+	VADDPS     Y8, Y4, Y4
+	VADDPS     Y8, Y5, Y5
+	VMULPS     Y7, Y2, Y2
+	VMULPS     Y6, Y3, Y3
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VSUBPS     Y7, Y8, Y9
+	VSUBPS     Y6, Y8, Y8
+	VMULPS     Y9, Y2, Y2
+	VMULPS     Y8, Y3, Y3
+	VMULPS     Y4, Y2, Y2
+	VMULPS     Y5, Y3, Y3
+	VADDPS     Y7, Y2, Y2
+	VADDPS     Y6, Y3, Y3
+	VMULPS     Y2, Y0, Y0
+	VMULPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (AX)(SI*4)
+	VMOVUPS    Y1, 32(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        geluBackwardAVX2_pairs
+
+geluBackwardAVX2_singles:
 	MOVQ BX, DI
 	ANDQ $-8, DI
-	JZ   geluBackwardAVX2_tail
+	CMPQ SI, DI
+	JAE  geluBackwardAVX2_tail
 
 geluBackwardAVX2_loop:
 	VMOVUPS    (CX)(SI*4), Y0
@@ -1653,9 +2205,110 @@ TEXT ·swigluAVX2(SB), NOSPLIT, $0-72
 	MOVQ up_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+
+swigluAVX2_pairs:
+	LEAQ       16(SI), DI
+	CMPQ       DI, BX
+	JA         swigluAVX2_singles
+	VMOVUPS    (CX)(SI*4), Y0
+	VMOVUPS    32(CX)(SI*4), Y1
+	VMOVUPS    (DX)(SI*4), Y2
+	VMOVUPS    32(DX)(SI*4), Y3
+	VMOVUPS    c80000000<>+0(SB), Y4
+	VXORPS     Y4, Y0, Y5
+	VXORPS     Y4, Y1, Y4
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y6
+	VMULPS     Y6, Y5, Y7
+	VMULPS     Y6, Y4, Y6
+	VMOVUPS    c80000000<>+0(SB), Y8
+	VANDPS     Y8, Y7, Y9
+	VANDPS     Y8, Y6, Y8
+	VMOVUPS    c3f000000<>+0(SB), Y10
+	VORPS      Y10, Y9, Y9
+	VORPS      Y10, Y8, Y8
+	VADDPS     Y9, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VCVTTPS2DQ Y7, Y7
+	VCVTTPS2DQ Y6, Y6
+	VCVTDQ2PS  Y7, Y8
+	VCVTDQ2PS  Y6, Y9
+	VMOVUPS    c3f318000<>+0(SB), Y10
+	VMULPS     Y10, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VSUBPS     Y11, Y5, Y11
+	VSUBPS     Y10, Y4, Y10
+	VMOVUPS    cb95e8083<>+0(SB), Y12
+	VMULPS     Y12, Y8, Y8
+	VMULPS     Y12, Y9, Y9
+	VSUBPS     Y8, Y11, Y8
+	VSUBPS     Y9, Y10, Y9
+	VMOVUPS    c39506967<>+0(SB), Y10
+	VMULPS     Y10, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3ab743ce<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3c088908<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y11, Y8, Y11
+	VMULPS     Y10, Y9, Y10
+	VMOVUPS    c3f000000<>+0(SB), Y12
+	VADDPS     Y12, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VMULPS     Y8, Y11, Y11
+	VMULPS     Y9, Y10, Y10
+	VMULPS     Y8, Y11, Y11
+	VMULPS     Y9, Y10, Y10
+	VADDPS     Y8, Y11, Y8
+	VADDPS     Y9, Y10, Y9
+	VMOVUPS    c3f800000<>+0(SB), Y10
+	VADDPS     Y10, Y8, Y8
+	VADDPS     Y10, Y9, Y9
+	VMOVUPS    c0000007f<>+0(SB), Y10
+	VPADDD     Y10, Y7, Y7
+	VPADDD     Y10, Y6, Y6
+	VPSLLD     $0x17, Y7, Y7
+	VPSLLD     $0x17, Y6, Y6
+	VMULPS     Y7, Y8, Y7
+	VMULPS     Y6, Y9, Y6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y5, Y8
+	VANDPS     Y7, Y8, Y7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y8
+	VANDPS     Y6, Y8, Y6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y5, Y5
+	VBLENDVPS  Y5, c7f800000<>+0(SB), Y7, Y5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
+	VBLENDVPS  Y4, c7f800000<>+0(SB), Y6, Y4
+	VMOVUPS    c3f800000<>+0(SB), Y6
+	VADDPS     Y6, Y5, Y5
+	VADDPS     Y6, Y4, Y4
+	VDIVPS     Y5, Y0, Y0
+	VDIVPS     Y4, Y1, Y1
+	VMULPS     Y2, Y0, Y0
+	VMULPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (AX)(SI*4)
+	VMOVUPS    Y1, 32(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        swigluAVX2_pairs
+
+swigluAVX2_singles:
 	MOVQ BX, DI
 	ANDQ $-8, DI
-	JZ   swigluAVX2_tail
+	CMPQ SI, DI
+	JAE  swigluAVX2_tail
 
 swigluAVX2_loop:
 	VMOVUPS    (CX)(SI*4), Y0
@@ -1759,9 +2412,131 @@ TEXT ·swigluBackwardAVX2(SB), NOSPLIT, $0-120
 	MOVQ up_base+96(FP), SI
 	MOVQ dgate_len+8(FP), DI
 	XORQ R8, R8
+
+swigluBackwardAVX2_pairs:
+	LEAQ       16(R8), R9
+	CMPQ       R9, DI
+	JA         swigluBackwardAVX2_singles
+	VMOVUPS    (DX)(R8*4), Y0
+	VMOVUPS    32(DX)(R8*4), Y1
+	VMOVUPS    (BX)(R8*4), Y2
+	VMOVUPS    32(BX)(R8*4), Y3
+	VMOVUPS    (SI)(R8*4), Y4
+	VMOVUPS    32(SI)(R8*4), Y5
+	VMULPS     Y4, Y0, Y4
+	VMULPS     Y5, Y1, Y5
+	VMOVUPS    c80000000<>+0(SB), Y6
+	VXORPS     Y6, Y2, Y7
+	VXORPS     Y6, Y3, Y6
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y8
+	VMULPS     Y8, Y7, Y9
+	VMULPS     Y8, Y6, Y8
+	VMOVUPS    c80000000<>+0(SB), Y10
+	VANDPS     Y10, Y9, Y11
+	VANDPS     Y10, Y8, Y10
+	VMOVUPS    c3f000000<>+0(SB), Y12
+	VORPS      Y12, Y11, Y11
+	VORPS      Y12, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VCVTTPS2DQ Y9, Y9
+	VCVTTPS2DQ Y8, Y8
+	VCVTDQ2PS  Y9, Y10
+	VCVTDQ2PS  Y8, Y11
+	VMOVUPS    c3f318000<>+0(SB), Y12
+	VMULPS     Y12, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VSUBPS     Y13, Y7, Y13
+	VSUBPS     Y12, Y6, Y12
+	VMOVUPS    cb95e8083<>+0(SB), Y14
+	VMULPS     Y14, Y10, Y10
+	VMULPS     Y14, Y11, Y11
+	VSUBPS     Y10, Y13, Y10
+	VSUBPS     Y11, Y12, Y11
+	VMOVUPS    c39506967<>+0(SB), Y12
+	VMULPS     Y12, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3ab743ce<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3c088908<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3f000000<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y10, Y13, Y13
+	VMULPS     Y11, Y12, Y12
+	VMULPS     Y10, Y13, Y13
+	VMULPS     Y11, Y12, Y12
+	VADDPS     Y10, Y13, Y10
+	VADDPS     Y11, Y12, Y11
+	VMOVUPS    c3f800000<>+0(SB), Y12
+	VADDPS     Y12, Y10, Y10
+	VADDPS     Y12, Y11, Y11
+	VMOVUPS    c0000007f<>+0(SB), Y12
+	VPADDD     Y12, Y9, Y9
+	VPADDD     Y12, Y8, Y8
+	VPSLLD     $0x17, Y9, Y9
+	VPSLLD     $0x17, Y8, Y8
+	VMULPS     Y9, Y10, Y9
+	VMULPS     Y8, Y11, Y8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y7, Y10
+	VANDPS     Y9, Y10, Y9
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y6, Y10
+	VANDPS     Y8, Y10, Y8
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y7, Y7
+	VBLENDVPS  Y7, c7f800000<>+0(SB), Y9, Y7
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y6, Y6
+	VBLENDVPS  Y6, c7f800000<>+0(SB), Y8, Y6
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VDIVPS     Y7, Y2, Y8
+	VDIVPS     Y6, Y3, Y9
+	VMULPS     Y8, Y0, Y0
+	VMULPS     Y9, Y1, Y1
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VDIVPS     Y7, Y8, Y7
+	VDIVPS     Y6, Y8, Y6
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VSUBPS     Y7, Y8, Y9
+	VSUBPS     Y6, Y8, Y8
+	VMULPS     Y2, Y9, Y2
+	VMULPS     Y3, Y8, Y3
+	VMOVUPS    c3f800000<>+0(SB), Y8
+	VADDPS     Y8, Y2, Y2
+	VADDPS     Y8, Y3, Y3
+	VMULPS     Y7, Y2, Y2
+	VMULPS     Y6, Y3, Y3
+	VMULPS     Y2, Y4, Y2
+	VMULPS     Y3, Y5, Y3
+	VMOVUPS    Y2, (AX)(R8*4)
+	VMOVUPS    Y3, 32(AX)(R8*4)
+	VMOVUPS    Y0, (CX)(R8*4)
+	VMOVUPS    Y1, 32(CX)(R8*4)
+	MOVQ       R9, R8
+	JMP        swigluBackwardAVX2_pairs
+
+swigluBackwardAVX2_singles:
 	MOVQ DI, R9
 	ANDQ $-8, R9
-	JZ   swigluBackwardAVX2_tail
+	CMPQ R8, R9
+	JAE  swigluBackwardAVX2_tail
 
 swigluBackwardAVX2_loop:
 	VMOVUPS    (DX)(R8*4), Y0
@@ -1889,7 +2664,8 @@ TEXT ·probGradAVX2(SB), NOSPLIT, $0-60
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
-	JZ           probGradAVX2_tail
+	CMPQ         BX, SI
+	JAE          probGradAVX2_tail
 
 probGradAVX2_loop:
 	VMOVUPS (CX)(BX*4), Y3
@@ -1928,9 +2704,110 @@ TEXT ·probGradAddAVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS u+56(FP), Y2
 	VBROADCASTSS scale+60(FP), Y3
 	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-8, SI
-	JZ           probGradAddAVX2_tail
+
+probGradAddAVX2_pairs:
+	LEAQ       16(BX), SI
+	CMPQ       SI, DX
+	JA         probGradAddAVX2_singles
+	VMOVUPS    (AX)(BX*4), Y4
+	VMOVUPS    32(AX)(BX*4), Y5
+	VMOVUPS    (CX)(BX*4), Y6
+	VMOVUPS    32(CX)(BX*4), Y7
+	VSUBPS     Y0, Y6, Y6
+	VSUBPS     Y0, Y7, Y7
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y8
+	VMULPS     Y8, Y6, Y9
+	VMULPS     Y8, Y7, Y8
+	VMOVUPS    c80000000<>+0(SB), Y10
+	VANDPS     Y10, Y9, Y11
+	VANDPS     Y10, Y8, Y10
+	VMOVUPS    c3f000000<>+0(SB), Y12
+	VORPS      Y12, Y11, Y11
+	VORPS      Y12, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VADDPS     Y10, Y8, Y8
+	VCVTTPS2DQ Y9, Y9
+	VCVTTPS2DQ Y8, Y8
+	VCVTDQ2PS  Y9, Y10
+	VCVTDQ2PS  Y8, Y11
+	VMOVUPS    c3f318000<>+0(SB), Y12
+	VMULPS     Y12, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VSUBPS     Y13, Y6, Y13
+	VSUBPS     Y12, Y7, Y12
+	VMOVUPS    cb95e8083<>+0(SB), Y14
+	VMULPS     Y14, Y10, Y10
+	VMULPS     Y14, Y11, Y11
+	VSUBPS     Y10, Y13, Y10
+	VSUBPS     Y11, Y12, Y11
+	VMOVUPS    c39506967<>+0(SB), Y12
+	VMULPS     Y12, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3ab743ce<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3c088908<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y13, Y10, Y13
+	VMULPS     Y12, Y11, Y12
+	VMOVUPS    c3f000000<>+0(SB), Y14
+	VADDPS     Y14, Y13, Y13
+	VADDPS     Y14, Y12, Y12
+	VMULPS     Y10, Y13, Y13
+	VMULPS     Y11, Y12, Y12
+	VMULPS     Y10, Y13, Y13
+	VMULPS     Y11, Y12, Y12
+	VADDPS     Y10, Y13, Y10
+	VADDPS     Y11, Y12, Y11
+	VMOVUPS    c3f800000<>+0(SB), Y12
+	VADDPS     Y12, Y10, Y10
+	VADDPS     Y12, Y11, Y11
+	VMOVUPS    c0000007f<>+0(SB), Y12
+	VPADDD     Y12, Y9, Y9
+	VPADDD     Y12, Y8, Y8
+	VPSLLD     $0x17, Y9, Y9
+	VPSLLD     $0x17, Y8, Y8
+	VMULPS     Y9, Y10, Y9
+	VMULPS     Y8, Y11, Y8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y6, Y10
+	VANDPS     Y9, Y10, Y9
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y7, Y10
+	VANDPS     Y8, Y10, Y8
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y6, Y6
+	VBLENDVPS  Y6, c7f800000<>+0(SB), Y9, Y6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y7, Y7
+	VBLENDVPS  Y7, c7f800000<>+0(SB), Y8, Y7
+	VMULPS     Y1, Y6, Y6
+	VMULPS     Y1, Y7, Y7
+	VSUBPS     Y2, Y6, Y6
+	VSUBPS     Y2, Y7, Y7
+	VMULPS     Y3, Y6, Y6
+	VMULPS     Y3, Y7, Y7
+	VADDPS     Y6, Y4, Y4
+	VADDPS     Y7, Y5, Y5
+	VMOVUPS    Y4, (AX)(BX*4)
+	VMOVUPS    Y5, 32(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        probGradAddAVX2_pairs
+
+probGradAddAVX2_singles:
+	MOVQ DX, SI
+	ANDQ $-8, SI
+	CMPQ BX, SI
+	JAE  probGradAddAVX2_tail
 
 probGradAddAVX2_loop:
 	VMOVUPS    (AX)(BX*4), Y4
@@ -2038,9 +2915,114 @@ TEXT ·klGradAddAVX2(SB), NOSPLIT, $0-88
 	VBROADCASTSS inv+80(FP), Y2
 	VBROADCASTSS factor+84(FP), Y3
 	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-8, DI
-	JZ           klGradAddAVX2_tail
+
+klGradAddAVX2_pairs:
+	LEAQ       16(SI), DI
+	CMPQ       DI, BX
+	JA         klGradAddAVX2_singles
+	VMOVUPS    (AX)(SI*4), Y4
+	VMOVUPS    32(AX)(SI*4), Y5
+	VMOVUPS    (CX)(SI*4), Y6
+	VMOVUPS    32(CX)(SI*4), Y7
+	VMOVUPS    (DX)(SI*4), Y8
+	VMOVUPS    32(DX)(SI*4), Y9
+	VMULPS     Y0, Y6, Y6
+	VMULPS     Y0, Y7, Y7
+	VSUBPS     Y1, Y6, Y6
+	VSUBPS     Y1, Y7, Y7
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y10
+	VMULPS     Y10, Y6, Y11
+	VMULPS     Y10, Y7, Y10
+	VMOVUPS    c80000000<>+0(SB), Y12
+	VANDPS     Y12, Y11, Y13
+	VANDPS     Y12, Y10, Y12
+	VMOVUPS    c3f000000<>+0(SB), Y14
+	VORPS      Y14, Y13, Y13
+	VORPS      Y14, Y12, Y12
+	VADDPS     Y13, Y11, Y11
+	VADDPS     Y12, Y10, Y10
+	VCVTTPS2DQ Y11, Y11
+	VCVTTPS2DQ Y10, Y10
+	VCVTDQ2PS  Y11, Y12
+	VCVTDQ2PS  Y10, Y13
+	VMOVUPS    c3f318000<>+0(SB), Y14
+	VMULPS     Y14, Y12, Y15
+	VMULPS     Y14, Y13, Y14
+	VSUBPS     Y15, Y6, Y15
+	VSUBPS     Y14, Y7, Y14
+	VMOVUPS    cb95e8083<>+0(SB), Y16
+	VMULPS     Y16, Y12, Y12
+	VMULPS     Y16, Y13, Y13
+	VSUBPS     Y12, Y15, Y12
+	VSUBPS     Y13, Y14, Y13
+	VMOVUPS    c39506967<>+0(SB), Y14
+	VMULPS     Y14, Y12, Y15
+	VMULPS     Y14, Y13, Y14
+	VMOVUPS    c3ab743ce<>+0(SB), Y16
+	VADDPS     Y16, Y15, Y15
+	VADDPS     Y16, Y14, Y14
+	VMULPS     Y15, Y12, Y15
+	VMULPS     Y14, Y13, Y14
+	VMOVUPS    c3c088908<>+0(SB), Y16
+	VADDPS     Y16, Y15, Y15
+	VADDPS     Y16, Y14, Y14
+	VMULPS     Y15, Y12, Y15
+	VMULPS     Y14, Y13, Y14
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y16
+	VADDPS     Y16, Y15, Y15
+	VADDPS     Y16, Y14, Y14
+	VMULPS     Y15, Y12, Y15
+	VMULPS     Y14, Y13, Y14
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y16
+	VADDPS     Y16, Y15, Y15
+	VADDPS     Y16, Y14, Y14
+	VMULPS     Y15, Y12, Y15
+	VMULPS     Y14, Y13, Y14
+	VMOVUPS    c3f000000<>+0(SB), Y16
+	VADDPS     Y16, Y15, Y15
+	VADDPS     Y16, Y14, Y14
+	VMULPS     Y12, Y15, Y15
+	VMULPS     Y13, Y14, Y14
+	VMULPS     Y12, Y15, Y15
+	VMULPS     Y13, Y14, Y14
+	VADDPS     Y12, Y15, Y12
+	VADDPS     Y13, Y14, Y13
+	VMOVUPS    c3f800000<>+0(SB), Y14
+	VADDPS     Y14, Y12, Y12
+	VADDPS     Y14, Y13, Y13
+	VMOVUPS    c0000007f<>+0(SB), Y14
+	VPADDD     Y14, Y11, Y11
+	VPADDD     Y14, Y10, Y10
+	VPSLLD     $0x17, Y11, Y11
+	VPSLLD     $0x17, Y10, Y10
+	VMULPS     Y11, Y12, Y11
+	VMULPS     Y10, Y13, Y10
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y6, Y12
+	VANDPS     Y11, Y12, Y11
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y7, Y12
+	VANDPS     Y10, Y12, Y10
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y6, Y6
+	VBLENDVPS  Y6, c7f800000<>+0(SB), Y11, Y6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y7, Y7
+	VBLENDVPS  Y7, c7f800000<>+0(SB), Y10, Y7
+	VMULPS     Y2, Y6, Y6
+	VMULPS     Y2, Y7, Y7
+	VSUBPS     Y8, Y6, Y6
+	VSUBPS     Y9, Y7, Y7
+	VMULPS     Y3, Y6, Y6
+	VMULPS     Y3, Y7, Y7
+	VADDPS     Y6, Y4, Y4
+	VADDPS     Y7, Y5, Y5
+	VMOVUPS    Y4, (AX)(SI*4)
+	VMOVUPS    Y5, 32(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        klGradAddAVX2_pairs
+
+klGradAddAVX2_singles:
+	MOVQ BX, DI
+	ANDQ $-8, DI
+	CMPQ SI, DI
+	JAE  klGradAddAVX2_tail
 
 klGradAddAVX2_loop:
 	VMOVUPS    (AX)(SI*4), Y4
@@ -2157,7 +3139,8 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
 	XORQ         R8, R8
 	MOVQ         SI, R9
 	ANDQ         $-8, R9
-	JZ           adamWAVX2_tail
+	CMPQ         R8, R9
+	JAE          adamWAVX2_tail
 
 adamWAVX2_loop:
 	VMOVUPS      (CX)(R8*4), Y5
@@ -2241,9 +3224,104 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 	VBROADCASTSS shift+52(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-8, SI
-	JZ           expSumAVX2_tail
+
+expSumAVX2_pairs:
+	LEAQ       16(BX), SI
+	CMPQ       SI, DX
+	JA         expSumAVX2_singles
+	VMOVUPS    (CX)(BX*4), Y3
+	VMOVUPS    32(CX)(BX*4), Y4
+	VMULPS     Y0, Y3, Y3
+	VMULPS     Y0, Y4, Y4
+	VSUBPS     Y1, Y3, Y3
+	VSUBPS     Y1, Y4, Y4
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y5
+	VMULPS     Y5, Y3, Y6
+	VMULPS     Y5, Y4, Y5
+	VMOVUPS    c80000000<>+0(SB), Y7
+	VANDPS     Y7, Y6, Y8
+	VANDPS     Y7, Y5, Y7
+	VMOVUPS    c3f000000<>+0(SB), Y9
+	VORPS      Y9, Y8, Y8
+	VORPS      Y9, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VADDPS     Y7, Y5, Y5
+	VCVTTPS2DQ Y6, Y6
+	VCVTTPS2DQ Y5, Y5
+	VCVTDQ2PS  Y6, Y7
+	VCVTDQ2PS  Y5, Y8
+	VMOVUPS    c3f318000<>+0(SB), Y9
+	VMULPS     Y9, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VSUBPS     Y10, Y3, Y10
+	VSUBPS     Y9, Y4, Y9
+	VMOVUPS    cb95e8083<>+0(SB), Y11
+	VMULPS     Y11, Y7, Y7
+	VMULPS     Y11, Y8, Y8
+	VSUBPS     Y7, Y10, Y7
+	VSUBPS     Y8, Y9, Y8
+	VMOVUPS    c39506967<>+0(SB), Y9
+	VMULPS     Y9, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3ab743ce<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3c088908<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3f000000<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y7, Y10, Y10
+	VMULPS     Y8, Y9, Y9
+	VMULPS     Y7, Y10, Y10
+	VMULPS     Y8, Y9, Y9
+	VADDPS     Y7, Y10, Y7
+	VADDPS     Y8, Y9, Y8
+	VMOVUPS    c3f800000<>+0(SB), Y9
+	VADDPS     Y9, Y7, Y7
+	VADDPS     Y9, Y8, Y8
+	VMOVUPS    c0000007f<>+0(SB), Y9
+	VPADDD     Y9, Y6, Y6
+	VPADDD     Y9, Y5, Y5
+	VPSLLD     $0x17, Y6, Y6
+	VPSLLD     $0x17, Y5, Y5
+	VMULPS     Y6, Y7, Y6
+	VMULPS     Y5, Y8, Y5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y7
+	VANDPS     Y6, Y7, Y6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y7
+	VANDPS     Y5, Y7, Y5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y6, Y3
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
+	VBLENDVPS  Y4, c7f800000<>+0(SB), Y5, Y4
+	VMOVUPS    Y3, (AX)(BX*4)
+	VMOVUPS    Y4, 32(AX)(BX*4)
+	VADDPS     Y3, Y2, Y2
+	VADDPS     Y4, Y2, Y2
+	MOVQ       SI, BX
+	JMP        expSumAVX2_pairs
+
+expSumAVX2_singles:
+	MOVQ DX, SI
+	ANDQ $-8, SI
+	CMPQ BX, SI
+	JAE  expSumAVX2_tail
 
 expSumAVX2_loop:
 	VMOVUPS    (CX)(BX*4), Y3
@@ -2350,9 +3428,102 @@ TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
 	VBROADCASTSS shift+28(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	XORQ         DX, DX
-	MOVQ         CX, BX
-	ANDQ         $-8, BX
-	JZ           sumExpAVX2_tail
+
+sumExpAVX2_pairs:
+	LEAQ       16(DX), BX
+	CMPQ       BX, CX
+	JA         sumExpAVX2_singles
+	VMOVUPS    (AX)(DX*4), Y3
+	VMOVUPS    32(AX)(DX*4), Y4
+	VMULPS     Y0, Y3, Y3
+	VMULPS     Y0, Y4, Y4
+	VSUBPS     Y1, Y3, Y3
+	VSUBPS     Y1, Y4, Y4
+	VMOVUPS    c3fb8aa3b<>+0(SB), Y5
+	VMULPS     Y5, Y3, Y6
+	VMULPS     Y5, Y4, Y5
+	VMOVUPS    c80000000<>+0(SB), Y7
+	VANDPS     Y7, Y6, Y8
+	VANDPS     Y7, Y5, Y7
+	VMOVUPS    c3f000000<>+0(SB), Y9
+	VORPS      Y9, Y8, Y8
+	VORPS      Y9, Y7, Y7
+	VADDPS     Y8, Y6, Y6
+	VADDPS     Y7, Y5, Y5
+	VCVTTPS2DQ Y6, Y6
+	VCVTTPS2DQ Y5, Y5
+	VCVTDQ2PS  Y6, Y7
+	VCVTDQ2PS  Y5, Y8
+	VMOVUPS    c3f318000<>+0(SB), Y9
+	VMULPS     Y9, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VSUBPS     Y10, Y3, Y10
+	VSUBPS     Y9, Y4, Y9
+	VMOVUPS    cb95e8083<>+0(SB), Y11
+	VMULPS     Y11, Y7, Y7
+	VMULPS     Y11, Y8, Y8
+	VSUBPS     Y7, Y10, Y7
+	VSUBPS     Y8, Y9, Y8
+	VMOVUPS    c39506967<>+0(SB), Y9
+	VMULPS     Y9, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3ab743ce<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3c088908<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3d2aa9c1<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3e2aaaaa<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y10, Y7, Y10
+	VMULPS     Y9, Y8, Y9
+	VMOVUPS    c3f000000<>+0(SB), Y11
+	VADDPS     Y11, Y10, Y10
+	VADDPS     Y11, Y9, Y9
+	VMULPS     Y7, Y10, Y10
+	VMULPS     Y8, Y9, Y9
+	VMULPS     Y7, Y10, Y10
+	VMULPS     Y8, Y9, Y9
+	VADDPS     Y7, Y10, Y7
+	VADDPS     Y8, Y9, Y8
+	VMOVUPS    c3f800000<>+0(SB), Y9
+	VADDPS     Y9, Y7, Y7
+	VADDPS     Y9, Y8, Y8
+	VMOVUPS    c0000007f<>+0(SB), Y9
+	VPADDD     Y9, Y6, Y6
+	VPADDD     Y9, Y5, Y5
+	VPSLLD     $0x17, Y6, Y6
+	VPSLLD     $0x17, Y5, Y5
+	VMULPS     Y6, Y7, Y6
+	VMULPS     Y5, Y8, Y5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y3, Y7
+	VANDPS     Y6, Y7, Y6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Y4, Y7
+	VANDPS     Y5, Y7, Y5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y3, Y3
+	VBLENDVPS  Y3, c7f800000<>+0(SB), Y6, Y3
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Y4, Y4
+	VBLENDVPS  Y4, c7f800000<>+0(SB), Y5, Y4
+	VADDPS     Y3, Y2, Y2
+	VADDPS     Y4, Y2, Y2
+	MOVQ       BX, DX
+	JMP        sumExpAVX2_pairs
+
+sumExpAVX2_singles:
+	MOVQ CX, BX
+	ANDQ $-8, BX
+	CMPQ DX, BX
+	JAE  sumExpAVX2_tail
 
 sumExpAVX2_loop:
 	VMOVUPS    (AX)(DX*4), Y3
@@ -2460,7 +3631,8 @@ TEXT ·klSumAVX2(SB), NOSPLIT, $0-60
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
-	JZ           klSumAVX2_tail
+	CMPQ         BX, SI
+	JAE          klSumAVX2_tail
 
 klSumAVX2_loop:
 	VMOVUPS   (AX)(BX*4), Y3
@@ -2842,7 +4014,8 @@ TEXT ·addAVX512(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-16, DI
-	JZ   addAVX512_tail
+	CMPQ SI, DI
+	JAE  addAVX512_tail
 
 addAVX512_loop:
 	VMOVUPS (CX)(SI*4), Z0
@@ -2878,7 +4051,8 @@ TEXT ·mulAVX512(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-16, DI
-	JZ   mulAVX512_tail
+	CMPQ SI, DI
+	JAE  mulAVX512_tail
 
 mulAVX512_loop:
 	VMOVUPS (CX)(SI*4), Z0
@@ -2914,7 +4088,8 @@ TEXT ·scaleByAVX512(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           scaleByAVX512_tail
+	CMPQ         BX, SI
+	JAE          scaleByAVX512_tail
 
 scaleByAVX512_loop:
 	VMOVUPS (CX)(BX*4), Z1
@@ -2949,7 +4124,8 @@ TEXT ·scaleMulAVX512(SB), NOSPLIT, $0-76
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
-	JZ           scaleMulAVX512_tail
+	CMPQ         SI, DI
+	JAE          scaleMulAVX512_tail
 
 scaleMulAVX512_loop:
 	VMOVUPS (CX)(SI*4), Z1
@@ -2987,7 +4163,8 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           axpyAVX512_tail
+	CMPQ         BX, SI
+	JAE          axpyAVX512_tail
 
 axpyAVX512_loop:
 	VMOVUPS (AX)(BX*4), Z1
@@ -3025,7 +4202,8 @@ TEXT ·lerpAVX512(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           lerpAVX512_tail
+	CMPQ         BX, SI
+	JAE          lerpAVX512_tail
 
 lerpAVX512_loop:
 	VMOVUPS (AX)(BX*4), Z1
@@ -3066,7 +4244,8 @@ TEXT ·rotateAVX512(SB), NOSPLIT, $0-96
 	XORQ DI, DI
 	MOVQ SI, R8
 	ANDQ $-16, R8
-	JZ   rotateAVX512_tail
+	CMPQ DI, R8
+	JAE  rotateAVX512_tail
 
 rotateAVX512_loop:
 	VMOVUPS (AX)(DI*4), Z0
@@ -3115,9 +4294,100 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-48
 	MOVQ x_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+
+expAVX512_pairs:
+	LEAQ       32(BX), SI
+	CMPQ       SI, DX
+	JA         expAVX512_singles
+	VMOVUPS    (CX)(BX*4), Z0
+	VMOVUPS    64(CX)(BX*4), Z1
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z2
+	VMULPS     Z2, Z0, Z3
+	VMULPS     Z2, Z1, Z2
+	VMOVUPS    c80000000<>+0(SB), Z4
+	VANDPS     Z4, Z3, Z5
+	VANDPS     Z4, Z2, Z4
+	VMOVUPS    c3f000000<>+0(SB), Z6
+	VORPS      Z6, Z5, Z5
+	VORPS      Z6, Z4, Z4
+	VADDPS     Z5, Z3, Z3
+	VADDPS     Z4, Z2, Z2
+	VCVTTPS2DQ Z3, Z3
+	VCVTTPS2DQ Z2, Z2
+	VCVTDQ2PS  Z3, Z4
+	VCVTDQ2PS  Z2, Z5
+	VMOVUPS    c3f318000<>+0(SB), Z6
+	VMULPS     Z6, Z4, Z7
+	VMULPS     Z6, Z5, Z6
+	VSUBPS     Z7, Z0, Z7
+	VSUBPS     Z6, Z1, Z6
+	VMOVUPS    cb95e8083<>+0(SB), Z8
+	VMULPS     Z8, Z4, Z4
+	VMULPS     Z8, Z5, Z5
+	VSUBPS     Z4, Z7, Z4
+	VSUBPS     Z5, Z6, Z5
+	VMOVUPS    c39506967<>+0(SB), Z6
+	VMULPS     Z6, Z4, Z7
+	VMULPS     Z6, Z5, Z6
+	VMOVUPS    c3ab743ce<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VMULPS     Z7, Z4, Z7
+	VMULPS     Z6, Z5, Z6
+	VMOVUPS    c3c088908<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VMULPS     Z7, Z4, Z7
+	VMULPS     Z6, Z5, Z6
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VMULPS     Z7, Z4, Z7
+	VMULPS     Z6, Z5, Z6
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VMULPS     Z7, Z4, Z7
+	VMULPS     Z6, Z5, Z6
+	VMOVUPS    c3f000000<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VMULPS     Z4, Z7, Z7
+	VMULPS     Z5, Z6, Z6
+	VMULPS     Z4, Z7, Z7
+	VMULPS     Z5, Z6, Z6
+	VADDPS     Z4, Z7, Z4
+	VADDPS     Z5, Z6, Z5
+	VMOVUPS    c3f800000<>+0(SB), Z6
+	VADDPS     Z6, Z4, Z4
+	VADDPS     Z6, Z5, Z5
+	VMOVUPS    c0000007f<>+0(SB), Z6
+	VPADDD     Z6, Z3, Z3
+	VPADDD     Z6, Z2, Z2
+	VPSLLD     $0x17, Z3, Z3
+	VPSLLD     $0x17, Z2, Z2
+	VMULPS     Z3, Z4, Z3
+	VMULPS     Z2, Z5, Z2
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z0, K1
+	VMOVUPS.Z  Z3, K1, Z3
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z1, K1
+	VMOVUPS.Z  Z2, K1, Z2
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z0, K1
+	VMOVUPS    Z3, Z0
+	VMOVUPS    c7f800000<>+0(SB), K1, Z0
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z1, K1
+	VMOVUPS    Z2, Z1
+	VMOVUPS    c7f800000<>+0(SB), K1, Z1
+	VMOVUPS    Z0, (AX)(BX*4)
+	VMOVUPS    Z1, 64(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        expAVX512_pairs
+
+expAVX512_singles:
 	MOVQ DX, SI
 	ANDQ $-16, SI
-	JZ   expAVX512_tail
+	CMPQ BX, SI
+	JAE  expAVX512_tail
 
 expAVX512_loop:
 	VMOVUPS    (CX)(BX*4), Z0
@@ -3214,7 +4484,8 @@ TEXT ·scaleInt32AVX512(SB), NOSPLIT, $0-76
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
-	JZ           scaleInt32AVX512_tail
+	CMPQ         SI, DI
+	JAE          scaleInt32AVX512_tail
 
 scaleInt32AVX512_loop:
 	VMOVUPS   (CX)(SI*4), Z1
@@ -3255,7 +4526,8 @@ TEXT ·addScaleInt32AVX512(SB), NOSPLIT, $0-76
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
-	JZ           addScaleInt32AVX512_tail
+	CMPQ         SI, DI
+	JAE          addScaleInt32AVX512_tail
 
 addScaleInt32AVX512_loop:
 	VMOVUPS   (AX)(SI*4), Z1
@@ -3300,7 +4572,8 @@ TEXT ·normalizeAVX512(SB), NOSPLIT, $0-56
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           normalizeAVX512_tail
+	CMPQ         BX, SI
+	JAE          normalizeAVX512_tail
 
 normalizeAVX512_loop:
 	VMOVUPS (CX)(BX*4), Z2
@@ -3338,7 +4611,8 @@ TEXT ·normGainBackwardAVX512(SB), NOSPLIT, $0-80
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
-	JZ           normGainBackwardAVX512_tail
+	CMPQ         SI, DI
+	JAE          normGainBackwardAVX512_tail
 
 normGainBackwardAVX512_loop:
 	VMOVUPS (AX)(SI*4), Z2
@@ -3384,7 +4658,8 @@ TEXT ·rmsNormBackwardAVX512(SB), NOSPLIT, $0-80
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
-	JZ           rmsNormBackwardAVX512_tail
+	CMPQ         SI, DI
+	JAE          rmsNormBackwardAVX512_tail
 
 rmsNormBackwardAVX512_loop:
 	VMOVUPS (CX)(SI*4), Z2
@@ -3427,7 +4702,8 @@ TEXT ·rmsNormGainBackwardAVX512(SB), NOSPLIT, $0-104
 	XORQ         DI, DI
 	MOVQ         SI, R8
 	ANDQ         $-16, R8
-	JZ           rmsNormGainBackwardAVX512_tail
+	CMPQ         DI, R8
+	JAE          rmsNormGainBackwardAVX512_tail
 
 rmsNormGainBackwardAVX512_loop:
 	VMOVUPS (CX)(DI*4), Z2
@@ -3475,7 +4751,8 @@ TEXT ·layerNormBackwardAVX512(SB), NOSPLIT, $0-88
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
-	JZ           layerNormBackwardAVX512_tail
+	CMPQ         SI, DI
+	JAE          layerNormBackwardAVX512_tail
 
 layerNormBackwardAVX512_loop:
 	VMOVUPS (CX)(SI*4), Z4
@@ -3520,7 +4797,8 @@ TEXT ·reluAVX512(SB), NOSPLIT, $0-48
 	XORQ BX, BX
 	MOVQ DX, SI
 	ANDQ $-16, SI
-	JZ   reluAVX512_tail
+	CMPQ BX, SI
+	JAE  reluAVX512_tail
 
 reluAVX512_loop:
 	VMOVUPS (CX)(BX*4), Z0
@@ -3556,7 +4834,8 @@ TEXT ·reluBackwardAVX512(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-16, DI
-	JZ   reluBackwardAVX512_tail
+	CMPQ SI, DI
+	JAE  reluBackwardAVX512_tail
 
 reluBackwardAVX512_loop:
 	VMOVUPS   (CX)(SI*4), Z0
@@ -3593,7 +4872,8 @@ TEXT ·relu2AVX512(SB), NOSPLIT, $0-48
 	XORQ BX, BX
 	MOVQ DX, SI
 	ANDQ $-16, SI
-	JZ   relu2AVX512_tail
+	CMPQ BX, SI
+	JAE  relu2AVX512_tail
 
 relu2AVX512_loop:
 	VMOVUPS (CX)(BX*4), Z0
@@ -3631,7 +4911,8 @@ TEXT ·relu2BackwardAVX512(SB), NOSPLIT, $0-72
 	XORQ SI, SI
 	MOVQ BX, DI
 	ANDQ $-16, DI
-	JZ   relu2BackwardAVX512_tail
+	CMPQ SI, DI
+	JAE  relu2BackwardAVX512_tail
 
 relu2BackwardAVX512_loop:
 	VMOVUPS (CX)(SI*4), Z0
@@ -3670,9 +4951,108 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-48
 	MOVQ x_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+
+siluAVX512_pairs:
+	LEAQ       32(BX), SI
+	CMPQ       SI, DX
+	JA         siluAVX512_singles
+	VMOVUPS    (CX)(BX*4), Z0
+	VMOVUPS    64(CX)(BX*4), Z1
+	VMOVUPS    c80000000<>+0(SB), Z2
+	VXORPS     Z2, Z0, Z3
+	VXORPS     Z2, Z1, Z2
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z4
+	VMULPS     Z4, Z3, Z5
+	VMULPS     Z4, Z2, Z4
+	VMOVUPS    c80000000<>+0(SB), Z6
+	VANDPS     Z6, Z5, Z7
+	VANDPS     Z6, Z4, Z6
+	VMOVUPS    c3f000000<>+0(SB), Z8
+	VORPS      Z8, Z7, Z7
+	VORPS      Z8, Z6, Z6
+	VADDPS     Z7, Z5, Z5
+	VADDPS     Z6, Z4, Z4
+	VCVTTPS2DQ Z5, Z5
+	VCVTTPS2DQ Z4, Z4
+	VCVTDQ2PS  Z5, Z6
+	VCVTDQ2PS  Z4, Z7
+	VMOVUPS    c3f318000<>+0(SB), Z8
+	VMULPS     Z8, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VSUBPS     Z9, Z3, Z9
+	VSUBPS     Z8, Z2, Z8
+	VMOVUPS    cb95e8083<>+0(SB), Z10
+	VMULPS     Z10, Z6, Z6
+	VMULPS     Z10, Z7, Z7
+	VSUBPS     Z6, Z9, Z6
+	VSUBPS     Z7, Z8, Z7
+	VMOVUPS    c39506967<>+0(SB), Z8
+	VMULPS     Z8, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3ab743ce<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3c088908<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3f000000<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z6, Z9, Z9
+	VMULPS     Z7, Z8, Z8
+	VMULPS     Z6, Z9, Z9
+	VMULPS     Z7, Z8, Z8
+	VADDPS     Z6, Z9, Z6
+	VADDPS     Z7, Z8, Z7
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VADDPS     Z8, Z6, Z6
+	VADDPS     Z8, Z7, Z7
+	VMOVUPS    c0000007f<>+0(SB), Z8
+	VPADDD     Z8, Z5, Z5
+	VPADDD     Z8, Z4, Z4
+	VPSLLD     $0x17, Z5, Z5
+	VPSLLD     $0x17, Z4, Z4
+	VMULPS     Z5, Z6, Z5
+	VMULPS     Z4, Z7, Z4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVUPS.Z  Z5, K1, Z5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z2, K1
+	VMOVUPS.Z  Z4, K1, Z4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVUPS    Z5, Z3
+	VMOVUPS    c7f800000<>+0(SB), K1, Z3
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z2, K1
+	VMOVUPS    Z4, Z2
+	VMOVUPS    c7f800000<>+0(SB), K1, Z2
+	VMOVUPS    c3f800000<>+0(SB), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     Z4, Z2, Z2
+	VDIVPS     Z3, Z0, Z0
+	VDIVPS     Z2, Z1, Z1
+	VMOVUPS    Z0, (AX)(BX*4)
+	VMOVUPS    Z1, 64(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        siluAVX512_pairs
+
+siluAVX512_singles:
 	MOVQ DX, SI
 	ANDQ $-16, SI
-	JZ   siluAVX512_tail
+	CMPQ BX, SI
+	JAE  siluAVX512_tail
 
 siluAVX512_loop:
 	VMOVUPS    (CX)(BX*4), Z0
@@ -3772,9 +5152,123 @@ TEXT ·siluBackwardAVX512(SB), NOSPLIT, $0-72
 	MOVQ x_base+48(FP), DX
 	MOVQ dx_len+8(FP), BX
 	XORQ SI, SI
+
+siluBackwardAVX512_pairs:
+	LEAQ       32(SI), DI
+	CMPQ       DI, BX
+	JA         siluBackwardAVX512_singles
+	VMOVUPS    (CX)(SI*4), Z0
+	VMOVUPS    64(CX)(SI*4), Z1
+	VMOVUPS    (DX)(SI*4), Z2
+	VMOVUPS    64(DX)(SI*4), Z3
+	VMOVUPS    c80000000<>+0(SB), Z4
+	VXORPS     Z4, Z2, Z5
+	VXORPS     Z4, Z3, Z4
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z6
+	VMULPS     Z6, Z5, Z7
+	VMULPS     Z6, Z4, Z6
+	VMOVUPS    c80000000<>+0(SB), Z8
+	VANDPS     Z8, Z7, Z9
+	VANDPS     Z8, Z6, Z8
+	VMOVUPS    c3f000000<>+0(SB), Z10
+	VORPS      Z10, Z9, Z9
+	VORPS      Z10, Z8, Z8
+	VADDPS     Z9, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VCVTTPS2DQ Z7, Z7
+	VCVTTPS2DQ Z6, Z6
+	VCVTDQ2PS  Z7, Z8
+	VCVTDQ2PS  Z6, Z9
+	VMOVUPS    c3f318000<>+0(SB), Z10
+	VMULPS     Z10, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VSUBPS     Z11, Z5, Z11
+	VSUBPS     Z10, Z4, Z10
+	VMOVUPS    cb95e8083<>+0(SB), Z12
+	VMULPS     Z12, Z8, Z8
+	VMULPS     Z12, Z9, Z9
+	VSUBPS     Z8, Z11, Z8
+	VSUBPS     Z9, Z10, Z9
+	VMOVUPS    c39506967<>+0(SB), Z10
+	VMULPS     Z10, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3ab743ce<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3c088908<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3f000000<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z8, Z11, Z11
+	VMULPS     Z9, Z10, Z10
+	VMULPS     Z8, Z11, Z11
+	VMULPS     Z9, Z10, Z10
+	VADDPS     Z8, Z11, Z8
+	VADDPS     Z9, Z10, Z9
+	VMOVUPS    c3f800000<>+0(SB), Z10
+	VADDPS     Z10, Z8, Z8
+	VADDPS     Z10, Z9, Z9
+	VMOVUPS    c0000007f<>+0(SB), Z10
+	VPADDD     Z10, Z7, Z7
+	VPADDD     Z10, Z6, Z6
+	VPSLLD     $0x17, Z7, Z7
+	VPSLLD     $0x17, Z6, Z6
+	VMULPS     Z7, Z8, Z7
+	VMULPS     Z6, Z9, Z6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z5, K1
+	VMOVUPS.Z  Z7, K1, Z7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z4, K1
+	VMOVUPS.Z  Z6, K1, Z6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z5, K1
+	VMOVUPS    Z7, Z5
+	VMOVUPS    c7f800000<>+0(SB), K1, Z5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z4, K1
+	VMOVUPS    Z6, Z4
+	VMOVUPS    c7f800000<>+0(SB), K1, Z4
+	VMOVUPS    c3f800000<>+0(SB), Z6
+	VADDPS     Z6, Z5, Z5
+	VADDPS     Z6, Z4, Z4
+	VMOVUPS    c3f800000<>+0(SB), Z6
+	VDIVPS     Z5, Z6, Z5
+	VDIVPS     Z4, Z6, Z4
+	VMOVUPS    c3f800000<>+0(SB), Z6
+	VSUBPS     Z5, Z6, Z7
+	VSUBPS     Z4, Z6, Z6
+	VMULPS     Z2, Z7, Z2
+	VMULPS     Z3, Z6, Z3
+	VMOVUPS    c3f800000<>+0(SB), Z6
+	VADDPS     Z6, Z2, Z2
+	VADDPS     Z6, Z3, Z3
+	VMULPS     Z5, Z2, Z2
+	VMULPS     Z4, Z3, Z3
+	VMULPS     Z2, Z0, Z0
+	VMULPS     Z3, Z1, Z1
+	VMOVUPS    Z0, (AX)(SI*4)
+	VMOVUPS    Z1, 64(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        siluBackwardAVX512_pairs
+
+siluBackwardAVX512_singles:
 	MOVQ BX, DI
 	ANDQ $-16, DI
-	JZ   siluBackwardAVX512_tail
+	CMPQ SI, DI
+	JAE  siluBackwardAVX512_tail
 
 siluBackwardAVX512_loop:
 	VMOVUPS    (CX)(SI*4), Z0
@@ -3889,9 +5383,118 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-48
 	MOVQ x_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+
+geluAVX512_pairs:
+	LEAQ       32(BX), SI
+	CMPQ       SI, DX
+	JA         geluAVX512_singles
+	VMOVUPS    (CX)(BX*4), Z0
+	VMOVUPS    64(CX)(BX*4), Z1
+	VMULPS     Z0, Z0, Z2
+	VMULPS     Z1, Z1, Z3
+	VMOVUPS    c3d922279<>+0(SB), Z4
+	VMULPS     Z4, Z2, Z2
+	VMULPS     Z4, Z3, Z3
+	VMOVUPS    c3fcc422a<>+0(SB), Z4
+	VADDPS     Z4, Z2, Z2
+	VADDPS     Z4, Z3, Z3
+	VMULPS     Z0, Z2, Z2
+	VMULPS     Z1, Z3, Z3
+	VMOVUPS    c80000000<>+0(SB), Z4
+	VXORPS     Z4, Z2, Z2
+	VXORPS     Z4, Z3, Z3
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z4
+	VMULPS     Z4, Z2, Z5
+	VMULPS     Z4, Z3, Z4
+	VMOVUPS    c80000000<>+0(SB), Z6
+	VANDPS     Z6, Z5, Z7
+	VANDPS     Z6, Z4, Z6
+	VMOVUPS    c3f000000<>+0(SB), Z8
+	VORPS      Z8, Z7, Z7
+	VORPS      Z8, Z6, Z6
+	VADDPS     Z7, Z5, Z5
+	VADDPS     Z6, Z4, Z4
+	VCVTTPS2DQ Z5, Z5
+	VCVTTPS2DQ Z4, Z4
+	VCVTDQ2PS  Z5, Z6
+	VCVTDQ2PS  Z4, Z7
+	VMOVUPS    c3f318000<>+0(SB), Z8
+	VMULPS     Z8, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VSUBPS     Z9, Z2, Z9
+	VSUBPS     Z8, Z3, Z8
+	VMOVUPS    cb95e8083<>+0(SB), Z10
+	VMULPS     Z10, Z6, Z6
+	VMULPS     Z10, Z7, Z7
+	VSUBPS     Z6, Z9, Z6
+	VSUBPS     Z7, Z8, Z7
+	VMOVUPS    c39506967<>+0(SB), Z8
+	VMULPS     Z8, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3ab743ce<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3c088908<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z9, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c3f000000<>+0(SB), Z10
+	VADDPS     Z10, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VMULPS     Z6, Z9, Z9
+	VMULPS     Z7, Z8, Z8
+	VMULPS     Z6, Z9, Z9
+	VMULPS     Z7, Z8, Z8
+	VADDPS     Z6, Z9, Z6
+	VADDPS     Z7, Z8, Z7
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VADDPS     Z8, Z6, Z6
+	VADDPS     Z8, Z7, Z7
+	VMOVUPS    c0000007f<>+0(SB), Z8
+	VPADDD     Z8, Z5, Z5
+	VPADDD     Z8, Z4, Z4
+	VPSLLD     $0x17, Z5, Z5
+	VPSLLD     $0x17, Z4, Z4
+	VMULPS     Z5, Z6, Z5
+	VMULPS     Z4, Z7, Z4
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z2, K1
+	VMOVUPS.Z  Z5, K1, Z5
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVUPS.Z  Z4, K1, Z4
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z2, K1
+	VMOVUPS    Z5, Z2
+	VMOVUPS    c7f800000<>+0(SB), K1, Z2
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVUPS    Z4, Z3
+	VMOVUPS    c7f800000<>+0(SB), K1, Z3
+	VMOVUPS    c3f800000<>+0(SB), Z4
+	VADDPS     Z4, Z2, Z2
+	VADDPS     Z4, Z3, Z3
+	VDIVPS     Z2, Z0, Z0
+	VDIVPS     Z3, Z1, Z1
+	VMOVUPS    Z0, (AX)(BX*4)
+	VMOVUPS    Z1, 64(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        geluAVX512_pairs
+
+geluAVX512_singles:
 	MOVQ DX, SI
 	ANDQ $-16, SI
-	JZ   geluAVX512_tail
+	CMPQ BX, SI
+	JAE  geluAVX512_tail
 
 geluAVX512_loop:
 	VMOVUPS    (CX)(BX*4), Z0
@@ -3999,9 +5602,140 @@ TEXT ·geluBackwardAVX512(SB), NOSPLIT, $0-72
 	MOVQ x_base+48(FP), DX
 	MOVQ dx_len+8(FP), BX
 	XORQ SI, SI
+
+geluBackwardAVX512_pairs:
+	LEAQ       32(SI), DI
+	CMPQ       DI, BX
+	JA         geluBackwardAVX512_singles
+	VMOVUPS    (CX)(SI*4), Z0
+	VMOVUPS    64(CX)(SI*4), Z1
+	VMOVUPS    (DX)(SI*4), Z2
+	VMOVUPS    64(DX)(SI*4), Z3
+	VMULPS     Z2, Z2, Z4
+	VMULPS     Z3, Z3, Z5
+	VMOVUPS    c3d922279<>+0(SB), Z6
+	VMULPS     Z6, Z4, Z7
+	VMULPS     Z6, Z5, Z6
+	VMOVUPS    c3fcc422a<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VMULPS     Z2, Z7, Z7
+	VMULPS     Z3, Z6, Z6
+	VMOVUPS    c80000000<>+0(SB), Z8
+	VXORPS     Z8, Z7, Z7
+	VXORPS     Z8, Z6, Z6
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z8
+	VMULPS     Z8, Z7, Z9
+	VMULPS     Z8, Z6, Z8
+	VMOVUPS    c80000000<>+0(SB), Z10
+	VANDPS     Z10, Z9, Z11
+	VANDPS     Z10, Z8, Z10
+	VMOVUPS    c3f000000<>+0(SB), Z12
+	VORPS      Z12, Z11, Z11
+	VORPS      Z12, Z10, Z10
+	VADDPS     Z11, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VCVTTPS2DQ Z9, Z9
+	VCVTTPS2DQ Z8, Z8
+	VCVTDQ2PS  Z9, Z10
+	VCVTDQ2PS  Z8, Z11
+	VMOVUPS    c3f318000<>+0(SB), Z12
+	VMULPS     Z12, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VSUBPS     Z13, Z7, Z13
+	VSUBPS     Z12, Z6, Z12
+	VMOVUPS    cb95e8083<>+0(SB), Z14
+	VMULPS     Z14, Z10, Z10
+	VMULPS     Z14, Z11, Z11
+	VSUBPS     Z10, Z13, Z10
+	VSUBPS     Z11, Z12, Z11
+	VMOVUPS    c39506967<>+0(SB), Z12
+	VMULPS     Z12, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3ab743ce<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3c088908<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3f000000<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z10, Z13, Z13
+	VMULPS     Z11, Z12, Z12
+	VMULPS     Z10, Z13, Z13
+	VMULPS     Z11, Z12, Z12
+	VADDPS     Z10, Z13, Z10
+	VADDPS     Z11, Z12, Z11
+	VMOVUPS    c3f800000<>+0(SB), Z12
+	VADDPS     Z12, Z10, Z10
+	VADDPS     Z12, Z11, Z11
+	VMOVUPS    c0000007f<>+0(SB), Z12
+	VPADDD     Z12, Z9, Z9
+	VPADDD     Z12, Z8, Z8
+	VPSLLD     $0x17, Z9, Z9
+	VPSLLD     $0x17, Z8, Z8
+	VMULPS     Z9, Z10, Z9
+	VMULPS     Z8, Z11, Z8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z7, K1
+	VMOVUPS.Z  Z9, K1, Z9
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z6, K1
+	VMOVUPS.Z  Z8, K1, Z8
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z7, K1
+	VMOVUPS    Z9, Z7
+	VMOVUPS    c7f800000<>+0(SB), K1, Z7
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z6, K1
+	VMOVUPS    Z8, Z6
+	VMOVUPS    c7f800000<>+0(SB), K1, Z6
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VDIVPS     Z7, Z8, Z7
+	VDIVPS     Z6, Z8, Z6
+	VMOVUPS    c3e5b33b6<>+0(SB), Z8
+	VMULPS     Z8, Z4, Z4
+	VMULPS     Z8, Z5, Z5
+	VMOVUPS    c3fcc422a<>+0(SB), Z8
+	VADDPS     Z8, Z4, Z4
+	VADDPS     Z8, Z5, Z5
+	VMULPS     Z7, Z2, Z2
+	VMULPS     Z6, Z3, Z3
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VSUBPS     Z7, Z8, Z9
+	VSUBPS     Z6, Z8, Z8
+	VMULPS     Z9, Z2, Z2
+	VMULPS     Z8, Z3, Z3
+	VMULPS     Z4, Z2, Z2
+	VMULPS     Z5, Z3, Z3
+	VADDPS     Z7, Z2, Z2
+	VADDPS     Z6, Z3, Z3
+	VMULPS     Z2, Z0, Z0
+	VMULPS     Z3, Z1, Z1
+	VMOVUPS    Z0, (AX)(SI*4)
+	VMOVUPS    Z1, 64(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        geluBackwardAVX512_pairs
+
+geluBackwardAVX512_singles:
 	MOVQ BX, DI
 	ANDQ $-16, DI
-	JZ   geluBackwardAVX512_tail
+	CMPQ SI, DI
+	JAE  geluBackwardAVX512_tail
 
 geluBackwardAVX512_loop:
 	VMOVUPS    (CX)(SI*4), Z0
@@ -4131,9 +5865,112 @@ TEXT ·swigluAVX512(SB), NOSPLIT, $0-72
 	MOVQ up_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+
+swigluAVX512_pairs:
+	LEAQ       32(SI), DI
+	CMPQ       DI, BX
+	JA         swigluAVX512_singles
+	VMOVUPS    (CX)(SI*4), Z0
+	VMOVUPS    64(CX)(SI*4), Z1
+	VMOVUPS    (DX)(SI*4), Z2
+	VMOVUPS    64(DX)(SI*4), Z3
+	VMOVUPS    c80000000<>+0(SB), Z4
+	VXORPS     Z4, Z0, Z5
+	VXORPS     Z4, Z1, Z4
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z6
+	VMULPS     Z6, Z5, Z7
+	VMULPS     Z6, Z4, Z6
+	VMOVUPS    c80000000<>+0(SB), Z8
+	VANDPS     Z8, Z7, Z9
+	VANDPS     Z8, Z6, Z8
+	VMOVUPS    c3f000000<>+0(SB), Z10
+	VORPS      Z10, Z9, Z9
+	VORPS      Z10, Z8, Z8
+	VADDPS     Z9, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VCVTTPS2DQ Z7, Z7
+	VCVTTPS2DQ Z6, Z6
+	VCVTDQ2PS  Z7, Z8
+	VCVTDQ2PS  Z6, Z9
+	VMOVUPS    c3f318000<>+0(SB), Z10
+	VMULPS     Z10, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VSUBPS     Z11, Z5, Z11
+	VSUBPS     Z10, Z4, Z10
+	VMOVUPS    cb95e8083<>+0(SB), Z12
+	VMULPS     Z12, Z8, Z8
+	VMULPS     Z12, Z9, Z9
+	VSUBPS     Z8, Z11, Z8
+	VSUBPS     Z9, Z10, Z9
+	VMOVUPS    c39506967<>+0(SB), Z10
+	VMULPS     Z10, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3ab743ce<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3c088908<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z11, Z8, Z11
+	VMULPS     Z10, Z9, Z10
+	VMOVUPS    c3f000000<>+0(SB), Z12
+	VADDPS     Z12, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VMULPS     Z8, Z11, Z11
+	VMULPS     Z9, Z10, Z10
+	VMULPS     Z8, Z11, Z11
+	VMULPS     Z9, Z10, Z10
+	VADDPS     Z8, Z11, Z8
+	VADDPS     Z9, Z10, Z9
+	VMOVUPS    c3f800000<>+0(SB), Z10
+	VADDPS     Z10, Z8, Z8
+	VADDPS     Z10, Z9, Z9
+	VMOVUPS    c0000007f<>+0(SB), Z10
+	VPADDD     Z10, Z7, Z7
+	VPADDD     Z10, Z6, Z6
+	VPSLLD     $0x17, Z7, Z7
+	VPSLLD     $0x17, Z6, Z6
+	VMULPS     Z7, Z8, Z7
+	VMULPS     Z6, Z9, Z6
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z5, K1
+	VMOVUPS.Z  Z7, K1, Z7
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z4, K1
+	VMOVUPS.Z  Z6, K1, Z6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z5, K1
+	VMOVUPS    Z7, Z5
+	VMOVUPS    c7f800000<>+0(SB), K1, Z5
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z4, K1
+	VMOVUPS    Z6, Z4
+	VMOVUPS    c7f800000<>+0(SB), K1, Z4
+	VMOVUPS    c3f800000<>+0(SB), Z6
+	VADDPS     Z6, Z5, Z5
+	VADDPS     Z6, Z4, Z4
+	VDIVPS     Z5, Z0, Z0
+	VDIVPS     Z4, Z1, Z1
+	VMULPS     Z2, Z0, Z0
+	VMULPS     Z3, Z1, Z1
+	VMOVUPS    Z0, (AX)(SI*4)
+	VMOVUPS    Z1, 64(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        swigluAVX512_pairs
+
+swigluAVX512_singles:
 	MOVQ BX, DI
 	ANDQ $-16, DI
-	JZ   swigluAVX512_tail
+	CMPQ SI, DI
+	JAE  swigluAVX512_tail
 
 swigluAVX512_loop:
 	VMOVUPS    (CX)(SI*4), Z0
@@ -4239,9 +6076,133 @@ TEXT ·swigluBackwardAVX512(SB), NOSPLIT, $0-120
 	MOVQ up_base+96(FP), SI
 	MOVQ dgate_len+8(FP), DI
 	XORQ R8, R8
+
+swigluBackwardAVX512_pairs:
+	LEAQ       32(R8), R9
+	CMPQ       R9, DI
+	JA         swigluBackwardAVX512_singles
+	VMOVUPS    (DX)(R8*4), Z0
+	VMOVUPS    64(DX)(R8*4), Z1
+	VMOVUPS    (BX)(R8*4), Z2
+	VMOVUPS    64(BX)(R8*4), Z3
+	VMOVUPS    (SI)(R8*4), Z4
+	VMOVUPS    64(SI)(R8*4), Z5
+	VMULPS     Z4, Z0, Z4
+	VMULPS     Z5, Z1, Z5
+	VMOVUPS    c80000000<>+0(SB), Z6
+	VXORPS     Z6, Z2, Z7
+	VXORPS     Z6, Z3, Z6
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z8
+	VMULPS     Z8, Z7, Z9
+	VMULPS     Z8, Z6, Z8
+	VMOVUPS    c80000000<>+0(SB), Z10
+	VANDPS     Z10, Z9, Z11
+	VANDPS     Z10, Z8, Z10
+	VMOVUPS    c3f000000<>+0(SB), Z12
+	VORPS      Z12, Z11, Z11
+	VORPS      Z12, Z10, Z10
+	VADDPS     Z11, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VCVTTPS2DQ Z9, Z9
+	VCVTTPS2DQ Z8, Z8
+	VCVTDQ2PS  Z9, Z10
+	VCVTDQ2PS  Z8, Z11
+	VMOVUPS    c3f318000<>+0(SB), Z12
+	VMULPS     Z12, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VSUBPS     Z13, Z7, Z13
+	VSUBPS     Z12, Z6, Z12
+	VMOVUPS    cb95e8083<>+0(SB), Z14
+	VMULPS     Z14, Z10, Z10
+	VMULPS     Z14, Z11, Z11
+	VSUBPS     Z10, Z13, Z10
+	VSUBPS     Z11, Z12, Z11
+	VMOVUPS    c39506967<>+0(SB), Z12
+	VMULPS     Z12, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3ab743ce<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3c088908<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3f000000<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z10, Z13, Z13
+	VMULPS     Z11, Z12, Z12
+	VMULPS     Z10, Z13, Z13
+	VMULPS     Z11, Z12, Z12
+	VADDPS     Z10, Z13, Z10
+	VADDPS     Z11, Z12, Z11
+	VMOVUPS    c3f800000<>+0(SB), Z12
+	VADDPS     Z12, Z10, Z10
+	VADDPS     Z12, Z11, Z11
+	VMOVUPS    c0000007f<>+0(SB), Z12
+	VPADDD     Z12, Z9, Z9
+	VPADDD     Z12, Z8, Z8
+	VPSLLD     $0x17, Z9, Z9
+	VPSLLD     $0x17, Z8, Z8
+	VMULPS     Z9, Z10, Z9
+	VMULPS     Z8, Z11, Z8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z7, K1
+	VMOVUPS.Z  Z9, K1, Z9
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z6, K1
+	VMOVUPS.Z  Z8, K1, Z8
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z7, K1
+	VMOVUPS    Z9, Z7
+	VMOVUPS    c7f800000<>+0(SB), K1, Z7
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z6, K1
+	VMOVUPS    Z8, Z6
+	VMOVUPS    c7f800000<>+0(SB), K1, Z6
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z8, Z6, Z6
+	VDIVPS     Z7, Z2, Z8
+	VDIVPS     Z6, Z3, Z9
+	VMULPS     Z8, Z0, Z0
+	VMULPS     Z9, Z1, Z1
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VDIVPS     Z7, Z8, Z7
+	VDIVPS     Z6, Z8, Z6
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VSUBPS     Z7, Z8, Z9
+	VSUBPS     Z6, Z8, Z8
+	VMULPS     Z2, Z9, Z2
+	VMULPS     Z3, Z8, Z3
+	VMOVUPS    c3f800000<>+0(SB), Z8
+	VADDPS     Z8, Z2, Z2
+	VADDPS     Z8, Z3, Z3
+	VMULPS     Z7, Z2, Z2
+	VMULPS     Z6, Z3, Z3
+	VMULPS     Z2, Z4, Z2
+	VMULPS     Z3, Z5, Z3
+	VMOVUPS    Z2, (AX)(R8*4)
+	VMOVUPS    Z3, 64(AX)(R8*4)
+	VMOVUPS    Z0, (CX)(R8*4)
+	VMOVUPS    Z1, 64(CX)(R8*4)
+	MOVQ       R9, R8
+	JMP        swigluBackwardAVX512_pairs
+
+swigluBackwardAVX512_singles:
 	MOVQ DI, R9
 	ANDQ $-16, R9
-	JZ   swigluBackwardAVX512_tail
+	CMPQ R8, R9
+	JAE  swigluBackwardAVX512_tail
 
 swigluBackwardAVX512_loop:
 	VMOVUPS    (DX)(R8*4), Z0
@@ -4371,7 +6332,8 @@ TEXT ·probGradAVX512(SB), NOSPLIT, $0-60
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           probGradAVX512_tail
+	CMPQ         BX, SI
+	JAE          probGradAVX512_tail
 
 probGradAVX512_loop:
 	VMOVUPS (CX)(BX*4), Z3
@@ -4410,9 +6372,112 @@ TEXT ·probGradAddAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS u+56(FP), Z2
 	VBROADCASTSS scale+60(FP), Z3
 	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-16, SI
-	JZ           probGradAddAVX512_tail
+
+probGradAddAVX512_pairs:
+	LEAQ       32(BX), SI
+	CMPQ       SI, DX
+	JA         probGradAddAVX512_singles
+	VMOVUPS    (AX)(BX*4), Z4
+	VMOVUPS    64(AX)(BX*4), Z5
+	VMOVUPS    (CX)(BX*4), Z6
+	VMOVUPS    64(CX)(BX*4), Z7
+	VSUBPS     Z0, Z6, Z6
+	VSUBPS     Z0, Z7, Z7
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z8
+	VMULPS     Z8, Z6, Z9
+	VMULPS     Z8, Z7, Z8
+	VMOVUPS    c80000000<>+0(SB), Z10
+	VANDPS     Z10, Z9, Z11
+	VANDPS     Z10, Z8, Z10
+	VMOVUPS    c3f000000<>+0(SB), Z12
+	VORPS      Z12, Z11, Z11
+	VORPS      Z12, Z10, Z10
+	VADDPS     Z11, Z9, Z9
+	VADDPS     Z10, Z8, Z8
+	VCVTTPS2DQ Z9, Z9
+	VCVTTPS2DQ Z8, Z8
+	VCVTDQ2PS  Z9, Z10
+	VCVTDQ2PS  Z8, Z11
+	VMOVUPS    c3f318000<>+0(SB), Z12
+	VMULPS     Z12, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VSUBPS     Z13, Z6, Z13
+	VSUBPS     Z12, Z7, Z12
+	VMOVUPS    cb95e8083<>+0(SB), Z14
+	VMULPS     Z14, Z10, Z10
+	VMULPS     Z14, Z11, Z11
+	VSUBPS     Z10, Z13, Z10
+	VSUBPS     Z11, Z12, Z11
+	VMOVUPS    c39506967<>+0(SB), Z12
+	VMULPS     Z12, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3ab743ce<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3c088908<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z13, Z10, Z13
+	VMULPS     Z12, Z11, Z12
+	VMOVUPS    c3f000000<>+0(SB), Z14
+	VADDPS     Z14, Z13, Z13
+	VADDPS     Z14, Z12, Z12
+	VMULPS     Z10, Z13, Z13
+	VMULPS     Z11, Z12, Z12
+	VMULPS     Z10, Z13, Z13
+	VMULPS     Z11, Z12, Z12
+	VADDPS     Z10, Z13, Z10
+	VADDPS     Z11, Z12, Z11
+	VMOVUPS    c3f800000<>+0(SB), Z12
+	VADDPS     Z12, Z10, Z10
+	VADDPS     Z12, Z11, Z11
+	VMOVUPS    c0000007f<>+0(SB), Z12
+	VPADDD     Z12, Z9, Z9
+	VPADDD     Z12, Z8, Z8
+	VPSLLD     $0x17, Z9, Z9
+	VPSLLD     $0x17, Z8, Z8
+	VMULPS     Z9, Z10, Z9
+	VMULPS     Z8, Z11, Z8
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z6, K1
+	VMOVUPS.Z  Z9, K1, Z9
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z7, K1
+	VMOVUPS.Z  Z8, K1, Z8
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z6, K1
+	VMOVUPS    Z9, Z6
+	VMOVUPS    c7f800000<>+0(SB), K1, Z6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z7, K1
+	VMOVUPS    Z8, Z7
+	VMOVUPS    c7f800000<>+0(SB), K1, Z7
+	VMULPS     Z1, Z6, Z6
+	VMULPS     Z1, Z7, Z7
+	VSUBPS     Z2, Z6, Z6
+	VSUBPS     Z2, Z7, Z7
+	VMULPS     Z3, Z6, Z6
+	VMULPS     Z3, Z7, Z7
+	VADDPS     Z6, Z4, Z4
+	VADDPS     Z7, Z5, Z5
+	VMOVUPS    Z4, (AX)(BX*4)
+	VMOVUPS    Z5, 64(AX)(BX*4)
+	MOVQ       SI, BX
+	JMP        probGradAddAVX512_pairs
+
+probGradAddAVX512_singles:
+	MOVQ DX, SI
+	ANDQ $-16, SI
+	CMPQ BX, SI
+	JAE  probGradAddAVX512_tail
 
 probGradAddAVX512_loop:
 	VMOVUPS    (AX)(BX*4), Z4
@@ -4522,9 +6587,116 @@ TEXT ·klGradAddAVX512(SB), NOSPLIT, $0-88
 	VBROADCASTSS inv+80(FP), Z2
 	VBROADCASTSS factor+84(FP), Z3
 	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-16, DI
-	JZ           klGradAddAVX512_tail
+
+klGradAddAVX512_pairs:
+	LEAQ       32(SI), DI
+	CMPQ       DI, BX
+	JA         klGradAddAVX512_singles
+	VMOVUPS    (AX)(SI*4), Z4
+	VMOVUPS    64(AX)(SI*4), Z5
+	VMOVUPS    (CX)(SI*4), Z6
+	VMOVUPS    64(CX)(SI*4), Z7
+	VMOVUPS    (DX)(SI*4), Z8
+	VMOVUPS    64(DX)(SI*4), Z9
+	VMULPS     Z0, Z6, Z6
+	VMULPS     Z0, Z7, Z7
+	VSUBPS     Z1, Z6, Z6
+	VSUBPS     Z1, Z7, Z7
+	VMOVUPS    c3fb8aa3b<>+0(SB), Z10
+	VMULPS     Z10, Z6, Z11
+	VMULPS     Z10, Z7, Z10
+	VMOVUPS    c80000000<>+0(SB), Z12
+	VANDPS     Z12, Z11, Z13
+	VANDPS     Z12, Z10, Z12
+	VMOVUPS    c3f000000<>+0(SB), Z14
+	VORPS      Z14, Z13, Z13
+	VORPS      Z14, Z12, Z12
+	VADDPS     Z13, Z11, Z11
+	VADDPS     Z12, Z10, Z10
+	VCVTTPS2DQ Z11, Z11
+	VCVTTPS2DQ Z10, Z10
+	VCVTDQ2PS  Z11, Z12
+	VCVTDQ2PS  Z10, Z13
+	VMOVUPS    c3f318000<>+0(SB), Z14
+	VMULPS     Z14, Z12, Z15
+	VMULPS     Z14, Z13, Z14
+	VSUBPS     Z15, Z6, Z15
+	VSUBPS     Z14, Z7, Z14
+	VMOVUPS    cb95e8083<>+0(SB), Z16
+	VMULPS     Z16, Z12, Z12
+	VMULPS     Z16, Z13, Z13
+	VSUBPS     Z12, Z15, Z12
+	VSUBPS     Z13, Z14, Z13
+	VMOVUPS    c39506967<>+0(SB), Z14
+	VMULPS     Z14, Z12, Z15
+	VMULPS     Z14, Z13, Z14
+	VMOVUPS    c3ab743ce<>+0(SB), Z16
+	VADDPS     Z16, Z15, Z15
+	VADDPS     Z16, Z14, Z14
+	VMULPS     Z15, Z12, Z15
+	VMULPS     Z14, Z13, Z14
+	VMOVUPS    c3c088908<>+0(SB), Z16
+	VADDPS     Z16, Z15, Z15
+	VADDPS     Z16, Z14, Z14
+	VMULPS     Z15, Z12, Z15
+	VMULPS     Z14, Z13, Z14
+	VMOVUPS    c3d2aa9c1<>+0(SB), Z16
+	VADDPS     Z16, Z15, Z15
+	VADDPS     Z16, Z14, Z14
+	VMULPS     Z15, Z12, Z15
+	VMULPS     Z14, Z13, Z14
+	VMOVUPS    c3e2aaaaa<>+0(SB), Z16
+	VADDPS     Z16, Z15, Z15
+	VADDPS     Z16, Z14, Z14
+	VMULPS     Z15, Z12, Z15
+	VMULPS     Z14, Z13, Z14
+	VMOVUPS    c3f000000<>+0(SB), Z16
+	VADDPS     Z16, Z15, Z15
+	VADDPS     Z16, Z14, Z14
+	VMULPS     Z12, Z15, Z15
+	VMULPS     Z13, Z14, Z14
+	VMULPS     Z12, Z15, Z15
+	VMULPS     Z13, Z14, Z14
+	VADDPS     Z12, Z15, Z12
+	VADDPS     Z13, Z14, Z13
+	VMOVUPS    c3f800000<>+0(SB), Z14
+	VADDPS     Z14, Z12, Z12
+	VADDPS     Z14, Z13, Z13
+	VMOVUPS    c0000007f<>+0(SB), Z14
+	VPADDD     Z14, Z11, Z11
+	VPADDD     Z14, Z10, Z10
+	VPSLLD     $0x17, Z11, Z11
+	VPSLLD     $0x17, Z10, Z10
+	VMULPS     Z11, Z12, Z11
+	VMULPS     Z10, Z13, Z10
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z6, K1
+	VMOVUPS.Z  Z11, K1, Z11
+	VCMPPS     $0x15, cc2ae0000<>+0(SB), Z7, K1
+	VMOVUPS.Z  Z10, K1, Z10
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z6, K1
+	VMOVUPS    Z11, Z6
+	VMOVUPS    c7f800000<>+0(SB), K1, Z6
+	VCMPPS     $0x1e, c42b00000<>+0(SB), Z7, K1
+	VMOVUPS    Z10, Z7
+	VMOVUPS    c7f800000<>+0(SB), K1, Z7
+	VMULPS     Z2, Z6, Z6
+	VMULPS     Z2, Z7, Z7
+	VSUBPS     Z8, Z6, Z6
+	VSUBPS     Z9, Z7, Z7
+	VMULPS     Z3, Z6, Z6
+	VMULPS     Z3, Z7, Z7
+	VADDPS     Z6, Z4, Z4
+	VADDPS     Z7, Z5, Z5
+	VMOVUPS    Z4, (AX)(SI*4)
+	VMOVUPS    Z5, 64(AX)(SI*4)
+	MOVQ       DI, SI
+	JMP        klGradAddAVX512_pairs
+
+klGradAddAVX512_singles:
+	MOVQ BX, DI
+	ANDQ $-16, DI
+	CMPQ SI, DI
+	JAE  klGradAddAVX512_tail
 
 klGradAddAVX512_loop:
 	VMOVUPS    (AX)(SI*4), Z4
@@ -4643,7 +6815,8 @@ TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
 	XORQ         R8, R8
 	MOVQ         SI, R9
 	ANDQ         $-16, R9
-	JZ           adamWAVX512_tail
+	CMPQ         R8, R9
+	JAE          adamWAVX512_tail
 
 adamWAVX512_loop:
 	VMOVUPS      (CX)(R8*4), Z5
@@ -4727,9 +6900,110 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 	VBROADCASTSS shift+52(FP), Z1
 	VXORPS       Y2, Y2, Y2
 	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-16, SI
-	JZ           expSumAVX512_tail
+
+expSumAVX512_pairs:
+	LEAQ          32(BX), SI
+	CMPQ          SI, DX
+	JA            expSumAVX512_singles
+	VMOVUPS       (CX)(BX*4), Z3
+	VMOVUPS       64(CX)(BX*4), Z4
+	VMULPS        Z0, Z3, Z3
+	VMULPS        Z0, Z4, Z4
+	VSUBPS        Z1, Z3, Z3
+	VSUBPS        Z1, Z4, Z4
+	VMOVUPS       c3fb8aa3b<>+0(SB), Z5
+	VMULPS        Z5, Z3, Z6
+	VMULPS        Z5, Z4, Z5
+	VMOVUPS       c80000000<>+0(SB), Z7
+	VANDPS        Z7, Z6, Z8
+	VANDPS        Z7, Z5, Z7
+	VMOVUPS       c3f000000<>+0(SB), Z9
+	VORPS         Z9, Z8, Z8
+	VORPS         Z9, Z7, Z7
+	VADDPS        Z8, Z6, Z6
+	VADDPS        Z7, Z5, Z5
+	VCVTTPS2DQ    Z6, Z6
+	VCVTTPS2DQ    Z5, Z5
+	VCVTDQ2PS     Z6, Z7
+	VCVTDQ2PS     Z5, Z8
+	VMOVUPS       c3f318000<>+0(SB), Z9
+	VMULPS        Z9, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VSUBPS        Z10, Z3, Z10
+	VSUBPS        Z9, Z4, Z9
+	VMOVUPS       cb95e8083<>+0(SB), Z11
+	VMULPS        Z11, Z7, Z7
+	VMULPS        Z11, Z8, Z8
+	VSUBPS        Z7, Z10, Z7
+	VSUBPS        Z8, Z9, Z8
+	VMOVUPS       c39506967<>+0(SB), Z9
+	VMULPS        Z9, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3ab743ce<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3c088908<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3d2aa9c1<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3e2aaaaa<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3f000000<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z7, Z10, Z10
+	VMULPS        Z8, Z9, Z9
+	VMULPS        Z7, Z10, Z10
+	VMULPS        Z8, Z9, Z9
+	VADDPS        Z7, Z10, Z7
+	VADDPS        Z8, Z9, Z8
+	VMOVUPS       c3f800000<>+0(SB), Z9
+	VADDPS        Z9, Z7, Z7
+	VADDPS        Z9, Z8, Z8
+	VMOVUPS       c0000007f<>+0(SB), Z9
+	VPADDD        Z9, Z6, Z6
+	VPADDD        Z9, Z5, Z5
+	VPSLLD        $0x17, Z6, Z6
+	VPSLLD        $0x17, Z5, Z5
+	VMULPS        Z6, Z7, Z6
+	VMULPS        Z5, Z8, Z5
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVUPS.Z     Z6, K1, Z6
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z4, K1
+	VMOVUPS.Z     Z5, K1, Z5
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVUPS       Z6, Z3
+	VMOVUPS       c7f800000<>+0(SB), K1, Z3
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z4, K1
+	VMOVUPS       Z5, Z4
+	VMOVUPS       c7f800000<>+0(SB), K1, Z4
+	VMOVUPS       Z3, (AX)(BX*4)
+	VMOVUPS       Z4, 64(AX)(BX*4)
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z3, Y3
+	VADDPS        Y3, Y2, Y2
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z4, Y3
+	VADDPS        Y3, Y2, Y2
+	MOVQ          SI, BX
+	JMP           expSumAVX512_pairs
+
+expSumAVX512_singles:
+	MOVQ DX, SI
+	ANDQ $-16, SI
+	CMPQ BX, SI
+	JAE  expSumAVX512_tail
 
 expSumAVX512_loop:
 	VMOVUPS       (CX)(BX*4), Z3
@@ -4842,9 +7116,108 @@ TEXT ·sumExpAVX512(SB), NOSPLIT, $0-36
 	VBROADCASTSS shift+28(FP), Z1
 	VXORPS       Y2, Y2, Y2
 	XORQ         DX, DX
-	MOVQ         CX, BX
-	ANDQ         $-16, BX
-	JZ           sumExpAVX512_tail
+
+sumExpAVX512_pairs:
+	LEAQ          32(DX), BX
+	CMPQ          BX, CX
+	JA            sumExpAVX512_singles
+	VMOVUPS       (AX)(DX*4), Z3
+	VMOVUPS       64(AX)(DX*4), Z4
+	VMULPS        Z0, Z3, Z3
+	VMULPS        Z0, Z4, Z4
+	VSUBPS        Z1, Z3, Z3
+	VSUBPS        Z1, Z4, Z4
+	VMOVUPS       c3fb8aa3b<>+0(SB), Z5
+	VMULPS        Z5, Z3, Z6
+	VMULPS        Z5, Z4, Z5
+	VMOVUPS       c80000000<>+0(SB), Z7
+	VANDPS        Z7, Z6, Z8
+	VANDPS        Z7, Z5, Z7
+	VMOVUPS       c3f000000<>+0(SB), Z9
+	VORPS         Z9, Z8, Z8
+	VORPS         Z9, Z7, Z7
+	VADDPS        Z8, Z6, Z6
+	VADDPS        Z7, Z5, Z5
+	VCVTTPS2DQ    Z6, Z6
+	VCVTTPS2DQ    Z5, Z5
+	VCVTDQ2PS     Z6, Z7
+	VCVTDQ2PS     Z5, Z8
+	VMOVUPS       c3f318000<>+0(SB), Z9
+	VMULPS        Z9, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VSUBPS        Z10, Z3, Z10
+	VSUBPS        Z9, Z4, Z9
+	VMOVUPS       cb95e8083<>+0(SB), Z11
+	VMULPS        Z11, Z7, Z7
+	VMULPS        Z11, Z8, Z8
+	VSUBPS        Z7, Z10, Z7
+	VSUBPS        Z8, Z9, Z8
+	VMOVUPS       c39506967<>+0(SB), Z9
+	VMULPS        Z9, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3ab743ce<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3c088908<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3d2aa9c1<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3e2aaaaa<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z10, Z7, Z10
+	VMULPS        Z9, Z8, Z9
+	VMOVUPS       c3f000000<>+0(SB), Z11
+	VADDPS        Z11, Z10, Z10
+	VADDPS        Z11, Z9, Z9
+	VMULPS        Z7, Z10, Z10
+	VMULPS        Z8, Z9, Z9
+	VMULPS        Z7, Z10, Z10
+	VMULPS        Z8, Z9, Z9
+	VADDPS        Z7, Z10, Z7
+	VADDPS        Z8, Z9, Z8
+	VMOVUPS       c3f800000<>+0(SB), Z9
+	VADDPS        Z9, Z7, Z7
+	VADDPS        Z9, Z8, Z8
+	VMOVUPS       c0000007f<>+0(SB), Z9
+	VPADDD        Z9, Z6, Z6
+	VPADDD        Z9, Z5, Z5
+	VPSLLD        $0x17, Z6, Z6
+	VPSLLD        $0x17, Z5, Z5
+	VMULPS        Z6, Z7, Z6
+	VMULPS        Z5, Z8, Z5
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z3, K1
+	VMOVUPS.Z     Z6, K1, Z6
+	VCMPPS        $0x15, cc2ae0000<>+0(SB), Z4, K1
+	VMOVUPS.Z     Z5, K1, Z5
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z3, K1
+	VMOVUPS       Z6, Z3
+	VMOVUPS       c7f800000<>+0(SB), K1, Z3
+	VCMPPS        $0x1e, c42b00000<>+0(SB), Z4, K1
+	VMOVUPS       Z5, Z4
+	VMOVUPS       c7f800000<>+0(SB), K1, Z4
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z3, Y3
+	VADDPS        Y3, Y2, Y2
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF32X8 $0x01, Z4, Y3
+	VADDPS        Y3, Y2, Y2
+	MOVQ          BX, DX
+	JMP           sumExpAVX512_pairs
+
+sumExpAVX512_singles:
+	MOVQ CX, BX
+	ANDQ $-16, BX
+	CMPQ DX, BX
+	JAE  sumExpAVX512_tail
 
 sumExpAVX512_loop:
 	VMOVUPS       (AX)(DX*4), Z3
@@ -4958,7 +7331,8 @@ TEXT ·klSumAVX512(SB), NOSPLIT, $0-60
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           klSumAVX512_tail
+	CMPQ         BX, SI
+	JAE          klSumAVX512_tail
 
 klSumAVX512_loop:
 	VMOVUPS       (AX)(BX*4), Z3
@@ -5091,7 +7465,8 @@ TEXT ·sumAVX2(SB), NOSPLIT, $0-28
 	XORQ   DX, DX
 	MOVQ   CX, BX
 	ANDQ   $-8, BX
-	JZ     sumAVX2_tail
+	CMPQ   DX, BX
+	JAE    sumAVX2_tail
 
 sumAVX2_loop:
 	VMOVUPS (AX)(DX*4), Y1
@@ -5131,7 +7506,8 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-52
 	XORQ   BX, BX
 	MOVQ   DX, SI
 	ANDQ   $-8, SI
-	JZ     dotAVX2_tail
+	CMPQ   BX, SI
+	JAE    dotAVX2_tail
 
 dotAVX2_loop:
 	VMOVUPS (AX)(BX*4), Y1
@@ -5176,7 +7552,8 @@ TEXT ·dot3AVX2(SB), NOSPLIT, $0-76
 	XORQ   SI, SI
 	MOVQ   BX, DI
 	ANDQ   $-8, DI
-	JZ     dot3AVX2_tail
+	CMPQ   SI, DI
+	JAE    dot3AVX2_tail
 
 dot3AVX2_loop:
 	VMOVUPS (AX)(SI*4), Y1
@@ -5224,7 +7601,8 @@ TEXT ·sumSquaresCenteredAVX2(SB), NOSPLIT, $0-36
 	XORQ         DX, DX
 	MOVQ         CX, BX
 	ANDQ         $-8, BX
-	JZ           sumSquaresCenteredAVX2_tail
+	CMPQ         DX, BX
+	JAE          sumSquaresCenteredAVX2_tail
 
 sumSquaresCenteredAVX2_loop:
 	VMOVUPS (AX)(DX*4), Y2
@@ -5270,7 +7648,8 @@ TEXT ·dotCenteredAVX2(SB), NOSPLIT, $0-60
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
-	JZ           dotCenteredAVX2_tail
+	CMPQ         BX, SI
+	JAE          dotCenteredAVX2_tail
 
 dotCenteredAVX2_loop:
 	VMOVUPS (AX)(BX*4), Y3
@@ -5318,7 +7697,8 @@ TEXT ·sumSquares64AVX2(SB), NOSPLIT, $0-32
 	XORQ   DX, DX
 	MOVQ   CX, BX
 	ANDQ   $-8, BX
-	JZ     sumSquares64AVX2_tail
+	CMPQ   DX, BX
+	JAE    sumSquares64AVX2_tail
 
 sumSquares64AVX2_loop:
 	VMOVUPS      (AX)(DX*4), Y2
@@ -5368,7 +7748,8 @@ TEXT ·absMaxAVX2(SB), NOSPLIT, $0-28
 	XORQ    DX, DX
 	MOVQ    CX, BX
 	ANDQ    $-8, BX
-	JZ      absMaxAVX2_tail
+	CMPQ    DX, BX
+	JAE     absMaxAVX2_tail
 
 absMaxAVX2_loop:
 	VMOVUPS (AX)(DX*4), Y2
@@ -5427,7 +7808,8 @@ TEXT ·maxAVX2(SB), NOSPLIT, $0-28
 	XORQ    DX, DX
 	MOVQ    CX, BX
 	ANDQ    $-8, BX
-	JZ      maxAVX2_tail
+	CMPQ    DX, BX
+	JAE     maxAVX2_tail
 
 maxAVX2_loop:
 	VMOVUPS (AX)(DX*4), Y2
@@ -5487,7 +7869,8 @@ TEXT ·addLanesAVX2(SB), NOSPLIT, $0-32
 	XORQ    BX, BX
 	MOVQ    CX, SI
 	ANDQ    $-8, SI
-	JZ      addLanesAVX2_tail
+	CMPQ    BX, SI
+	JAE     addLanesAVX2_tail
 
 addLanesAVX2_loop:
 	VMOVUPS (AX)(BX*4), Y1
@@ -5636,7 +8019,8 @@ TEXT ·quantizeAVX512(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           quantizeAVX512_tail
+	CMPQ         BX, SI
+	JAE          quantizeAVX512_tail
 
 quantizeAVX512_loop:
 	VMOVUPS    (CX)(BX*4), Z1
@@ -5678,7 +8062,8 @@ TEXT ·dequantizeAVX512(SB), NOSPLIT, $0-52
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
-	JZ           dequantizeAVX512_tail
+	CMPQ         BX, SI
+	JAE          dequantizeAVX512_tail
 
 dequantizeAVX512_loop:
 	VPMOVSXBD (CX)(BX*1), Z1

@@ -108,15 +108,45 @@ func (k *kernel) accumulate(v, lanes V) {
 	VADDPS(high, lanes, lanes)
 }
 
-// each runs body over all vectors.
-func (k *kernel) each(body func()) {
+func (k *kernel) atNext(base string, h int) Mem {
+	m := k.at(base)
+	m.Disp = 4 * k.width * h
+	return m
+}
+
+func (k *kernel) loadAt(base string, h int) V {
+	v := k.vec()
+	VMOVUPS(k.atNext(base, h), v)
+	return v
+}
+
+// pairs runs body over pairs of vectors as long as there are; each does the rest.
+func (k *kernel) pairs(body func()) {
 	k.i = GP64()
 	XORQ(k.i, k.i)
+	next := GP64()
+	Label(k.name + "_pairs")
+	LEAQ(Mem{Base: k.i, Disp: 2 * k.width}, next)
+	CMPQ(next, k.n)
+	JA(LabelRef(k.name + "_singles"))
+	body()
+	MOVQ(next, k.i)
+	JMP(LabelRef(k.name + "_pairs"))
+	Label(k.name + "_singles")
+}
+
+// each runs body over all vectors.
+func (k *kernel) each(body func()) {
+	if k.i == nil {
+		k.i = GP64()
+		XORQ(k.i, k.i)
+	}
 	full := GP64()
 	MOVQ(k.n, full)
 	ANDQ(I8(int8(-k.width)), full)
 	tail, done := k.name+"_tail", k.name+"_done"
-	JZ(LabelRef(tail))
+	CMPQ(k.i, full)
+	JAE(LabelRef(tail))
 	Label(k.name + "_loop")
 	body()
 	ADDQ(Imm(uint64(k.width)), k.i)

@@ -46,6 +46,26 @@ func generate(t *target, d *vecops.Kernel) {
 	if d.Sums {
 		lanes = avx2.zero() // eight in every variant
 	}
+	if d.Long {
+		k.pairs(func() {
+			m := pair{t}
+			var in []vecops.V
+			for _, p := range d.In {
+				in = append(in, both{k.loadAt(p, 0), k.loadAt(p, 1)})
+			}
+			out, sum := d.Body(m, in, s)
+			for i, v := range out {
+				for h := range 2 {
+					VMOVUPS(t.reg(half(v, h)), k.atNext(d.Out[i], h))
+				}
+			}
+			for h := range 2 {
+				if d.Sums {
+					k.accumulate(t.reg(half(sum, h)), lanes)
+				}
+			}
+		})
+	}
 	k.each(func() {
 		var in []vecops.V
 		for _, p := range d.In {

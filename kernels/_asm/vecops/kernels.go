@@ -1,6 +1,9 @@
 package vecops
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Kernel is a loop over the elements of some slices.
 type Kernel struct {
@@ -13,6 +16,7 @@ type Kernel struct {
 	// Body makes of the vectors in and scalars s what is stored to Out and, if Sums, the vector that is added to the lanes.
 	Body func(m Machine, in, s []V) (out []V, sum V)
 	Sums bool
+	Long bool // the body is a long chain of dependent operations
 }
 
 // Slices returns the names of the slice parameters.
@@ -79,7 +83,16 @@ func Maps() []Kernel {
 	}
 	k = append(k, norms()...)
 	k = append(k, activations()...)
-	return append(k, training()...)
+	return markLong(append(k, training()...))
+}
+
+// markLong marks the kernels that take exponentials.
+func markLong(list []Kernel) []Kernel {
+	long := names("exp expSum sumExp silu siluBackward gelu geluBackward swiglu swigluBackward probGradAdd klGradAdd")
+	for i := range list {
+		list[i].Long = slices.Contains(long, list[i].Name)
+	}
+	return list
 }
 
 // Sums returns the kernels that return a stated sum. Eight lanes are all there is to gain, so that wider vectors pay only
@@ -110,7 +123,7 @@ func Sums() (light, heavy []Kernel) {
 				return m.Keep(term, p, NotLess, m.Bits(0x00800000))
 			}),
 	}
-	return light, heavy
+	return light, markLong(heavy)
 }
 
 func norms() []Kernel {
