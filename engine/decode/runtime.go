@@ -1,0 +1,174 @@
+package decode
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"mito/engine/checkpoint"
+	"mito/engine/compress/quant"
+	"mito/engine/model"
+	"mito/engine/student"
+	"mito/engine/tokenizer"
+)
+
+// Errors that sessions wrap, whatever the runtime.
+var (
+	ErrToken       = student.ErrToken
+	ErrContextFull = student.ErrContextFull
+	ErrSequence    = student.ErrSequence
+	ErrNotFinite   = student.ErrNotFinite
+)
+
+// Kinds of a runtime.
+const (
+	Float32 = "float32"
+	Int8    = "int8"
+)
+
+// Runtime is a model ready to decode. It is immutable but for Close and safe for concurrent use.
+type Runtime interface {
+	Kind() string   // Float32 or Int8
+	VocabSize() int // V
+	Context() int   // the longest sequence
+	Params() int    // parameters, without the scales of INT8 weights
+	Bytes() int     // of the weights as they ship: 4 a float, 1 an INT8 weight
+	Threads() int
+	// Tokenizer is that of the model's folder, nil where there is none.
+	Tokenizer() tokenizer.Tokenizer
+	// NewSession returns a session of batch empty sequences.
+	NewSession(batch int) (Session, error)
+	// Close ends the threads. The runtime still works afterwards, on the caller's.
+	Close() error
+}
+
+// Session decodes a batch of sequences, each with its own length. It belongs to one goroutine at a time, and the logits
+// that it returns are valid until its next call. A call that fails with ErrSequence, ErrToken or ErrContextFull has
+// changed nothing.
+type Session interface {
+	// Batch is the number of sequences.
+	Batch() int
+	// Len is the number of tokens that a sequence holds.
+	Len(seq int) int
+	// Step appends tokens[i] to sequence i and returns the logits [V] after it. A negative token leaves its sequence
+	// alone; its logits are nil. It allocates nothing.
+	Step(tokens []int32) ([][]float32, error)
+	// Prefill appends tokens to one sequence and returns the logits [V] after the last, nil for no tokens.
+	Prefill(seq int, tokens []int32) ([]float32, error)
+	// PrefillBatch appends prompts[i] to sequence i and returns the logits [V] after the last token of each, nil for an
+	// empty prompt.
+	PrefillBatch(prompts [][]int32) ([][]float32, error)
+	// Score appends tokens to one sequence and calls visit with the logits [V] after each, in order; they are valid
+	// during the call only. The first error of visit ends it.
+	Score(seq int, tokens []int32, visit func(i int, logits []float32) error) error
+	// Truncate rolls a sequence back to its first n tokens.
+	Truncate(seq, n int) error
+	// Reset empties every sequence.
+	Reset()
+}
+
+// Options of Open.
+type Options struct {
+	Threads int // fewer than one means one
+}
+
+// ModelFolder is the name of the model inside the folder of a run.
+const ModelFolder = "model"
+
+// ResolveModel returns the folder of the model that dir names: dir/model where that exists, as in the folder of a run,
+// else dir itself.
+func ResolveModel(dir string) string {
+	inner := filepath.Join(dir, ModelFolder)
+	if at, err := checkpoint.Resolve(inner); err == nil {
+		if info, err := os.Stat(at); err == nil && info.IsDir() {
+			return inner
+		}
+	}
+	return dir
+}
+
+// Open reads a model from its folder or the folder of a run (see ResolveModel) with its tokenizer, if there is one. A
+// quantization_config makes it INT8. Errors: fs.ErrNotExist naming the missing file, *checkpoint.FormatError,
+// *model.ConfigError, *student.ConfigError, *student.WeightError, those of the tokenizer, *VocabularyError.
+func Open(dir string, o Options) (Runtime, error) {
+	f, err := checkpoint.Open(ResolveModel(dir))
+	if err != nil {
+		return nil, err
+	}
+	var tok tokenizer.Tokenizer
+	if f.Tokenizer != "" {
+		if tok, err = tokenizer.Load(f.Tokenizer); err != nil {
+			return nil, err
+		}
+	}
+	q, err := f.Quantization()
+	if err != nil {
+		return nil, err
+	}
+	if q != nil {
+		w, err := quant.Read(f)
+		if err != nil {
+			return nil, err
+		}
+		return NewInt8(w, tok, o)
+	}
+	w, err := model.ReadWeights(f)
+	if err != nil {
+		return nil, err
+	}
+	return NewFloat32(w, tok, o)
+}
+
+// VocabularyError reports a tokenizer with more ids than the model has logits.
+type VocabularyError struct{ Tokenizer, Model int }
+
+func (e *VocabularyError) Error() string {
+	return fmt.Sprintf("decode: the tokenizer has %d ids and the model %d logits: they do not belong together", e.Tokenizer, e.Model)
+}
+
+func checkVocabulary(tok tokenizer.Tokenizer, vocab int) error {
+	if tok != nil && tok.VocabSize() > vocab {
+		return &VocabularyError{Tokenizer: tok.VocabSize(), Model: vocab}
+	}
+	return nil
+}
+
+// int8Runtime is a student as a Runtime.
+type int8Runtime struct {
+	*student.Model
+	params, bytes int
+	tok           tokenizer.Tokenizer
+}
+
+// NewInt8 makes a runtime of an INT8 student; tok may be nil. Errors: *student.ConfigError, *student.WeightError,
+// *VocabularyError.
+func NewInt8(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, error) {
+	if err := checkVocabulary(tok, w.Config.VocabSize); err != nil {
+		return nil, err
+	}
+	m, err := student.New(w, student.Options{Threads: o.Threads})
+	if err != nil {
+		return nil, err
+	}
+	return &int8Runtime{Model: m, params: w.Params(), bytes: w.Bytes(), tok: tok}, nil
+}
+
+func (r *int8Runtime) Kind() string                   { return Int8 }
+func (r *int8Runtime) VocabSize() int                 { return r.Config().VocabSize }
+func (r *int8Runtime) Context() int                   { return r.Config().Context }
+func (r *int8Runtime) Params() int                    { return r.params }
+func (r *int8Runtime) Bytes() int                     { return r.bytes }
+func (r *int8Runtime) Tokenizer() tokenizer.Tokenizer { return r.tok }
+
+func (r *int8Runtime) NewSession(batch int) (Session, error) {
+	s, err := r.Model.NewSession(batch)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (r *int8Runtime) Close() error {
+	r.Model.Close()
+	return nil
+}
