@@ -1,0 +1,150 @@
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"mito/kernels/ref"
+)
+
+// oracle is the model in float64, written from the equations over kernels/ref and sharing no code with the layers.
+type oracle struct {
+	Config
+	w map[string][]float64
+	b *batch
+}
+
+func newOracle(m *Weights, b *batch) *oracle {
+	o := &oracle{Config: m.Config, w: map[string][]float64{}, b: b}
+	for name, v := range m.Tensors {
+		for _, x := range v {
+			o.w[name] = append(o.w[name], float64(x))
+		}
+	}
+	return o
+}
+
+// linear returns x·Wᵀ + b for rows of the width of W.
+func (o *oracle) linear(x []float64, name string, in int) []float64 {
+	w, bias := o.w[name+".weight"], o.w[name+".bias"]
+	out := len(w) / in
+	y := make([]float64, len(x)/in*out)
+	for n := range len(x) / in {
+		for i := range out {
+			s := 0.0
+			if bias != nil {
+				s = bias[i]
+			}
+			for k := range in {
+				s += x[n*in+k] * w[i*in+k]
+			}
+			y[n*out+i] = s
+		}
+	}
+	return y
+}
+
+func (o *oracle) norm(x []float64, name string, width int, rms bool) (y []float64) {
+	eps := float64(o.NormEps)
+	for n := range len(x) / width {
+		row := x[n*width:][:width]
+		if rms {
+			row, _ = ref.RMSNorm(row, o.w[name+".weight"], eps)
+		} else {
+			row, _, _ = ref.LayerNorm(row, o.w[name+".weight"], o.w[name+".bias"], eps)
+		}
+		y = append(y, row...)
+	}
+	return y
+}
+
+func (o *oracle) dropout(x []float64, place int) []float64 {
+	if o.b.dropout == 0 {
+		return x
+	}
+	return ref.Dropout(x, o.HiddenSize, float64(o.b.dropout), o.b.seed+uint64(place)*0x9e3779b97f4a7c15, 0)
+}
+
+func (o *oracle) rotate(x []float64, heads int) (y []float64) {
+	if o.Position != PositionRoPE {
+		return x
+	}
+	for n := range len(x) / (heads * o.HeadDim) {
+		for h := range heads {
+			y = append(y, ref.RoPE(x[(n*heads+h)*o.HeadDim:][:o.HeadDim], float64(o.b.positions[n]), o.RoPETheta)...)
+		}
+	}
+	return y
+}
+
+func (o *oracle) attention(x []float64, name string) []float64 {
+	q, k, v := o.linear(x, name+"q_proj", o.HiddenSize), o.linear(x, name+"k_proj", o.HiddenSize), o.linear(x, name+"v_proj", o.HiddenSize)
+	if o.QKNorm {
+		q, k = o.norm(q, name+"q_norm", o.HeadDim, true), o.norm(k, name+"k_norm", o.HeadDim, true)
+	}
+	a := ref.Attention{
+		Batch: o.b.rows, Time: o.b.time, Heads: o.Heads, KVHeads: o.KVHeads, HeadDim: o.HeadDim, Window: o.Window,
+		Scale: 1 / math.Sqrt(float64(o.HeadDim)),
+	}
+	out, _ := a.Forward(o.rotate(q, o.Heads), o.rotate(k, o.KVHeads), v)
+	return o.linear(out, name+"o_proj", o.Heads*o.HeadDim)
+}
+
+func (o *oracle) mlp(x []float64, name string) []float64 {
+	h := o.linear(x, name+"up_proj", o.HiddenSize)
+	var gate []float64
+	if o.Activation == ActSwiGLU {
+		gate = o.linear(x, name+"gate_proj", o.HiddenSize)
+	}
+	for i, v := range h {
+		switch o.Activation {
+		case ActReLU:
+			h[i] = ref.ReLU(v)
+		case ActReLU2:
+			h[i] = ref.ReLU2(v)
+		case ActGELU:
+			h[i] = ref.GELU(v)
+		default:
+			h[i] = ref.SwiGLU(gate[i], v)
+		}
+	}
+	return o.linear(h, name+"down_proj", o.IntermediateSize)
+}
+
+func add(x, y []float64) []float64 {
+	z := make([]float64, len(x))
+	for i := range x {
+		z[i] = x[i] + y[i]
+	}
+	return z
+}
+
+func (o *oracle) logits() []float64 {
+	x := ref.Embed(o.w["model.embed_tokens.weight"], o.b.inputs, o.HiddenSize, nil)
+	if o.Position == PositionLearned {
+		x = ref.Embed(o.w["model.embed_positions.weight"], o.b.positions, o.HiddenSize, x)
+	}
+	x = o.dropout(x, 0)
+	rms := o.Norm == NormRMS
+	for i := range o.Layers {
+		name := fmt.Sprintf("model.layers.%d.", i)
+		x = add(x, o.dropout(o.attention(o.norm(x, name+"input_layernorm", o.HiddenSize, rms), name+"self_attn."), 2*i+1))
+		x = add(x, o.dropout(o.mlp(o.norm(x, name+"post_attention_layernorm", o.HiddenSize, rms), name+"mlp."), 2*i+2))
+	}
+	x = o.norm(x, "model.norm", o.HiddenSize, rms)
+	if o.TieEmbeddings {
+		return o.linear(x, "model.embed_tokens", o.HiddenSize)
+	}
+	return o.linear(x, "lm_head", o.HiddenSize)
+}
+
+// loss is the mean over the weights of the targets.
+func (o *oracle) loss() (loss float64) {
+	logits, v := o.logits(), o.VocabSize
+	for n, target := range o.b.targets {
+		if w := float64(o.b.weights[n]); w != 0 {
+			loss += w * ref.CrossEntropy(logits[n*v:][:v], int(target), float64(o.b.smoothing))
+		}
+	}
+	return loss * float64(o.b.scale())
+}
