@@ -11,6 +11,9 @@ const (
 	// A block of K is long enough to make loading and storing C cheap, and short enough for a strip of A
 	// (MR x KC, 24 KB at most) to stay in the first-level cache.
 	blockK = 512
+	// The strips of a transposed A are packed once for each block of N, so blocks of N are made wider at the cost of K.
+	blockKTrans = 256
+
 	// A packed block of B takes no more than this many elements (384 KB), so that it stays in the second-level cache.
 	blockB = 96 << 10
 
@@ -40,7 +43,11 @@ func (j *job) run(a *Args, p *parallel.Pool) {
 		j.fillStart()
 		return
 	}
-	kc := evenBlocks(a.K, blockK, 8)
+	limit := blockK
+	if a.TransA {
+		limit = blockKTrans
+	}
+	kc := evenBlocks(a.K, limit, 8)
 	nc := min(max(blockB/kc/nr, 1)*nr, roundUp(a.N, nr))
 	if len(j.packed) < kc*nc {
 		j.packed = alignedFloats(kc * nc)
@@ -265,7 +272,7 @@ var (
 		wipe:  func(j *job) { *j = job{packed: j.packed} },
 	}
 	scratches = freeList[scratch]{
-		fresh: func() *scratch { return &scratch{strips: alignedFloats(blockK * stripFloats)} },
+		fresh: func() *scratch { return &scratch{strips: alignedFloats(blockKTrans * stripFloats)} },
 		wipe:  func(s *scratch) { s.t = tile{} },
 	}
 )
