@@ -57,3 +57,7 @@ func sincos64(x float64) (c, s float64) {
 	}
 	return c, float64(x * s)
 }
+
+// RoPETables returns the tables of a configuration with rotary positions, as every implementation computes them.
+// cos, sin [Context,D/2].
+func RoPETables(c Config) (cos, sin []float32) { return ropeTables(c.Context, c.HeadDim, c.RoPETheta) }

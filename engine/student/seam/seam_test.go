@@ -1,0 +1,180 @@
+package seam_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"mito/backend"
+	_ "mito/backend/cpu"
+	_ "mito/backend/cuda"
+	"mito/engine/student"
+	"mito/engine/student/seam"
+)
+
+func edge() student.Config {
+	return student.Config{
+		ModelType: "mito", VocabSize: 37, HiddenSize: 32, IntermediateSize: 64, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
+		Context: 40, Activation: student.ActReLU2, Norm: student.NormRMS, NormEps: 1e-5, Position: student.PositionRoPE,
+		RoPETheta: 10000, TieEmbeddings: true,
+	}
+}
+
+// configs covers every option, with sizes that leave tails.
+func configs() map[string]student.Config {
+	all := map[string]student.Config{"edge": edge()}
+	add := func(name string, change func(c *student.Config)) {
+		c := edge()
+		change(&c)
+		all[name] = c
+	}
+	add("mqa and window", func(c *student.Config) { c.KVHeads, c.Window = 1, 5 })
+	add("relu, untied", func(c *student.Config) { c.Activation, c.TieEmbeddings = student.ActReLU, false })
+	add("llama", func(c *student.Config) {
+		c.Activation, c.TieEmbeddings, c.IntermediateSize = student.ActSwiGLU, false, 44
+	})
+	add("gpt2", func(c *student.Config) {
+		c.Norm, c.Position, c.Activation = student.NormLayer, student.PositionLearned, student.ActGELU
+		c.AttentionBias, c.MLPBias, c.KVHeads = true, true, 4
+	})
+	add("odd sizes", func(c *student.Config) {
+		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize = 33, 3, 1, 10, 172, 65
+		c.AttentionBias, c.QKNorm, c.Window = true, true, 7
+	})
+	add("class 460K", func(c *student.Config) {
+		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize, c.Layers = 96, 4, 4, 24, 384, 64, 4
+		c.Context = 128
+	})
+	return all
+}
+
+func randomWeights(t *testing.T, c student.Config) *student.Weights {
+	t.Helper()
+	w, err := student.NewWeights(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 7))
+	fill := func(v []float32, mid, spread float32) {
+		for i := range v {
+			v[i] = mid + float32(spread*(r.Float32()-0.5))
+		}
+	}
+	err = w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
+		if m == nil {
+			fill(*v, 0.9, 0.2)
+			return nil
+		}
+		for i := range m.Q {
+			m.Q[i] = int8(r.IntN(255) - 127)
+		}
+		fill(m.Scale, 0.0015, 0.0003)
+		if name == "model.embed_tokens" {
+			fill(m.Scale, 0.015, 0.003)
+		}
+		fill(m.Bias, 0, 0.2)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// The digest through each backend that this machine has is the edge runtime's.
+func TestDigestIsTheRuntimes(t *testing.T) {
+	for _, name := range []string{"cpu", "cuda"} {
+		t.Run(name, func(t *testing.T) {
+			b, _, err := backend.Open(name, backend.Options{Threads: 2})
+			if errors.Is(err, backend.ErrNotBuilt) || errors.Is(err, backend.ErrUnavailable) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			for config, c := range configs() {
+				t.Run(config, func(t *testing.T) {
+					w := randomWeights(t, c)
+					m, err := student.New(w, student.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer m.Close()
+					want, err := student.Digest(m, student.DigestOptions{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got, err := seam.Digest(b, w); err != nil || got != want {
+						t.Errorf("digest %s, %v; the runtime's is %s", got, err, want)
+					}
+				})
+			}
+		})
+	}
+}
+
+// Sequences of a batch do not see each other.
+func TestBatch(t *testing.T) {
+	b, _, err := backend.Open("cpu", backend.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := randomWeights(t, edge())
+	const batch, time = 3, 11
+	tokens := make([]int32, batch*time)
+	for i := range tokens {
+		tokens[i] = int32(i * 7 % 37)
+	}
+	all := logits(t, b, w, batch, time, tokens)
+	for i := range batch {
+		one := logits(t, b, w, 1, time, tokens[i*time:][:time])
+		for j, v := range one {
+			if all[i*len(one)+j] != v {
+				t.Fatalf("sequence %d: logit %d is %v in the batch and %v alone", i, j, all[i*len(one)+j], v)
+			}
+		}
+	}
+}
+
+func logits(t *testing.T, b backend.Backend, w *student.Weights, batch, time int, tokens []int32) []float32 {
+	t.Helper()
+	r, err := seam.New(b, w, batch, time)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	dst := make([]float32, batch*time*w.Config.VocabSize)
+	if err := r.Logits(dst, tokens); err != nil {
+		t.Fatal(err)
+	}
+	return dst
+}
+
+func TestRefusals(t *testing.T) {
+	b, _, err := backend.Open("cpu", backend.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := randomWeights(t, edge())
+	var config *student.ConfigError
+	if _, err := seam.New(b, w, 1, 41); !errors.As(err, &config) {
+		t.Errorf("a sequence longer than the context: %v", err)
+	}
+	r, err := seam.New(b, w, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var arg *backend.ArgError
+	if err := r.Logits(make([]float32, 2*37), []int32{0, 37}); !errors.As(err, &arg) {
+		t.Errorf("a token outside the vocabulary: %v", err)
+	}
+}
