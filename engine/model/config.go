@@ -136,6 +136,13 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Params is the number of parameters of a model of this configuration.
+func (c Config) Params() int {
+	m := &Model{Config: c, Params: &Params{}}
+	m.declare()
+	return m.Params.Count()
+}
+
 // activation is the backend's name for a non-gated activation.
 func (c Config) activation() backend.Activation {
 	switch c.Activation {
