@@ -65,6 +65,7 @@ type Dispatcher[T any] struct {
 	pkg    string
 	impls  []Impl[T]
 	chosen atomic.Pointer[Impl[T]]
+	chose  func(*T)
 }
 
 // New returns a dispatcher over those of impls that are usable here, in the given order: slowest first, best last. The
@@ -80,8 +81,16 @@ func New[T any](pkg string, impls ...Impl[T]) *Dispatcher[T] {
 		}
 	}
 	d.chosen.Store(&d.impls[len(d.impls)-1])
+	register(d)
 	return d
 }
+
+// OnChoice has f called after every SetVariant, for a package that keeps a copy of the choice. Call it while the
+// package initialises.
+func (d *Dispatcher[T]) OnChoice(f func(*T)) { d.chose = f }
+
+// Package returns the name that New was given.
+func (d *Dispatcher[T]) Package() string { return d.pkg }
 
 // Funcs returns the kernels of the chosen variant.
 func (d *Dispatcher[T]) Funcs() *T { return &d.chosen.Load().Funcs }
@@ -114,5 +123,8 @@ func (d *Dispatcher[T]) SetVariant(name string) error {
 		return fmt.Errorf("%w: %s has %s, not %q", ErrUnknownVariant, d.pkg, strings.Join(d.Variants(), ", "), name)
 	}
 	d.chosen.Store(&d.impls[i])
+	if d.chose != nil {
+		d.chose(&d.impls[i].Funcs)
+	}
 	return nil
 }

@@ -54,3 +54,33 @@ func TestNewNeedsGeneric(t *testing.T) {
 	}()
 	New("test", Impl[int]{AVX2, 1})
 }
+
+func TestLimit(t *testing.T) {
+	all := []Impl[string]{{Generic, Generic}}
+	for _, n := range []string{AVX2, AVXVNNI, AVX512, AVX512VNNI, NEON, NEONSDOT} {
+		all = append(all, Impl[string]{n, n})
+	}
+	full, plain := New("limit full", all...), New("limit plain", Impl[string]{Generic, Generic})
+	seen := ""
+	full.OnChoice(func(s *string) { seen = *s })
+	for _, level := range Levels() {
+		if err := Limit(level); err != nil {
+			t.Fatal(err)
+		}
+		if full.Variant() != level || seen != level || plain.Variant() != Generic {
+			t.Errorf("%s: chose %s (told %s) and %s", level, full.Variant(), seen, plain.Variant())
+		}
+	}
+	for _, bad := range []string{"", "sse9"} {
+		if err := Limit(bad); !errors.Is(err, ErrUnknownVariant) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	var names []string
+	for _, s := range Kernels() {
+		names = append(names, s.Package())
+	}
+	if !slices.IsSorted(names) || !slices.Contains(names, "limit full") || !slices.Contains(names, "limit plain") {
+		t.Errorf("registered %q", names)
+	}
+}

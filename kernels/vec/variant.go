@@ -13,6 +13,8 @@ var dispatcher = isa.New("vec", append([]isa.Impl[int]{{Name: isa.Generic, Funcs
 // slices on the stack.
 var level = *dispatcher.Funcs()
 
+func init() { dispatcher.OnChoice(func(l *int) { level = *l }) }
+
 // Variants lists the variants that this processor can run, slowest first.
 func Variants() []string { return dispatcher.Variants() }
 
@@ -20,10 +22,4 @@ func Variants() []string { return dispatcher.Variants() }
 func Variant() string { return dispatcher.Variant() }
 
 // SetVariant chooses a variant by name, for tests, verification and benchmarks. It must not run while a kernel does.
-func SetVariant(name string) error {
-	if err := dispatcher.SetVariant(name); err != nil {
-		return err
-	}
-	level = *dispatcher.Funcs()
-	return nil
-}
+func SetVariant(name string) error { return dispatcher.SetVariant(name) }
