@@ -1,0 +1,304 @@
+package distill
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"mito/backend"
+	"mito/backend/cpu"
+	"mito/engine/data"
+	"mito/engine/model"
+	"mito/engine/train"
+)
+
+const vocab, tokens, rows = 11, 12, 6
+
+func newModel(t *testing.T, b backend.Backend, width int, grads bool) *model.Model {
+	t.Helper()
+	m, err := model.New(b, model.Edge(vocab, tokens, 2, width, 4, 2), grads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Initialize(uint64(width), model.Init{Std: 0.3}); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func source(t *testing.T) *data.Text {
+	t.Helper()
+	stream := make([]int32, 500)
+	for i := range stream {
+		stream[i] = int32(i * i % vocab)
+	}
+	s, err := data.NewText(stream, rows, tokens, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// pass runs forward and objective over a step's batch and returns loss and gradient of the logits.
+func pass(t *testing.T, student *model.Model, d train.Objective, step int64) (loss, dlogits []float32) {
+	t.Helper()
+	b := student.Backend()
+	a, err := student.NewActivations(rows, tokens, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch data.Batch
+	if err := source(t).Fill(&batch, step); err != nil {
+		t.Fatal(err)
+	}
+	batch.Weights[3] = 0
+	if err := errors.Join(
+		b.Upload(a.Inputs, batch.Inputs), b.Upload(a.Targets, batch.Targets),
+		b.Upload(a.Weights, batch.Weights), b.Upload(a.Positions, batch.Positions),
+		student.Forward(a),
+		d.Apply(a, train.Micro{Step: step, Rows: rows, Scale: 1}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Clone(a.Loss.Float32s()), slices.Clone(a.DLogits.Float32s())
+}
+
+func objective(t *testing.T, student *model.Model, teachers []*model.Model, cache *Cache, o Options) *Objective {
+	t.Helper()
+	labels := train.NewLabels(student.Backend(), source(t), train.Defaults())
+	d, err := New(student, labels, teachers, cache, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// A student that is its own teacher has nothing to learn: without labels, loss and gradient are zero, whatever the
+// temperature.
+func TestSelfDistillationIsZero(t *testing.T) {
+	b := cpu.New(2)
+	m := newModel(t, b, 32, true)
+	for _, temperature := range []float64{1, 2, 5} {
+		d := objective(t, m, []*model.Model{m}, nil, Options{Temperature: temperature, Alpha: 0, TopK: 4})
+		loss, dlogits := pass(t, m, d, 0)
+		for i, l := range loss {
+			if math.Abs(float64(l)) > 1e-5 {
+				t.Fatalf("temperature %v: loss %g at target %d", temperature, l, i)
+			}
+		}
+		for i, g := range dlogits {
+			if g != 0 {
+				t.Fatalf("temperature %v: gradient %g at logit %d", temperature, g, i)
+			}
+		}
+	}
+}
+
+// The loss is α·CE + (1-α)·τ²·KL(teacher ‖ student) and its gradient the derivative of that.
+func TestLossAndGradientInFloat64(t *testing.T) {
+	b := cpu.New(1)
+	student, teacher := newModel(t, b, 32, true), newModel(t, b, 64, false)
+	const temperature, alpha = 2.5, 0.3
+	d := objective(t, student, []*model.Model{teacher}, nil, Options{Temperature: temperature, Alpha: alpha, TopK: 4})
+	loss, dlogits := pass(t, student, d, 1)
+
+	z, p := logits(t, student), logits(t, teacher)
+	var batch data.Batch
+	if err := source(t).Fill(&batch, 1); err != nil {
+		t.Fatal(err)
+	}
+	for i := range rows * tokens {
+		hard, soft := softmax(z[i*vocab:][:vocab], 1), softmax(z[i*vocab:][:vocab], temperature)
+		q := softmax(p[i*vocab:][:vocab], temperature)
+		y := int(batch.Targets[i])
+		want := alpha * -math.Log(hard[y])
+		for j := range q {
+			want += (1 - alpha) * temperature * temperature * q[j] * math.Log(q[j]/soft[j])
+			g := alpha*(hard[j]-indicator(j == y)) + (1-alpha)*temperature*(soft[j]-q[j])
+			if i == 3 {
+				g = 0
+			}
+			if got := float64(dlogits[i*vocab+j]); math.Abs(got-g) > 2e-5 {
+				t.Fatalf("target %d: gradient of logit %d is %g, want %g", i, j, got, g)
+			}
+		}
+		if i == 3 {
+			want = 0
+		}
+		if math.Abs(float64(loss[i])-want) > 2e-5 {
+			t.Fatalf("target %d: loss %g, want %g", i, loss[i], want)
+		}
+	}
+}
+
+func indicator(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func softmax(z []float32, temperature float64) []float64 {
+	p, sum := make([]float64, len(z)), 0.0
+	for i, v := range z {
+		p[i] = math.Exp(float64(v) / temperature)
+		sum += p[i]
+	}
+	for i := range p {
+		p[i] /= sum
+	}
+	return p
+}
+
+// logits runs a model over the batch of step 1.
+func logits(t *testing.T, m *model.Model) []float32 {
+	t.Helper()
+	a, err := m.NewActivations(rows, tokens, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch data.Batch
+	if err := errors.Join(
+		source(t).Fill(&batch, 1),
+		m.Backend().Upload(a.Inputs, batch.Inputs), m.Backend().Upload(a.Positions, batch.Positions),
+		m.Forward(a),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Clone(a.Logits.Float32s())
+}
+
+// Several teachers teach the mean of their probabilities; the same teacher twice is that teacher.
+func TestSeveralTeachers(t *testing.T) {
+	b := cpu.New(1)
+	student, one, two := newModel(t, b, 32, true), newModel(t, b, 64, false), newModel(t, b, 48, false)
+	o := Options{Temperature: 2, Alpha: 0, TopK: 4}
+	_, single := pass(t, student, objective(t, student, []*model.Model{one}, nil, o), 0)
+	_, twice := pass(t, student, objective(t, student, []*model.Model{one, one}, nil, o), 0)
+	_, other := pass(t, student, objective(t, student, []*model.Model{two}, nil, o), 0)
+	_, mean := pass(t, student, objective(t, student, []*model.Model{one, two}, nil, o), 0)
+	for i := range single {
+		if math.Abs(float64(single[i]-twice[i])) > 1e-6 {
+			t.Fatalf("the same teacher twice: gradient %g, once: %g", twice[i], single[i])
+		}
+		// The gradient is linear in the teachers' probabilities.
+		if want := (single[i] + other[i]) / 2; math.Abs(float64(mean[i]-want)) > 1e-5 {
+			t.Fatalf("mean of two teachers: gradient %g, want %g", mean[i], want)
+		}
+	}
+}
+
+// What the cache returns is what was written, to the bit; with all probabilities kept it is the live loss.
+func TestCache(t *testing.T) {
+	b := cpu.New(1)
+	student, teacher := newModel(t, b, 32, true), newModel(t, b, 64, false)
+	path := filepath.Join(t.TempDir(), "cache")
+	for _, k := range []int{vocab, 3} {
+		os.Remove(path)
+		key := Key{Teachers: []string{"t"}, Source: source(t).Hash(), Tokens: rows * tokens, TopK: k, Temperature: 2}
+		o := Options{Temperature: 2, Alpha: 0.5, TopK: k}
+		open := func() *Cache {
+			c, err := OpenCache(path, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		cache := open()
+		wroteLoss, wrote := pass(t, student, objective(t, student, []*model.Model{teacher}, cache, o), 2)
+		if err := cache.Close(); err != nil {
+			t.Fatal(err)
+		}
+		cache = open()
+		// A different teacher behind the same key: what is read must not be asked anew.
+		readLoss, read := pass(t, student, objective(t, student, []*model.Model{newModel(t, b, 48, false)}, cache, o), 2)
+		if err := cache.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(wrote, read) || !slices.Equal(wroteLoss, readLoss) {
+			t.Errorf("top %d: the cached outputs teach otherwise than the live ones", k)
+		}
+		if k == vocab {
+			_, live := pass(t, student, objective(t, student, []*model.Model{teacher}, nil, o), 2)
+			for i := range live {
+				if math.Abs(float64(live[i]-read[i])) > 1e-5 {
+					t.Fatalf("all probabilities kept: gradient %g, live %g", read[i], live[i])
+				}
+			}
+		}
+		other := key
+		other.Source = "another"
+		var wrong *CacheKeyError
+		if _, err := OpenCache(path, other); !errors.As(err, &wrong) {
+			t.Errorf("a cache of other data was opened: %v", err)
+		}
+	}
+}
+
+// A torn or damaged entry reads as absent.
+func TestCacheDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cache")
+	key := Key{Teachers: []string{"t"}, Source: "s", Tokens: 4, TopK: 2, Temperature: 1}
+	c, err := OpenCache(path, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := NewRecord(4, 2)
+	r.keepLargest([]float32{.5, .3, .2, .1, .1, .8, .2, .2, .6, .4, .4, .2})
+	if want := []int32{0, 1, 2, 0, 2, 0, 0, 1}; !slices.Equal(r.IDs, want) {
+		t.Fatalf("largest ids %v, want %v", r.IDs, want)
+	}
+	if err := c.Write(r, 3, 0); err != nil {
+		t.Fatal(err)
+	}
+	got := NewRecord(4, 2)
+	for step, want := range map[int64]bool{0: false, 3: true, 4: false} {
+		if found, err := c.Read(got, step, 0, 4); err != nil || found != want {
+			t.Errorf("step %d: found %v, %v", step, found, err)
+		}
+	}
+	if !slices.Equal(got.IDs, r.IDs) {
+		t.Errorf("read %v, wrote %v", got.IDs, r.IDs)
+	}
+	if _, err := c.f.WriteAt([]byte{1}, c.offset(3, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if found, _ := c.Read(got, 3, 0, 4); found {
+		t.Error("a damaged entry was read")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	b := cpu.New(1)
+	student := newModel(t, b, 32, true)
+	var tok *TokenizerError
+	if err := CheckTokenizers("a", "b"); !errors.As(err, &tok) {
+		t.Errorf("different tokenizers: %v", err)
+	}
+	other, err := model.New(b, model.Edge(vocab+1, tokens, 1, 32, 4, 2), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := train.NewLabels(b, source(t), train.Defaults())
+	if _, err := New(student, labels, []*model.Model{other}, nil, Defaults()); err == nil {
+		t.Error("a teacher with another vocabulary was accepted")
+	}
+	if _, err := New(student, labels, nil, nil, Defaults()); err == nil {
+		t.Error("no teacher was accepted")
+	}
+	for _, o := range []Options{{Temperature: 0, Alpha: 0.5, TopK: 1}, {Temperature: 1, Alpha: 1.5, TopK: 1}, {Temperature: 1, Alpha: 0.5}} {
+		var bad *train.OptionError
+		if err := o.Validate(); !errors.As(err, &bad) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
