@@ -48,7 +48,7 @@ func BenchmarkKernels(b *testing.B) {
 	defer set(b, chosen)
 	r := kerneltest.Rand(b.Name())
 	for _, c := range benchmarks {
-		for _, n := range []int{64, 384, 1024} {
+		for _, n := range []int{24, 64, 384, 1024} {
 			for _, v := range Variants() {
 				b.Run(fmt.Sprintf("%s/n=%d/%s", c.name, n, v), func(b *testing.B) {
 					set(b, v)

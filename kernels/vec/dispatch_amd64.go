@@ -14,13 +14,16 @@ const (
 	levelAVX512
 )
 
+// wideRow reports whether AVX-512 pays for n elements: short rows with a masked tail are faster in halves.
+func wideRow(n int) bool { return level == levelAVX512 && (n&15 == 0 || n >= 128) }
+
 // Sums keep eight lanes, which AVX-512 cannot do faster than AVX2; where only they matter there is one form.
 
 func exp(dst, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		expAVX512(dst, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		expAVX2(dst, x)
 	default:
 		expGeneric(dst, x)
@@ -28,23 +31,23 @@ func exp(dst, x []float32) {
 }
 
 func expSum(dst, x []float32, scale, shift float32) float32 {
-	switch level {
-	case levelGeneric:
-		return expSumGeneric(dst, x, scale, shift)
-	case levelAVX2:
+	switch {
+	case wideRow(len(dst)):
+		return expSumAVX512(dst, x, scale, shift)
+	case level != levelGeneric:
 		return expSumAVX2(dst, x, scale, shift)
 	}
-	return expSumAVX512(dst, x, scale, shift)
+	return expSumGeneric(dst, x, scale, shift)
 }
 
 func sumExp(x []float32, scale, shift float32) float32 {
-	switch level {
-	case levelGeneric:
-		return sumExpGeneric(x, scale, shift)
-	case levelAVX2:
+	switch {
+	case wideRow(len(x)):
+		return sumExpAVX512(x, scale, shift)
+	case level != levelGeneric:
 		return sumExpAVX2(x, scale, shift)
 	}
-	return sumExpAVX512(x, scale, shift)
+	return sumExpGeneric(x, scale, shift)
 }
 
 func sum(x []float32) float32 {
@@ -113,9 +116,9 @@ func addLanes(l *lanes, x []float32) {
 
 func add(dst, a, b []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		addAVX512(dst, a, b)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		addAVX2(dst, a, b)
 	default:
 		addGeneric(dst, a, b)
@@ -124,9 +127,9 @@ func add(dst, a, b []float32) {
 
 func mul(dst, a, b []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		mulAVX512(dst, a, b)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		mulAVX2(dst, a, b)
 	default:
 		mulGeneric(dst, a, b)
@@ -135,9 +138,9 @@ func mul(dst, a, b []float32) {
 
 func scaleBy(dst, x []float32, s float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		scaleByAVX512(dst, x, s)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		scaleByAVX2(dst, x, s)
 	default:
 		scaleByGeneric(dst, x, s)
@@ -146,9 +149,9 @@ func scaleBy(dst, x []float32, s float32) {
 
 func scaleMul(dst, x, y []float32, s float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		scaleMulAVX512(dst, x, y, s)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		scaleMulAVX2(dst, x, y, s)
 	default:
 		scaleMulGeneric(dst, x, y, s)
@@ -157,9 +160,9 @@ func scaleMul(dst, x, y []float32, s float32) {
 
 func axpy(dst, x []float32, a float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		axpyAVX512(dst, x, a)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		axpyAVX2(dst, x, a)
 	default:
 		axpyGeneric(dst, x, a)
@@ -168,9 +171,9 @@ func axpy(dst, x []float32, a float32) {
 
 func lerp(dst, x []float32, a float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		lerpAVX512(dst, x, a)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		lerpAVX2(dst, x, a)
 	default:
 		lerpGeneric(dst, x, a)
@@ -179,31 +182,30 @@ func lerp(dst, x []float32, a float32) {
 
 func rotate(a, b, cos, sin []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(a)):
 		rotateAVX512(a, b, cos, sin)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		rotateAVX2(a, b, cos, sin)
 	default:
 		rotateGeneric(a, b, cos, sin)
 	}
 }
 
-func quantize(q []int8, x []float32, inv float32) {
+func quantizeRow(q []int8, x []float32) (a float32) {
 	switch {
 	case level == levelAVX512:
-		quantizeAVX512(q, x, inv)
+		return quantizeRowAVX512(q, x)
 	case level == levelAVX2 && len(q) >= 8:
-		quantizeAVX2(q, x, inv)
-	default:
-		quantizeGeneric(q, x, inv)
+		return quantizeRowAVX2(q, x)
 	}
+	return quantizeRowGeneric(q, x)
 }
 
 func dequantize(dst []float32, q []int8, s float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		dequantizeAVX512(dst, q, s)
-	case level == levelAVX2 && len(dst) >= 8:
+	case level != levelGeneric && len(dst) >= 8:
 		dequantizeAVX2(dst, q, s)
 	default:
 		dequantizeGeneric(dst, q, s)
@@ -212,9 +214,9 @@ func dequantize(dst []float32, q []int8, s float32) {
 
 func scaleInt32(dst []float32, acc []int32, ws []float32, xs float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		scaleInt32AVX512(dst, acc, ws, xs)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		scaleInt32AVX2(dst, acc, ws, xs)
 	default:
 		scaleInt32Generic(dst, acc, ws, xs)
@@ -223,9 +225,9 @@ func scaleInt32(dst []float32, acc []int32, ws []float32, xs float32) {
 
 func addScaleInt32(dst []float32, acc []int32, ws []float32, xs float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		addScaleInt32AVX512(dst, acc, ws, xs)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		addScaleInt32AVX2(dst, acc, ws, xs)
 	default:
 		addScaleInt32Generic(dst, acc, ws, xs)
@@ -234,9 +236,9 @@ func addScaleInt32(dst []float32, acc []int32, ws []float32, xs float32) {
 
 func normalize(dst, x []float32, mean, rstd float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		normalizeAVX512(dst, x, mean, rstd)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		normalizeAVX2(dst, x, mean, rstd)
 	default:
 		normalizeGeneric(dst, x, mean, rstd)
@@ -245,9 +247,9 @@ func normalize(dst, x []float32, mean, rstd float32) {
 
 func normGainBackward(dgain, dy, x []float32, mean, rstd float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dgain)):
 		normGainBackwardAVX512(dgain, dy, x, mean, rstd)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		normGainBackwardAVX2(dgain, dy, x, mean, rstd)
 	default:
 		normGainBackwardGeneric(dgain, dy, x, mean, rstd)
@@ -256,9 +258,9 @@ func normGainBackward(dgain, dy, x []float32, mean, rstd float32) {
 
 func rmsNormBackward(dx, dy, x []float32, rstd, c float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dx)):
 		rmsNormBackwardAVX512(dx, dy, x, rstd, c)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		rmsNormBackwardAVX2(dx, dy, x, rstd, c)
 	default:
 		rmsNormBackwardGeneric(dx, dy, x, rstd, c)
@@ -267,9 +269,9 @@ func rmsNormBackward(dx, dy, x []float32, rstd, c float32) {
 
 func rmsNormGainBackward(dx, dy, x, gain []float32, rstd, c float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dx)):
 		rmsNormGainBackwardAVX512(dx, dy, x, gain, rstd, c)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		rmsNormGainBackwardAVX2(dx, dy, x, gain, rstd, c)
 	default:
 		rmsNormGainBackwardGeneric(dx, dy, x, gain, rstd, c)
@@ -278,9 +280,9 @@ func rmsNormGainBackward(dx, dy, x, gain []float32, rstd, c float32) {
 
 func layerNormBackward(dx, w, x []float32, mean, rstd, a, b float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dx)):
 		layerNormBackwardAVX512(dx, w, x, mean, rstd, a, b)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		layerNormBackwardAVX2(dx, w, x, mean, rstd, a, b)
 	default:
 		layerNormBackwardGeneric(dx, w, x, mean, rstd, a, b)
@@ -289,9 +291,9 @@ func layerNormBackward(dx, w, x []float32, mean, rstd, a, b float32) {
 
 func relu(dst, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		reluAVX512(dst, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		reluAVX2(dst, x)
 	default:
 		reluGeneric(dst, x)
@@ -300,9 +302,9 @@ func relu(dst, x []float32) {
 
 func reluBackward(dx, dy, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dx)):
 		reluBackwardAVX512(dx, dy, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		reluBackwardAVX2(dx, dy, x)
 	default:
 		reluBackwardGeneric(dx, dy, x)
@@ -311,9 +313,9 @@ func reluBackward(dx, dy, x []float32) {
 
 func relu2(dst, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		relu2AVX512(dst, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		relu2AVX2(dst, x)
 	default:
 		relu2Generic(dst, x)
@@ -322,9 +324,9 @@ func relu2(dst, x []float32) {
 
 func relu2Backward(dx, dy, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dx)):
 		relu2BackwardAVX512(dx, dy, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		relu2BackwardAVX2(dx, dy, x)
 	default:
 		relu2BackwardGeneric(dx, dy, x)
@@ -333,9 +335,9 @@ func relu2Backward(dx, dy, x []float32) {
 
 func silu(dst, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		siluAVX512(dst, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		siluAVX2(dst, x)
 	default:
 		siluGeneric(dst, x)
@@ -344,9 +346,9 @@ func silu(dst, x []float32) {
 
 func siluBackward(dx, dy, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dx)):
 		siluBackwardAVX512(dx, dy, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		siluBackwardAVX2(dx, dy, x)
 	default:
 		siluBackwardGeneric(dx, dy, x)
@@ -355,9 +357,9 @@ func siluBackward(dx, dy, x []float32) {
 
 func gelu(dst, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		geluAVX512(dst, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		geluAVX2(dst, x)
 	default:
 		geluGeneric(dst, x)
@@ -366,9 +368,9 @@ func gelu(dst, x []float32) {
 
 func geluBackward(dx, dy, x []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dx)):
 		geluBackwardAVX512(dx, dy, x)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		geluBackwardAVX2(dx, dy, x)
 	default:
 		geluBackwardGeneric(dx, dy, x)
@@ -377,9 +379,9 @@ func geluBackward(dx, dy, x []float32) {
 
 func swiglu(dst, gate, up []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		swigluAVX512(dst, gate, up)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		swigluAVX2(dst, gate, up)
 	default:
 		swigluGeneric(dst, gate, up)
@@ -388,9 +390,9 @@ func swiglu(dst, gate, up []float32) {
 
 func swigluBackward(dgate, dup, dy, gate, up []float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dgate)):
 		swigluBackwardAVX512(dgate, dup, dy, gate, up)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		swigluBackwardAVX2(dgate, dup, dy, gate, up)
 	default:
 		swigluBackwardGeneric(dgate, dup, dy, gate, up)
@@ -399,9 +401,9 @@ func swigluBackward(dgate, dup, dy, gate, up []float32) {
 
 func probGrad(dst, e []float32, inv, u, scale float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		probGradAVX512(dst, e, inv, u, scale)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		probGradAVX2(dst, e, inv, u, scale)
 	default:
 		probGradGeneric(dst, e, inv, u, scale)
@@ -410,9 +412,9 @@ func probGrad(dst, e []float32, inv, u, scale float32) {
 
 func probGradAdd(dst, x []float32, shift, inv, u, scale float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		probGradAddAVX512(dst, x, shift, inv, u, scale)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		probGradAddAVX2(dst, x, shift, inv, u, scale)
 	default:
 		probGradAddGeneric(dst, x, shift, inv, u, scale)
@@ -420,20 +422,20 @@ func probGradAdd(dst, x []float32, shift, inv, u, scale float32) {
 }
 
 func klSum(x, p []float32, scale, lse float32) float32 {
-	switch level {
-	case levelGeneric:
-		return klSumGeneric(x, p, scale, lse)
-	case levelAVX2:
+	switch {
+	case wideRow(len(x)):
+		return klSumAVX512(x, p, scale, lse)
+	case level != levelGeneric:
 		return klSumAVX2(x, p, scale, lse)
 	}
-	return klSumAVX512(x, p, scale, lse)
+	return klSumGeneric(x, p, scale, lse)
 }
 
 func klGradAdd(dst, x, p []float32, scale, shift, inv, factor float32) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(dst)):
 		klGradAddAVX512(dst, x, p, scale, shift, inv, factor)
-	case level == levelAVX2:
+	case level != levelGeneric:
 		klGradAddAVX2(dst, x, p, scale, shift, inv, factor)
 	default:
 		klGradAddGeneric(dst, x, p, scale, shift, inv, factor)
@@ -442,9 +444,9 @@ func klGradAdd(dst, x, p []float32, scale, shift, inv, factor float32) {
 
 func adamW(p, g, m, v []float32, c *adamWCoefs) {
 	switch {
-	case level == levelAVX512:
+	case wideRow(len(p)):
 		adamWAVX512(p, g, m, v, (*[10]float32)(c))
-	case level == levelAVX2:
+	case level != levelGeneric:
 		adamWAVX2(p, g, m, v, (*[10]float32)(c))
 	default:
 		adamWGeneric(p, g, m, v, c)

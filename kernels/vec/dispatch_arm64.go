@@ -156,12 +156,14 @@ func rotate(a, b, cos, sin []float32) {
 	}
 }
 
-func quantize(q []int8, x []float32, inv float32) {
-	n := groups(len(q))
-	quantizeNEON(q[:n], x, inv)
-	if n < len(q) {
+func quantizeRow(q []int8, x []float32) (a float32) {
+	a = absMax(x)
+	if quantFloor <= a && a <= math.MaxFloat32 {
+		n, inv := groups(len(q)), 127/a
+		quantizeNEON(q[:n], x, inv)
 		quantizeGeneric(q[n:], x[n:], inv)
 	}
+	return a
 }
 
 func dequantize(dst []float32, q []int8, s float32) {

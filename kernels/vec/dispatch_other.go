@@ -29,7 +29,7 @@ func scaleMul(dst, x, y []float32, s float32)       { scaleMulGeneric(dst, x, y,
 func axpy(dst, x []float32, a float32)              { axpyGeneric(dst, x, a) }
 func lerp(dst, x []float32, a float32)              { lerpGeneric(dst, x, a) }
 func rotate(a, b, cos, sin []float32)               { rotateGeneric(a, b, cos, sin) }
-func quantize(q []int8, x []float32, inv float32)   { quantizeGeneric(q, x, inv) }
+func quantizeRow(q []int8, x []float32) (a float32) { return quantizeRowGeneric(q, x) }
 func dequantize(dst []float32, q []int8, s float32) { dequantizeGeneric(dst, q, s) }
 func scaleInt32(dst []float32, acc []int32, ws []float32, xs float32) {
 	scaleInt32Generic(dst, acc, ws, xs)

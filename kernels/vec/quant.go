@@ -14,17 +14,15 @@ const quantFloor = 0x1p-100
 //
 // |t| cannot exceed 127*(1+2^-24)^2, so no q[i] leaves [-127, 127].
 func QuantizeRow(q []int8, x []float32) (scale float32) {
-	x = head(x, len(q))
-	a := absMax(x)
-	if a < quantFloor {
+	a := quantizeRow(q, head(x, len(q)))
+	switch {
+	case a < quantFloor:
 		clear(q)
 		return 0
-	}
-	if !(a <= math.MaxFloat32) {
+	case !(a <= math.MaxFloat32):
 		clear(q)
 		return float32(math.NaN())
 	}
-	quantize(q, x, 127/a)
 	return a / 127
 }
 
@@ -40,6 +38,15 @@ func ScaleInt32(dst []float32, acc []int32, xs float32, ws []float32) {
 // AddScaleInt32 sets dst[i] = dst[i] + float32(float32(acc[i])*float32(xs*ws[i])): ScaleInt32 and a residual Add in one pass.
 func AddScaleInt32(dst []float32, acc []int32, xs float32, ws []float32) {
 	addScaleInt32(dst, head(acc, len(dst)), head(ws, len(dst)), xs)
+}
+
+// quantizeRowGeneric returns a and, where it is from quantFloor to the largest float32, sets q.
+func quantizeRowGeneric(q []int8, x []float32) (a float32) {
+	a = absMaxGeneric(x)
+	if quantFloor <= a && a <= math.MaxFloat32 {
+		quantizeGeneric(q, x, 127/a)
+	}
+	return a
 }
 
 func quantizeGeneric(q []int8, x []float32, inv float32) {

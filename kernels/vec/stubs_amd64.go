@@ -515,12 +515,12 @@ func maxAVX2(x []float32) float32
 //go:noescape
 func addLanesAVX2(l *[8]float32, x []float32)
 
-// quantizeAVX2 equals quantizeGeneric for len(q) >= 8.
+// quantizeRowAVX2 equals quantizeRowGeneric for len(q) >= 8.
 //
 // The slices are at least as long as q.
 //
 //go:noescape
-func quantizeAVX2(q []int8, x []float32, inv float32)
+func quantizeRowAVX2(q []int8, x []float32) float32
 
 // dequantizeAVX2 equals dst[i] = float32(q[i]) * s for len(dst) >= 8.
 //
@@ -529,12 +529,12 @@ func quantizeAVX2(q []int8, x []float32, inv float32)
 //go:noescape
 func dequantizeAVX2(dst []float32, q []int8, s float32)
 
-// quantizeAVX512 equals quantizeGeneric.
+// quantizeRowAVX512 equals quantizeRowGeneric.
 //
 // The slices are at least as long as q.
 //
 //go:noescape
-func quantizeAVX512(q []int8, x []float32, inv float32)
+func quantizeRowAVX512(q []int8, x []float32) float32
 
 // dequantizeAVX512 equals dst[i] = float32(q[i]) * s.
 //

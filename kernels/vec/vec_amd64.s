@@ -97,12 +97,13 @@ mulAVX2_done:
 	RET
 
 // func scaleByAVX2(dst []float32, x []float32, s float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·scaleByAVX2(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS s+48(FP), Y0
+	VMOVSS       s+48(FP), X0
+	VBROADCASTSS X0, Y0
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
@@ -132,13 +133,14 @@ scaleByAVX2_done:
 	RET
 
 // func scaleMulAVX2(dst []float32, x []float32, y []float32, s float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·scaleMulAVX2(SB), NOSPLIT, $0-76
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         y_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS s+72(FP), Y0
+	VMOVSS       s+72(FP), X0
+	VBROADCASTSS X0, Y0
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
@@ -172,12 +174,13 @@ scaleMulAVX2_done:
 	RET
 
 // func axpyAVX2(dst []float32, x []float32, a float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·axpyAVX2(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS a+48(FP), Y0
+	VMOVSS       a+48(FP), X0
+	VBROADCASTSS X0, Y0
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
@@ -211,12 +214,13 @@ axpyAVX2_done:
 	RET
 
 // func lerpAVX2(dst []float32, x []float32, a float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·lerpAVX2(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS a+48(FP), Y0
+	VMOVSS       a+48(FP), X0
+	VBROADCASTSS X0, Y0
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
@@ -758,13 +762,14 @@ DATA c7f800000<>+60(SB)/4, $0x7f800000
 GLOBL c7f800000<>(SB), RODATA|NOPTR, $64
 
 // func scaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·scaleInt32AVX2(SB), NOSPLIT, $0-76
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         acc_base+24(FP), CX
 	MOVQ         ws_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Y0
+	VMOVSS       xs+72(FP), X0
+	VBROADCASTSS X0, Y0
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
@@ -800,13 +805,14 @@ scaleInt32AVX2_done:
 	RET
 
 // func addScaleInt32AVX2(dst []float32, acc []int32, ws []float32, xs float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·addScaleInt32AVX2(SB), NOSPLIT, $0-76
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         acc_base+24(FP), CX
 	MOVQ         ws_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Y0
+	VMOVSS       xs+72(FP), X0
+	VBROADCASTSS X0, Y0
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
@@ -846,13 +852,15 @@ addScaleInt32AVX2_done:
 	RET
 
 // func normalizeAVX2(dst []float32, x []float32, mean float32, rstd float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·normalizeAVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS mean+48(FP), Y0
-	VBROADCASTSS rstd+52(FP), Y1
+	VMOVSS       mean+48(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       rstd+52(FP), X1
+	VBROADCASTSS X1, Y1
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
@@ -884,14 +892,16 @@ normalizeAVX2_done:
 	RET
 
 // func normGainBackwardAVX2(dgain []float32, dy []float32, x []float32, mean float32, rstd float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·normGainBackwardAVX2(SB), NOSPLIT, $0-80
 	MOVQ         dgain_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         dgain_len+8(FP), BX
-	VBROADCASTSS mean+72(FP), Y0
-	VBROADCASTSS rstd+76(FP), Y1
+	VMOVSS       mean+72(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       rstd+76(FP), X1
+	VBROADCASTSS X1, Y1
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
@@ -931,14 +941,16 @@ normGainBackwardAVX2_done:
 	RET
 
 // func rmsNormBackwardAVX2(dx []float32, dy []float32, x []float32, rstd float32, c float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·rmsNormBackwardAVX2(SB), NOSPLIT, $0-80
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         dx_len+8(FP), BX
-	VBROADCASTSS rstd+72(FP), Y0
-	VBROADCASTSS c+76(FP), Y1
+	VMOVSS       rstd+72(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       c+76(FP), X1
+	VBROADCASTSS X1, Y1
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
@@ -974,15 +986,17 @@ rmsNormBackwardAVX2_done:
 	RET
 
 // func rmsNormGainBackwardAVX2(dx []float32, dy []float32, x []float32, gain []float32, rstd float32, c float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·rmsNormGainBackwardAVX2(SB), NOSPLIT, $0-104
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         gain_base+72(FP), BX
 	MOVQ         dx_len+8(FP), SI
-	VBROADCASTSS rstd+96(FP), Y0
-	VBROADCASTSS c+100(FP), Y1
+	VMOVSS       rstd+96(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       c+100(FP), X1
+	VBROADCASTSS X1, Y1
 	XORQ         DI, DI
 	MOVQ         SI, R8
 	ANDQ         $-8, R8
@@ -1022,16 +1036,20 @@ rmsNormGainBackwardAVX2_done:
 	RET
 
 // func layerNormBackwardAVX2(dx []float32, w []float32, x []float32, mean float32, rstd float32, a float32, b float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·layerNormBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         dx_len+8(FP), BX
-	VBROADCASTSS mean+72(FP), Y0
-	VBROADCASTSS rstd+76(FP), Y1
-	VBROADCASTSS a+80(FP), Y2
-	VBROADCASTSS b+84(FP), Y3
+	VMOVSS       mean+72(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       rstd+76(FP), X1
+	VBROADCASTSS X1, Y1
+	VMOVSS       a+80(FP), X2
+	VBROADCASTSS X2, Y2
+	VMOVSS       b+84(FP), X3
+	VBROADCASTSS X3, Y3
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-8, DI
@@ -2653,14 +2671,17 @@ swigluBackwardAVX2_done:
 	RET
 
 // func probGradAVX2(dst []float32, e []float32, inv float32, u float32, scale float32)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·probGradAVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         e_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Y0
-	VBROADCASTSS u+52(FP), Y1
-	VBROADCASTSS scale+56(FP), Y2
+	VMOVSS       inv+48(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       u+52(FP), X1
+	VBROADCASTSS X1, Y1
+	VMOVSS       scale+56(FP), X2
+	VBROADCASTSS X2, Y2
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-8, SI
@@ -2699,10 +2720,14 @@ TEXT ·probGradAddAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS shift+48(FP), Y0
-	VBROADCASTSS inv+52(FP), Y1
-	VBROADCASTSS u+56(FP), Y2
-	VBROADCASTSS scale+60(FP), Y3
+	VMOVSS       shift+48(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       inv+52(FP), X1
+	VBROADCASTSS X1, Y1
+	VMOVSS       u+56(FP), X2
+	VBROADCASTSS X2, Y2
+	VMOVSS       scale+60(FP), X3
+	VBROADCASTSS X3, Y3
 	XORQ         BX, BX
 
 probGradAddAVX2_pairs:
@@ -2910,10 +2935,14 @@ TEXT ·klGradAddAVX2(SB), NOSPLIT, $0-88
 	MOVQ         x_base+24(FP), CX
 	MOVQ         p_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS scale+72(FP), Y0
-	VBROADCASTSS shift+76(FP), Y1
-	VBROADCASTSS inv+80(FP), Y2
-	VBROADCASTSS factor+84(FP), Y3
+	VMOVSS       scale+72(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       shift+76(FP), X1
+	VBROADCASTSS X1, Y1
+	VMOVSS       inv+80(FP), X2
+	VBROADCASTSS X2, Y2
+	VMOVSS       factor+84(FP), X3
+	VBROADCASTSS X3, Y3
 	XORQ         SI, SI
 
 klGradAddAVX2_pairs:
@@ -3220,8 +3249,10 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS scale+48(FP), Y0
-	VBROADCASTSS shift+52(FP), Y1
+	VMOVSS       scale+48(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       shift+52(FP), X1
+	VBROADCASTSS X1, Y1
 	VXORPS       Y2, Y2, Y2
 	XORQ         BX, BX
 
@@ -3424,8 +3455,10 @@ expSumAVX2_done:
 TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS scale+24(FP), Y0
-	VBROADCASTSS shift+28(FP), Y1
+	VMOVSS       scale+24(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       shift+28(FP), X1
+	VBROADCASTSS X1, Y1
 	VXORPS       Y2, Y2, Y2
 	XORQ         DX, DX
 
@@ -3625,8 +3658,10 @@ TEXT ·klSumAVX2(SB), NOSPLIT, $0-60
 	MOVQ         x_base+0(FP), AX
 	MOVQ         p_base+24(FP), CX
 	MOVQ         x_len+8(FP), DX
-	VBROADCASTSS scale+48(FP), Y0
-	VBROADCASTSS lse+52(FP), Y1
+	VMOVSS       scale+48(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       lse+52(FP), X1
+	VBROADCASTSS X1, Y1
 	VXORPS       Y2, Y2, Y2
 	XORQ         BX, BX
 	MOVQ         DX, SI
@@ -4084,7 +4119,8 @@ TEXT ·scaleByAVX512(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS s+48(FP), Z0
+	VMOVSS       s+48(FP), X0
+	VBROADCASTSS X0, Z0
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
@@ -4120,7 +4156,8 @@ TEXT ·scaleMulAVX512(SB), NOSPLIT, $0-76
 	MOVQ         x_base+24(FP), CX
 	MOVQ         y_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS s+72(FP), Z0
+	VMOVSS       s+72(FP), X0
+	VBROADCASTSS X0, Z0
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
@@ -4159,7 +4196,8 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS a+48(FP), Z0
+	VMOVSS       a+48(FP), X0
+	VBROADCASTSS X0, Z0
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
@@ -4198,7 +4236,8 @@ TEXT ·lerpAVX512(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS a+48(FP), Z0
+	VMOVSS       a+48(FP), X0
+	VBROADCASTSS X0, Z0
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
@@ -4480,7 +4519,8 @@ TEXT ·scaleInt32AVX512(SB), NOSPLIT, $0-76
 	MOVQ         acc_base+24(FP), CX
 	MOVQ         ws_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Z0
+	VMOVSS       xs+72(FP), X0
+	VBROADCASTSS X0, Z0
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
@@ -4522,7 +4562,8 @@ TEXT ·addScaleInt32AVX512(SB), NOSPLIT, $0-76
 	MOVQ         acc_base+24(FP), CX
 	MOVQ         ws_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS xs+72(FP), Z0
+	VMOVSS       xs+72(FP), X0
+	VBROADCASTSS X0, Z0
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
@@ -4567,8 +4608,10 @@ TEXT ·normalizeAVX512(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS mean+48(FP), Z0
-	VBROADCASTSS rstd+52(FP), Z1
+	VMOVSS       mean+48(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       rstd+52(FP), X1
+	VBROADCASTSS X1, Z1
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
@@ -4606,8 +4649,10 @@ TEXT ·normGainBackwardAVX512(SB), NOSPLIT, $0-80
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         dgain_len+8(FP), BX
-	VBROADCASTSS mean+72(FP), Z0
-	VBROADCASTSS rstd+76(FP), Z1
+	VMOVSS       mean+72(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       rstd+76(FP), X1
+	VBROADCASTSS X1, Z1
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
@@ -4653,8 +4698,10 @@ TEXT ·rmsNormBackwardAVX512(SB), NOSPLIT, $0-80
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         dx_len+8(FP), BX
-	VBROADCASTSS rstd+72(FP), Z0
-	VBROADCASTSS c+76(FP), Z1
+	VMOVSS       rstd+72(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       c+76(FP), X1
+	VBROADCASTSS X1, Z1
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
@@ -4697,8 +4744,10 @@ TEXT ·rmsNormGainBackwardAVX512(SB), NOSPLIT, $0-104
 	MOVQ         x_base+48(FP), DX
 	MOVQ         gain_base+72(FP), BX
 	MOVQ         dx_len+8(FP), SI
-	VBROADCASTSS rstd+96(FP), Z0
-	VBROADCASTSS c+100(FP), Z1
+	VMOVSS       rstd+96(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       c+100(FP), X1
+	VBROADCASTSS X1, Z1
 	XORQ         DI, DI
 	MOVQ         SI, R8
 	ANDQ         $-16, R8
@@ -4744,10 +4793,14 @@ TEXT ·layerNormBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ         w_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         dx_len+8(FP), BX
-	VBROADCASTSS mean+72(FP), Z0
-	VBROADCASTSS rstd+76(FP), Z1
-	VBROADCASTSS a+80(FP), Z2
-	VBROADCASTSS b+84(FP), Z3
+	VMOVSS       mean+72(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       rstd+76(FP), X1
+	VBROADCASTSS X1, Z1
+	VMOVSS       a+80(FP), X2
+	VBROADCASTSS X2, Z2
+	VMOVSS       b+84(FP), X3
+	VBROADCASTSS X3, Z3
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	ANDQ         $-16, DI
@@ -6326,9 +6379,12 @@ TEXT ·probGradAVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         e_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Z0
-	VBROADCASTSS u+52(FP), Z1
-	VBROADCASTSS scale+56(FP), Z2
+	VMOVSS       inv+48(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       u+52(FP), X1
+	VBROADCASTSS X1, Z1
+	VMOVSS       scale+56(FP), X2
+	VBROADCASTSS X2, Z2
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI
@@ -6367,10 +6423,14 @@ TEXT ·probGradAddAVX512(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS shift+48(FP), Z0
-	VBROADCASTSS inv+52(FP), Z1
-	VBROADCASTSS u+56(FP), Z2
-	VBROADCASTSS scale+60(FP), Z3
+	VMOVSS       shift+48(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       inv+52(FP), X1
+	VBROADCASTSS X1, Z1
+	VMOVSS       u+56(FP), X2
+	VBROADCASTSS X2, Z2
+	VMOVSS       scale+60(FP), X3
+	VBROADCASTSS X3, Z3
 	XORQ         BX, BX
 
 probGradAddAVX512_pairs:
@@ -6582,10 +6642,14 @@ TEXT ·klGradAddAVX512(SB), NOSPLIT, $0-88
 	MOVQ         x_base+24(FP), CX
 	MOVQ         p_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS scale+72(FP), Z0
-	VBROADCASTSS shift+76(FP), Z1
-	VBROADCASTSS inv+80(FP), Z2
-	VBROADCASTSS factor+84(FP), Z3
+	VMOVSS       scale+72(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       shift+76(FP), X1
+	VBROADCASTSS X1, Z1
+	VMOVSS       inv+80(FP), X2
+	VBROADCASTSS X2, Z2
+	VMOVSS       factor+84(FP), X3
+	VBROADCASTSS X3, Z3
 	XORQ         SI, SI
 
 klGradAddAVX512_pairs:
@@ -6896,8 +6960,10 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS scale+48(FP), Z0
-	VBROADCASTSS shift+52(FP), Z1
+	VMOVSS       scale+48(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       shift+52(FP), X1
+	VBROADCASTSS X1, Z1
 	VXORPS       Y2, Y2, Y2
 	XORQ         BX, BX
 
@@ -7112,8 +7178,10 @@ expSumAVX512_done:
 TEXT ·sumExpAVX512(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS scale+24(FP), Z0
-	VBROADCASTSS shift+28(FP), Z1
+	VMOVSS       scale+24(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       shift+28(FP), X1
+	VBROADCASTSS X1, Z1
 	VXORPS       Y2, Y2, Y2
 	XORQ         DX, DX
 
@@ -7325,8 +7393,10 @@ TEXT ·klSumAVX512(SB), NOSPLIT, $0-60
 	MOVQ         x_base+0(FP), AX
 	MOVQ         p_base+24(FP), CX
 	MOVQ         x_len+8(FP), DX
-	VBROADCASTSS scale+48(FP), Z0
-	VBROADCASTSS lse+52(FP), Z1
+	VMOVSS       scale+48(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVSS       lse+52(FP), X1
+	VBROADCASTSS X1, Z1
 	VXORPS       Y2, Y2, Y2
 	XORQ         BX, BX
 	MOVQ         DX, SI
@@ -7592,11 +7662,12 @@ dot3AVX2_done:
 	RET
 
 // func sumSquaresCenteredAVX2(x []float32, mean float32) float32
-// Requires: AVX, SSE
+// Requires: AVX, AVX2, SSE
 TEXT ·sumSquaresCenteredAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS mean+24(FP), Y0
+	VMOVSS       mean+24(FP), X0
+	VBROADCASTSS X0, Y0
 	VXORPS       Y1, Y1, Y1
 	XORQ         DX, DX
 	MOVQ         CX, BX
@@ -7637,13 +7708,15 @@ sumSquaresCenteredAVX2_done:
 	RET
 
 // func dotCenteredAVX2(w []float32, x []float32, mean float32, rstd float32) float32
-// Requires: AVX, SSE
+// Requires: AVX, AVX2, SSE
 TEXT ·dotCenteredAVX2(SB), NOSPLIT, $0-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
-	VBROADCASTSS mean+48(FP), Y0
-	VBROADCASTSS rstd+52(FP), Y1
+	VMOVSS       mean+48(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       rstd+52(FP), X1
+	VBROADCASTSS X1, Y1
 	VXORPS       Y2, Y2, Y2
 	XORQ         BX, BX
 	MOVQ         DX, SI
@@ -7894,80 +7967,132 @@ addLanesAVX2_done:
 	VZEROUPPER
 	RET
 
-// func quantizeAVX2(q []int8, x []float32, inv float32)
-// Requires: AVX, AVX2
-TEXT ·quantizeAVX2(SB), NOSPLIT, $0-52
-	MOVQ         q_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         q_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Y0
-	VMOVUPS      packOrder<>+0(SB), Y1
+// func quantizeRowAVX2(q []int8, x []float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·quantizeRowAVX2(SB), NOSPLIT, $0-52
+	MOVQ    q_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    q_len+8(FP), DX
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS c7fffffff<>+0(SB), Y1
+	XORQ    BX, BX
+	LEAQ    -8(DX), SI
+
+quantizeRowAVX2_max_eight:
+	CMPQ    BX, SI
+	JA      quantizeRowAVX2_max_rest
+	VPAND   (CX)(BX*4), Y1, Y2
+	VPMAXSD Y2, Y0, Y0
+	ADDQ    $0x08, BX
+	JMP     quantizeRowAVX2_max_eight
+
+quantizeRowAVX2_max_rest:
+	CMPQ BX, DX
+	JE   quantizeRowAVX2_max_done
+	MOVQ SI, BX
+	JMP  quantizeRowAVX2_max_eight
+
+quantizeRowAVX2_max_done:
+	VEXTRACTI128 $0x01, Y0, X1
+	VPMAXSD      X1, X0, X1
+	VPSHUFD      $0x4e, X1, X0
+	VPMAXSD      X0, X1, X1
+	VPSHUFD      $0xb1, X1, X0
+	VPMAXSD      X0, X1, X1
+	VMOVD        X1, BX
+	SUBL         $0x0d800000, BX
+	CMPL         BX, $0x71ffffff
+	JA           quantizeRowAVX2_out
+	VMOVSS       c42fe0000<>+0(SB), X0
+	VDIVSS       X1, X0, X0
+	VBROADCASTSS X0, Y0
+	VMOVUPS      packOrder<>+0(SB), Y2
 	XORQ         BX, BX
 	LEAQ         -32(DX), SI
 
-quantizeAVX2_loop:
+quantizeRowAVX2_loop:
 	CMPQ       BX, SI
-	JG         quantizeAVX2_eights
-	VMOVUPS    (CX)(BX*4), Y2
-	VMULPS     Y0, Y2, Y2
-	VANDPS     c80000000<>+0(SB), Y2, Y3
-	VORPS      c3f000000<>+0(SB), Y3, Y3
-	VADDPS     Y3, Y2, Y2
-	VCVTTPS2DQ Y2, Y2
-	VMOVUPS    32(CX)(BX*4), Y3
+	JG         quantizeRowAVX2_single
+	VMOVUPS    (CX)(BX*4), Y3
 	VMULPS     Y0, Y3, Y3
 	VANDPS     c80000000<>+0(SB), Y3, Y4
 	VORPS      c3f000000<>+0(SB), Y4, Y4
 	VADDPS     Y4, Y3, Y3
 	VCVTTPS2DQ Y3, Y3
-	VMOVUPS    64(CX)(BX*4), Y4
+	VMOVUPS    32(CX)(BX*4), Y4
 	VMULPS     Y0, Y4, Y4
 	VANDPS     c80000000<>+0(SB), Y4, Y5
 	VORPS      c3f000000<>+0(SB), Y5, Y5
 	VADDPS     Y5, Y4, Y4
 	VCVTTPS2DQ Y4, Y4
-	VMOVUPS    96(CX)(BX*4), Y5
+	VMOVUPS    64(CX)(BX*4), Y5
 	VMULPS     Y0, Y5, Y5
 	VANDPS     c80000000<>+0(SB), Y5, Y6
 	VORPS      c3f000000<>+0(SB), Y6, Y6
 	VADDPS     Y6, Y5, Y5
 	VCVTTPS2DQ Y5, Y5
-	VPACKSSDW  Y3, Y2, Y2
-	VPACKSSDW  Y5, Y4, Y4
-	VPACKSSWB  Y4, Y2, Y2
-	VPERMD     Y2, Y1, Y2
-	VMOVDQU    Y2, (AX)(BX*1)
+	VMOVUPS    96(CX)(BX*4), Y6
+	VMULPS     Y0, Y6, Y6
+	VANDPS     c80000000<>+0(SB), Y6, Y7
+	VORPS      c3f000000<>+0(SB), Y7, Y7
+	VADDPS     Y7, Y6, Y6
+	VCVTTPS2DQ Y6, Y6
+	VPACKSSDW  Y4, Y3, Y3
+	VPACKSSDW  Y6, Y5, Y5
+	VPACKSSWB  Y5, Y3, Y3
+	VPERMD     Y3, Y2, Y3
+	VMOVDQU    Y3, (AX)(BX*1)
 	ADDQ       $0x20, BX
-	JMP        quantizeAVX2_loop
+	JMP        quantizeRowAVX2_loop
 
-quantizeAVX2_eights:
+quantizeRowAVX2_single:
 	LEAQ -8(DX), SI
 
-quantizeAVX2_eight:
+quantizeRowAVX2_round_eight:
 	CMPQ         BX, SI
-	JA           quantizeAVX2_rest
-	VMOVUPS      (CX)(BX*4), Y1
-	VMULPS       Y0, Y1, Y1
-	VANDPS       c80000000<>+0(SB), Y1, Y2
-	VORPS        c3f000000<>+0(SB), Y2, Y2
-	VADDPS       Y2, Y1, Y1
-	VCVTTPS2DQ   Y1, Y1
-	VEXTRACTI128 $0x01, Y1, X2
-	VPACKSSDW    X2, X1, X2
-	VPACKSSWB    X2, X2, X2
-	VMOVQ        X2, (AX)(BX*1)
+	JA           quantizeRowAVX2_round_rest
+	VMOVUPS      (CX)(BX*4), Y2
+	VMULPS       Y0, Y2, Y2
+	VANDPS       c80000000<>+0(SB), Y2, Y3
+	VORPS        c3f000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VCVTTPS2DQ   Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKSSDW    X3, X2, X3
+	VPACKSSWB    X3, X3, X3
+	VMOVQ        X3, (AX)(BX*1)
 	ADDQ         $0x08, BX
-	JMP          quantizeAVX2_eight
+	JMP          quantizeRowAVX2_round_eight
 
-quantizeAVX2_rest:
+quantizeRowAVX2_round_rest:
 	CMPQ BX, DX
-	JE   quantizeAVX2_done
+	JE   quantizeRowAVX2_round_done
 	MOVQ SI, BX
-	JMP  quantizeAVX2_eight
+	JMP  quantizeRowAVX2_round_eight
 
-quantizeAVX2_done:
+quantizeRowAVX2_round_done:
+quantizeRowAVX2_out:
 	VZEROUPPER
+	MOVSS X1, ret+48(FP)
 	RET
+
+DATA c42fe0000<>+0(SB)/4, $0x42fe0000
+DATA c42fe0000<>+4(SB)/4, $0x42fe0000
+DATA c42fe0000<>+8(SB)/4, $0x42fe0000
+DATA c42fe0000<>+12(SB)/4, $0x42fe0000
+DATA c42fe0000<>+16(SB)/4, $0x42fe0000
+DATA c42fe0000<>+20(SB)/4, $0x42fe0000
+DATA c42fe0000<>+24(SB)/4, $0x42fe0000
+DATA c42fe0000<>+28(SB)/4, $0x42fe0000
+DATA c42fe0000<>+32(SB)/4, $0x42fe0000
+DATA c42fe0000<>+36(SB)/4, $0x42fe0000
+DATA c42fe0000<>+40(SB)/4, $0x42fe0000
+DATA c42fe0000<>+44(SB)/4, $0x42fe0000
+DATA c42fe0000<>+48(SB)/4, $0x42fe0000
+DATA c42fe0000<>+52(SB)/4, $0x42fe0000
+DATA c42fe0000<>+56(SB)/4, $0x42fe0000
+DATA c42fe0000<>+60(SB)/4, $0x42fe0000
+GLOBL c42fe0000<>(SB), RODATA|NOPTR, $64
 
 DATA packOrder<>+0(SB)/4, $0x00000000
 DATA packOrder<>+4(SB)/4, $0x00000004
@@ -7985,7 +8110,8 @@ TEXT ·dequantizeAVX2(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         q_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS s+48(FP), Y0
+	VMOVSS       s+48(FP), X0
+	VBROADCASTSS X0, Y0
 	XORQ         BX, BX
 	LEAQ         -8(DX), SI
 
@@ -8009,47 +8135,92 @@ dequantizeAVX2_done:
 	VZEROUPPER
 	RET
 
-// func quantizeAVX512(q []int8, x []float32, inv float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·quantizeAVX512(SB), NOSPLIT, $0-52
-	MOVQ         q_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         q_len+8(FP), DX
-	VBROADCASTSS inv+48(FP), Z0
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-16, SI
-	CMPQ         BX, SI
-	JAE          quantizeAVX512_tail
+// func quantizeRowAVX512(q []int8, x []float32) float32
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2, SSE
+TEXT ·quantizeRowAVX512(SB), NOSPLIT, $0-52
+	MOVQ    q_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    q_len+8(FP), DX
+	VPXORD  Z0, Z0, Z0
+	VMOVUPS c7fffffff<>+0(SB), Z1
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	ANDQ    $-16, SI
+	CMPQ    BX, SI
+	JAE     quantizeRowAVX512_max_tail
 
-quantizeAVX512_loop:
-	VMOVUPS    (CX)(BX*4), Z1
-	VMULPS     Z0, Z1, Z1
+quantizeRowAVX512_max_loop:
+	VMOVUPS (CX)(BX*4), Z2
+	VPANDD  Z1, Z2, Z2
+	VPMAXSD Z2, Z0, Z0
+	ADDQ    $0x10, BX
+	CMPQ    BX, SI
+	JB      quantizeRowAVX512_max_loop
+
+quantizeRowAVX512_max_tail:
+	MOVQ      DX, SI
+	SUBQ      BX, SI
+	JZ        quantizeRowAVX512_max_done
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX)(BX*4), K1, Z2
+	VPANDD    Z1, Z2, Z2
+	VPMAXSD   Z2, Z0, Z0
+
+quantizeRowAVX512_max_done:
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VPMAXSD       Y1, Y0, Y1
+	VEXTRACTI128  $0x01, Y1, X0
+	VPMAXSD       X0, X1, X0
+	VPSHUFD       $0x4e, X0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0xb1, X0, X1
+	VPMAXSD       X1, X0, X0
+	VMOVD         X0, BX
+	SUBL          $0x0d800000, BX
+	CMPL          BX, $0x71ffffff
+	JA            quantizeRowAVX512_out
+	VMOVSS        c42fe0000<>+0(SB), X1
+	VDIVSS        X0, X1, X1
+	VBROADCASTSS  X1, Z1
+	XORQ          BX, BX
+	MOVQ          DX, SI
+	ANDQ          $-16, SI
+	CMPQ          BX, SI
+	JAE           quantizeRowAVX512_round_tail
+
+quantizeRowAVX512_round_loop:
+	VMOVUPS    (CX)(BX*4), Z2
+	VMULPS     Z1, Z2, Z2
+	VANDPS     c80000000<>+0(SB), Z2, Z3
+	VORPS      c3f000000<>+0(SB), Z3, Z3
+	VADDPS     Z3, Z2, Z2
+	VCVTTPS2DQ Z2, Z2
+	VPMOVDB    Z2, (AX)(BX*1)
+	ADDQ       $0x10, BX
+	CMPQ       BX, SI
+	JB         quantizeRowAVX512_round_loop
+
+quantizeRowAVX512_round_tail:
+	SUBQ       BX, DX
+	JZ         quantizeRowAVX512_round_done
+	MOVL       $0xffffffff, SI
+	BZHIL      DX, SI, SI
+	KMOVW      SI, K1
+	VMOVUPS.Z  (CX)(BX*4), K1, Z2
+	VMULPS     Z1, Z2, Z1
 	VANDPS     c80000000<>+0(SB), Z1, Z2
 	VORPS      c3f000000<>+0(SB), Z2, Z2
 	VADDPS     Z2, Z1, Z1
 	VCVTTPS2DQ Z1, Z1
-	VPMOVDB    Z1, (AX)(BX*1)
-	ADDQ       $0x10, BX
-	CMPQ       BX, SI
-	JB         quantizeAVX512_loop
+	VPMOVDB    Z1, X1
+	VMOVDQU8   X1, K1, (AX)(BX*1)
 
-quantizeAVX512_tail:
-	SUBQ       BX, DX
-	JZ         quantizeAVX512_done
-	MOVL       $0xffffffff, SI
-	BZHIL      DX, SI, SI
-	KMOVW      SI, K1
-	VMOVUPS.Z  (CX)(BX*4), K1, Z1
-	VMULPS     Z0, Z1, Z0
-	VANDPS     c80000000<>+0(SB), Z0, Z1
-	VORPS      c3f000000<>+0(SB), Z1, Z1
-	VADDPS     Z1, Z0, Z0
-	VCVTTPS2DQ Z0, Z0
-	VPMOVDB    Z0, K1, (AX)(BX*1)
-
-quantizeAVX512_done:
+quantizeRowAVX512_round_done:
+quantizeRowAVX512_out:
 	VZEROUPPER
+	MOVSS X0, ret+48(FP)
 	RET
 
 // func dequantizeAVX512(dst []float32, q []int8, s float32)
@@ -8058,7 +8229,8 @@ TEXT ·dequantizeAVX512(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         q_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	VBROADCASTSS s+48(FP), Z0
+	VMOVSS       s+48(FP), X0
+	VBROADCASTSS X0, Z0
 	XORQ         BX, BX
 	MOVQ         DX, SI
 	ANDQ         $-16, SI

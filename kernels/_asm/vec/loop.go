@@ -38,8 +38,9 @@ func (k *kernel) scalar(name string) V {
 	if err != nil {
 		panic(err)
 	}
-	v := k.vec()
-	VBROADCASTSS(p.Addr, v)
+	x, v := XMM(), k.vec()
+	VMOVSS(p.Addr, x)
+	VBROADCASTSS(x, v)
 	return v
 }
 
@@ -135,42 +136,49 @@ func (k *kernel) pairs(body func()) {
 	Label(k.name + "_singles")
 }
 
-// each runs body over all vectors.
-func (k *kernel) each(body func()) {
+// each runs body over all vectors that pairs has left.
+func (k *kernel) each(body func()) { k.pass("", body) }
+
+// pass is each for functions that go over their slices more than once, with a name for the pass.
+func (k *kernel) pass(name string, body func()) {
 	if k.i == nil {
 		k.i = GP64()
 		XORQ(k.i, k.i)
 	}
+	name = k.name + name
 	full := GP64()
 	MOVQ(k.n, full)
 	ANDQ(I8(int8(-k.width)), full)
-	tail, done := k.name+"_tail", k.name+"_done"
+	tail, done := name+"_tail", name+"_done"
 	CMPQ(k.i, full)
 	JAE(LabelRef(tail))
-	Label(k.name + "_loop")
+	Label(name + "_loop")
 	body()
 	ADDQ(Imm(uint64(k.width)), k.i)
 	CMPQ(k.i, full)
-	JB(LabelRef(k.name + "_loop"))
+	JB(LabelRef(name + "_loop"))
 	Label(tail)
-	SUBQ(k.i, k.n)
+	rest := GP64()
+	MOVQ(k.n, rest)
+	SUBQ(k.i, rest)
 	JZ(LabelRef(done))
 	k.tail = true
 	if k.wide() {
 		ones := GP32()
 		MOVL(U32(0xffffffff), ones)
-		BZHIL(k.n.As32(), ones, ones)
+		BZHIL(rest.As32(), ones, ones)
 		k.kmask = K()
 		KMOVW(ones, k.kmask)
 	} else {
 		table := GP64()
 		LEAQ(tailMaskTable(), table)
-		NEGQ(k.n)
+		NEGQ(rest)
 		k.mask = YMM()
-		VMOVUPS(Mem{Base: table, Index: k.n, Scale: 4, Disp: 32}, k.mask)
+		VMOVUPS(Mem{Base: table, Index: rest, Scale: 4, Disp: 32}, k.mask)
 	}
 	body()
 	Label(done)
+	k.i, k.tail = nil, false
 }
 
 // total adds the lanes in the stated tree and returns the sum from the function.
