@@ -29,7 +29,8 @@ const (
 //	out, q  [B,T,H,D] f32      k, v  [B,T,G,D] f32      lse  [B,T,H] f32
 //
 // out and lse overlap nothing else. Results do not depend on the threads of p (nil: the caller only) or on the other
-// sequences of the batch. Nothing is allocated in steady state. It panics when a slice has not the size of its tensor
+// sequences of the batch. A NaN or an infinity in k or v may also reach the rows just before the first that sees it, since
+// products are computed in whole tiles. Nothing is allocated in steady state. It panics when a slice has not the size of its tensor
 // or s.Check fails.
 func Forward(out, lse, q, k, v []float32, s Shape, p *parallel.Pool) {
 	const op = "attn: Forward"

@@ -312,7 +312,7 @@ func TestShortSlicesPanic(t *testing.T) {
 		"bias":       func(a *Args) { a.Bias = make([]float32, 3) },
 		"bias and C": func(a *Args) { a.Bias, a.Accumulate = make([]float32, 4), true },
 		"negative":   func(a *Args) { a.M = -1 },
-		"overflow":   func(a *Args) { a.M, a.LDA = 1<<40, 1<<40 },
+		"overflow":   func(a *Args) { a.M, a.LDA = math.MaxInt/2, math.MaxInt/2 },
 	} {
 		func() {
 			defer func() {

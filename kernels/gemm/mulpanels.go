@@ -18,7 +18,7 @@ type PanelOperand struct {
 
 // MulPanels computes y [rows, panels·PanelCols] = x [rows,k] · B with the chains of [Gemm]; the rows of x and y lie ldx
 // and ldy apart. The last panel is computed whole, so that y needs room for it. It runs on the caller, allocates nothing
-// and panics when an operand is too short.
+// and panics when an operand is too short. s holds on to the operands until its next use.
 func MulPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b PanelOperand, panels, k int) {
 	if rows <= 0 || panels <= 0 {
 		return
@@ -29,7 +29,8 @@ func MulPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b P
 			len(y), ldy, rows, k, len(x), ldx, panels, len(b.Data), b.Stride))
 	}
 	t, f := &s.s.t, dispatch.Funcs()
-	*t = tile{k: k, ars: 4 * ldx, aks: 4, bks: 4 * panelCols, bps: 4 * b.Stride, src: elem(smallZeros[:], 0), crs: 4 * ldy}
+	t.k, t.ars, t.aks, t.bks, t.bps, t.crs = k, 4*ldx, 4, 4*panelCols, 4*b.Stride, 4*ldy
+	t.src, t.srs = elem(smallZeros[:], 0), 0
 	for i := 0; i < rows; i += smallRows {
 		r := min(smallRows, rows-i)
 		for p := 0; p < panels; {
@@ -37,16 +38,32 @@ func MulPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b P
 			p += mulPanel(t, f, r, panels-p)
 		}
 	}
-	*t = tile{}
+}
+
+// MulPadded computes y = x [rows,K] · Wᵀ as [Packed.MulRows] does, on the caller and with a Scratch of its own, which
+// saves looking for one. The rows of x and y lie ldx and ldy apart; those of y need room for N rounded up to PanelCols.
+func (p *Packed) MulPadded(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int) {
+	panels := (p.n + panelCols - 1) / panelCols
+	if p.k == 0 {
+		for i := range rows {
+			clear(y[i*ldy:][:panels*panelCols])
+		}
+		return
+	}
+	MulPanels(s, y, ldy, x, ldx, rows, PanelOperand{p.w, p.k * panelCols}, panels, p.k)
 }
 
 // mulPanel computes r rows of up to left panels and returns how many.
 func mulPanel(t *tile, f *funcs, r, left int) int {
-	for _, small := range f.small[r] {
-		if small.panels <= left {
+	for i := range f.small[r] {
+		if small := &f.small[r][i]; small.panels <= left {
 			small.kernel(t)
 			return small.panels
 		}
+	}
+	if r == 1 && f.nr == panelCols {
+		f.full[1](t)
+		return 1
 	}
 	a, b, c := t.a, t.b, t.c
 	for i := 0; i < r; {

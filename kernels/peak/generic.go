@@ -1,15 +1,13 @@
 package peak
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 const genericChains = 4
 
-// The results land here so that the compiler cannot drop the loops.
-var (
-	sinkF32 float32
-	sinkI32 int32
-	sinkU64 uint64
-)
+// KeepAlive keeps the compiler from dropping the loops.
 
 func fmaGeneric(n int, x float32) {
 	var a, b, c, d float32
@@ -20,7 +18,7 @@ func fmaGeneric(n int, x float32) {
 		d += float32(x * x)
 		x = -x
 	}
-	sinkF32 = a + b + c + d
+	runtime.KeepAlive(a + b + c + d)
 }
 
 func macGeneric(n int) {
@@ -33,7 +31,7 @@ func macGeneric(n int) {
 		d += int32(x[3]) * int32(x[0])
 		x[0]++
 	}
-	sinkI32 = a + b + c + d
+	runtime.KeepAlive(a + b + c + d)
 }
 
 func readGeneric(p *byte, n int) {
@@ -45,5 +43,5 @@ func readGeneric(p *byte, n int) {
 		c += w[2] + w[6]
 		d += w[3] + w[7]
 	}
-	sinkU64 = a + b + c + d
+	runtime.KeepAlive(a + b + c + d)
 }
