@@ -87,7 +87,7 @@ func ParseConfig(raw []byte) (Config, error) {
 	if c.KVHeads == 0 {
 		c.KVHeads = c.Heads
 	}
-	if c.HeadDim == 0 && c.Heads > 0 {
+	if c.HeadDim == 0 && c.Heads > 0 && c.HiddenSize%c.Heads == 0 {
 		c.HeadDim = c.HiddenSize / c.Heads
 	}
 	return c, c.Validate()

@@ -22,13 +22,12 @@ func ReadWeights(f *checkpoint.Folder) (*Weights, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
-	m := &Model{Config: c, Params: &Params{}}
-	m.declare()
-	if err := f.Weights.Expect(m.Params.Names()...); err != nil {
+	ps := declared(c)
+	if err := f.Weights.Expect(ps.Names()...); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	w := &Weights{Config: c, Tensors: map[string][]float32{}}
-	err = m.Params.read(f.Weights, "", func(p *Param, values []float32) error {
+	err = ps.read(f.Weights, "", func(p *Param, values []float32) error {
 		w.Tensors[p.Name] = values
 		return nil
 	})
@@ -38,10 +37,21 @@ func ReadWeights(f *checkpoint.Folder) (*Weights, error) {
 	return w, nil
 }
 
+// declared are the parameters of a configuration, without values.
+func declared(c Config) *Params {
+	m := &Model{Config: c, Params: &Params{}}
+	m.declare()
+	return m.Params
+}
+
 // Open builds a model on a backend from a checkpoint folder.
 func Open(b backend.Backend, f *checkpoint.Folder, grads bool) (*Model, error) {
 	c, err := ParseConfig(f.Config)
 	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Dir, err)
+	}
+	// Before memory is reserved, so that a configuration that lies about its size costs nothing.
+	if err := declared(c).fits(f.Weights); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	m, err := New(b, c, grads)
@@ -74,6 +84,19 @@ func (m *Model) ReadPrefixed(f *checkpoint.File, prefix string, flat *tensor.Den
 		return err
 	}
 	return m.b.Upload(flat, host)
+}
+
+// fits checks the names and shapes of a file's tensors.
+func (ps *Params) fits(f *checkpoint.File) error {
+	if err := f.Expect(ps.Names()...); err != nil {
+		return err
+	}
+	for _, p := range ps.List {
+		if _, err := f.Get(p.Name, checkpoint.F32, p.Shape...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (ps *Params) read(f *checkpoint.File, prefix string, use func(*Param, []float32) error) error {
