@@ -11,6 +11,7 @@ import (
 	"mito/backend"
 	"mito/engine/checkpoint"
 	"mito/engine/data"
+	"mito/engine/decode"
 	"mito/engine/distill"
 	"mito/engine/model"
 	"mito/engine/report"
@@ -21,7 +22,7 @@ import (
 
 // The parts of a run folder.
 const (
-	ModelDir    = "model"
+	modelDir    = decode.ModelFolder
 	lastDir     = "last"
 	bestDir     = "best"
 	metricsName = "metrics.jsonl"
@@ -59,7 +60,7 @@ func (t *Teacher) Close() error { return t.Model.Close() }
 
 // OpenTeacher loads a model folder, or the model of a run folder, as a teacher.
 func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
-	f, err := checkpoint.Open(ResolveModel(dir))
+	f, err := checkpoint.Open(decode.ResolveModel(dir))
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
@@ -82,14 +83,6 @@ func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
 	return &Teacher{Model: m, Hash: hash, Tokenizer: tok.Hash()}, nil
-}
-
-// ResolveModel is the model folder of a run folder, or dir itself.
-func ResolveModel(dir string) string {
-	if _, err := checkpoint.Resolve(filepath.Join(dir, ModelDir)); err == nil {
-		return filepath.Join(dir, ModelDir)
-	}
-	return dir
 }
 
 // Fitted is the result of a fitting.
@@ -277,7 +270,7 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := filepath.Join(f.Dir, ModelDir)
+	out := filepath.Join(f.Dir, modelDir)
 	if err := checkpoint.Save(out, f.contents(weights, nil)); err != nil {
 		return nil, fmt.Errorf("saving %s: %w", out, err)
 	}

@@ -87,15 +87,17 @@ func muon(steps int, lr float64) train.Options {
 	return o
 }
 
-// scaled is the initialisation of that recipe.
-func scaled() model.Init { return model.Init{Std: 0.02, FanIn: 0.57, ResidualZero: true} }
+// Scaled is the initialisation of that recipe.
+func Scaled() model.Init { return model.Init{Std: 0.02, FanIn: 0.57, ResidualZero: true} }
 
 // Presets lists the pipelines, the default of each workload first.
 func Presets() []Preset {
 	stage := func(shape string, rows, steps int, lr float64) Stage {
-		return Stage{Shape: shape, Rows: rows, Init: scaled(), Train: muon(steps, lr)}
+		return Stage{Shape: shape, Rows: rows, Init: Scaled(), Train: muon(steps, lr)}
 	}
 	kd := distill.Defaults()
+	games := distill.Defaults()
+	games.Alpha = 0.1
 	// A game's solver knows every right move of a position. The teacher learns from all of them at once; its student
 	// sees one drawn move and what the teacher makes of the others.
 	shared := func(s Stage) Stage {
@@ -106,22 +108,22 @@ func Presets() []Preset {
 		{
 			Name: "default", For: "tictactoe", About: "a 60 K student that never loses",
 			ShipAll: true, Games: 1000,
-			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: kd,
+			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: games,
 		},
 		{
 			Name: "quick", For: "tictactoe", About: "a fifth of the steps, to try things",
 			ShipAll: true, Games: 200,
-			Teacher: shared(stage("mini", 256, 60, 0.01)), Student: stage("micro", 256, 100, 0.01), Distill: kd,
+			Teacher: shared(stage("mini", 256, 60, 0.01)), Student: stage("micro", 256, 100, 0.01), Distill: games,
 		},
 		{
 			Name: "quick", For: "connect4", About: "20,000 positions labelled 8 plies deep, a short run",
 			Task: task.Quick(1), Games: 200,
-			Teacher: shared(stage("mini", 64, 400, 0.01)), Student: stage("micro", 64, 600, 0.01), Distill: kd,
+			Teacher: shared(stage("mini", 64, 400, 0.01)), Student: stage("micro", 64, 600, 0.01), Distill: games,
 		},
 		{
 			Name: "quick", For: "puzzle8", About: "20,000 boards of 181,440, a short run",
 			Task: task.Quick(1), Games: 200,
-			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: kd,
+			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: games,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",

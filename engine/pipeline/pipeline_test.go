@@ -1,0 +1,277 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mito/backend"
+	"mito/backend/cpu"
+	"mito/engine/checkpoint"
+	"mito/engine/compress/quant"
+	"mito/engine/decode"
+	"mito/engine/report"
+	"mito/engine/student"
+	"mito/engine/task"
+)
+
+// tiny is a preset that runs in a second.
+func tiny(t testing.TB, workload string) Preset {
+	t.Helper()
+	p, err := PresetOf(workload, "quick")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Games = 20
+	p.Teacher.Shape, p.Student.Shape = "micro", "micro"
+	p.Teacher.Rows, p.Student.Rows = 32, 32
+	p.Teacher.Train.Steps, p.Student.Train.Steps = 8, 12
+	p.Task.Positions = 300
+	if workload == "tictactoe" {
+		p.Task.Positions = 0
+	}
+	return p
+}
+
+func openBackend(t testing.TB) backend.Backend {
+	t.Helper()
+	b := cpu.New(2)
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func openTask(t testing.TB, name string, p Preset) *Workload {
+	t.Helper()
+	w, err := OpenTask(name, p.Task, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestRunOnEveryWorkload(t *testing.T) {
+	corpus := filepath.Join(t.TempDir(), "corpus.txt")
+	if err := os.WriteFile(corpus, []byte(strings.Repeat("the quick brown fox jumps over the lazy dog; ", 60)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, workload := range append(task.Names(), "text") {
+		t.Run(workload, func(t *testing.T) {
+			p := tiny(t, workload)
+			var w *Workload
+			if workload == "text" {
+				var err error
+				if w, err = OpenText(corpus, TextOptions{Context: 16, HeldOut: 0.2}); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				w = openTask(t, workload, p)
+			}
+			out := filepath.Join(t.TempDir(), "out")
+			r, err := Run(context.Background(), openBackend(t), w, Options{Preset: p, Out: out, Seed: 1, Threads: 2}, Silent{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkReport(t, r, out, workload != "text")
+		})
+	}
+}
+
+// checkReport checks what scripts rely on: files that are there, a student that loads to the digest of the report.
+func checkReport(t *testing.T, r *report.Report, out string, scored bool) {
+	t.Helper()
+	for _, name := range []string{report.JSONName, report.MarkdownName, report.CurvesName} {
+		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	saved, err := report.Read(filepath.Join(out, report.JSONName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if saved.Compressed.Digest != r.Compressed.Digest {
+		t.Error("report.json has another digest than the run")
+	}
+	w, err := quant.Load(filepath.Join(out, r.Compressed.Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := student.New(w, student.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if digest, err := student.Digest(m, student.DigestOptions{}); err != nil || digest != r.Compressed.Digest {
+		t.Errorf("the saved student has digest %s (%v), the report says %s", digest, err, r.Compressed.Digest)
+	}
+	for name, m := range map[string]report.Model{"teacher": r.Teacher, "student": r.Student, "compressed": r.Compressed.Model} {
+		if m.Params == 0 || m.Bytes == 0 || !m.LossNats.Measured() || !m.BitsPerByte.Measured() {
+			t.Errorf("%s: %+v", name, m)
+		}
+		if scored != (len(m.Score) > 0 && !bytes.Equal(m.Score, []byte("null"))) {
+			t.Errorf("%s: score %s", name, m.Score)
+		}
+	}
+	if r.Compressed.Bytes*3 > r.Student.Bytes {
+		t.Errorf("the INT8 student has %d bytes, its float %d", r.Compressed.Bytes, r.Student.Bytes)
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"task", "seed", "backend", "seconds", "teacher", "student", "compressed", "speed"} {
+		if !bytes.Contains(text, []byte(`"`+field+`":`)) {
+			t.Errorf("the JSON lacks %q", field)
+		}
+	}
+}
+
+// stopAt cancels a run when a stage has done so many steps, as ctrl-C does.
+type stopAt struct {
+	Silent
+	stage, current string
+	step           int
+	cancel         context.CancelFunc
+}
+
+func (s *stopAt) Start(stage string, _ int) { s.current = stage }
+func (s *stopAt) Update(done int, _ string) {
+	if s.current == s.stage && done >= s.step {
+		s.cancel()
+	}
+}
+
+// A pipeline that was stopped anywhere and resumed ships bitwise the student of one that was not.
+func TestResumedPipelineShipsTheSameBits(t *testing.T) {
+	p := tiny(t, "tictactoe")
+	p.Teacher.Train.LogEvery, p.Student.Train.LogEvery = 1, 1
+	run := func(ctx context.Context, out string, resume bool, progress Progress) (*report.Report, error) {
+		return Run(ctx, openBackend(t), openTask(t, "tictactoe", p), Options{Preset: p, Out: out, Seed: 3, Threads: 1, Resume: resume}, progress)
+	}
+	whole, err := run(context.Background(), filepath.Join(t.TempDir(), "whole"), false, Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []struct {
+		stage string
+		step  int
+	}{{"teacher", 3}, {"student", 5}} {
+		out := filepath.Join(t.TempDir(), "part")
+		ctx, cancel := context.WithCancel(context.Background())
+		_, err := run(ctx, out, false, &stopAt{stage: at.stage, step: at.step, cancel: cancel})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("stopped in %s: %v", at.stage, err)
+		}
+		if _, err := run(context.Background(), out, false, Silent{}); err == nil {
+			t.Error("a folder that holds a run was begun anew without --resume")
+		}
+		again, err := run(context.Background(), out, true, Silent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Compressed.Digest != whole.Compressed.Digest {
+			t.Errorf("stopped in %s at step %d and resumed: another student", at.stage, at.step)
+		}
+		records, err := report.ReadMetrics(filepath.Join(out, "teacher", metricsName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(report.Points(records, "loss/train")); n != p.Teacher.Train.Steps {
+			t.Errorf("metrics of the resumed teacher have %d steps, want %d", n, p.Teacher.Train.Steps)
+		}
+	}
+}
+
+func TestAssistantAndSeveralTeachers(t *testing.T) {
+	p := tiny(t, "tictactoe")
+	out := filepath.Join(t.TempDir(), "out")
+	r, err := Run(context.Background(), openBackend(t), openTask(t, "tictactoe", p),
+		Options{Preset: p, Out: out, Seed: 1, Threads: 1, Teachers: 2, Assistant: "mini"}, Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkReport(t, r, out, true)
+	for _, name := range []string{"teacher", "teacher-2", "assistant", "student"} {
+		if _, err := checkpoint.Open(filepath.Join(out, name, modelDir)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestForeignFolderIsRefused(t *testing.T) {
+	out := t.TempDir()
+	precious := filepath.Join(out, "thesis.txt")
+	if err := os.WriteFile(precious, []byte("years"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	p := tiny(t, "tictactoe")
+	_, err := Run(context.Background(), openBackend(t), openTask(t, "tictactoe", p), Options{Preset: p, Out: out, Seed: 1}, Silent{})
+	var foreign *checkpoint.ForeignError
+	if !errors.As(err, &foreign) {
+		t.Errorf("got %v, want a *checkpoint.ForeignError", err)
+	}
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "years" {
+		t.Error("the file in the folder was touched")
+	}
+}
+
+func TestDistillRefusesAnotherTokenizer(t *testing.T) {
+	p := tiny(t, "tictactoe")
+	b := openBackend(t)
+	dir := filepath.Join(t.TempDir(), "teacher")
+	w := openTask(t, "tictactoe", p)
+	shape, err := ShapeOf("micro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := FitOptions{Name: "teacher", Dir: dir, Config: shape.At(w.Tokenizer.VocabSize(), w.Context), Init: Scaled(), Train: p.Teacher.Train, Rows: 8, Split: task.Train, Judge: task.Test}
+	o.Train.Steps = 1
+	if _, err := Fit(context.Background(), b, w, o, Silent{}); err != nil {
+		t.Fatal(err)
+	}
+	teacher, err := OpenTeacher(b, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teacher.Close()
+	other := openTask(t, "puzzle8", tiny(t, "puzzle8"))
+	o.Dir, o.Teachers, o.Distill = filepath.Join(t.TempDir(), "student"), []*Teacher{teacher}, p.Distill
+	o.Config = shape.At(other.Tokenizer.VocabSize(), other.Context)
+	if _, err := Fit(context.Background(), b, other, o, Silent{}); err == nil || !strings.Contains(err.Error(), "tokenizer") {
+		t.Errorf("got %v, want a refusal that names the tokenizers", err)
+	}
+}
+
+func TestUnknownNames(t *testing.T) {
+	var unknown *UnknownError
+	if _, err := PresetOf("tictactoe", "huge"); !errors.As(err, &unknown) || len(unknown.Known) == 0 {
+		t.Errorf("preset: %v", err)
+	}
+	if _, err := ShapeOf("huge"); !errors.As(err, &unknown) {
+		t.Errorf("model preset: %v", err)
+	}
+	for _, p := range Presets() {
+		for _, s := range []Stage{p.Teacher, p.Student} {
+			shape, err := ShapeOf(s.Shape)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := shape.At(16, 16).Validate(); err != nil {
+				t.Error(err)
+			}
+			if err := s.Train.Validate(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestResolvedModelIsTheRunsResult(t *testing.T) {
+	if got := decode.ResolveModel(t.TempDir()); filepath.Base(got) == modelDir {
+		t.Errorf("a folder without a model resolves to %s", got)
+	}
+}

@@ -1,0 +1,116 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+
+	"mito/engine/student"
+	"mito/kernels/isa"
+)
+
+// Variant is one way to run a student, with the digest that came out.
+type Variant struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+}
+
+// Report is the result of a verification. Digest is that of the first variant; Identical says that all agree with it.
+type Report struct {
+	Digest    string    `json:"digest"`
+	Identical bool      `json:"identical"`
+	Variants  []Variant `json:"variants"`
+}
+
+// Names lists the variants.
+func (r Report) Names() []string {
+	names := make([]string, len(r.Variants))
+	for i, v := range r.Variants {
+		names[i] = v.Name
+	}
+	return names
+}
+
+func (r *Report) add(name, digest string) {
+	if len(r.Variants) == 0 {
+		r.Digest, r.Identical = digest, true
+	}
+	r.Variants = append(r.Variants, Variant{name, digest})
+	r.Identical = r.Identical && digest == r.Digest
+}
+
+// run is a way to compute the digest.
+type run struct {
+	name   string
+	model  student.Options
+	digest student.DigestOptions
+}
+
+// runs differ in what must not matter: threads, batch, pages of the cache, tokens given at once.
+var runs = []run{
+	{"1 thread, batch 1", student.Options{Threads: 1}, student.DigestOptions{Batch: 1}},
+	{"2 threads, batch 8", student.Options{Threads: 2}, student.DigestOptions{Batch: 8}},
+	{"2 threads, batch 1, 100 tokens at once", student.Options{Threads: 2}, student.DigestOptions{Batch: 1, Prefill: 100}},
+	{"1 thread, batch 8, pages of 3", student.Options{Threads: 1, PageSize: 3}, student.DigestOptions{Batch: 8, Prefill: 7}},
+}
+
+// Student computes the digest of a student with every kernel variant of this processor, with several numbers of threads,
+// batches, page sizes and ways to give the tokens, and, where reload is not nil, after loading it again. It must not run
+// while other kernels do: it switches their variants, and puts them back. Errors are those of package student.
+func Student(w *student.Weights, reload func() (*student.Weights, error)) (r Report, err error) {
+	restore := chosen()
+	defer func() { err = errors.Join(err, restore()) }()
+	for _, level := range isa.Levels() {
+		if err := isa.Limit(level); err != nil {
+			return r, err
+		}
+		if err := r.runs(w, level+", "); err != nil {
+			return r, err
+		}
+	}
+	if reload == nil {
+		return r, nil
+	}
+	again, err := reload()
+	if err != nil {
+		return r, fmt.Errorf("verify: loading the student again: %w", err)
+	}
+	return r, r.one(again, "loaded again", runs[0])
+}
+
+// chosen remembers the variant of every kernel package and returns what puts them back.
+func chosen() (restore func() error) {
+	kernels := isa.Kernels()
+	variants := make([]string, len(kernels))
+	for i, k := range kernels {
+		variants[i] = k.Variant()
+	}
+	return func() (err error) {
+		for i, k := range kernels {
+			err = errors.Join(err, k.SetVariant(variants[i]))
+		}
+		return err
+	}
+}
+
+func (r *Report) runs(w *student.Weights, prefix string) error {
+	for _, way := range runs {
+		if err := r.one(w, prefix+way.name, way); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Report) one(w *student.Weights, name string, way run) error {
+	m, err := student.New(w, way.model)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	digest, err := student.Digest(m, way.digest)
+	if err != nil {
+		return fmt.Errorf("verify: %s: %w", name, err)
+	}
+	r.add(name, digest)
+	return nil
+}
