@@ -66,6 +66,7 @@ type Dispatcher[T any] struct {
 	impls  []Impl[T]
 	chosen atomic.Pointer[Impl[T]]
 	chose  func(*T)
+	change func(*T) // see OnChange
 }
 
 // New returns a dispatcher over those of impls that are usable here, in the given order: slowest first, best last. The
