@@ -3,6 +3,8 @@ package gemm
 import (
 	"fmt"
 	"unsafe"
+
+	"mito/kernels/parallel"
 )
 
 // PanelCols is the number of columns of a panel of MulPanels, the same in every variant.
@@ -40,9 +42,10 @@ func MulPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b P
 	}
 }
 
-// MulPadded computes y = x [rows,K] · Wᵀ as [Packed.MulRows] does, on the caller and with a Scratch of its own, which
-// saves looking for one. The rows of x and y lie ldx and ldy apart; those of y need room for N rounded up to PanelCols.
-func (p *Packed) MulPadded(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int) {
+// MulPadded computes y = x [rows,K] · Wᵀ as [Packed.MulRows] does. The rows of x and y lie ldx and ldy apart; those of y
+// need room for N rounded up to PanelCols. Small products run on the caller with a Scratch of its own, which saves
+// looking for one.
+func (p *Packed) MulPadded(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, pool *parallel.Pool) {
 	panels := (p.n + panelCols - 1) / panelCols
 	if p.k == 0 {
 		for i := range rows {
@@ -50,7 +53,33 @@ func (p *Packed) MulPadded(s *Scratch, y []float32, ldy int, x []float32, ldx, r
 		}
 		return
 	}
-	MulPanels(s, y, ldy, x, ldx, rows, PanelOperand{p.w, p.k * panelCols}, panels, p.k)
+	if pool.Threads() == 1 || rows*p.n*p.k < parallelWork {
+		MulPanels(s, y, ldy, x, ldx, rows, PanelOperand{p.w, p.k * panelCols}, panels, p.k)
+		return
+	}
+	t := paddedTasks.get()
+	defer paddedTasks.put(t)
+	*t = paddedTask{p: p, y: y, x: x, ldy: ldy, ldx: ldx, rows: rows}
+	pool.Run(panels, smallGrain, t)
+}
+
+// paddedTask computes panels of y.
+type paddedTask struct {
+	p              *Packed
+	y, x           []float32
+	ldy, ldx, rows int
+}
+
+var paddedTasks = freeList[paddedTask]{
+	fresh: func() *paddedTask { return new(paddedTask) },
+	wipe:  func(t *paddedTask) { *t = paddedTask{} },
+}
+
+func (t *paddedTask) Do(lo, hi int) {
+	s := scratches.get()
+	defer scratches.put(s)
+	b := PanelOperand{t.p.w[lo*t.p.k*panelCols:], t.p.k * panelCols}
+	MulPanels(&Scratch{s}, t.y[lo*panelCols:], t.ldy, t.x, t.ldx, t.rows, b, hi-lo, t.p.k)
 }
 
 // mulPanel computes r rows of up to left panels and returns how many.

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"mito/kernels/parallel"
 )
 
 // TestMulPanels compares with Gemm, bit by bit, in every variant and in all numbers of rows and panels up to a few.
@@ -72,5 +74,46 @@ func TestMulPanelsRefuses(t *testing.T) {
 			}()
 			f()
 		})
+	}
+}
+
+// TestMulPadded compares with MulRows, bit by bit, on the caller and on threads.
+func TestMulPadded(t *testing.T) {
+	pool := parallel.New(2)
+	defer pool.Close()
+	s := NewScratch()
+	for _, n := range []int{1, 32, 65, 700} {
+		for _, k := range []int{0, 1, 300} {
+			for _, rows := range []int{1, 3, 11} {
+				rng := rand.New(rand.NewPCG(uint64(n), uint64(k)))
+				w, x := make([]float32, n*k), make([]float32, rows*(k+2))
+				for i := range w {
+					w[i] = rng.Float32() - 0.5
+				}
+				for i := range x {
+					x[i] = rng.Float32() - 0.5
+				}
+				dense := make([]float32, rows*k)
+				for r := range rows {
+					copy(dense[r*k:][:k], x[r*(k+2):])
+				}
+				p := Pack(w, n, k)
+				want := make([]float32, rows*n)
+				p.MulRows(want, dense, rows, nil)
+				ld := (n+PanelCols-1)/PanelCols*PanelCols + 7
+				for _, on := range []*parallel.Pool{nil, pool} {
+					got := make([]float32, rows*ld)
+					p.MulPadded(s, got, ld, x, k+2, rows, on)
+					for i, v := range want {
+						if g := got[i/n*ld+i%n]; math.Float32bits(g) != math.Float32bits(v) {
+							t.Fatalf("n %d, k %d, rows %d, %d threads: element %d is %x, want %x", n, k, rows, on.Threads(), i, g, v)
+						}
+					}
+					if a := testing.AllocsPerRun(5, func() { p.MulPadded(s, got, ld, x, k+2, rows, on) }); a != 0 {
+						t.Fatalf("n %d, k %d, rows %d, %d threads: %v allocations", n, k, rows, on.Threads(), a)
+					}
+				}
+			}
+		}
 	}
 }
