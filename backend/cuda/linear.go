@@ -68,7 +68,7 @@ func tilingOf(m, n, k, processors int, room int64) tiling {
 	}
 	t := tiling{tile: 128, parts: parts(128)}
 	if m < 128 || n < 128 || 2*blocks(128)*t.parts < processors {
-		if small := parts(64); blocks(64)*small > blocks(128)*t.parts {
+		if small := parts(64); blocks(64)*small >= blocks(128)*t.parts {
 			t = tiling{tile: 64, parts: small}
 		}
 	}

@@ -17,7 +17,16 @@ import "C"
 
 // The kernels are compiled into this package from where they stand; importing what embeds their sources makes the
 // build cache see a change of them.
-import _ "mito/kernels/cuda"
+import (
+	_ "embed"
+
+	_ "mito/kernels/cuda"
+)
+
+// faultSource is compiled in as well.
+//
+//go:embed faults.cu
+var _ string
 
 // SetOrder sets the order in which the threads of a block run between barriers: 0 ascending, 1 descending, and any
 // other number seeds a shuffle. A kernel without races gives the same result in each.

@@ -1,3 +1,4 @@
 //go:build cuda && cudaemu
 
 #include "all.cu"
+#include "faults.cu"

@@ -10,3 +10,5 @@ package cudax
 
 // #cgo CFLAGS: -I${SRCDIR}/../include
 import "C"
+
+import _ "mito/backend/cuda/cudrv" // takes the place of libcuda when linking

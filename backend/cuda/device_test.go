@@ -1,0 +1,234 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	kernels "mito/kernels/cuda"
+)
+
+func openOrSkip(t testing.TB) *Backend {
+	t.Helper()
+	b, err := Open(backend.Options{})
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return b
+}
+
+func newTensor(t testing.TB, b *Backend, v []float32) *tensor.Dense {
+	t.Helper()
+	slab, err := b.NewSlab(int64(4 * len(v)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := slab.Free(); err != nil {
+			t.Errorf("Free: %v", err)
+		}
+	})
+	x, err := slab.New(backend.F32, len(v))
+	if err == nil {
+		err = b.Upload(x, v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func read(t testing.TB, b *Backend, x *tensor.Dense) []float32 {
+	t.Helper()
+	v := make([]float32, x.Shape().TotalSize())
+	if err := b.Download(v, x); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// A captured sequence does nothing until it is replayed, reads what its tensors hold then, and counts its operations.
+func TestCapture(t *testing.T) {
+	b := openOrSkip(t)
+	x, y := newTensor(t, b, []float32{1, 2}), newTensor(t, b, []float32{10, 20})
+	g, err := b.Capture(func() error {
+		if err := b.Add(y, y, x); err != nil {
+			return err
+		}
+		return b.Copy(x, y)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, b, y); got[0] != 10 {
+		t.Errorf("the capture executed: y = %v", got)
+	}
+	if n := g.(*graph).Nodes(); n != 2 {
+		t.Errorf("%d operations recorded, want 2", n)
+	}
+	for range 2 {
+		if err := g.Replay(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := read(t, b, y); got[0] != 22 || got[1] != 44 {
+		t.Errorf("after two replays: y = %v, want [22 44]", got)
+	}
+	if err := b.Upload(x, []float32{1, 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Replay(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, b, y); got[0] != 23 || got[1] != 45 {
+		t.Errorf("after new contents: y = %v, want [23 45]", got)
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What waits for the device is refused inside a capture, and the backend works afterwards.
+func TestCaptureRefuses(t *testing.T) {
+	b := openOrSkip(t)
+	x := newTensor(t, b, []float32{1, 2})
+	for name, call := range map[string]func() error{
+		"Upload":      func() error { return b.Upload(x, []float32{3, 4}) },
+		"Download":    func() error { return b.Download(make([]float32, 2), x) },
+		"Synchronize": b.Synchronize,
+		"NewSlab":     func() error { _, err := b.NewSlab(8); return err },
+		"Capture":     func() error { _, err := b.Capture(func() error { return nil }); return err },
+	} {
+		if _, err := b.Capture(call); !errors.Is(err, backend.ErrUnsupported) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s inside Capture: %v", name, err)
+		}
+	}
+	if got := read(t, b, x); got[0] != 1 {
+		t.Errorf("x = %v", got)
+	}
+}
+
+// An error of asynchronous work comes to light at the next call that waits, names the operation, and stays.
+func TestDeviceError(t *testing.T) {
+	b := openOrSkip(t)
+	x := newTensor(t, b, []float32{1})
+	b.begin("Broken", kernels.AddF32).Ptr(at(x)) // three arguments are missing
+	if err := b.run(line(1), line(1)); err != nil {
+		t.Fatalf("the launch itself: %v", err)
+	}
+	for range 2 {
+		var device *backend.DeviceError
+		if err := b.Synchronize(); !errors.As(err, &device) || device.Op != "Broken" {
+			t.Errorf("Synchronize: %v", err)
+		}
+	}
+	if err := b.Add(x, x, x); err == nil {
+		t.Error("an operation after a device error succeeded")
+	}
+	b.queue.failed.Store(nil)
+}
+
+func TestTooMuchMemory(t *testing.T) {
+	b := openOrSkip(t)
+	_, err := b.NewSlab(1 << 50)
+	if !errors.Is(err, backend.ErrOutOfMemory) || !strings.Contains(err.Error(), "MiB needed") {
+		t.Errorf("NewSlab of a PiB: %v", err)
+	}
+	if err := b.Synchronize(); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+}
+
+func TestNoSuchDevice(t *testing.T) {
+	openOrSkip(t)
+	for _, n := range []int{-1, 99} {
+		if _, err := Open(backend.Options{Device: n}); !errors.Is(err, backend.ErrUnavailable) {
+			t.Errorf("device %d: %v", n, err)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	b := openOrSkip(t)
+	x := newTensor(t, b, []float32{1})
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"Add": b.Add(x, x, x), "Synchronize": b.Synchronize(), "Close": nil, "Copy": b.Copy(x, x),
+	} {
+		if (err != nil) != (name != "Close") {
+			t.Errorf("%s on a closed backend: %v", name, err)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Errorf("closing twice: %v", err)
+	}
+}
+
+// Host arithmetic on device memory is an error of gorgonia's, not a crash.
+func TestHostArithmeticRefused(t *testing.T) {
+	b := openOrSkip(t)
+	x := newTensor(t, b, []float32{1, 2})
+	if _, err := tensor.Add(x, x); err == nil {
+		t.Error("tensor.Add on device memory succeeded")
+	}
+}
+
+// Small matrices with long sums are cut along k, large ones are not; parts cover k exactly.
+func TestTiling(t *testing.T) {
+	const processors, room = 132, 64 << 20
+	for _, c := range []struct{ m, n, k, tile, parts int }{
+		{16384, 1536, 384, 128, 1}, // forward pass
+		{384, 384, 16384, 128, 14}, // gradient of a weight
+		{64, 64, 64, 64, 1},
+		{8, 4096, 384, 64, 1}, // decoding
+	} {
+		got := tilingOf(c.m, c.n, c.k, processors, room)
+		if got.tile != c.tile || got.parts != c.parts {
+			t.Errorf("%d×%d×%d: tiles of %d in %d parts, want %d in %d", c.m, c.n, c.k, got.tile, got.parts, c.tile, c.parts)
+		}
+		if got.part%32 != 0 || got.part*got.parts < c.k || got.part*(got.parts-1) >= c.k {
+			t.Errorf("%d×%d×%d: %d parts of %d do not cover k", c.m, c.n, c.k, got.parts, got.part)
+		}
+	}
+	if got := tilingOf(4096, 4096, 1<<20, processors, 1<<20); got.parts != 1 {
+		t.Errorf("%d parts although the workspace holds none", got.parts)
+	}
+}
+
+// A warm backend allocates nothing to launch.
+func TestAllocations(t *testing.T) {
+	b := openOrSkip(t)
+	x := newTensor(t, b, make([]float32, 64*64))
+	m, err := b.View(x, 0, 64, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := newTensor(t, b, make([]float32, 64*64))
+	c, err := b.View(y, 0, 64, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func() { _ = b.Add(c, c, m) }
+	mul := func() { _ = b.MatMul(c, m, m, backend.MatMulArgs{TransB: true}) }
+	for name, f := range map[string]func(){"Add": add, "MatMul": mul} {
+		f()
+		if n := testing.AllocsPerRun(5, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	if err := b.Synchronize(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,242 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package cuda_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+	"mito/backend/cpu"
+)
+
+// pair makes the same tensors on two backends.
+type pair struct {
+	t     testing.TB
+	rng   *rand.Rand
+	on    [2]backend.Backend // CPU, CUDA
+	slabs [2]backend.Slab
+}
+
+func newPair(t testing.TB, p backend.Precision) *pair {
+	t.Helper()
+	x := &pair{t: t, rng: rand.New(rand.NewPCG(3, 5))}
+	reference := cpu.New(2)
+	t.Cleanup(func() { must(t, reference.Close()) })
+	x.on = [2]backend.Backend{reference, open(t, p)}
+	for i, b := range x.on {
+		slab, err := b.NewSlab(48 << 20)
+		must(t, err)
+		x.slabs[i] = slab
+	}
+	return x
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tensors is one tensor on each backend.
+type tensors [2]*tensor.Dense
+
+func (p *pair) make(dt tensor.Dtype, host any, shape ...int) (x tensors) {
+	p.t.Helper()
+	for i, b := range p.on {
+		t, err := p.slabs[i].New(dt, shape...)
+		must(p.t, err)
+		must(p.t, b.Upload(t, host))
+		x[i] = t
+	}
+	return x
+}
+
+func (p *pair) normal(shape ...int) tensors {
+	v := make([]float32, tensor.Shape(shape).TotalSize())
+	for i := range v {
+		v[i] = float32(p.rng.NormFloat64())
+	}
+	return p.make(backend.F32, v, shape...)
+}
+
+func (p *pair) ids(limit int, shape ...int) tensors {
+	v := make([]int32, tensor.Shape(shape).TotalSize())
+	for i := range v {
+		v[i] = int32(p.rng.IntN(limit))
+	}
+	return p.make(backend.I32, v, shape...)
+}
+
+// each runs an operation on both backends.
+func (p *pair) each(op func(b backend.Backend, i int) error) {
+	p.t.Helper()
+	for i, b := range p.on {
+		must(p.t, op(b, i))
+	}
+}
+
+// close compares the two by ‖cuda-cpu‖ ≤ limit·‖cpu‖, which NaN never passes.
+func (p *pair) close(name string, x tensors, limit float64) {
+	p.t.Helper()
+	var host [2][]float32
+	for i, b := range p.on {
+		host[i] = make([]float32, x[i].Shape().TotalSize())
+		must(p.t, b.Download(host[i], x[i]))
+	}
+	var diff, norm float64
+	for i, want := range host[0] {
+		d := float64(host[1][i]) - float64(want)
+		diff += d * d
+		norm += float64(want) * float64(want)
+	}
+	if rel := math.Sqrt(diff / norm); !(rel <= limit) {
+		p.t.Errorf("%s: off by %.3g of its norm, allowed %.3g", name, rel, limit)
+	}
+}
+
+// precisions and the relative error that a product of normal factors has in each: 4·2^-24·√k at k = 4096, and two
+// rounded factors of unit roundoff 2^-8.
+var precisions = []struct {
+	precision backend.Precision
+	product   float64
+}{{backend.Float32, 1.6e-5}, {backend.BFloat16, 0x1p-7}}
+
+// Products of more than one tile in each direction, of long sums that are cut into parts, and from operands that do not
+// lie on 16 bytes.
+func TestLargeProducts(t *testing.T) {
+	for _, prec := range precisions {
+		t.Run(prec.precision.String(), func(t *testing.T) {
+			p := newPair(t, prec.precision)
+			for _, s := range [][3]int{{300, 260, 100}, {64, 200, 4096}, {384, 96, 700}, {257, 129, 65}} {
+				for form := range 4 {
+					m, n, k := s[0], s[1], s[2]
+					args := backend.MatMulArgs{TransA: form&2 != 0, TransB: form&1 != 0}
+					a, b, c := p.normal(m, k), p.normal(k, n), p.normal(m, n)
+					if args.TransA {
+						a = p.normal(k, m)
+					}
+					if args.TransB {
+						b = p.normal(n, k)
+					}
+					bias := p.normal(n)
+					for mode := range 3 {
+						call := args
+						call.Accumulate = mode == 1
+						p.each(func(be backend.Backend, i int) error {
+							if mode == 2 {
+								call.Bias = bias[i]
+							}
+							return be.MatMul(c[i], a[i], b[i], call)
+						})
+						p.close(fmt.Sprintf("%v form %d mode %d", s, form, mode), c, prec.product)
+					}
+				}
+			}
+			// Views at odd offsets.
+			a, b, c := p.normal(40*70+1), p.normal(70*50+3), p.normal(40*50+1)
+			p.each(func(be backend.Backend, i int) error {
+				av, err := be.View(a[i], 1, 40, 70)
+				must(t, err)
+				bv, err := be.View(b[i], 3, 70, 50)
+				must(t, err)
+				cv, err := be.View(c[i], 1, 40, 50)
+				must(t, err)
+				return be.MatMul(cv, av, bv, backend.MatMulArgs{})
+			})
+			p.close("odd offsets", c, prec.product)
+		})
+	}
+}
+
+// Attention over several tiles of queries and keys, every padded head width, windows and shared heads.
+func TestLargeAttention(t *testing.T) {
+	for _, prec := range precisions {
+		t.Run(prec.precision.String(), func(t *testing.T) {
+			p := newPair(t, prec.precision)
+			limit := 4 * prec.product // two products and the probabilities between them
+			for _, a := range []backend.AttentionArgs{
+				{Batch: 2, Time: 130, Heads: 4, KVHeads: 2, HeadDim: 32},
+				{Batch: 1, Time: 200, Heads: 2, KVHeads: 1, HeadDim: 64, Window: 70},
+				{Batch: 1, Time: 129, Heads: 3, KVHeads: 1, HeadDim: 80, Window: 64},
+				{Batch: 1, Time: 100, Heads: 2, KVHeads: 2, HeadDim: 128, Window: 33},
+				{Batch: 1, Time: 70, Heads: 1, KVHeads: 1, HeadDim: 160},
+				{Batch: 1, Time: 66, Heads: 2, KVHeads: 1, HeadDim: 25, Window: 1},
+			} {
+				a.Scale = float32(1 / math.Sqrt(float64(a.HeadDim)))
+				n, width, kv := a.Batch*a.Time, a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
+				q, k, v, dout := p.normal(n, width), p.normal(n, kv), p.normal(n, kv), p.normal(n, width)
+				out, lse := p.normal(n, width), p.normal(n, a.Heads)
+				dq, dk, dv := p.normal(n, width), p.normal(n, kv), p.normal(n, kv)
+				p.each(func(b backend.Backend, i int) error {
+					must(t, b.Attention(out[i], lse[i], q[i], k[i], v[i], a))
+					return b.AttentionBackward(dq[i], dk[i], dv[i], dout[i], out[i], lse[i], q[i], k[i], v[i], a)
+				})
+				name := fmt.Sprintf("T %d H %d G %d D %d W %d", a.Time, a.Heads, a.KVHeads, a.HeadDim, a.Window)
+				p.close(name+" out", out, limit)
+				p.close(name+" lse", lse, limit)
+				if a.Window != 1 { // where a query sees itself only, dq and dk are zero but for rounding
+					p.close(name+" dq", dq, limit)
+					p.close(name+" dk", dk, limit)
+				}
+				p.close(name+" dv", dv, limit)
+			}
+		})
+	}
+}
+
+// Row operations over more rows than a block has, so that partial sums are added up.
+func TestManyRows(t *testing.T) {
+	p := newPair(t, backend.Float32)
+	const n, c, vocab = 700, 160, 50
+	const limit = 1e-5
+	x, dy, gain, bias := p.normal(n, c), p.normal(n, c), p.normal(c), p.normal(c)
+	y, dx, rstd, mean := p.normal(n, c), p.normal(n, c), p.normal(n), p.normal(n)
+	dgain, dbias := p.normal(c), p.normal(c)
+	p.each(func(b backend.Backend, i int) error {
+		must(t, b.RMSNorm(y[i], rstd[i], x[i], gain[i], 1e-5))
+		must(t, b.RMSNormBackward(dx[i], dgain[i], dy[i], x[i], gain[i], rstd[i]))
+		return b.SumRows(dbias[i], dy[i])
+	})
+	p.close("rmsnorm", y, 0)
+	p.close("rmsnorm dx", dx, limit)
+	p.close("rmsnorm dgain", dgain, limit)
+	p.close("sum of rows", dbias, limit)
+	p.each(func(b backend.Backend, i int) error {
+		must(t, b.LayerNorm(y[i], mean[i], rstd[i], x[i], gain[i], bias[i], 1e-5))
+		return b.LayerNormBackward(dx[i], dgain[i], dbias[i], dy[i], x[i], gain[i], mean[i], rstd[i])
+	})
+	p.close("layernorm", y, 0)
+	p.close("layernorm dx", dx, limit)
+	p.close("layernorm dgain", dgain, limit)
+	p.close("layernorm dbias", dbias, limit)
+
+	// A small vocabulary is cut into shares; wide rows take several turns.
+	for _, width := range []int{c, 300} {
+		table, rows, ids := p.normal(vocab, width), p.normal(n, width), p.ids(vocab, n)
+		p.each(func(b backend.Backend, i int) error { return b.EmbedBackward(table[i], rows[i], ids[i]) })
+		p.close("embedding gradient", table, limit)
+	}
+
+	// A vocabulary of more than one block's turn.
+	const wide = 3000
+	logits, targets, weights := p.normal(9, wide), p.ids(wide, 9), p.make(backend.F32, []float32{1, 0, 2, 1, 1, 0.5, 1, 0, 1}, 9)
+	loss, dlogits := p.normal(9), p.normal(9, wide)
+	p.each(func(b backend.Backend, i int) error {
+		return b.CrossEntropy(loss[i], dlogits[i], logits[i], targets[i], weights[i], backend.CrossEntropyArgs{Smoothing: 0.1, Scale: 0.25})
+	})
+	p.close("cross-entropy", loss, limit)
+	p.close("cross-entropy gradient", dlogits, limit)
+
+	sum := p.make(backend.F32, []float32{1}, 1)
+	p.each(func(b backend.Backend, i int) error {
+		must(t, b.SumSquares(sum[i], x[i]))
+		return b.SumSquares(sum[i], dlogits[i])
+	})
+	p.close("sum of squares", sum, limit)
+}
