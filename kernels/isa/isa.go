@@ -66,7 +66,6 @@ type Dispatcher[T any] struct {
 	impls  []Impl[T]
 	chosen atomic.Pointer[Impl[T]]
 	chose  func(*T)
-	change func(*T) // see OnChange
 }
 
 // New returns a dispatcher over those of impls that are usable here, in the given order: slowest first, best last. The
@@ -95,13 +94,6 @@ func (d *Dispatcher[T]) Package() string { return d.pkg }
 
 // Funcs returns the kernels of the chosen variant.
 func (d *Dispatcher[T]) Funcs() *T { return &d.chosen.Load().Funcs }
-
-// OnChange has f called with the chosen kernels now and after every choice, for a package that keeps a copy of what its
-// hot paths branch on.
-func (d *Dispatcher[T]) OnChange(f func(*T)) {
-	d.change = f
-	f(d.Funcs())
-}
 
 // Variant returns the name of the chosen variant.
 func (d *Dispatcher[T]) Variant() string { return d.chosen.Load().Name }

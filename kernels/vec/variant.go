@@ -11,9 +11,9 @@ var dispatcher = isa.New("vec", append([]isa.Impl[int]{{Name: isa.Generic, Funcs
 
 // level repeats the dispatcher's choice. A branch on it costs less than a call through a pointer, and lets callers keep their
 // slices on the stack.
-var level int
+var level = *dispatcher.Funcs()
 
-func init() { dispatcher.OnChange(func(chosen *int) { level = *chosen }) }
+func init() { dispatcher.OnChoice(func(chosen *int) { level = *chosen }) }
 
 // Variants lists the variants that this processor can run, slowest first.
 func Variants() []string { return dispatcher.Variants() }
