@@ -1,0 +1,100 @@
+package sparse
+
+import "mito/kernels/isa"
+
+// funcs are the kernels of one variant: for one activation row and the slices from ≤ s < to of a tile they set, or with add = 1
+// add to, acc[n] for every row n of those slices, up to PaddedN. x begins at the tile's columns and has a multiple of 8.
+type funcs struct {
+	signed, unsigned func(t *tile, acc []int32, x []int8, from, to, add int)
+}
+
+var kernels = isa.New("sparse", append([]isa.Impl[funcs]{{Name: isa.Generic, Funcs: funcs{mulGeneric, mulGeneric}}}, variants()...)...)
+
+// Variants returns the names of the variants that this processor can run, slowest first.
+func Variants() []string { return kernels.Variants() }
+
+// Variant returns the name of the chosen variant.
+func Variant() string { return kernels.Variant() }
+
+// SetVariant chooses a variant by name. It is for tests, verification and benchmarks, and must not run while a product does.
+func SetVariant(name string) error { return kernels.SetVariant(name) }
+
+// MulVec computes acc[n] = Σ_k w[n,k]·x[k].
+//
+//	acc [N] i32   x [K] i8 in [-127,127]
+func (p *Packed) MulVec(acc []int32, x []int8) { p.Mul(acc, p.n, x, 1, 0, p.n, false) }
+
+// MulRows computes acc[m,n] = Σ_k w[n,k]·x[m,k].
+//
+//	acc [M,N] i32   x [M,K] i8 in [-127,127]
+func (p *Packed) MulRows(acc []int32, x []int8, rows int) { p.Mul(acc, p.n, x, rows, 0, p.n, false) }
+
+// Mul is MulRows for a share of the weight rows, so that threads can split a product: calls whose ranges n0 ≤ n < n1 cover
+// 0 ≤ n < N once compute every row once, but not necessarily the rows n0 to n1 themselves: rows are sorted, and a matrix of
+// several tiles, whose orders differ, is computed by the call with n0 = 0 alone. n0 is a multiple of 32, and so
+// is n1 unless it is N. Row m of acc begins at m·stride; when stride ≥ PaddedN, columns N to
+// PaddedN-1 of acc are set to zero on the way. unsigned promises activations in [0,127].
+//
+//	acc [M,stride] i32   x [M,K] i8
+func (p *Packed) Mul(acc []int32, stride int, x []int8, rows, n0, n1 int, unsigned bool) {
+	if n0%outRows != 0 || n1 > p.n || (n1 != p.n && n1%outRows != 0) || stride < p.n {
+		panic("sparse: bad range")
+	}
+	from, to := n0/outRows, (n1+outRows-1)/outRows
+	if len(p.tiles) > 1 {
+		if n0 > 0 {
+			return
+		}
+		to = len(p.tiles[0].steps)
+	}
+	if rows <= 0 || from >= to {
+		return
+	}
+	x = x[:rows*p.k]
+	f := kernels.Funcs()
+	mul := f.signed
+	if unsigned {
+		mul = f.unsigned
+	}
+	if p.k%BlockCols != 0 || stride < p.PaddedN() {
+		mul = mulGeneric // never reads or writes beyond a row
+	}
+	for m := range rows {
+		row := acc[m*stride:]
+		row = row[:min(len(row), min(stride, p.PaddedN()))]
+		xs := x[m*p.k:][:p.k]
+		for i := range p.tiles {
+			t := &p.tiles[i]
+			mul(t, row, xs[t.col:t.end], from, to, min(i, 1))
+		}
+	}
+}
+
+// mulGeneric is the meaning of every variant. It leaves rows beyond the end of acc out.
+func mulGeneric(t *tile, acc []int32, x []int8, from, to, add int) {
+	for s := from; s < to; s++ {
+		var sum [outRows]int32
+		for j := int(t.starts[s]); j < int(t.starts[s]+t.steps[s]); j++ {
+			for i, c := range t.index[j*sliceRows:][:sliceRows] {
+				xs := x[min(len(x), int(c)*BlockCols):min(len(x), int(c+1)*BlockCols)]
+				w := t.w[(j*sliceRows+i)*blockBytes:][:blockBytes]
+				for r := range BlockRows {
+					wr := w[r*BlockCols:][:BlockCols]
+					for b, v := range xs {
+						sum[i*BlockRows+r] += int32(v) * int32(wr[b])
+					}
+				}
+			}
+		}
+		for i, r := range t.rows[s*sliceRows:][:sliceRows] {
+			at := int(r) * BlockRows
+			for b := at; b < min(at+BlockRows, len(acc)); b++ {
+				v := sum[i*BlockRows+b-at]
+				if add == 1 {
+					v += acc[b]
+				}
+				acc[b] = v
+			}
+		}
+	}
+}
