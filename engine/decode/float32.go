@@ -34,18 +34,22 @@ type floatLinear struct {
 	bias []float32 // nil for none
 }
 
-func (l *floatLinear) outputs() int {
+// stride is the distance between rows of outputs: N rounded up to what the kernels write.
+func (l *floatLinear) stride() int {
 	n, _ := l.w.Shape()
-	return n
+	return padded(n)
 }
 
-// mul computes y [rows,N] from x [rows,K].
-func (l *floatLinear) mul(y, x []float32, rows int, p *parallel.Pool) {
-	l.w.MulRows(y, x, rows, p)
+func padded(n int) int { return (n + gemm.PanelCols - 1) / gemm.PanelCols * gemm.PanelCols }
+
+// mul computes y [rows,N] from x [rows,K], whose rows lie stride and ldx apart.
+func (l *floatLinear) mul(w *floatWorker, y, x []float32, ldx, rows int, p *parallel.Pool) {
+	ldy := l.stride()
+	l.w.MulPadded(w.mul, y, ldy, x, ldx, rows, p)
 	if l.bias != nil {
 		n := len(l.bias)
 		for r := range rows {
-			vec.Add(y[r*n:][:n], y[r*n:], l.bias)
+			vec.Add(y[r*ldy:][:n], y[r*ldy:], l.bias)
 		}
 	}
 }

@@ -33,17 +33,17 @@ func (s *DecodeShape) BytesF32() int {
 
 // ScratchF32 holds the intermediate results of one AttendF32 at a time.
 type ScratchF32 struct {
-	scores []float32 // [H/G][positions padded]
-	out    []float32 // [H/G][D padded]
+	scores []float32 // [H][positions padded]
+	out    []float32 // [H][D padded], not yet divided by
+	sums   []float32 // [H]
 	mul    *gemm.Scratch
 }
 
 // NewScratchF32 returns scratch for pages of this shape.
 func NewScratchF32(s *DecodeShape) *ScratchF32 {
-	per := s.Heads / s.KVHeads
 	return &ScratchF32{
-		scores: make([]float32, per*panelsOf(s.PageSize)*f32Cols), out: make([]float32, per*panelsOf(s.HeadDim)*f32Cols),
-		mul: gemm.NewScratch(),
+		scores: make([]float32, s.Heads*panelsOf(s.PageSize)*f32Cols), out: make([]float32, s.Heads*panelsOf(s.HeadDim)*f32Cols),
+		sums: make([]float32, s.Heads), mul: gemm.NewScratch(),
 	}
 }
 
@@ -69,7 +69,7 @@ func (s *DecodeShape) StoreF32(p *PageF32, pos int, k, v []float32) {
 //	p = softmax over t of Scale·Σ_d q[h,d]·k[t,g,d];   out[h,d] = Σ_t p[t]·v[t,g,d]       t0 ≤ t ≤ pos
 //
 // where t0 is the first position in the window. Sums over d and t are chains in ascending order as gemm.Gemm makes
-// them, the softmax is vec.SoftmaxScaled.
+// them; the softmax is that of Forward, divided by its sum at the end.
 //
 //	out, q [H,D] f32
 func (s *DecodeShape) AttendF32(out, q []float32, p *PageF32, pos int, sc *ScratchF32) {
@@ -82,23 +82,23 @@ func (s *DecodeShape) AttendF32(out, q []float32, p *PageF32, pos int, sc *Scrat
 	from := first / f32Cols
 	panels := pos/f32Cols + 1 - from
 	ld, n := panels*f32Cols, pos+1-first
+	wide := vp * f32Cols
+	softmax := rowKernels.Funcs().softmax
+	// Head after head, each product would wait for the end of the chains of the one before.
 	for g := range s.KVHeads {
 		keys := gemm.PanelOperand{Data: p.k[(g*kp+from)*d*f32Cols:], Stride: d * f32Cols}
-		gemm.MulPanels(sc.mul, sc.scores, ld, q[g*per*d:], d, per, keys, panels, d)
-		scores := sc.scores[first-from*f32Cols:]
-		for h := range per {
-			row := scores[h*ld:][:n]
-			vec.SoftmaxScaled(row, row, s.Scale)
-		}
+		gemm.MulPanels(sc.mul, sc.scores[g*per*ld:], ld, q[g*per*d:], d, per, keys, panels, d)
+	}
+	lo := first - from*f32Cols
+	for h := range s.Heads {
+		row := framed(sc.scores[h*ld:][:ld], lo, lo+n, minusInf)
+		_, sc.sums[h] = softmax(&row[0], len(row), s.Scale, minusInf)
+	}
+	for g := range s.KVHeads {
 		values := gemm.PanelOperand{Data: p.v[(g*vp*s.PageSize+first)*f32Cols:], Stride: s.PageSize * f32Cols}
-		heads := out[g*per*d:][:per*d]
-		if d%f32Cols == 0 {
-			gemm.MulPanels(sc.mul, heads, d, scores, ld, per, values, vp, n)
-			continue
-		}
-		gemm.MulPanels(sc.mul, sc.out, vp*f32Cols, scores, ld, per, values, vp, n)
-		for h := range per {
-			copy(heads[h*d:][:d], sc.out[h*vp*f32Cols:])
-		}
+		gemm.MulPanels(sc.mul, sc.out[g*per*wide:], wide, sc.scores[g*per*ld+lo:], ld, per, values, vp, n)
+	}
+	for h := range s.Heads {
+		vec.Scale(out[h*d:][:d], sc.out[h*wide:], 1/sc.sums[h])
 	}
 }

@@ -1,0 +1,20 @@
+package attn
+
+import (
+	"fmt"
+	"testing"
+)
+
+// BenchmarkAttendF32 attends to n positions with the heads of the 460K class.
+func BenchmarkAttendF32(b *testing.B) {
+	for _, n := range []int{1, 16, 64, 128} {
+		s := &DecodeShape{Heads: 4, KVHeads: 4, HeadDim: 24, PageSize: 128, Scale: 0.2}
+		p, sc := NewPageF32(s), NewScratchF32(s)
+		out, q := make([]float32, 96), make([]float32, 96)
+		b.Run(fmt.Sprintf("%d", n), func(b *testing.B) {
+			for b.Loop() {
+				s.AttendF32(out, q, p, n-1, sc)
+			}
+		})
+	}
+}
