@@ -189,15 +189,33 @@ func (s *scratch) panel(f *funcs, r, n, width int) {
 		kernel(&s.t)
 		return
 	}
-	src, srs, c, crs := s.t.src, s.t.srs, s.t.c, s.t.crs
-	for q := range r {
-		copy(s.edge[q*width:q*width+n], unsafe.Slice(at(src, q*srs), n))
+	c, crs := s.t.c, s.t.crs
+	if s.t.srs == 0 { // one row starts them all
+		move(s.first[:n], s.t.src)
+		s.t.src = elem(s.first[:], 0)
+	} else {
+		for q := range r {
+			move(s.edge[q*width:q*width+n], unsafe.Add(s.t.src, q*s.t.srs))
+		}
+		s.t.src, s.t.srs = elem(s.edge[:], 0), 4*width
 	}
-	s.t.src, s.t.srs = elem(s.edge[:], 0), 4*width
-	s.t.c, s.t.crs = s.t.src, 4*width
+	s.t.c, s.t.crs = elem(s.edge[:], 0), 4*width
 	kernel(&s.t)
 	for q := range r {
-		copy(unsafe.Slice(at(c, q*crs), n), s.edge[q*width:q*width+n])
+		move(unsafe.Slice(at(c, q*crs), n), elem(s.edge[:], q*width))
+	}
+}
+
+// move copies few elements; the call that copy makes pays from about eight on.
+func move(dst []float32, from unsafe.Pointer) {
+	src := unsafe.Slice((*float32)(from), len(dst))
+	if len(dst) >= 8 {
+		copy(dst, src)
+		return
+	}
+	//lint:ignore S1001 the call is what this avoids
+	for j, v := range src {
+		dst[j] = v
 	}
 }
 
@@ -236,6 +254,7 @@ type scratch struct {
 	t      tile
 	strips []float32
 	edge   [maxMR * maxNR]float32
+	first  [maxNR]float32
 }
 
 // freeList keeps objects for reuse. Unlike sync.Pool it does not lose them at a collection: steady state allocates
