@@ -13,7 +13,7 @@ import (
 // Names of variants. The order of a kernel package's list, not of these, says which is faster.
 const (
 	Generic    = "generic"    // plain Go, every machine
-	AVX2       = "avx2"       // amd64: AVX2 and FMA3
+	AVX2       = "avx2"       // amd64: AVX2, FMA3 and BMI2
 	AVXVNNI    = "avxvnni"    // amd64: AVX2 and VEX-encoded VPDPBUSD
 	AVX512     = "avx512"     // amd64: F, BW, DQ and VL
 	AVX512VNNI = "avx512vnni" // amd64: AVX512 and VPDPBUSD
@@ -34,7 +34,7 @@ func Usable(name string) bool {
 		return false
 	}
 	x := &cpu.X86
-	avx2 := x.HasAVX2 && x.HasFMA
+	avx2 := x.HasAVX2 && x.HasFMA && x.HasBMI2
 	avx512 := avx2 && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL
 	switch name {
 	case AVX2:
