@@ -1,0 +1,71 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"mito/engine/decode"
+	"mito/engine/distill"
+	"mito/engine/pipeline"
+	"mito/engine/tokenizer"
+)
+
+func newDistill() *cobra.Command {
+	var (
+		f        fitFlags
+		teachers []string
+		cache    bool
+	)
+	o := distill.Defaults()
+	cmd := &cobra.Command{
+		Use:     "distill",
+		Short:   "Train a student on what one or more teachers say, and on the labels",
+		Example: "  mito distill --teacher teacher --task tictactoe --model micro --out student",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := f.check(); err != nil {
+				return err
+			}
+			if len(teachers) == 0 {
+				return usagef("--teacher is missing: the folder of a trained model; may be given several times")
+			}
+			if err := o.Validate(); err != nil {
+				return &usageError{err}
+			}
+			tok, err := tokenizer.Load(decode.ResolveModel(teachers[0]))
+			if err != nil {
+				return err
+			}
+			b, err := f.machine.open(f.output.quiet)
+			if err != nil {
+				return err
+			}
+			defer closing(b, &err)
+			w, err := f.work.open(cmd.Flags(), nil, tok)
+			if err != nil {
+				return err
+			}
+			fit, err := f.options("distill", w)
+			if err != nil {
+				return err
+			}
+			for _, dir := range teachers {
+				t, err := pipeline.OpenTeacher(b, dir)
+				if err != nil {
+					return err
+				}
+				defer closing(t, &err)
+				fit.Teachers = append(fit.Teachers, t)
+			}
+			fit.Distill, fit.Cache = o, cache
+			return f.run(cmd, b, w, fit)
+		},
+	}
+	fs := cmd.Flags()
+	f.register(fs, "micro")
+	fs.StringArrayVar(&teachers, "teacher", nil, "folder of a teacher; given several times, their mean probabilities teach")
+	fs.Float64Var(&o.Temperature, "temperature", o.Temperature, "temperature of the teachers' and the student's probabilities")
+	fs.Float64Var(&o.Alpha, "alpha", o.Alpha, "weight of the labels; the rest is the teachers'")
+	fs.BoolVar(&cache, "cache", false, "keep the teachers' outputs in the run folder and learn from the largest of them")
+	fs.IntVar(&o.TopK, "top-k", o.TopK, "with --cache: probabilities kept for a token")
+	return cmd
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"mito/engine/decode"
+	"mito/engine/report"
+	"mito/engine/task"
+)
+
+func newEval() *cobra.Command {
+	var (
+		machine  machineFlags
+		work     workFlags
+		output   outputFlags
+		model    string
+		split    string
+		opponent string
+		games    int
+		seed     uint64
+	)
+	cmd := &cobra.Command{
+		Use:     "eval",
+		Short:   "Loss of a model on held-out data, and its score at a task",
+		Example: "  mito eval --model mito-out/tictactoe/compressed --task tictactoe --opponent perfect",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if model == "" {
+				return usagef("--model is missing: the folder of a model")
+			}
+			if err := work.check(); err != nil {
+				return err
+			}
+			if err := machine.check(); err != nil {
+				return err
+			}
+			rt, err := decode.Open(model, decode.Options{Threads: machine.threads})
+			if err != nil {
+				return err
+			}
+			defer closing(rt, &err)
+			if rt.Tokenizer() == nil {
+				return fmt.Errorf("%s has no tokenizer.json, so nothing can be written for it", model)
+			}
+			if !cmd.Flags().Changed("context") {
+				work.context = rt.Context()
+			}
+			w, err := work.open(cmd.Flags(), nil, rt.Tokenizer())
+			if err != nil {
+				return err
+			}
+			e, err := w.Eval(task.Split(split), 64)
+			if err != nil {
+				return &usageError{err}
+			}
+			loss, err := decode.Loss(rt, e)
+			if err != nil {
+				return err
+			}
+			r := evalResult{Task: w.Name, LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()), Tokens: loss.Weight}
+			words := ""
+			if w.Task != nil {
+				player, err := decode.NewPlayer(rt, 64)
+				if err != nil {
+					return err
+				}
+				p := newProgress(output.quiet)
+				p.Start("playing", games)
+				s, err := w.Task.Score(cmd.Context(), player, task.ScoreOptions{
+					Games: games, Opponent: opponent, Seed: seed, Progress: func(done, _ int) { p.Update(done, "") },
+				})
+				if err != nil {
+					return err
+				}
+				p.End(s.String())
+				words = s.String()
+				if r.Score, err = json.Marshal(s); err != nil {
+					return err
+				}
+			}
+			return output.print(r, func(stdout io.Writer) {
+				fmt.Fprintf(stdout, "loss %.4f nats, %.4f bits per byte over %.0f tokens\n", r.LossNats, r.BitsPerByte, r.Tokens)
+				if words != "" {
+					fmt.Fprintln(stdout, words)
+				}
+			})
+		},
+	}
+	fs := cmd.Flags()
+	work.register(fs)
+	machine.registerThreads(fs)
+	output.register(fs)
+	fs.StringVar(&model, "model", "", "folder of the model, float or INT8 (required)")
+	fs.StringVar(&split, "split", string(task.Test), "task: positions to evaluate the loss on: train, test or all")
+	fs.StringVar(&opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
+	fs.IntVar(&games, "games", task.DefaultGames, "task: games or boards")
+	fs.Uint64Var(&seed, "seed", 1, "seed of the opponent or the boards")
+	return cmd
+}
+
+type evalResult struct {
+	Task        string          `json:"task"`
+	LossNats    report.Number   `json:"loss_nats"`
+	BitsPerByte report.Number   `json:"bits_per_byte"`
+	Tokens      float64         `json:"tokens"`
+	Score       json.RawMessage `json:"score"`
+}

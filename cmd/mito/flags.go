@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/spf13/pflag"
+
+	"mito/backend"
+	_ "mito/backend/cpu"
+	"mito/engine/pipeline"
+	"mito/engine/task"
+	"mito/engine/tokenizer"
+)
+
+// machineFlags choose the backend.
+type machineFlags struct {
+	backend, precision string
+	threads            int
+}
+
+func (f *machineFlags) register(fs *pflag.FlagSet) {
+	fs.StringVar(&f.backend, "backend", "auto", "auto, cpu or cuda")
+	fs.StringVar(&f.precision, "precision", "bf16", "matrix products on a GPU: bf16 or fp32")
+	f.registerThreads(fs)
+}
+
+func (f *machineFlags) registerThreads(fs *pflag.FlagSet) {
+	fs.IntVar(&f.threads, "threads", runtime.GOMAXPROCS(0), "CPU threads")
+}
+
+func (f *machineFlags) check() error {
+	if f.threads < 1 {
+		return usagef("--threads is %d, want 1 or more", f.threads)
+	}
+	return nil
+}
+
+// open opens the backend. Why a preferred one was passed over goes to stderr.
+func (f *machineFlags) open(quiet bool) (backend.Backend, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	precision, err := backend.ParsePrecision(f.precision)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	b, skipped, err := backend.Open(f.backend, backend.Options{Threads: f.threads, Precision: precision})
+	if err != nil {
+		if !known(f.backend) {
+			return nil, &usageError{err}
+		}
+		return nil, err
+	}
+	for _, reason := range skipped {
+		if !quiet && f.backend == "auto" && known("cuda") {
+			fmt.Fprintln(os.Stderr, reason)
+		}
+	}
+	return b, nil
+}
+
+func known(name string) bool {
+	if name == "auto" {
+		return true
+	}
+	for _, n := range backend.Names() {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// workFlags choose a task or a text.
+type workFlags struct {
+	task, corpus     string
+	positions, depth int
+	taskSeed         uint64
+	context, bpe     int
+	heldOut          float64
+}
+
+func (f *workFlags) register(fs *pflag.FlagSet) {
+	fs.StringVar(&f.task, "task", "", fmt.Sprintf("task to work on: %v", task.Names()))
+	fs.StringVar(&f.corpus, "corpus", "", "text file or folder to work on, instead of a task")
+	fs.IntVar(&f.positions, "positions", 0, "task: at most so many labelled positions; 0 for the task's own number")
+	fs.IntVar(&f.depth, "depth", 0, "connect4: plies that the solver looks ahead; 0 for its default")
+	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used")
+	fs.IntVar(&f.context, "context", 64, "corpus: tokens of a training row")
+	fs.IntVar(&f.bpe, "bpe", 0, "corpus: vocabulary of a byte-level BPE; 0 for characters")
+	fs.Float64Var(&f.heldOut, "held-out", 0.1, "corpus: share at the end of the text that is only evaluated on")
+}
+
+// kind is the name under which presets are listed: the task's, or "text".
+func (f *workFlags) kind() string {
+	if f.corpus != "" {
+		return "text"
+	}
+	return f.task
+}
+
+func (f *workFlags) check() error {
+	switch {
+	case f.task != "" && f.corpus != "":
+		return usagef("--task and --corpus contradict each other: give one of them")
+	case f.task == "" && f.corpus == "":
+		return usagef("what to work on? give --task NAME (%v) or --corpus PATH", task.Names())
+	case f.corpus == "":
+		if _, err := task.New(f.task, task.Options{}); err != nil {
+			return &usageError{err}
+		}
+	}
+	return nil
+}
+
+// open opens the workload. preset, if not nil, gives what no flag was set for; tok, if not nil, is used as it is.
+func (f *workFlags) open(fs *pflag.FlagSet, preset *pipeline.Preset, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
+	if f.corpus != "" {
+		o := pipeline.TextOptions{Context: f.context, HeldOut: f.heldOut, BPE: f.bpe, Tokenizer: tok}
+		if preset != nil && !fs.Changed("context") && preset.Text.Context > 0 {
+			o.Context = preset.Text.Context
+		}
+		if o.Context < 1 {
+			return nil, usagef("--context is %d, want 1 or more", o.Context)
+		}
+		return pipeline.OpenText(f.corpus, o)
+	}
+	return pipeline.OpenTask(f.task, f.taskOptions(fs, preset), tok)
+}
+
+func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task.Options {
+	o := task.Options{Positions: f.positions, Depth: f.depth, Seed: f.taskSeed}
+	if preset != nil && !fs.Changed("positions") && !fs.Changed("depth") {
+		o = preset.Task
+	}
+	return o
+}
+
+// outputFlags choose what is printed.
+type outputFlags struct{ json, quiet bool }
+
+func (f *outputFlags) register(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.json, "json", false, "print one JSON object to stdout")
+	fs.BoolVar(&f.quiet, "quiet", false, "no progress on stderr")
+}
+
+// print writes v as JSON with --json, else lets text write.
+func (f *outputFlags) print(v any, text func(io.Writer)) error {
+	if !f.json {
+		text(os.Stdout)
+		return nil
+	}
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mito/engine/pipeline"
+	"mito/engine/report"
+)
+
+func newPipeline() *cobra.Command {
+	var (
+		machine   machineFlags
+		work      workFlags
+		output    outputFlags
+		preset    string
+		out       string
+		seed      uint64
+		resume    bool
+		teachers  int
+		assistant string
+		games     int
+	)
+	cmd := &cobra.Command{
+		Use:   "pipeline",
+		Short: "From a task or a text to a proven INT8 student, with a report",
+		Long: `Train a teacher, distil it into a student, quantise the student to INT8, prove that its bits do not depend on
+threads, batch or kernels, score all three and write a report. Without flags it does so for tictactoe.`,
+		Example: "  mito pipeline\n  mito pipeline --task connect4 --preset quick\n  mito pipeline --corpus book.txt --out book",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if work.task == "" && work.corpus == "" {
+				work.task = "tictactoe"
+			}
+			if err := work.check(); err != nil {
+				return err
+			}
+			p, err := pipeline.PresetOf(work.kind(), preset)
+			if err != nil {
+				return &usageError{err}
+			}
+			if cmd.Flags().Changed("games") {
+				if games < 1 {
+					return usagef("--games is %d, want 1 or more", games)
+				}
+				p.Games = games
+			}
+			if assistant != "" {
+				if _, err := pipeline.ShapeOf(assistant); err != nil {
+					return &usageError{err}
+				}
+			}
+			if teachers < 1 {
+				return usagef("--teachers is %d, want 1 or more", teachers)
+			}
+			if out == "" {
+				if resume {
+					return usagef("--resume needs --out: the folder of the run to continue")
+				}
+				if out, err = freshFolder(work); err != nil {
+					return err
+				}
+			}
+			b, err := machine.open(output.quiet)
+			if err != nil {
+				return err
+			}
+			defer closing(b, &err)
+			p.Task = work.taskOptions(cmd.Flags(), &p)
+			w, err := work.open(cmd.Flags(), &p, nil)
+			if err != nil {
+				return err
+			}
+			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
+				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Teachers: teachers,
+				Assistant: assistant, Command: strings.Join(append([]string{"mito"}, os.Args[1:]...), " "), Version: version(),
+			}, newProgress(output.quiet))
+			if err != nil {
+				return err
+			}
+			return output.print(r, func(stdout io.Writer) { summary(stdout, r, out) })
+		},
+	}
+	fs := cmd.Flags()
+	work.register(fs)
+	machine.register(fs)
+	output.register(fs)
+	fs.StringVar(&preset, "preset", "", "settings, as mito info lists them; the first of the workload where it is left out")
+	fs.StringVar(&out, "out", "", "folder for everything; a fresh one under mito-out where it is left out")
+	fs.Uint64Var(&seed, "seed", 1, "seed of models, batches and games")
+	fs.BoolVar(&resume, "resume", false, "continue the run in --out")
+	fs.IntVar(&teachers, "teachers", 1, "teachers whose mean probabilities the student learns from")
+	fs.StringVar(&assistant, "assistant", "", "model preset of an assistant between teacher and student")
+	fs.IntVar(&games, "games", 0, "games or boards of each score; the preset's number where it is left out")
+	return cmd
+}
+
+// freshFolder names a folder under mito-out that is not there yet.
+func freshFolder(work workFlags) (string, error) {
+	name := work.task
+	if work.corpus != "" {
+		name = strings.TrimSuffix(filepath.Base(filepath.Clean(work.corpus)), filepath.Ext(work.corpus))
+	}
+	for i := 1; i < 10000; i++ {
+		dir := filepath.Join("mito-out", name)
+		if i > 1 {
+			dir = fmt.Sprintf("%s-%d", dir, i)
+		}
+		if _, err := os.Lstat(dir); os.IsNotExist(err) {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("mito-out is full of runs called %s; name another folder with --out", name)
+}
+
+func summary(w io.Writer, r *report.Report, out string) {
+	fmt.Fprintf(w, "\n%-20s %12s %12s %12s %14s  %s\n", "", "parameters", "bytes", "loss (nats)", "tokens/s", "score")
+	for _, m := range []struct {
+		name  string
+		model *report.Model
+		speed report.Number
+	}{
+		{"teacher", &r.Teacher, r.Speed.Teacher}, {"student", &r.Student, r.Speed.Student},
+		{"compressed student", &r.Compressed.Model, r.Speed.Compressed},
+	} {
+		fmt.Fprintf(w, "%-20s %12d %12d %12.4f %14.0f  %s\n", m.name, m.model.Params, m.model.Bytes, m.model.LossNats, m.speed, m.model.ScoreText)
+	}
+	fmt.Fprintf(w, "\ndigest %s\n", r.Compressed.Digest)
+	fmt.Fprintf(w, "%.0f s; the report is %s, the student that ships is %s\n", r.Seconds,
+		filepath.Join(out, report.MarkdownName), filepath.Join(out, r.Compressed.Dir))
+}
+
+// closing closes at the end of a function and keeps the first error.
+func closing(c interface{ Close() error }, err *error) {
+	if e := c.Close(); *err == nil {
+		*err = e
+	}
+}
