@@ -1,0 +1,149 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"gorgonia.org/tensor"
+)
+
+// opened is a backend of which only the opening matters.
+type opened struct{ Backend }
+
+func TestOpen(t *testing.T) {
+	saved := registry.openers
+	t.Cleanup(func() { registry.openers = saved })
+	registry.openers = map[string]Opener{}
+	Register("cpu", func(o Options) (Backend, error) { return &opened{}, nil })
+
+	if _, _, err := Open("tpu", Options{}); err == nil || !strings.Contains(err.Error(), "known: auto, cpu") {
+		t.Errorf("an unknown backend: %v, want an error that lists the known ones", err)
+	}
+	b, skipped, err := Open("auto", Options{})
+	if b == nil || err != nil || len(skipped) != 1 {
+		t.Fatalf("auto without cuda: %v, skipped %v, %v; want the CPU and one reason", b, skipped, err)
+	}
+
+	Register("cuda", func(Options) (Backend, error) { return nil, fmt.Errorf("no driver: %w", ErrUnavailable) })
+	b, skipped, err = Open("auto", Options{})
+	if b == nil || err != nil || len(skipped) != 1 || !errors.Is(skipped[0], ErrUnavailable) {
+		t.Errorf("auto with a cuda that cannot be: %v, skipped %v, %v; want the CPU and why", b, skipped, err)
+	}
+	if _, _, err = Open("cuda", Options{}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("cuda by name: %v, want ErrUnavailable and no other backend", err)
+	}
+
+	Register("cpu", func(Options) (Backend, error) { return nil, ErrNotBuilt })
+	if _, _, err = Open("auto", Options{}); !errors.Is(err, ErrNotBuilt) {
+		t.Errorf("no backend at all: %v, want the last reason", err)
+	}
+}
+
+func TestPrecision(t *testing.T) {
+	for _, p := range []Precision{Float32, BFloat16} {
+		if got, err := ParsePrecision(p.String()); got != p || err != nil {
+			t.Errorf("%v came back as %v, %v", p, got, err)
+		}
+	}
+	if _, err := ParsePrecision("fp8"); err == nil {
+		t.Error("fp8 is no precision here")
+	}
+}
+
+func TestTensorBytes(t *testing.T) {
+	for _, c := range []struct {
+		dt    tensor.Dtype
+		shape []int
+		want  int64 // 0 for an error
+	}{
+		{F32, []int{3, 5}, 60}, {I8, []int{7}, 7}, {I32, nil, 4},
+		{F32, []int{0}, 0}, {F32, []int{4, -4}, 0}, {I8, []int{1 << 32, 1 << 32}, 0}, {F32, []int{1 << 61}, 0},
+		{tensor.Float64, []int{1}, 0},
+	} {
+		if got, err := TensorBytes(c.dt, c.shape...); got != c.want || (err == nil) != (c.want > 0) {
+			t.Errorf("%v %v: %d, %v; want %d", c.dt, c.shape, got, err, c.want)
+		}
+	}
+	for n, want := range map[int64]int64{0: 0, 1: 256, 256: 256, 257: 512} {
+		if got := Align(n); got != want {
+			t.Errorf("Align(%d) = %d, want %d", n, got, want)
+		}
+	}
+}
+
+func TestRows(t *testing.T) {
+	for _, c := range []struct {
+		shape   []int
+		n, cols int
+	}{{[]int{2, 3, 5}, 6, 5}, {[]int{7}, 1, 7}, {[]int{1, 1}, 1, 1}} {
+		if n, cols := Rows(tensor.New(tensor.WithShape(c.shape...), tensor.Of(F32))); n != c.n || cols != c.cols {
+			t.Errorf("%v is %d rows of %d, want %d of %d", c.shape, n, cols, c.n, c.cols)
+		}
+	}
+}
+
+// The mask drops the share it is asked to drop, in every row and column, and rows and seeds do not repeat.
+func TestDropoutHash(t *testing.T) {
+	const rows, cols, rate = 400, 300, 0.3
+	limit := uint32(math.Round(rate * (1 << 32)))
+	dropped := func(seed uint64, r int64, c int) bool { return DropoutHash(seed, r, c) < limit }
+	// Binomial, five standard deviations: a false alarm in 700 counts is one in 2500.
+	check := func(what string, count, n int) {
+		if sd := math.Sqrt(float64(n) * rate * (1 - rate)); math.Abs(float64(count)-rate*float64(n)) > 5*sd {
+			t.Errorf("%s: %d of %d dropped, want %v of them", what, count, n, rate)
+		}
+	}
+	perCol := make([]int, cols)
+	all, both, bothSeeds := 0, 0, 0
+	for r := range int64(rows) {
+		count := 0
+		for c := range cols {
+			if !dropped(99, r, c) {
+				continue
+			}
+			count++
+			perCol[c]++
+			if dropped(99, r+1, c) {
+				both++
+			}
+			if dropped(100, r, c) {
+				bothSeeds++
+			}
+		}
+		check(fmt.Sprint("row ", r), count, cols)
+		all += count
+	}
+	for c, count := range perCol {
+		check(fmt.Sprint("column ", c), count, rows)
+	}
+	check("all", all, rows*cols)
+	check("those whose lower neighbour is dropped", both, all)
+	check("those dropped under the next seed", bothSeeds, all)
+}
+
+// Errors say operation, argument, what was found and what is wanted.
+func TestMessages(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want []string
+	}{
+		{&ShapeError{Op: "MatMul", Arg: "b", Got: []int{2, 3}, Want: []int{3, 4}}, []string{"MatMul", "b", "[2 3]", "[3 4]"}},
+		{&ShapeError{Op: "New", Arg: "shape", Got: []int{-1}}, []string{"New", "impossible", "[-1]"}},
+		{&DTypeError{Op: "Add", Arg: "x", Got: I8, Want: F32}, []string{"Add", "x", "int8", "float32"}},
+		{&OwnerError{Op: "Add", Arg: "x"}, []string{"Add", "x", "another backend"}},
+		{&ArgError{Op: "Dropout", Arg: "rate", Got: 2, Want: "in [0,1)"}, []string{"Dropout", "rate", "2", "[0,1)"}},
+		{&DeviceError{Op: "Add", Err: ErrOutOfMemory}, []string{"Add", "out of memory"}},
+	} {
+		for _, part := range c.want {
+			if !strings.Contains(c.err.Error(), part) {
+				t.Errorf("%q does not say %q", c.err, part)
+			}
+		}
+	}
+	if !errors.Is(&DeviceError{Op: "Add", Err: ErrOutOfMemory}, ErrOutOfMemory) {
+		t.Error("DeviceError does not unwrap")
+	}
+}
