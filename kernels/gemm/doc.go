@@ -10,8 +10,8 @@
 // where start is C[i,j] (Accumulate), Bias[j] or 0. So no result depends on the number of threads, on how M or N is
 // split over calls, or on how K is split over several accumulating calls: all of them give the same bits, which is what
 // makes gradient accumulation exact. The assembly variants keep the chain of each element in one vector lane, vectorise
-// over N, and carry it through memory from one block of K to the next. The generic variant rounds the product before
-// the sum (no fused instruction is cheap everywhere), so its bits differ from those of the others.
+// over N, and carry it through memory from one block of K to the next; they give the same bits as each other. The generic
+// variant rounds the product before the sum (a fused one is not cheap everywhere), so its bits differ from theirs.
 //
 // # Letters
 //
