@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"math"
+
 	"gorgonia.org/tensor"
 
 	"mito/backend"
@@ -139,11 +141,10 @@ func (t *dropoutTask) Do(lo, hi int) {
 	for r := lo; r < hi; r++ {
 		dst, x := t.dst[r*t.c:][:t.c], t.x[r*t.c:][:t.c]
 		for i, v := range x {
-			if uint64(backend.DropoutHash(t.args.Seed, t.args.Row+int64(r), i)) < limit {
-				dst[i] = 0
-			} else {
-				dst[i] = v * keep
-			}
+			// Without a branch, which no processor could predict: all ones where the element is dropped.
+			h := uint64(backend.DropoutHash(t.args.Seed, t.args.Row+int64(r), i))
+			dropped := uint32(int64(h-limit) >> 63)
+			dst[i] = math.Float32frombits(math.Float32bits(v*keep) &^ dropped)
 		}
 	}
 }
