@@ -10,6 +10,7 @@
 package cudaemu
 
 // #cgo CXXFLAGS: -std=c++17 -O2 -Wall -Wno-unknown-pragmas -I${SRCDIR}/include -I${SRCDIR}/../../../kernels/cuda
+// #cgo asan CXXFLAGS: -fsanitize=address
 // #cgo CFLAGS: -O2
 // #cgo LDFLAGS: -lpthread
 // #include "cudaemu.h"

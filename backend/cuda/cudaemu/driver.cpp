@@ -34,12 +34,13 @@ enum Result {
 typedef unsigned long long DevicePtr;
 
 struct Context {};
-struct Module {
-	std::string image;
-};
 struct Function {
 	const emu::Kernel* kernel;
 	unsigned max_dynamic_shared = EMU_DEFAULT_DYNAMIC_SHARED;
+};
+struct Module {
+	std::string image;
+	std::map<std::string, Function> functions;
 };
 struct Event {
 	double ms = 0;
@@ -115,7 +116,7 @@ int module_load(void** m, const void* image) {
 	if (!current) return INVALID_CONTEXT;
 	const char* text = (const char*)image;
 	if (!strstr(text, ".version") || !strstr(text, ".target")) return INVALID_IMAGE;
-	return *m = new Module{text}, SUCCESS;
+	return *m = new Module{text, {}}, SUCCESS;
 }
 int module_load_ex(void** m, const void* image, unsigned, void*, void*) { return module_load(m, image); }
 int module_unload(void* m) { return delete (Module*)m, SUCCESS; }
@@ -124,10 +125,11 @@ int module_unload(void* m) { return delete (Module*)m, SUCCESS; }
 // drift apart unnoticed.
 int module_function(void** f, void* m, const char* name) {
 	*f = nullptr;
-	if (((Module*)m)->image.find(".entry " + std::string(name) + "(") == std::string::npos) return NOT_FOUND;
+	Module& module = *(Module*)m;
+	if (module.image.find(".entry " + std::string(name) + "(") == std::string::npos) return NOT_FOUND;
 	const emu::Kernel* k = emu::find_kernel(name);
 	if (!k) return NOT_FOUND;
-	return *f = new Function{k}, SUCCESS;
+	return *f = &module.functions.insert({name, Function{k}}).first->second, SUCCESS;
 }
 
 int function_set(void* f, int attribute, int value) {

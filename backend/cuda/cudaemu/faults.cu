@@ -69,3 +69,19 @@ EXPORT test_mma(float* c, const uint16_t* a, const uint16_t* b, int transposed) 
 	for (int e = 0; e < 4; e++) c[((l >> 2) + (e >> 1) * 8) * 8 + (l & 3) * 2 + (e & 1)] = d[e];
 }
 KERNEL(test_mma)
+
+// Reads or writes one element past an allocation (kind 0, 1), past static shared
+// memory (2) or past dynamic shared memory (3).
+EXPORT test_out_of_bounds(float* y, int n, int kind) {
+	__shared__ float s[64];
+	s[threadIdx.x] = 0;
+	float* d = (float*)emu::dynamic_shared();
+	switch (kind) {
+	case 0: s[0] = y[n]; break;
+	case 1: y[n] = 1; break;
+	case 2: y[0] = s[threadIdx.x + 64]; break;
+	case 3: y[0] = d[n]; break;
+	}
+	y[1] = s[0];
+}
+KERNEL(test_out_of_bounds)
