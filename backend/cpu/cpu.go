@@ -12,9 +12,11 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/kernels/attn"
 	"mito/kernels/gemm"
 	"mito/kernels/parallel"
 	"mito/kernels/qgemm"
+	"mito/kernels/sparse"
 	"mito/kernels/vec"
 )
 
@@ -48,7 +50,10 @@ func (b *Backend) Info() backend.Info {
 	total, _ := systemMemory()
 	return backend.Info{
 		Name: "cpu", Device: processor(), Threads: b.pool.Threads(), Memory: total,
-		Kernels: map[string]string{"gemm": gemm.Variant(), "vec": vec.Variant(), "qgemm": qgemm.Variant()},
+		Kernels: map[string]string{
+			"gemm": gemm.Variant(), "vec": vec.Variant(), "attn": attn.Variant(),
+			"qgemm": qgemm.Variant(), "sparse": sparse.Variant(), "decode": attn.DecodeVariant(),
+		},
 	}
 }
 
@@ -109,7 +114,7 @@ type tasks struct {
 	muonApply     muonApplyTask
 	polynomial    polynomialTask
 	quantize      quantizeTask
-	qscale        qscaleTask
+	qlinear       qlinearTask
 	qembed        qembedTask
 	studentNorm   studentNormTask
 	qattention    qattentionTask

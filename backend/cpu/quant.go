@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"errors"
-	"fmt"
 	"sync"
 
 	"gorgonia.org/tensor"
@@ -43,36 +41,45 @@ func (b *Backend) QLinear(y, xq, xscale, w, wscale, bias *tensor.Dense) error {
 	if err != nil {
 		return err
 	}
-	return b.qlinear("QLinear", f32(y), i8(xq), f32(xscale), i8(w), f32(wscale), f32(bias), n, m, k)
-}
-
-func (b *Backend) qlinear(op string, y []float32, xq []int8, xscale []float32, w []int8, wscale, bias []float32, n, m, k int) error {
-	packed, err := qgemm.Pack(w, m, k)
-	switch {
-	case errors.Is(err, qgemm.ErrMinus128):
-		return &backend.ArgError{Op: op, Arg: "w", Got: err, Want: "weights in [-127,127]"}
-	case errors.Is(err, qgemm.ErrShape):
-		return &backend.ShapeError{Op: op, Arg: "w", Got: []int{m, k}, Want: []int{m, qgemm.MaxK}}
-	case err != nil:
-		return fmt.Errorf("cpu: %s: %w", op, err)
+	packed, err := qgemm.Pack(i8(w), m, k)
+	if err != nil {
+		return packError("QLinear", "w", err)
 	}
-	if cap(b.acc) < n*m {
-		b.acc = make([]int32, n*m)
-	}
-	acc := b.acc[:n*m]
-	packed.MulRows(acc, xq, n)
-	b.tasks.qscale = qscaleTask{y: y, acc: acc, xscale: xscale, wscale: wscale, bias: bias, m: m}
-	b.pool.Run(n, grainRows(m), &b.tasks.qscale)
+	b.integerLinear(packed, f32(y), i8(xq), f32(xscale), f32(wscale), f32(bias), n, m, k)
 	return nil
 }
 
-type qscaleTask struct {
-	y, xscale, wscale, bias []float32
-	acc                     []int32
-	m                       int
+// packError is the seam's form of an error about the contents of integer weights.
+func packError(op, arg string, err error) error {
+	return &backend.ArgError{Op: op, Arg: arg, Got: err, Want: "weights in [-127,127], at most 131072 in a row"}
 }
 
-func (t *qscaleTask) Do(lo, hi int) {
+// integerWeights are packed weights [M,K] of either kind.
+type integerWeights interface {
+	MulRows(acc []int32, x []int8, rows int)
+}
+
+// integerLinear computes y = (xq·wᵀ)·(xscale·wscale) + bias. Threads take rows of xq.
+func (b *Backend) integerLinear(w integerWeights, y []float32, xq []int8, xscale, wscale, bias []float32, n, m, k int) {
+	if cap(b.acc) < n*m {
+		b.acc = make([]int32, n*m)
+	}
+	b.tasks.qlinear = qlinearTask{
+		w: w, y: y, xq: xq, acc: b.acc[:n*m], xscale: xscale, wscale: wscale, bias: bias, m: m, k: k,
+	}
+	b.pool.Run(n, grainRows(m*k/32), &b.tasks.qlinear)
+}
+
+type qlinearTask struct {
+	w                       integerWeights
+	y, xscale, wscale, bias []float32
+	xq                      []int8
+	acc                     []int32
+	m, k                    int
+}
+
+func (t *qlinearTask) Do(lo, hi int) {
+	t.w.MulRows(t.acc[lo*t.m:hi*t.m], t.xq[lo*t.k:hi*t.k], hi-lo)
 	for r := lo; r < hi; r++ {
 		y := t.y[r*t.m:][:t.m]
 		vec.ScaleInt32(y, t.acc[r*t.m:][:t.m], t.xscale[r], t.wscale)

@@ -4,9 +4,11 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/kernels/sparse"
 )
 
-// QSparseLinear implements backend.Sparse by storing the zeros and taking the dense path, which defines its bits.
+// QSparseLinear implements backend.Sparse. Like QLinear it packs the weight at every call, from a matrix with the zeros
+// stored; the product skips them.
 func (b *Backend) QSparseLinear(y, xq, xscale *tensor.Dense, w backend.BlockSparse, wscale, bias *tensor.Dense) error {
 	const op = "QSparseLinear"
 	n, err := backend.CheckQSparseLinear(b, y, xq, xscale, w, wscale, bias)
@@ -21,7 +23,12 @@ func (b *Backend) QSparseLinear(y, xq, xscale *tensor.Dense, w backend.BlockSpar
 	}
 	dense := b.dense[:w.M*w.K]
 	storeBlocks(dense, i8(w.Values), i32(w.Columns), i32(w.RowPtr), w.K)
-	return b.qlinear(op, f32(y), i8(xq), f32(xscale), dense, f32(wscale), f32(bias), n, w.M, w.K)
+	packed, err := sparse.Pack(dense, w.M, w.K)
+	if err != nil {
+		return packError(op, "w.Values", err)
+	}
+	b.integerLinear(packed, f32(y), i8(xq), f32(xscale), f32(wscale), f32(bias), n, w.M, w.K)
+	return nil
 }
 
 // checkBlocks refuses indices that are not those of a matrix with the given number of block columns.
