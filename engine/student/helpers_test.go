@@ -44,7 +44,7 @@ func configs() map[string]Config {
 		c.Position = PositionLearned
 	})
 	add("class 460K", func(c *Config) {
-		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize, c.Layers = 96, 4, 4, 24, 384, 64, 4
+		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize, c.Layers = 96, 3, 3, 32, 384, 64, 4
 		c.Context = 128
 	})
 	return out

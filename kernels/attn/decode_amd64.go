@@ -11,9 +11,9 @@ import (
 //go:generate go run -C ../_asm ./attndecode -out ../attn/decode_amd64.s -stubs ../attn/stubs_decode_amd64.go -pkg attn
 
 func decodeVariants() []isa.Impl[decodeFuncs] {
-	with := func(head func(*headQS8) bool) decodeFuncs {
+	with := func(attend func(*attendQS8) bool) decodeFuncs {
 		f := decodeGeneric
-		f.head = head
+		f.attend, f.store = attend, storeQS8AVX2
 		return f
 	}
 	return []isa.Impl[decodeFuncs]{
@@ -22,7 +22,7 @@ func decodeVariants() []isa.Impl[decodeFuncs] {
 	}
 }
 
-// The generator does not know headQS8.
-func attendAVX2(a *headQS8) bool { return attendQS8AVX2((*uint64)(unsafe.Pointer(a))) }
+// The generator does not know attendQS8.
+func attendAVX2(a *attendQS8) bool { return attendQS8AVX2((*uint64)(unsafe.Pointer(a))) }
 
-func attendAVX512VNNI(a *headQS8) bool { return attendQS8AVX512VNNI((*uint64)(unsafe.Pointer(a))) }
+func attendAVX512VNNI(a *attendQS8) bool { return attendQS8AVX512VNNI((*uint64)(unsafe.Pointer(a))) }

@@ -7,19 +7,31 @@
 // func attendQS8AVX2(a *uint64) bool
 // Requires: AVX, AVX2, CMOV
 TEXT ·attendQS8AVX2(SB), NOSPLIT, $0-9
-	MOVQ    a+0(FP), AX
-	MOVQ    (AX), CX
-	MOVQ    104(AX), DX
+	MOVQ a+0(FP), AX
+	MOVQ $0x00000000, 152(AX)
+
+attendQS8AVX2_quantize_head:
+	MOVQ    152(AX), CX
+	SHLQ    $0x05, CX
+	ADDQ    128(AX), CX
+	MOVQ    152(AX), DX
+	IMULQ   96(AX), DX
+	SHLQ    $0x02, DX
+	ADDQ    (AX), DX
+	MOVQ    152(AX), BX
+	IMULQ   96(AX), BX
+	ADDQ    120(AX), BX
+	MOVQ    96(AX), SI
 	VMOVUPS decode7fffffff<>+0(SB), Y0
 	VXORPS  Y1, Y1, Y1
-	MOVQ    CX, BX
-	MOVQ    DX, SI
+	MOVQ    DX, DI
+	MOVQ    SI, R8
 
 attendQS8AVX2_absmax:
-	VANDPS       (BX), Y0, Y2
+	VANDPS       (DI), Y0, Y2
 	VPMAXUD      Y2, Y1, Y1
-	ADDQ         $0x20, BX
-	SUBQ         $0x08, SI
+	ADDQ         $0x20, DI
+	SUBQ         $0x08, R8
 	JNZ          attendQS8AVX2_absmax
 	VEXTRACTF128 $0x01, Y1, X0
 	VPMAXUD      X0, X1, X1
@@ -27,70 +39,101 @@ attendQS8AVX2_absmax:
 	VPMAXUD      X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXUD      X0, X1, X1
-	VMOVD        X1, BX
-	CMPL         BX, $0x0d800000
-	JB           attendQS8AVX2_fail
-	CMPL         BX, $0x7f7fffff
+	VMOVD        X1, DI
+	SUBL         $0x0d800000, DI
+	CMPL         DI, $0x71ffffff
 	JA           attendQS8AVX2_fail
 	VMOVSS       decode42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X2
 	VDIVSS       X0, X1, X0
-	VMULSS       120(AX), X0, X0
 	VBROADCASTSS X2, Y2
-	MOVQ         128(AX), BX
+	VMULSS       112(AX), X0, X0
+	VMOVSS       X0, (CX)
+	VPXOR        Y0, Y0, Y0
 
 attendQS8AVX2_quantize:
-	VMULPS       (CX), Y2, Y1
+	VMULPS       (DX), Y2, Y1
 	VANDPS       decode80000000<>+0(SB), Y1, Y3
 	VORPS        decode3f000000<>+0(SB), Y3, Y3
 	VADDPS       Y3, Y1, Y1
 	VCVTTPS2DQ   Y1, Y1
+	VPADDD       Y1, Y0, Y0
 	VEXTRACTI128 $0x01, Y1, X3
 	VPACKSSDW    X3, X1, X1
 	VPACKSSWB    X1, X1, X1
 	VMOVQ        X1, (BX)
-	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
 	ADDQ         $0x08, BX
-	SUBQ         $0x08, DX
+	SUBQ         $0x08, SI
 	JNZ          attendQS8AVX2_quantize
-	MOVQ         136(AX), CX
-	MOVQ         144(AX), DX
-	MOVQ         56(AX), BX
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPADDD       X1, X0, X0
+	VPXOR        X1, X1, X1
+	VPSLLD       $0x07, X0, X0
+	VPSUBD       X0, X1, X0
+	VMOVD        X0, 4(CX)
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX2_quantize_head
+	MOVQ         $0x00000000, 152(AX)
+
+attendQS8AVX2_scores_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         40(AX), BX
 	ANDQ         $-16, BX
-	VPCMPEQW     Y1, Y1, Y1
-	VPSRLW       $0x0f, Y1, Y1
-	VBROADCASTSS X0, Y0
-	VMOVUPS      decodeff800000<>+0(SB), Y2
-	VPXOR        Y3, Y3, Y3
+	VPCMPEQW     Y3, Y3, Y3
+	VPSRLW       $0x0f, Y3, Y3
+	VBROADCASTSS (CX), Y0
+	VMOVUPS      decodeff800000<>+0(SB), Y1
+	VPXOR        Y2, Y2, Y2
 	MOVQ         24(AX), SI
-	MOVQ         72(AX), DI
-	MOVQ         80(AX), R8
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
 
 attendQS8AVX2_scores_page:
 	MOVLQSX (SI), R9
 	IMUL3Q  $0x60, R9, R9
 	ADDQ    16(AX), R9
-	MOVQ    88(AX), R10
+	MOVQ    72(AX), R10
 	SUBQ    R8, R10
 	CMPQ    R10, DI
 	CMOVQGT DI, R10
 	SUBQ    R10, DI
-	MOVQ    96(AX), R13
-	MOVQ    R13, R12
-	SHLQ    $0x06, R12
-	MOVQ    R8, R11
-	IMULQ   R12, R11
-	ADDQ    (R9), R11
+	MOVQ    152(AX), R11
+	IMUL3Q  $0x18, R11, R11
 	ADDQ    32(AX), R11
+	MOVQ    (R11), R11
+	MOVQ    152(AX), R12
+	IMUL3Q  $0x18, R12, R12
+	ADDQ    32(AX), R12
+	MOVQ    16(R12), R12
+	MOVQ    88(AX), R13
+	SHLQ    $0x06, R13
+	IMULQ   R8, R13
+	ADDQ    R13, R11
+	ADDQ    (R9), R11
 	SHLQ    $0x06, R8
-	ADDQ    48(AX), R8
-	MOVQ    R8, R12
-	ADDQ    48(R9), R8
-	ADDQ    72(R9), R12
+	ADDQ    R8, R12
+	MOVQ    R12, R8
+	ADDQ    48(R9), R12
+	ADDQ    72(R9), R8
 
 attendQS8AVX2_scores_block:
-	MOVQ   128(AX), R9
-	MOVQ   R13, R14
+	MOVQ   152(AX), R9
+	IMULQ  96(AX), R9
+	ADDQ   120(AX), R9
+	MOVQ   88(AX), R13
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 
@@ -100,55 +143,54 @@ attendQS8AVX2_scores_group:
 	VMOVDQU      (R11), Y8
 	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPMADDWD     Y1, Y8, Y8
+	VPMADDWD     Y3, Y8, Y8
 	VPADDD       Y8, Y4, Y4
 	VMOVDQU      32(R11), Y8
 	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPMADDWD     Y1, Y8, Y8
+	VPMADDWD     Y3, Y8, Y8
 	VPADDD       Y8, Y5, Y5
 	ADDQ         $0x40, R11
 	ADDQ         $0x04, R9
-	DECQ         R14
+	DECQ         R13
 	JNZ          attendQS8AVX2_scores_group
-	VMULPS       (R8), Y0, Y6
+	VMULPS       (R12), Y0, Y6
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y6, Y4, Y4
 	VMOVQ        BX, X6
 	VPBROADCASTD X6, Y8
 	VPADDD       decodeIota<>+0(SB), Y8, Y8
-	VPBROADCASTD 56(AX), Y7
+	VPBROADCASTD 40(AX), Y7
 	VPCMPGTD     Y8, Y7, Y6
-	VPBROADCASTD 64(AX), Y7
+	VPBROADCASTD 48(AX), Y7
 	VPCMPGTD     Y7, Y8, Y8
 	VPOR         Y8, Y6, Y6
 	VBLENDVPS    Y6, decodeff800000<>+0(SB), Y4, Y4
-	VMOVUPS      Y4, (CX)
-	VMAXPS       Y4, Y2, Y2
-	VPANDN       (R12), Y6, Y6
-	VMOVUPS      Y6, (DX)
-	VPMAXUD      Y6, Y3, Y3
-	VMULPS       32(R8), Y0, Y4
+	VMOVUPS      Y4, (DX)
+	VMAXPS       Y4, Y1, Y1
+	VPANDN       (R8), Y6, Y6
+	VMOVUPS      Y6, 64(DX)
+	VPMAXUD      Y6, Y2, Y2
+	VMULPS       32(R12), Y0, Y4
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VMOVQ        BX, X4
 	VPBROADCASTD X4, Y7
 	VPADDD       decodeIota<>+32(SB), Y7, Y7
-	VPBROADCASTD 56(AX), Y6
+	VPBROADCASTD 40(AX), Y6
 	VPCMPGTD     Y7, Y6, Y4
-	VPBROADCASTD 64(AX), Y6
+	VPBROADCASTD 48(AX), Y6
 	VPCMPGTD     Y6, Y7, Y7
 	VPOR         Y7, Y4, Y4
 	VBLENDVPS    Y4, decodeff800000<>+0(SB), Y5, Y5
-	VMOVUPS      Y5, 32(CX)
-	VMAXPS       Y5, Y2, Y2
-	VPANDN       32(R12), Y4, Y4
-	VMOVUPS      Y4, 32(DX)
-	VPMAXUD      Y4, Y3, Y3
-	ADDQ         $0x40, R8
+	VMOVUPS      Y5, 32(DX)
+	VMAXPS       Y5, Y1, Y1
+	VPANDN       32(R8), Y4, Y4
+	VMOVUPS      Y4, 96(DX)
+	VPMAXUD      Y4, Y2, Y2
 	ADDQ         $0x40, R12
-	ADDQ         $0x40, CX
-	ADDQ         $0x40, DX
+	ADDQ         $0x40, R8
+	ADDQ         $0x000000c0, DX
 	ADDQ         $0x10, BX
 	DECQ         R10
 	JNZ          attendQS8AVX2_scores_block
@@ -156,63 +198,108 @@ attendQS8AVX2_scores_group:
 	ADDQ         $0x04, SI
 	TESTQ        DI, DI
 	JNZ          attendQS8AVX2_scores_page
-	VEXTRACTF128 $0x01, Y2, X0
-	VMAXPS       X0, X2, X1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMAXPS       X0, X1, X1
 	VPSHUFD      $0x4e, X1, X0
 	VMAXPS       X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
 	VMAXPS       X0, X1, X1
-	VEXTRACTF128 $0x01, Y3, X0
-	VPMAXUD      X0, X3, X2
+	VEXTRACTF128 $0x01, Y2, X0
+	VPMAXUD      X0, X2, X2
 	VPSHUFD      $0x4e, X2, X0
 	VPMAXUD      X0, X2, X2
 	VPSHUFD      $0xb1, X2, X0
 	VPMAXUD      X0, X2, X2
+	VMOVSS       X1, 8(CX)
+	VMOVSS       X2, 12(CX)
 	VMOVD        X2, CX
-	TESTL        CX, CX
-	JZ           attendQS8AVX2_fail
-	CMPL         CX, $0x7f7fffff
+	DECL         CX
+	CMPL         CX, $0x7f7ffffe
 	JA           attendQS8AVX2_fail
-	VBROADCASTSS X1, Y0
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX2_scores_head
+	MOVQ         $0x00000000, 152(AX)
+
+attendQS8AVX2_exps_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	VMOVSS       8(CX), X0
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         56(AX), BX
+	VBROADCASTSS X0, Y0
 	VXORPS       Y1, Y1, Y1
-	MOVQ         136(AX), CX
-	MOVQ         72(AX), DX
-	SHLQ         $0x01, DX
 
 attendQS8AVX2_exps:
-	VMOVUPS      (CX), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMULPS       decode3fb8aa3b<>+0(SB), Y3, Y4
-	VSUBPS       decode3f000000<>+0(SB), Y4, Y4
-	VCVTTPS2DQ   Y4, Y4
-	VCVTDQ2PS    Y4, Y5
-	VMULPS       decode3f318000<>+0(SB), Y5, Y6
-	VSUBPS       Y6, Y3, Y6
-	VMULPS       decodeb95e8083<>+0(SB), Y5, Y5
-	VSUBPS       Y5, Y6, Y6
-	VMULPS       decode39506967<>+0(SB), Y6, Y5
-	VADDPS       decode3ab743ce<>+0(SB), Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VADDPS       decode3c088908<>+0(SB), Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VADDPS       decode3d2aa9c1<>+0(SB), Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VADDPS       decode3e2aaaaa<>+0(SB), Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VADDPS       decode3f000000<>+0(SB), Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VADDPS       Y6, Y5, Y5
-	VADDPS       decode3f800000<>+0(SB), Y5, Y5
-	VPADDD       decode0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VCMPPS       $0x15, decodec2ae0000<>+0(SB), Y3, Y3
-	VANDPS       Y3, Y5, Y5
-	VMOVUPS      Y5, (CX)
-	VADDPS       Y5, Y1, Y1
-	ADDQ         $0x20, CX
-	DECQ         DX
+	VMOVUPS      (DX), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMULPS       decode3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       decode3f000000<>+0(SB), Y3, Y3
+	VCVTTPS2DQ   Y3, Y3
+	VCVTDQ2PS    Y3, Y4
+	VMULPS       decode3f318000<>+0(SB), Y4, Y5
+	VSUBPS       Y5, Y2, Y5
+	VMULPS       decodeb95e8083<>+0(SB), Y4, Y4
+	VSUBPS       Y4, Y5, Y5
+	VMULPS       decode39506967<>+0(SB), Y5, Y4
+	VADDPS       decode3ab743ce<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3c088908<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3d2aa9c1<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3e2aaaaa<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3f000000<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       decode3f800000<>+0(SB), Y4, Y4
+	VPADDD       decode0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VCMPPS       $0x15, decodec2ae0000<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y4, Y4
+	VMOVUPS      Y4, (DX)
+	VADDPS       Y4, Y1, Y1
+	VMOVUPS      32(DX), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMULPS       decode3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       decode3f000000<>+0(SB), Y3, Y3
+	VCVTTPS2DQ   Y3, Y3
+	VCVTDQ2PS    Y3, Y4
+	VMULPS       decode3f318000<>+0(SB), Y4, Y5
+	VSUBPS       Y5, Y2, Y5
+	VMULPS       decodeb95e8083<>+0(SB), Y4, Y4
+	VSUBPS       Y4, Y5, Y5
+	VMULPS       decode39506967<>+0(SB), Y5, Y4
+	VADDPS       decode3ab743ce<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3c088908<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3d2aa9c1<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3e2aaaaa<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       decode3f000000<>+0(SB), Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       decode3f800000<>+0(SB), Y4, Y4
+	VPADDD       decode0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VCMPPS       $0x15, decodec2ae0000<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y4, Y4
+	VMOVUPS      Y4, 32(DX)
+	VADDPS       Y4, Y1, Y1
+	ADDQ         $0x000000c0, DX
+	DECQ         BX
 	JNZ          attendQS8AVX2_exps
 	VEXTRACTF128 $0x01, Y1, X0
 	VADDPS       X0, X1, X1
@@ -223,58 +310,89 @@ attendQS8AVX2_exps:
 	VUCOMISS     X1, X1
 	JPS          attendQS8AVX2_fail
 	VMOVSS       decode3f800000<>+0(SB), X0
-	VMOVSS       decode46fffe00<>+0(SB), X3
 	VDIVSS       X1, X0, X0
-	VDIVSS       X2, X3, X1
-	VDIVSS       X3, X2, X2
-	VBROADCASTSS X0, Y0
-	VBROADCASTSS X1, Y1
-	MOVQ         136(AX), CX
-	MOVQ         144(AX), DX
-	MOVQ         152(AX), BX
-	MOVQ         72(AX), SI
+	VMOVSS       X0, 16(CX)
+	VMOVSS       12(CX), X2
+	VMOVSS       decode46fffe00<>+0(SB), X0
+	VDIVSS       X0, X2, X1
+	VMOVSS       X1, 24(CX)
+	VDIVSS       X2, X0, X0
+	VMOVSS       X0, 20(CX)
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX2_exps_head
+	MOVQ         $0x00000000, 152(AX)
+
+attendQS8AVX2_weights_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         56(AX), BX
+	VBROADCASTSS 16(CX), Y0
+	VBROADCASTSS 20(CX), Y1
 
 attendQS8AVX2_weights:
-	VMULPS       (CX), Y0, Y3
-	VMULPS       (DX), Y3, Y3
-	VMULPS       Y1, Y3, Y3
-	VADDPS       decode3f000000<>+0(SB), Y3, Y3
-	VCVTTPS2DQ   Y3, Y3
-	VMULPS       32(CX), Y0, Y4
-	VMULPS       32(DX), Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VADDPS       decode3f000000<>+0(SB), Y4, Y4
-	VCVTTPS2DQ   Y4, Y4
-	VPACKSSDW    Y4, Y3, Y3
-	VPERMQ       $0xd8, Y3, Y3
-	VMOVDQU      Y3, (BX)
-	ADDQ         $0x40, CX
-	ADDQ         $0x40, DX
-	ADDQ         $0x20, BX
-	DECQ         SI
-	JNZ          attendQS8AVX2_weights
-	VBROADCASTSS X2, Y0
-	MOVQ         8(AX), CX
-	MOVQ         104(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         112(AX), SI
+	VMULPS     (DX), Y0, Y2
+	VMULPS     64(DX), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     decode3f000000<>+0(SB), Y2, Y2
+	VCVTTPS2DQ Y2, Y2
+	VMULPS     32(DX), Y0, Y3
+	VMULPS     96(DX), Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VADDPS     decode3f000000<>+0(SB), Y3, Y3
+	VCVTTPS2DQ Y3, Y3
+	VPACKSSDW  Y3, Y2, Y2
+	VPERMQ     $0xd8, Y2, Y2
+	VMOVDQU    Y2, 128(DX)
+	ADDQ       $0x000000c0, DX
+	DECQ       BX
+	JNZ        attendQS8AVX2_weights
+	MOVQ       152(AX), CX
+	INCQ       CX
+	MOVQ       CX, 152(AX)
+	CMPQ       CX, 80(AX)
+	JL         attendQS8AVX2_weights_head
+	MOVQ       $0x00000000, 152(AX)
+
+attendQS8AVX2_weigh_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	VBROADCASTSS 24(CX), Y0
+	MOVQ         152(AX), CX
+	IMULQ        96(AX), CX
+	SHLQ         $0x02, CX
+	ADDQ         8(AX), CX
+	MOVQ         96(AX), DX
+	MOVQ         152(AX), BX
+	IMUL3Q       $0x18, BX, BX
+	ADDQ         32(AX), BX
+	MOVQ         8(BX), BX
+	MOVQ         104(AX), SI
 	SHLQ         $0x01, SI
 
 attendQS8AVX2_chunk:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y3, Y3, Y3
-	MOVQ   152(AX), DI
-	MOVQ   24(AX), R8
-	MOVQ   72(AX), R9
-	MOVQ   80(AX), R10
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	MOVQ  152(AX), DI
+	IMULQ 144(AX), DI
+	ADDQ  136(AX), DI
+	ADDQ  $0x00000080, DI
+	MOVQ  24(AX), R8
+	MOVQ  56(AX), R9
+	MOVQ  64(AX), R10
 
 attendQS8AVX2_weigh_page:
 	MOVLQSX (R8), R11
 	IMUL3Q  $0x60, R11, R11
 	ADDQ    16(AX), R11
-	MOVQ    88(AX), R12
+	MOVQ    72(AX), R12
 	SUBQ    R10, R12
 	CMPQ    R12, R9
 	CMOVQGT R9, R12
@@ -349,7 +467,7 @@ attendQS8AVX2_weigh_block:
 	VPADDD       Y4, Y1, Y1
 	VPADDD       Y5, Y2, Y2
 	ADDQ         SI, R10
-	ADDQ         $0x20, DI
+	ADDQ         $0x000000c0, DI
 	DECQ         R12
 	JNZ          attendQS8AVX2_weigh_block
 	XORQ         R10, R10
@@ -370,6 +488,11 @@ attendQS8AVX2_stored:
 	ADDQ $0x40, CX
 	SUBQ $0x10, DX
 	JG   attendQS8AVX2_chunk
+	MOVQ 152(AX), CX
+	INCQ CX
+	MOVQ CX, 152(AX)
+	CMPQ CX, 80(AX)
+	JL   attendQS8AVX2_weigh_head
 	MOVB $0x01, ret+8(FP)
 	VZEROUPPER
 	RET
@@ -706,19 +829,31 @@ GLOBL decode46fffe00<>(SB), RODATA|NOPTR, $64
 // func attendQS8AVX512VNNI(a *uint64) bool
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·attendQS8AVX512VNNI(SB), NOSPLIT, $0-9
-	MOVQ    a+0(FP), AX
-	MOVQ    (AX), CX
-	MOVQ    104(AX), DX
+	MOVQ a+0(FP), AX
+	MOVQ $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_quantize_head:
+	MOVQ    152(AX), CX
+	SHLQ    $0x05, CX
+	ADDQ    128(AX), CX
+	MOVQ    152(AX), DX
+	IMULQ   96(AX), DX
+	SHLQ    $0x02, DX
+	ADDQ    (AX), DX
+	MOVQ    152(AX), BX
+	IMULQ   96(AX), BX
+	ADDQ    120(AX), BX
+	MOVQ    96(AX), SI
 	VMOVUPS decode7fffffff<>+0(SB), Y0
 	VXORPS  Y1, Y1, Y1
-	MOVQ    CX, BX
-	MOVQ    DX, SI
+	MOVQ    DX, DI
+	MOVQ    SI, R8
 
 attendQS8AVX512VNNI_absmax:
-	VANDPS       (BX), Y0, Y2
+	VANDPS       (DI), Y0, Y2
 	VPMAXUD      Y2, Y1, Y1
-	ADDQ         $0x20, BX
-	SUBQ         $0x08, SI
+	ADDQ         $0x20, DI
+	SUBQ         $0x08, R8
 	JNZ          attendQS8AVX512VNNI_absmax
 	VEXTRACTF128 $0x01, Y1, X0
 	VPMAXUD      X0, X1, X1
@@ -726,110 +861,130 @@ attendQS8AVX512VNNI_absmax:
 	VPMAXUD      X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXUD      X0, X1, X1
-	VMOVD        X1, BX
-	CMPL         BX, $0x0d800000
-	JB           attendQS8AVX512VNNI_fail
-	CMPL         BX, $0x7f7fffff
+	VMOVD        X1, DI
+	SUBL         $0x0d800000, DI
+	CMPL         DI, $0x71ffffff
 	JA           attendQS8AVX512VNNI_fail
 	VMOVSS       decode42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X2
 	VDIVSS       X0, X1, X0
-	VMULSS       120(AX), X0, X0
 	VBROADCASTSS X2, Y2
-	MOVQ         128(AX), BX
+	VMULSS       112(AX), X0, X0
+	VMOVSS       X0, (CX)
+	VPXOR        Y0, Y0, Y0
 
 attendQS8AVX512VNNI_quantize:
-	VMULPS       (CX), Y2, Y1
-	VANDPS       decode80000000<>+0(SB), Y1, Y10
-	VORPS        decode3f000000<>+0(SB), Y10, Y10
-	VADDPS       Y10, Y1, Y1
+	VMULPS       (DX), Y2, Y1
+	VANDPS       decode80000000<>+0(SB), Y1, Y8
+	VORPS        decode3f000000<>+0(SB), Y8, Y8
+	VADDPS       Y8, Y1, Y1
 	VCVTTPS2DQ   Y1, Y1
-	VEXTRACTI128 $0x01, Y1, X10
-	VPACKSSDW    X10, X1, X1
+	VPADDD       Y1, Y0, Y0
+	VEXTRACTI128 $0x01, Y1, X8
+	VPACKSSDW    X8, X1, X1
 	VPACKSSWB    X1, X1, X1
 	VMOVQ        X1, (BX)
-	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
 	ADDQ         $0x08, BX
-	SUBQ         $0x08, DX
+	SUBQ         $0x08, SI
 	JNZ          attendQS8AVX512VNNI_quantize
-	MOVQ         136(AX), CX
-	MOVQ         144(AX), DX
-	MOVQ         56(AX), BX
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPADDD       X1, X0, X0
+	VPXOR        X1, X1, X1
+	VPSLLD       $0x07, X0, X0
+	VPSUBD       X0, X1, X0
+	VMOVD        X0, 4(CX)
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX512VNNI_quantize_head
+	MOVQ         $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_scores_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         40(AX), BX
 	ANDQ         $-16, BX
-	VBROADCASTSS X0, Z0
-	VMOVUPS      decodeff800000<>+0(SB), Z10
-	VMOVUPS      Z10, Z1
+	VBROADCASTSS (CX), Z0
+	VMOVUPS      decodeff800000<>+0(SB), Z11
+	VMOVUPS      Z11, Z1
 	VPXORD       Z3, Z3, Z3
 	VMOVDQU32    decode80808080<>+0(SB), Z2
-	VPXORD       Z4, Z4, Z4
-	MOVQ         128(AX), SI
-	MOVQ         96(AX), DI
-	VPXORD       Z5, Z5, Z5
-
-attendQS8AVX512VNNI_correction:
-	VPDPBUSD.BCST (SI), Z2, Z5
-	ADDQ          $0x04, SI
-	DECQ          DI
-	JNZ           attendQS8AVX512VNNI_correction
-	VPSUBD        Z5, Z4, Z4
-	VPBROADCASTD  56(AX), Z5
-	VPBROADCASTD  64(AX), Z11
-	MOVQ          24(AX), SI
-	MOVQ          72(AX), DI
-	MOVQ          80(AX), R8
+	VPBROADCASTD 4(CX), Z8
+	VPBROADCASTD 40(AX), Z9
+	VPBROADCASTD 48(AX), Z10
+	MOVQ         24(AX), SI
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
 
 attendQS8AVX512VNNI_scores_page:
 	MOVLQSX (SI), R9
 	IMUL3Q  $0x60, R9, R9
 	ADDQ    16(AX), R9
-	MOVQ    88(AX), R10
+	MOVQ    72(AX), R10
 	SUBQ    R8, R10
 	CMPQ    R10, DI
 	CMOVQGT DI, R10
 	SUBQ    R10, DI
-	MOVQ    96(AX), R13
-	MOVQ    R13, R12
-	SHLQ    $0x06, R12
-	MOVQ    R8, R11
-	IMULQ   R12, R11
-	ADDQ    (R9), R11
+	MOVQ    152(AX), R11
+	IMUL3Q  $0x18, R11, R11
 	ADDQ    32(AX), R11
+	MOVQ    (R11), R11
+	MOVQ    152(AX), R12
+	IMUL3Q  $0x18, R12, R12
+	ADDQ    32(AX), R12
+	MOVQ    16(R12), R12
+	MOVQ    88(AX), R13
+	SHLQ    $0x06, R13
+	IMULQ   R8, R13
+	ADDQ    R13, R11
+	ADDQ    (R9), R11
 	SHLQ    $0x06, R8
-	ADDQ    48(AX), R8
-	MOVQ    R8, R12
-	ADDQ    48(R9), R8
-	ADDQ    72(R9), R12
+	ADDQ    R8, R12
+	MOVQ    R12, R8
+	ADDQ    48(R9), R12
+	ADDQ    72(R9), R8
 
 attendQS8AVX512VNNI_scores_block:
-	MOVQ      128(AX), R9
-	MOVQ      R13, R14
-	VMOVDQA32 Z4, Z12
+	MOVQ      152(AX), R9
+	IMULQ     96(AX), R9
+	ADDQ      120(AX), R9
+	MOVQ      88(AX), R13
+	VMOVDQA32 Z8, Z12
 
 attendQS8AVX512VNNI_scores_group:
 	VPXORD        (R11), Z2, Z13
 	VPDPBUSD.BCST (R9), Z13, Z12
 	ADDQ          $0x40, R11
 	ADDQ          $0x04, R9
-	DECQ          R14
+	DECQ          R13
 	JNZ           attendQS8AVX512VNNI_scores_group
 	VPBROADCASTD  BX, Z13
 	VPADDD        decodeIota<>+0(SB), Z13, Z13
-	VPCMPD        $0x05, Z5, Z13, K1
-	VPCMPD        $0x02, Z11, Z13, K2
+	VPCMPD        $0x05, Z9, Z13, K1
+	VPCMPD        $0x02, Z10, Z13, K2
 	KANDW         K2, K1, K1
-	VMULPS        (R8), Z0, Z13
+	VMULPS        (R12), Z0, Z13
 	VCVTDQ2PS     Z12, Z12
-	VMOVAPS       Z10, Z14
+	VMOVAPS       Z11, Z14
 	VMULPS        Z13, Z12, K1, Z14
-	VMOVUPS       Z14, (CX)
+	VMOVUPS       Z14, (DX)
 	VMAXPS        Z14, Z1, Z1
-	VMOVUPS.Z     (R12), K1, Z12
-	VMOVUPS       Z12, (DX)
+	VMOVUPS.Z     (R8), K1, Z12
+	VMOVUPS       Z12, 64(DX)
 	VPMAXUD       Z12, Z3, Z3
-	ADDQ          $0x40, R8
 	ADDQ          $0x40, R12
-	ADDQ          $0x40, CX
-	ADDQ          $0x40, DX
+	ADDQ          $0x40, R8
+	ADDQ          $0x000000c0, DX
 	ADDQ          $0x10, BX
 	DECQ          R10
 	JNZ           attendQS8AVX512VNNI_scores_block
@@ -853,107 +1008,155 @@ attendQS8AVX512VNNI_scores_group:
 	VPMAXUD       X2, X1, X1
 	VPSHUFD       $0xb1, X1, X2
 	VPMAXUD       X2, X1, X1
+	VMOVSS        X0, 8(CX)
+	VMOVSS        X1, 12(CX)
 	VMOVD         X1, CX
-	TESTL         CX, CX
-	JZ            attendQS8AVX512VNNI_fail
-	CMPL          CX, $0x7f7fffff
+	DECL          CX
+	CMPL          CX, $0x7f7ffffe
 	JA            attendQS8AVX512VNNI_fail
-	VBROADCASTSS  X0, Z0
-	VXORPS        Y2, Y2, Y2
-	MOVQ          136(AX), CX
-	MOVQ          72(AX), DX
+	MOVQ          152(AX), CX
+	INCQ          CX
+	MOVQ          CX, 152(AX)
+	CMPQ          CX, 80(AX)
+	JL            attendQS8AVX512VNNI_scores_head
+	MOVQ          $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_exps_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	VMOVSS       8(CX), X0
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         56(AX), BX
+	VBROADCASTSS X0, Z0
+	VXORPS       Y1, Y1, Y1
 
 attendQS8AVX512VNNI_exps:
-	VMOVUPS       (CX), Z3
-	VSUBPS        Z0, Z3, Z3
-	VMULPS        decode3fb8aa3b<>+0(SB), Z3, Z4
-	VSUBPS        decode3f000000<>+0(SB), Z4, Z4
-	VCVTTPS2DQ    Z4, Z4
-	VCVTDQ2PS     Z4, Z5
-	VMULPS        decode3f318000<>+0(SB), Z5, Z10
-	VSUBPS        Z10, Z3, Z10
-	VMULPS        decodeb95e8083<>+0(SB), Z5, Z5
-	VSUBPS        Z5, Z10, Z10
-	VMULPS        decode39506967<>+0(SB), Z10, Z5
-	VADDPS        decode3ab743ce<>+0(SB), Z5, Z5
-	VMULPS        Z10, Z5, Z5
-	VADDPS        decode3c088908<>+0(SB), Z5, Z5
-	VMULPS        Z10, Z5, Z5
-	VADDPS        decode3d2aa9c1<>+0(SB), Z5, Z5
-	VMULPS        Z10, Z5, Z5
-	VADDPS        decode3e2aaaaa<>+0(SB), Z5, Z5
-	VMULPS        Z10, Z5, Z5
-	VADDPS        decode3f000000<>+0(SB), Z5, Z5
-	VMULPS        Z10, Z5, Z5
-	VMULPS        Z10, Z5, Z5
-	VADDPS        Z10, Z5, Z5
-	VADDPS        decode3f800000<>+0(SB), Z5, Z5
-	VPADDD        decode0000007f<>+0(SB), Z4, Z4
-	VPSLLD        $0x17, Z4, Z4
-	VMULPS        Z4, Z5, Z5
-	VCMPPS        $0x15, decodec2ae0000<>+0(SB), Z3, K1
-	VMOVAPS.Z     Z5, K1, Z5
-	VMOVUPS       Z5, (CX)
-	VEXTRACTF32X8 $0x01, Z5, Y3
-	VADDPS        Y5, Y2, Y2
-	VADDPS        Y3, Y2, Y2
-	ADDQ          $0x40, CX
-	DECQ          DX
+	VMOVUPS       (DX), Z2
+	VSUBPS        Z0, Z2, Z2
+	VMULPS        decode3fb8aa3b<>+0(SB), Z2, Z3
+	VSUBPS        decode3f000000<>+0(SB), Z3, Z3
+	VCVTTPS2DQ    Z3, Z3
+	VCVTDQ2PS     Z3, Z8
+	VMULPS        decode3f318000<>+0(SB), Z8, Z9
+	VSUBPS        Z9, Z2, Z9
+	VMULPS        decodeb95e8083<>+0(SB), Z8, Z8
+	VSUBPS        Z8, Z9, Z9
+	VMULPS        decode39506967<>+0(SB), Z9, Z8
+	VADDPS        decode3ab743ce<>+0(SB), Z8, Z8
+	VMULPS        Z9, Z8, Z8
+	VADDPS        decode3c088908<>+0(SB), Z8, Z8
+	VMULPS        Z9, Z8, Z8
+	VADDPS        decode3d2aa9c1<>+0(SB), Z8, Z8
+	VMULPS        Z9, Z8, Z8
+	VADDPS        decode3e2aaaaa<>+0(SB), Z8, Z8
+	VMULPS        Z9, Z8, Z8
+	VADDPS        decode3f000000<>+0(SB), Z8, Z8
+	VMULPS        Z9, Z8, Z8
+	VMULPS        Z9, Z8, Z8
+	VADDPS        Z9, Z8, Z8
+	VADDPS        decode3f800000<>+0(SB), Z8, Z8
+	VPADDD        decode0000007f<>+0(SB), Z3, Z3
+	VPSLLD        $0x17, Z3, Z3
+	VMULPS        Z3, Z8, Z8
+	VCMPPS        $0x15, decodec2ae0000<>+0(SB), Z2, K1
+	VMOVAPS.Z     Z8, K1, Z8
+	VMOVUPS       Z8, (DX)
+	VEXTRACTF32X8 $0x01, Z8, Y2
+	VADDPS        Y8, Y1, Y1
+	VADDPS        Y2, Y1, Y1
+	ADDQ          $0x000000c0, DX
+	DECQ          BX
 	JNZ           attendQS8AVX512VNNI_exps
-	VEXTRACTF128  $0x01, Y2, X0
-	VADDPS        X0, X2, X2
-	VPSHUFD       $0x4e, X2, X0
-	VADDPS        X0, X2, X2
-	VPSHUFD       $0xb1, X2, X0
-	VADDPS        X0, X2, X2
-	VUCOMISS      X2, X2
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VPSHUFD       $0x4e, X1, X0
+	VADDPS        X0, X1, X1
+	VPSHUFD       $0xb1, X1, X0
+	VADDPS        X0, X1, X1
+	VUCOMISS      X1, X1
 	JPS           attendQS8AVX512VNNI_fail
 	VMOVSS        decode3f800000<>+0(SB), X0
-	VMOVSS        decode46fffe00<>+0(SB), X3
+	VDIVSS        X1, X0, X0
+	VMOVSS        X0, 16(CX)
+	VMOVSS        12(CX), X2
+	VMOVSS        decode46fffe00<>+0(SB), X0
+	VDIVSS        X0, X2, X1
+	VMOVSS        X1, 24(CX)
 	VDIVSS        X2, X0, X0
-	VDIVSS        X1, X3, X2
-	VDIVSS        X3, X1, X1
-	VBROADCASTSS  X0, Z0
-	VBROADCASTSS  X2, Z2
-	MOVQ          136(AX), CX
-	MOVQ          144(AX), DX
-	MOVQ          152(AX), BX
-	MOVQ          72(AX), SI
+	VMOVSS        X0, 20(CX)
+	MOVQ          152(AX), CX
+	INCQ          CX
+	MOVQ          CX, 152(AX)
+	CMPQ          CX, 80(AX)
+	JL            attendQS8AVX512VNNI_exps_head
+	MOVQ          $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_weights_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         56(AX), BX
+	VBROADCASTSS 16(CX), Z0
+	VBROADCASTSS 20(CX), Z1
 
 attendQS8AVX512VNNI_weights:
-	VMULPS       (CX), Z0, Z3
-	VMULPS       (DX), Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       decode3f000000<>+0(SB), Z3, Z3
-	VCVTTPS2DQ   Z3, Z3
-	VPMOVDW      Z3, (BX)
-	ADDQ         $0x40, CX
-	ADDQ         $0x40, DX
-	ADDQ         $0x20, BX
-	DECQ         SI
-	JNZ          attendQS8AVX512VNNI_weights
-	VBROADCASTSS X1, Y0
-	MOVQ         8(AX), CX
-	MOVQ         104(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         112(AX), SI
+	VMULPS     (DX), Z0, Z2
+	VMULPS     64(DX), Z2, Z2
+	VMULPS     Z1, Z2, Z2
+	VADDPS     decode3f000000<>+0(SB), Z2, Z2
+	VCVTTPS2DQ Z2, Z2
+	VPMOVDW    Z2, 128(DX)
+	ADDQ       $0x000000c0, DX
+	DECQ       BX
+	JNZ        attendQS8AVX512VNNI_weights
+	MOVQ       152(AX), CX
+	INCQ       CX
+	MOVQ       CX, 152(AX)
+	CMPQ       CX, 80(AX)
+	JL         attendQS8AVX512VNNI_weights_head
+	MOVQ       $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_weigh_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	VBROADCASTSS 24(CX), Y0
+	MOVQ         152(AX), CX
+	IMULQ        96(AX), CX
+	SHLQ         $0x02, CX
+	ADDQ         8(AX), CX
+	MOVQ         96(AX), DX
+	MOVQ         152(AX), BX
+	IMUL3Q       $0x18, BX, BX
+	ADDQ         32(AX), BX
+	MOVQ         8(BX), BX
+	MOVQ         104(AX), SI
 	SHLQ         $0x01, SI
 
 attendQS8AVX512VNNI_chunk:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
 	MOVQ   152(AX), DI
+	IMULQ  144(AX), DI
+	ADDQ   136(AX), DI
+	ADDQ   $0x00000080, DI
 	MOVQ   24(AX), R8
-	MOVQ   72(AX), R9
-	MOVQ   80(AX), R10
+	MOVQ   56(AX), R9
+	MOVQ   64(AX), R10
 
 attendQS8AVX512VNNI_weigh_page:
 	MOVLQSX (R8), R11
 	IMUL3Q  $0x60, R11, R11
 	ADDQ    16(AX), R11
-	MOVQ    88(AX), R12
+	MOVQ    72(AX), R12
 	SUBQ    R10, R12
 	CMPQ    R12, R9
 	CMOVQGT R9, R12
@@ -965,43 +1168,43 @@ attendQS8AVX512VNNI_weigh_page:
 
 attendQS8AVX512VNNI_weigh_block:
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST (DI), Z1, Z6
+	VPDPWSSD.BCST (DI), Z1, Z4
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 4(DI), Z1, Z7
+	VPDPWSSD.BCST 4(DI), Z1, Z5
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 8(DI), Z1, Z8
+	VPDPWSSD.BCST 8(DI), Z1, Z6
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 12(DI), Z1, Z9
+	VPDPWSSD.BCST 12(DI), Z1, Z7
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 16(DI), Z1, Z6
+	VPDPWSSD.BCST 16(DI), Z1, Z4
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 20(DI), Z1, Z7
+	VPDPWSSD.BCST 20(DI), Z1, Z5
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 24(DI), Z1, Z8
+	VPDPWSSD.BCST 24(DI), Z1, Z6
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 28(DI), Z1, Z9
+	VPDPWSSD.BCST 28(DI), Z1, Z7
 	ADDQ          SI, R10
-	ADDQ          $0x20, DI
+	ADDQ          $0x000000c0, DI
 	DECQ          R12
 	JNZ           attendQS8AVX512VNNI_weigh_block
 	XORQ          R10, R10
 	ADDQ          $0x04, R8
 	TESTQ         R9, R9
 	JNZ           attendQS8AVX512VNNI_weigh_page
+	VPADDD        Z5, Z4, Z4
 	VPADDD        Z7, Z6, Z6
-	VPADDD        Z9, Z8, Z8
-	VPADDD        Z8, Z6, Z6
-	VEXTRACTI32X8 $0x01, Z6, Y1
-	VCVTDQ2PS     Y6, Y6
-	VMULPS        Y0, Y6, Y6
-	VMOVUPS       Y6, (CX)
+	VPADDD        Z6, Z4, Z4
+	VEXTRACTI32X8 $0x01, Z4, Y1
+	VCVTDQ2PS     Y4, Y4
+	VMULPS        Y0, Y4, Y4
+	VMOVUPS       Y4, (CX)
 	CMPQ          DX, $0x08
 	JLE           attendQS8AVX512VNNI_stored
 	VCVTDQ2PS     Y1, Y1
@@ -1013,6 +1216,11 @@ attendQS8AVX512VNNI_stored:
 	ADDQ $0x40, CX
 	SUBQ $0x10, DX
 	JG   attendQS8AVX512VNNI_chunk
+	MOVQ 152(AX), CX
+	INCQ CX
+	MOVQ CX, 152(AX)
+	CMPQ CX, 80(AX)
+	JL   attendQS8AVX512VNNI_weigh_head
 	MOVB $0x01, ret+8(FP)
 	VZEROUPPER
 	RET
@@ -1039,3 +1247,150 @@ DATA decode80808080<>+52(SB)/4, $0x80808080
 DATA decode80808080<>+56(SB)/4, $0x80808080
 DATA decode80808080<>+60(SB)/4, $0x80808080
 GLOBL decode80808080<>(SB), RODATA|NOPTR, $64
+
+// func storeQS8AVX2(k *float32, v *float32, kp *int8, vp *int8, ks *float32, vs *float32, heads int, dim int, kStep int, vStep int, sStep int, odd int) bool
+// Requires: AVX, AVX2
+TEXT ·storeQS8AVX2(SB), NOSPLIT, $0-97
+	MOVQ     k+0(FP), AX
+	MOVQ     v+8(FP), CX
+	MOVQ     kp+16(FP), DX
+	MOVQ     vp+24(FP), BX
+	MOVQ     ks+32(FP), SI
+	MOVQ     vs+40(FP), DI
+	MOVQ     heads+48(FP), R8
+	MOVQ     dim+56(FP), R9
+	MOVQ     odd+88(FP), R10
+	SHLQ     $0x03, R10
+	VMOVQ    R10, X0
+	VMOVUPS  decode00ff00ff<>+0(SB), X1
+	VPCMPEQB X2, X2, X2
+	VPSLLW   X0, X1, X1
+	VPXOR    X2, X1, X1
+
+storeQS8AVX2_head:
+	VMOVUPS decode7fffffff<>+0(SB), Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    AX, R10
+	MOVQ    R9, R11
+
+storeQS8AVX2_kmax:
+	VANDPS       (R10), Y2, Y4
+	VPMAXUD      Y4, Y3, Y3
+	ADDQ         $0x20, R10
+	SUBQ         $0x08, R11
+	JNZ          storeQS8AVX2_kmax
+	VEXTRACTF128 $0x01, Y3, X2
+	VPMAXUD      X2, X3, X3
+	VPSHUFD      $0x4e, X3, X2
+	VPMAXUD      X2, X3, X3
+	VPSHUFD      $0xb1, X3, X2
+	VPMAXUD      X2, X3, X3
+	VMOVD        X3, R10
+	SUBL         $0x0d800000, R10
+	CMPL         R10, $0x71ffffff
+	JA           storeQS8AVX2_fail
+	VMOVSS       decode42fe0000<>+0(SB), X2
+	VDIVSS       X3, X2, X4
+	VDIVSS       X2, X3, X2
+	VBROADCASTSS X4, Y4
+	VMOVSS       X2, (SI)
+	MOVQ         DX, R10
+	MOVQ         R9, R11
+
+storeQS8AVX2_key:
+	VMULPS       (AX), Y4, Y2
+	VANDPS       decode80000000<>+0(SB), Y2, Y3
+	VORPS        decode3f000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VCVTTPS2DQ   Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKSSDW    X3, X2, X2
+	VPACKSSWB    X2, X2, X2
+	VMOVD        X2, (R10)
+	VPEXTRD      $0x01, X2, 64(R10)
+	ADDQ         $0x20, AX
+	ADDQ         $0x00000080, R10
+	SUBQ         $0x08, R11
+	JNZ          storeQS8AVX2_key
+	VMOVUPS      decode7fffffff<>+0(SB), Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         CX, R10
+	MOVQ         R9, R11
+
+storeQS8AVX2_vmax:
+	VANDPS       (R10), Y2, Y4
+	VPMAXUD      Y4, Y3, Y3
+	ADDQ         $0x20, R10
+	SUBQ         $0x08, R11
+	JNZ          storeQS8AVX2_vmax
+	VEXTRACTF128 $0x01, Y3, X2
+	VPMAXUD      X2, X3, X3
+	VPSHUFD      $0x4e, X3, X2
+	VPMAXUD      X2, X3, X3
+	VPSHUFD      $0xb1, X3, X2
+	VPMAXUD      X2, X3, X3
+	VMOVD        X3, R10
+	SUBL         $0x0d800000, R10
+	CMPL         R10, $0x71ffffff
+	JA           storeQS8AVX2_fail
+	VMOVSS       decode42fe0000<>+0(SB), X2
+	VDIVSS       X3, X2, X4
+	VDIVSS       X2, X3, X2
+	VBROADCASTSS X4, Y4
+	VMOVSS       X2, (DI)
+	MOVQ         BX, R10
+	MOVQ         R9, R11
+
+storeQS8AVX2_value:
+	VMULPS       (CX), Y4, Y2
+	VANDPS       decode80000000<>+0(SB), Y2, Y3
+	VORPS        decode3f000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VCVTTPS2DQ   Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKSSDW    X3, X2, X2
+	VPACKSSWB    X2, X2, X2
+	VPMOVZXBW    X2, X2
+	VPSLLW       X0, X2, X2
+	VPAND        (R10), X1, X3
+	VPOR         X3, X2, X2
+	VMOVDQU      X2, (R10)
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, R10
+	SUBQ         $0x08, R11
+	JNZ          storeQS8AVX2_value
+	MOVQ         kStep+64(FP), R10
+	ADDQ         R10, DX
+	MOVQ         vStep+72(FP), R10
+	ADDQ         R10, BX
+	MOVQ         sStep+80(FP), R10
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         R8
+	JNZ          storeQS8AVX2_head
+	MOVB         $0x01, ret+96(FP)
+	VZEROUPPER
+	RET
+
+storeQS8AVX2_fail:
+	MOVB $0x00, ret+96(FP)
+	VZEROUPPER
+	RET
+
+DATA decode00ff00ff<>+0(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+4(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+8(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+12(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+16(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+20(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+24(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+28(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+32(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+36(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+40(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+44(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+48(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+52(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+56(SB)/4, $0x00ff00ff
+DATA decode00ff00ff<>+60(SB)/4, $0x00ff00ff
+GLOBL decode00ff00ff<>(SB), RODATA|NOPTR, $64

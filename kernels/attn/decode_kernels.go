@@ -12,32 +12,44 @@ type decodeFuncs struct {
 	weights func(w []int16, p, vs []float32, unit float32)
 	// weigh adds Σ_i w[i]·v[i,d] to acc[d] for 16·blocks positions. v [blocks][8][len(acc)][2]; len(acc) is a multiple of 16.
 	weigh func(acc []int32, w []int16, v []int8, blocks int)
-	// head computes one head at once where D is a multiple of 8 and PageSize one of 16; nil for none. It returns false
-	// and does nothing when a scale is zero or something is not finite.
-	head func(a *headQS8) bool
+	// attend computes all heads at once where D is a multiple of 8 and PageSize one of 16; nil for none. It returns false,
+	// perhaps with part of out written, when a scale is zero or something is not finite.
+	attend func(a *attendQS8) bool
+	// store quantises keys and values of a token where D is a multiple of 8; nil for none. It returns false, perhaps with
+	// part written, when a scale is zero or not finite.
+	store func(k, v *float32, kp, vp *int8, ks, vs *float32, heads, dim, kStep, vStep, sStep, odd int) bool
 }
 
-// headQS8 is what a whole-head kernel needs. The kernels know the offsets of its fields.
-type headQS8 struct {
+// attendQS8 is what a kernel for all heads needs. The kernels know the offsets of its fields.
+type attendQS8 struct {
 	q, out                *float32
 	pages                 *PageQS8
 	table                 *int32 // of the page that holds block first/16
-	kAt, vAt, sAt         int    // bytes from the start of a page's keys, values and scales to the head's
-	first, last           int    // positions
-	blocks                int    // from that of first to that of last
-	fromBlock, pageBlocks int    // place of the first block in its page; blocks of a page
+	places                *headPlace
+	first, last           int // positions
+	blocks                int // from that of first to that of last
+	fromBlock, pageBlocks int // place of the first block in its page; blocks of a page
+	heads                 int
 	groups, dim, padDim   int
 	scale                 float32
 	_                     float32
-	q8                    *int8
-	scores                *float32 // [16·blocks], as are the next two
-	vScales               *float32
-	weights               *int16
+	q8                    *int8      // [H][D]
+	state                 *headState // [H]
+	records               *byte      // [H][blocks] records
+	recordStep            int        // bytes of a head's records
+	head                  int        // the kernel's own
 }
 
-var decodeKernels = isa.New("attn decode", append([]isa.Impl[decodeFuncs]{
-	{Name: isa.Generic, Funcs: decodeGeneric},
-}, decodeVariants()...)...)
+// headPlace says where the data of a query head's key/value head begin in the slices of a page, in bytes.
+type headPlace struct{ k, v, scale int }
+
+// headState holds a head's scalars between the phases of a kernel.
+type headState [8]float32
+
+// recordBytes is the size of the scores, value scales and weights of a block of 16 positions.
+const recordBytes = 192
+
+var decodeKernels = isa.New("attn decode", append([]isa.Impl[decodeFuncs]{{Name: isa.Generic, Funcs: decodeGeneric}}, decodeVariants()...)...)
 
 var decodeGeneric = decodeFuncs{scores: scoresQS8Generic, weights: weightsQS8Generic, weigh: weighQS8Generic}
 

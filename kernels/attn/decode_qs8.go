@@ -2,6 +2,7 @@ package attn
 
 import (
 	"math"
+	"unsafe"
 
 	"mito/kernels/vec"
 )
@@ -10,6 +11,7 @@ const (
 	blockPos  = 16 // positions in a block of keys: one 512-bit register of int32 scores
 	groupDims = 4  // dimensions of a key that one 32-bit lane consumes
 	probOne   = 32767
+	lineBytes = 64
 )
 
 // DecodeShape describes the attention of single query positions over a cache of earlier keys and values.
@@ -71,9 +73,12 @@ type ScratchQS8 struct {
 	probs  []int16   // weights of one page
 	acc    []int32   // [D padded to 16]
 
-	vScales []float32 // with scores and weights, what a whole-head kernel keeps
-	weights []int16
-	head    headQS8
+	kernel  attendQS8 // for a kernel that does all heads at once, with what it points to
+	queries []int8
+	places  []headPlace
+	states  []headState
+	records []byte
+	shape   DecodeShape // that these are for
 }
 
 // NewScratchQS8 returns scratch for positions below maxPos.
@@ -82,8 +87,28 @@ func NewScratchQS8(s *DecodeShape, maxPos int) *ScratchQS8 {
 	return &ScratchQS8{
 		q8: make([]int8, s.groups()*groupDims), row: make([]int8, s.HeadDim),
 		scores: make([]float32, n), part: make([]float32, s.blocks()*blockPos), probs: make([]int16, s.blocks()*blockPos),
-		acc: make([]int32, s.padDim()), vScales: make([]float32, n), weights: make([]int16, n),
+		acc: make([]int32, s.padDim()),
 	}
+}
+
+// whole makes room for a kernel that does all heads of s at once.
+func (sc *ScratchQS8) whole(s *DecodeShape) {
+	sc.queries = make([]int8, s.Heads*s.HeadDim)
+	sc.states = make([]headState, s.Heads)
+	sc.places = make([]headPlace, s.Heads)
+	for h := range sc.places {
+		g := h * s.KVHeads / s.Heads
+		sc.places[h] = headPlace{g * s.blocks() * s.kBlock(), g * s.blocks() * s.vBlock(), g * s.blocks() * blockPos * 4}
+	}
+	sc.records = make([]byte, s.Heads*len(sc.scores)/blockPos*recordBytes+lineBytes)
+	off := -int(uintptr(unsafe.Pointer(&sc.records[0]))) & (lineBytes - 1)
+	sc.records = sc.records[off:]
+	sc.kernel = attendQS8{
+		places: &sc.places[0], pageBlocks: s.blocks(), heads: s.Heads, groups: s.groups(), dim: s.HeadDim, padDim: s.padDim(),
+		scale: s.Scale, q8: &sc.queries[0], state: &sc.states[0], records: &sc.records[0],
+		recordStep: len(sc.scores) / blockPos * recordBytes,
+	}
+	sc.shape = *s
 }
 
 // StoreQS8 quantises the key and the value of one token, each head by vec.QuantizeRow, into a slot of a page.
@@ -92,6 +117,13 @@ func NewScratchQS8(s *DecodeShape, maxPos int) *ScratchQS8 {
 func (s *DecodeShape) StoreQS8(p *PageQS8, slot int, k, v []float32, sc *ScratchQS8) {
 	d := s.HeadDim
 	blk, in := slot/blockPos, slot%blockPos
+	if store := decodeKernels.Funcs().store; store != nil && d%8 == 0 {
+		k, v = k[:s.KVHeads*d], v[:s.KVHeads*d]
+		if store(&k[0], &v[0], &p.k[blk*s.kBlock()+in*groupDims], &p.v[blk*s.vBlock()+in/2*2*s.padDim()], &p.kScale[slot], &p.vScale[slot],
+			s.KVHeads, d, s.blocks()*s.kBlock(), s.blocks()*s.vBlock(), s.blocks()*blockPos*4, in%2) {
+			return
+		}
+	}
 	for g := range s.KVHeads {
 		at := (g*s.blocks())*blockPos + slot
 		p.kScale[at] = vec.QuantizeRow(sc.row, k[g*d:][:d])
@@ -124,45 +156,37 @@ func (s *DecodeShape) AttendQS8(out, q []float32, pages []PageQS8, table []int32
 	if s.Window > 0 {
 		first = max(0, pos-s.Window+1)
 	}
-	if whole := decodeKernels.Funcs().head; whole != nil && s.HeadDim%8 == 0 && s.PageSize%blockPos == 0 {
-		s.attendWhole(whole, out, q, pages, table, first, pos, sc)
-		return
-	}
-	for g := range s.KVHeads {
-		s.attendGroup(out, q, pages, table, g, 0, s.Heads/s.KVHeads, first, pos, sc)
-	}
-}
-
-// attendWhole gives each head to one call of a kernel, and the rare ones that it refuses to attendGroup.
-func (s *DecodeShape) attendWhole(kernel func(*headQS8) bool, out, q []float32, pages []PageQS8, table []int32, first, pos int, sc *ScratchQS8) {
-	d, per := s.HeadDim, s.Heads/s.KVHeads
-	block, inPage := first/blockPos, s.PageSize/blockPos
-	table = table[:pos/s.PageSize+1]
-	out, q = out[:s.Heads*d], q[:s.Heads*d]
-	a := &sc.head
-	*a = headQS8{
-		pages: &pages[0], table: &table[block/inPage], first: first, last: pos, blocks: pos/blockPos - block + 1,
-		fromBlock: block % inPage, pageBlocks: inPage, groups: s.groups(), dim: d, padDim: s.padDim(), scale: s.Scale,
-		q8: &sc.q8[0], scores: &sc.scores[0], vScales: &sc.vScales[0], weights: &sc.weights[0],
-	}
-	for g := range s.KVHeads {
-		a.kAt, a.vAt, a.sAt = g*inPage*s.kBlock(), g*inPage*s.vBlock(), g*inPage*blockPos*4
-		for h := g * per; h < (g+1)*per; h++ {
-			a.q, a.out = &q[h*d], &out[h*d]
-			if !kernel(a) {
-				s.attendGroup(out, q, pages, table, g, h-g*per, h-g*per+1, first, pos, sc)
-			}
+	if attend := decodeKernels.Funcs().attend; attend != nil && s.HeadDim%8 == 0 && s.PageSize%blockPos == 0 {
+		if s.attendWhole(attend, out, q, pages, table, first, pos, sc) {
+			return
 		}
 	}
-	a.pages, a.table, a.q, a.out = nil, nil, nil, nil
+	for g := range s.KVHeads {
+		s.attendGroup(out, q, pages, table, g, first, pos, sc)
+	}
 }
 
-// attendGroup computes the query heads from ≤ i < to of key/value head g.
-func (s *DecodeShape) attendGroup(out, q []float32, pages []PageQS8, table []int32, g, from, to, first, pos int, sc *ScratchQS8) {
+func (s *DecodeShape) attendWhole(kernel func(*attendQS8) bool, out, q []float32, pages []PageQS8, table []int32, first, pos int, sc *ScratchQS8) bool {
+	if sc.shape != *s {
+		sc.whole(s)
+	}
+	block, inPage := first/blockPos, s.PageSize/blockPos
+	table = table[:pos/s.PageSize+1]
+	out, q = out[:s.Heads*s.HeadDim], q[:s.Heads*s.HeadDim]
+	a := &sc.kernel
+	a.q, a.out, a.pages, a.table = &q[0], &out[0], &pages[0], &table[block/inPage]
+	a.first, a.last, a.blocks, a.fromBlock = first, pos, pos/blockPos-block+1, block%inPage
+	ok := kernel(a)
+	a.q, a.out, a.pages, a.table = nil, nil, nil, nil
+	return ok
+}
+
+// attendGroup computes the query heads of key/value head g.
+func (s *DecodeShape) attendGroup(out, q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) {
 	d := s.HeadDim
 	per := s.Heads / s.KVHeads
 	m := s.maxVScale(pages, table, g, first, pos)
-	for h := g*per + from; h < g*per+to; h++ {
+	for h := g * per; h < (g+1)*per; h++ {
 		o := out[h*d:][:d]
 		if m == 0 {
 			clear(o)

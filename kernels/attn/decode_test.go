@@ -157,14 +157,14 @@ func TestAttendQS8Unusual(t *testing.T) {
 
 // TestHeadLayout guards the offsets that the generated kernels were made with.
 func TestHeadLayout(t *testing.T) {
-	var a headQS8
+	var a attendQS8
 	var p PageQS8
 	got := []uintptr{
-		unsafe.Offsetof(a.q), unsafe.Offsetof(a.out), unsafe.Offsetof(a.pages), unsafe.Offsetof(a.table), unsafe.Offsetof(a.kAt),
-		unsafe.Offsetof(a.vAt), unsafe.Offsetof(a.sAt), unsafe.Offsetof(a.first), unsafe.Offsetof(a.last), unsafe.Offsetof(a.blocks),
-		unsafe.Offsetof(a.fromBlock), unsafe.Offsetof(a.pageBlocks), unsafe.Offsetof(a.groups), unsafe.Offsetof(a.dim),
-		unsafe.Offsetof(a.padDim), unsafe.Offsetof(a.scale), unsafe.Offsetof(a.q8), unsafe.Offsetof(a.scores),
-		unsafe.Offsetof(a.vScales), unsafe.Offsetof(a.weights),
+		unsafe.Offsetof(a.q), unsafe.Offsetof(a.out), unsafe.Offsetof(a.pages), unsafe.Offsetof(a.table), unsafe.Offsetof(a.places),
+		unsafe.Offsetof(a.first), unsafe.Offsetof(a.last), unsafe.Offsetof(a.blocks), unsafe.Offsetof(a.fromBlock),
+		unsafe.Offsetof(a.pageBlocks), unsafe.Offsetof(a.heads), unsafe.Offsetof(a.groups), unsafe.Offsetof(a.dim),
+		unsafe.Offsetof(a.padDim), unsafe.Offsetof(a.scale), unsafe.Offsetof(a.q8), unsafe.Offsetof(a.state),
+		unsafe.Offsetof(a.records), unsafe.Offsetof(a.recordStep), unsafe.Offsetof(a.head),
 	}
 	if unsafe.Sizeof(uintptr(0)) != 8 {
 		t.Skip("only 64-bit processors have generated kernels")
@@ -174,8 +174,9 @@ func TestHeadLayout(t *testing.T) {
 			t.Errorf("field %d at %d", i, o)
 		}
 	}
-	pageGot := fmt.Sprint(unsafe.Sizeof(p), unsafe.Offsetof(p.k), unsafe.Offsetof(p.v), unsafe.Offsetof(p.kScale), unsafe.Offsetof(p.vScale))
-	if pageGot != "96 0 24 48 72" {
+	pageGot := fmt.Sprint(unsafe.Sizeof(p), unsafe.Offsetof(p.k), unsafe.Offsetof(p.v), unsafe.Offsetof(p.kScale), unsafe.Offsetof(p.vScale),
+		unsafe.Sizeof(headPlace{}), unsafe.Sizeof(headState{}))
+	if pageGot != "96 0 24 48 72 24 32" {
 		t.Errorf("page: %s", pageGot)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
-
-	"mito/kernels/_asm/asm"
 )
 
 // avx512 needs VNNI.
@@ -26,28 +24,19 @@ func (avx512) maxima() (best, m reg.VecVirtual) {
 		fold(state5.m, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
 }
 
-func (avx512) scoreStart(k *kernel, c reg.VecVirtual) func(kp, ks, vs, q8, groups, out, outVS, index reg.GPVirtual) {
+func (avx512) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, rec, index reg.GPVirtual) {
 	scale, best, m, flip, start, first, last, inf := ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
-	VBROADCASTSS(c.AsX(), scale)
+	VBROADCASTSS(Mem{Base: state, Disp: stateC}, scale)
 	VMOVUPS(bits(0xff800000), inf)
 	VMOVUPS(inf, best)
 	VPXORD(m, m, m)
 	state5.best, state5.m = best, m
-	VMOVDQU32(bits(0x80808080), flip)
 	// Keys are offset by 128 to be unsigned; the sums start at -128·Σ q.
-	VPXORD(start, start, start)
-	q8, n := k.load(argQ8), k.load(argGroups)
-	sum := ZMM()
-	VPXORD(sum, sum, sum)
-	Label(k.label("correction"))
-	VPDPBUSD_BCST(Mem{Base: q8}, flip, sum)
-	ADDQ(Imm(4), q8)
-	DECQ(n)
-	JNZ(LabelRef(k.label("correction")))
-	VPSUBD(sum, start, start)
+	VMOVDQU32(bits(0x80808080), flip)
+	VPBROADCASTD(Mem{Base: state, Disp: stateCorr}, start)
 	VPBROADCASTD(Mem{Base: k.a, Disp: argFirst}, first)
 	VPBROADCASTD(Mem{Base: k.a, Disp: argLast}, last)
-	return func(kp, ks, vs, q8, groups, out, outVS, index reg.GPVirtual) {
+	return func(kp, ks, vs, q8, groups, rec, index reg.GPVirtual) {
 		acc := ZMM()
 		VMOVDQA32(start, acc)
 		Label(k.label("scores_group"))
@@ -70,80 +59,77 @@ func (avx512) scoreStart(k *kernel, c reg.VecVirtual) func(kp, ks, vs, q8, group
 		v := ZMM()
 		VMOVAPS(inf, v)
 		VMULPS(s, acc, valid, v)
-		VMOVUPS(v, Mem{Base: out})
+		VMOVUPS(v, Mem{Base: rec, Disp: recScores})
 		VMAXPS(v, best, best)
 		sc := ZMM()
 		VMOVUPS_Z(Mem{Base: vs}, valid, sc)
-		VMOVUPS(sc, Mem{Base: outVS})
+		VMOVUPS(sc, Mem{Base: rec, Disp: recVScales})
 		VPMAXUD(sc, m, m)
 	}
 }
 
-func (avx512) exps(k *kernel, best reg.VecVirtual) reg.VecVirtual {
+func (avx512) exps(k *kernel, rec, blocks reg.GPVirtual, best reg.VecVirtual) reg.VecVirtual {
 	shift, sum := ZMM(), YMM()
 	VBROADCASTSS(best.AsX(), shift)
 	VXORPS(sum, sum, sum)
-	p, n := k.load(argScores), k.load(argBlocks)
 	Label(k.label("exps"))
 	x := ZMM()
-	VMOVUPS(Mem{Base: p}, x)
+	VMOVUPS(Mem{Base: rec, Disp: recScores}, x)
 	VSUBPS(shift, x, x)
 	e := exp(ZMM, x, func(y, x reg.VecVirtual) {
 		keep := K()
 		VCMPPS(U8(0x15), f32(-87), x, keep)
 		VMOVAPS_Z(y, keep, y)
 	})
-	VMOVUPS(e, Mem{Base: p})
+	VMOVUPS(e, Mem{Base: rec, Disp: recScores})
 	hi := YMM()
 	VEXTRACTF32X8(Imm(1), e, hi)
 	VADDPS(e.AsY(), sum, sum)
 	VADDPS(hi, sum, sum)
-	ADDQ(Imm(64), p)
-	DECQ(n)
+	ADDQ(U32(recBytes), rec)
+	DECQ(blocks)
 	JNZ(LabelRef(k.label("exps")))
 	return sum
 }
 
-func (avx512) weights(k *kernel, z, u reg.VecVirtual) {
-	zz, uu := ZMM(), ZMM()
-	VBROADCASTSS(z.AsX(), zz)
-	VBROADCASTSS(u.AsX(), uu)
-	p, vs, out, n := k.load(argScores), k.load(argVScales), k.load(argWeights), k.load(argBlocks)
+func (avx512) weights(k *kernel, rec, blocks, state reg.GPVirtual) {
+	z, u := ZMM(), ZMM()
+	VBROADCASTSS(Mem{Base: state, Disp: stateZ}, z)
+	VBROADCASTSS(Mem{Base: state, Disp: stateU}, u)
 	Label(k.label("weights"))
 	x := ZMM()
-	VMULPS(Mem{Base: p}, zz, x)
-	VMULPS(Mem{Base: vs}, x, x)
-	VMULPS(uu, x, x)
+	VMULPS(Mem{Base: rec, Disp: recScores}, z, x)
+	VMULPS(Mem{Base: rec, Disp: recVScales}, x, x)
+	VMULPS(u, x, x)
 	VADDPS(f32(0.5), x, x)
 	VCVTTPS2DQ(x, x)
-	VPMOVDW(x, Mem{Base: out})
-	ADDQ(Imm(64), p)
-	ADDQ(Imm(64), vs)
-	ADDQ(Imm(32), out)
-	DECQ(n)
+	VPMOVDW(x, Mem{Base: rec, Disp: recWeights})
+	ADDQ(U32(recBytes), rec)
+	DECQ(blocks)
 	JNZ(LabelRef(k.label("weights")))
 }
 
-func (avx512) chunk(k *kernel, g reg.VecVirtual) {
+func (avx512) weigh(k *kernel, state reg.GPVirtual) {
 	unit := YMM()
-	VBROADCASTSS(g.AsX(), unit)
-	var acc []reg.VecVirtual
-	chunks(k, func(v, w, count, row reg.GPVirtual) (lo, hi reg.VecVirtual) {
-		acc = asm.ZeroZ(4)
-		return acc[0], acc[1]
-	}, func(_, _ reg.VecVirtual, v, w, row reg.GPVirtual) {
+	VBROADCASTSS(Mem{Base: state, Disp: stateG}, unit)
+	acc := []reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
+	k.weighPages(func() {
+		for _, a := range acc {
+			VPXORD(a, a, a)
+		}
+	}, func(v, w, row reg.GPVirtual) {
 		for pair := range 8 {
 			t := ZMM()
 			VPMOVSXBW(Mem{Base: v}, t)
 			VPDPWSSD_BCST(Mem{Base: w, Disp: 4 * pair}, t, acc[pair%4])
 			ADDQ(row, v)
 		}
-	}, func(_, _ reg.VecVirtual, out, left reg.GPVirtual) {
+	}, func(out, left reg.GPVirtual) {
 		VPADDD(acc[1], acc[0], acc[0])
 		VPADDD(acc[3], acc[2], acc[2])
 		VPADDD(acc[2], acc[0], acc[0])
 		hi := YMM()
 		VEXTRACTI32X8(Imm(1), acc[0], hi)
-		store8(k, acc[0].AsY().(reg.VecVirtual), hi, unit, out, left)
+		k.store8(acc[0].AsY().(reg.VecVirtual), hi, unit, out, left)
 	})
 }

@@ -18,41 +18,71 @@ const (
 	pageVScale = 72
 )
 
-// Fields of headQS8, all 8 bytes.
+// Fields of attendQS8, all 8 bytes.
 const (
 	argQ = 8 * iota
 	argOut
 	argPages
 	argTable
-	argKAt
-	argVAt
-	argSAt
+	argPlaces
 	argFirst
 	argLast
 	argBlocks
 	argFromBlock
 	argPageBlocks
+	argHeads
 	argGroups
 	argDim
 	argPadDim
 	argScale
 	argQ8
-	argScores
-	argVScales
-	argWeights
+	argState
+	argRecords
+	argRecordStep
+	argHead // scratch of the kernel: the head that is being worked on
+)
+
+// A head's place in a page: three offsets in bytes.
+const (
+	placeK     = 0
+	placeV     = 8
+	placeScale = 16
+	placeBytes = 24
+)
+
+// What a head hands from one phase to the next.
+const (
+	stateC     = 0 // qs·Scale
+	stateCorr  = 4 // -128·Σ q8
+	stateBest  = 8
+	stateM     = 12
+	stateZ     = 16
+	stateU     = 20
+	stateG     = 24
+	stateBytes = 32
+)
+
+// A record is a block of 16 positions of a head.
+const (
+	recScores  = 0
+	recVScales = 64
+	recWeights = 128
+	recBytes   = 192
 )
 
 func main() {
 	asm.Begin()
 	attend(avx2{})
 	attend(avx512{})
+	store()
 	Generate()
 }
 
-// kernel holds the registers that live through the whole function.
+// kernel holds what lives through the whole function.
 type kernel struct {
 	name string
-	a    reg.GPVirtual // *headQS8
+	a    reg.GPVirtual // *attendQS8
+	fail string
 }
 
 func (k *kernel) load(field int) reg.GPVirtual {
@@ -63,110 +93,144 @@ func (k *kernel) load(field int) reg.GPVirtual {
 
 func (k *kernel) label(s string) string { return k.name + "_" + s }
 
-// wide is the part that differs between the instruction sets. A block is 16 positions.
+// wide is the part that differs between the instruction sets.
 type wide interface {
 	name() string
-	// scores computes a block's scores, masks them, stores them and folds them and the value scales into the maxima.
-	scoreStart(k *kernel, c reg.VecVirtual) func(kp, ks, vs, q8, groups, out, outVS, index reg.GPVirtual)
+	// scores begins a head and returns what computes a block's scores, masks them, stores them in the record and folds
+	// them and the value scales into the maxima.
+	scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, rec, index reg.GPVirtual)
 	maxima() (best, m reg.VecVirtual) // 8 lanes each, after the last block
-	exps(k *kernel, best reg.VecVirtual) (sum reg.VecVirtual)
-	weights(k *kernel, z, u reg.VecVirtual)
-	chunk(k *kernel, g reg.VecVirtual)
+	exps(k *kernel, rec, blocks reg.GPVirtual, best reg.VecVirtual) (sum reg.VecVirtual)
+	weights(k *kernel, rec, blocks, state reg.GPVirtual)
+	weigh(k *kernel, state reg.GPVirtual)
 }
 
+// attend works in phases, each over all heads, so that the processor overlaps the long chains of several heads.
 func attend(w wide) {
 	k := &kernel{name: "attendQS8" + w.name()}
+	k.fail = k.label("fail")
 	TEXT(k.name, NOSPLIT, "func(a *uint64) bool")
-	Doc(k.name+" is AttendQS8 for one head whose dimension is a multiple of 8 on pages of whole blocks; a points to a headQS8.", "",
-		"It returns false, with nothing written to out, when a scale is zero or something is not finite.")
+	Doc(k.name+" is AttendQS8 for a head dimension that is a multiple of 8, on pages of whole blocks; a points to an attendQS8.", "",
+		"It returns false, perhaps with part of out written, when a scale is zero or something is not finite.")
 	k.a = asm.LoadInt("a")
-	fail := k.label("fail")
 
-	c := quantizeQuery(k, fail)
-	k.scores(w, c)
-	best8, m8 := w.maxima()
-	best := hmax(best8)
-	m := humax(m8)
-	// The maximum of the value scales must be positive and finite.
-	mi := GP32()
-	VMOVD(m.AsX(), mi)
-	TESTL(mi, mi)
-	JZ(LabelRef(fail))
-	CMPL(mi, U32(0x7f7fffff))
-	JA(LabelRef(fail))
+	k.heads("quantize", func(state reg.GPVirtual) { k.quantizeQuery(state) })
+	k.heads("scores", func(state reg.GPVirtual) {
+		k.scores(w, state)
+		best8, m8 := w.maxima()
+		best, m := hmax(best8), humax(m8)
+		VMOVSS(best.AsX(), Mem{Base: state, Disp: stateBest})
+		VMOVSS(m.AsX(), Mem{Base: state, Disp: stateM})
+		// The maximum of the value scales must be positive and finite.
+		mi := GP32()
+		VMOVD(m.AsX(), mi)
+		DECL(mi)
+		CMPL(mi, U32(0x7f7ffffe))
+		JA(LabelRef(k.fail))
+	})
+	k.heads("exps", func(state reg.GPVirtual) {
+		best := YMM()
+		VMOVSS(Mem{Base: state, Disp: stateBest}, best.AsX())
+		sum := total(w.exps(k, k.record(), k.load(argBlocks), best))
+		VUCOMISS(sum.AsX(), sum.AsX())
+		JPS(LabelRef(k.fail))
+		t, m := XMM(), XMM()
+		VMOVSS(f32(1), t)
+		VDIVSS(sum.AsX(), t, t)
+		VMOVSS(t, Mem{Base: state, Disp: stateZ})
+		VMOVSS(Mem{Base: state, Disp: stateM}, m)
+		VMOVSS(f32(32767), t)
+		VDIVSS(t, m, sum.AsX())
+		VMOVSS(sum.AsX(), Mem{Base: state, Disp: stateG})
+		VDIVSS(m, t, t)
+		VMOVSS(t, Mem{Base: state, Disp: stateU})
+	})
+	k.heads("weights", func(state reg.GPVirtual) { w.weights(k, k.record(), k.load(argBlocks), state) })
+	k.heads("weigh", func(state reg.GPVirtual) { w.weigh(k, state) })
+	ok := result()
+	MOVB(U8(1), ok)
+	asm.Ret()
+	Label(k.fail)
+	MOVB(U8(0), ok)
+	asm.Ret()
+}
 
-	sum := total(w.exps(k, best))
-	VUCOMISS(sum.AsX(), sum.AsX())
-	JPS(LabelRef(fail))
-	one, full := XMM(), XMM()
-	VMOVSS(f32(1), one)
-	VMOVSS(f32(32767), full)
-	z, u, g := YMM(), YMM(), YMM()
-	VDIVSS(sum.AsX(), one, z.AsX())
-	VDIVSS(m.AsX(), full, u.AsX())
-	VDIVSS(full, m.AsX(), g.AsX())
-	w.weights(k, z, u)
-	w.chunk(k, g)
-	ok, err := ReturnIndex(0).Resolve()
+func result() Mem {
+	b, err := ReturnIndex(0).Resolve()
 	if err != nil {
 		panic(err)
 	}
-	MOVB(U8(1), ok.Addr)
-	asm.Ret()
-	Label(fail)
-	MOVB(U8(0), ok.Addr)
-	asm.Ret()
+	return b.Addr
 }
 
-// quantizeQuery is vec.QuantizeRow into q8 and returns c = qs·Scale in lane 0. Rows that it would give the scale 0 or NaN
-// fail.
-func quantizeQuery(k *kernel, fail string) reg.VecVirtual {
-	q, dim := k.load(argQ), k.load(argDim)
-	p, n := GP64(), GP64()
-	abs := YMM()
-	VMOVUPS(bits(0x7fffffff), abs)
-	a8 := YMM()
-	VXORPS(a8, a8, a8)
-	MOVQ(q, p)
-	MOVQ(dim, n)
-	Label(k.label("absmax"))
-	t := YMM()
-	VANDPS(Mem{Base: p}, abs, t)
-	VPMAXUD(t, a8, a8)
-	ADDQ(Imm(32), p)
-	SUBQ(Imm(8), n)
-	JNZ(LabelRef(k.label("absmax")))
-	a := humax(a8)
-	ai := GP32()
-	VMOVD(a.AsX(), ai)
-	CMPL(ai, U32(0x0d800000)) // 2^-100
-	JB(LabelRef(fail))
-	CMPL(ai, U32(0x7f7fffff))
-	JA(LabelRef(fail))
-	top, inv, c := XMM(), YMM(), YMM()
-	VMOVSS(f32(127), top)
-	VDIVSS(a.AsX(), top, inv.AsX())
-	VDIVSS(top, a.AsX(), c.AsX())
-	VMULSS(Mem{Base: k.a, Disp: argScale}, c.AsX(), c.AsX())
-	VBROADCASTSS(inv.AsX(), inv)
-	q8 := k.load(argQ8)
+// heads runs a phase for every head.
+func (k *kernel) heads(what string, phase func(state reg.GPVirtual)) {
+	MOVQ(U32(0), Mem{Base: k.a, Disp: argHead})
+	Label(k.label(what + "_head"))
+	state := k.load(argHead)
+	SHLQ(Imm(5), state)
+	ADDQ(Mem{Base: k.a, Disp: argState}, state)
+	phase(state)
+	h := k.load(argHead)
+	INCQ(h)
+	MOVQ(h, Mem{Base: k.a, Disp: argHead})
+	CMPQ(h, Mem{Base: k.a, Disp: argHeads})
+	JL(LabelRef(k.label(what + "_head")))
+}
+
+// scaled returns field step·head + the pointer base.
+func (k *kernel) scaled(base, step int) reg.GPVirtual {
+	p := k.load(argHead)
+	IMULQ(Mem{Base: k.a, Disp: step}, p)
+	ADDQ(Mem{Base: k.a, Disp: base}, p)
+	return p
+}
+
+// record points to the head's first record, row to its first element of q or out, query to its quantised query.
+func (k *kernel) record() reg.GPVirtual { return k.scaled(argRecords, argRecordStep) }
+
+func (k *kernel) row(base int) reg.GPVirtual {
+	p := k.load(argHead)
+	IMULQ(Mem{Base: k.a, Disp: argDim}, p)
+	SHLQ(Imm(2), p)
+	ADDQ(Mem{Base: k.a, Disp: base}, p)
+	return p
+}
+
+func (k *kernel) query() reg.GPVirtual { return k.scaled(argQ8, argDim) }
+
+// place returns one of the head's offsets in a page.
+func (k *kernel) place(which int) reg.GPVirtual {
+	p := k.load(argHead)
+	IMUL3Q(Imm(placeBytes), p, p)
+	ADDQ(Mem{Base: k.a, Disp: argPlaces}, p)
+	MOVQ(Mem{Base: p, Disp: which}, p)
+	return p
+}
+
+// quantizeQuery is vec.QuantizeRow. Rows that it would give the scale 0 or NaN fail.
+func (k *kernel) quantizeQuery(state reg.GPVirtual) {
+	q, q8, dim := k.row(argQ), k.query(), k.load(argDim)
+	inv, qs := quantScales(k.label("absmax"), q, dim, k.fail)
+	VMULSS(Mem{Base: k.a, Disp: argScale}, qs.AsX(), qs.AsX())
+	VMOVSS(qs.AsX(), Mem{Base: state, Disp: stateC})
+	sum := YMM()
+	VPXOR(sum, sum, sum)
 	Label(k.label("quantize"))
-	x, half := YMM(), YMM()
-	VMULPS(Mem{Base: q}, inv, x)
-	VANDPS(bits(0x80000000), x, half)
-	VORPS(f32(0.5), half, half)
-	VADDPS(half, x, x)
-	VCVTTPS2DQ(x, x)
-	hi := XMM()
-	VEXTRACTI128(Imm(1), x, hi)
-	VPACKSSDW(hi, x.AsX(), x.AsX())
-	VPACKSSWB(x.AsX(), x.AsX(), x.AsX())
+	x := quantize8(q, inv)
+	VPADDD(x, sum, sum)
+	pack8(x)
 	VMOVQ(x.AsX(), Mem{Base: q8})
 	ADDQ(Imm(32), q)
 	ADDQ(Imm(8), q8)
 	SUBQ(Imm(8), dim)
 	JNZ(LabelRef(k.label("quantize")))
-	return c
+	s := fold(sum, func(a, b, d reg.VecVirtual) { VPADDD(a, b, d) })
+	zero := XMM()
+	VPXOR(zero, zero, zero)
+	VPSLLD(Imm(7), s, s)
+	VPSUBD(s, zero, s)
+	VMOVD(s, Mem{Base: state, Disp: stateCorr})
 }
 
 // pages runs body for every run of blocks inside one page. It gives body the page and the number of its first block and
@@ -191,35 +255,72 @@ func (k *kernel) pages(what string, body func(page, from, count reg.GPVirtual)) 
 	JNZ(LabelRef(loop))
 }
 
-func (k *kernel) scores(w wide, c reg.VecVirtual) {
-	out, outVS, index := k.load(argScores), k.load(argVScales), k.load(argFirst)
+func (k *kernel) scores(w wide, state reg.GPVirtual) {
+	rec, index := k.record(), k.load(argFirst)
 	ANDQ(I8(-16), index)
-	block := w.scoreStart(k, c)
+	block := w.scores(k, state)
 	k.pages("scores", func(page, from, count reg.GPVirtual) {
-		kp, ks, vs, step := GP64(), GP64(), GP64(), GP64()
-		groups := k.load(argGroups)
-		MOVQ(groups, step)
+		kp, ks, vs := k.place(placeK), k.place(placeScale), GP64()
+		step := k.load(argGroups)
 		SHLQ(Imm(6), step) // bytes of a block of keys
-		MOVQ(from, kp)
-		IMULQ(step, kp)
+		IMULQ(from, step)
+		ADDQ(step, kp)
 		ADDQ(Mem{Base: page, Disp: pageK}, kp)
-		ADDQ(Mem{Base: k.a, Disp: argKAt}, kp)
-		MOVQ(from, ks)
-		SHLQ(Imm(6), ks)
-		ADDQ(Mem{Base: k.a, Disp: argSAt}, ks)
+		SHLQ(Imm(6), from)
+		ADDQ(from, ks)
 		MOVQ(ks, vs)
 		ADDQ(Mem{Base: page, Disp: pageKScale}, ks)
 		ADDQ(Mem{Base: page, Disp: pageVScale}, vs)
 		Label(k.label("scores_block"))
-		q8, n := k.load(argQ8), GP64()
-		MOVQ(groups, n)
-		block(kp, ks, vs, q8, n, out, outVS, index)
+		q8, n := k.query(), k.load(argGroups)
+		block(kp, ks, vs, q8, n, rec, index)
 		ADDQ(Imm(64), ks)
 		ADDQ(Imm(64), vs)
-		ADDQ(Imm(64), out)
-		ADDQ(Imm(64), outVS)
+		ADDQ(U32(recBytes), rec)
 		ADDQ(Imm(16), index)
 		DECQ(count)
 		JNZ(LabelRef(k.label("scores_block")))
 	})
+}
+
+// weighPages runs over 16 dimensions at a time: start clears the sums, block adds a block of 16 positions, finish stores.
+func (k *kernel) weighPages(start func(), block func(v, w, row reg.GPVirtual), finish func(out, left reg.GPVirtual)) {
+	out, left, at := k.row(argOut), k.load(argDim), k.place(placeV)
+	row := k.load(argPadDim)
+	SHLQ(Imm(1), row)
+	Label(k.label("chunk"))
+	start()
+	w := k.record()
+	ADDQ(U32(recWeights), w)
+	k.pages("weigh", func(page, from, count reg.GPVirtual) {
+		v := GP64()
+		MOVQ(from, v)
+		IMULQ(row, v)
+		SHLQ(Imm(3), v)
+		ADDQ(Mem{Base: page, Disp: pageV}, v)
+		ADDQ(at, v)
+		Label(k.label("weigh_block"))
+		block(v, w, row)
+		ADDQ(U32(recBytes), w)
+		DECQ(count)
+		JNZ(LabelRef(k.label("weigh_block")))
+	})
+	finish(out, left)
+	ADDQ(Imm(32), at)
+	ADDQ(Imm(64), out)
+	SUBQ(Imm(16), left)
+	JG(LabelRef(k.label("chunk")))
+}
+
+// store8 stores the first 8 and, if more than 8 are left, the other 8 sums in real numbers.
+func (k *kernel) store8(lo, hi, unit reg.VecVirtual, out, left reg.GPVirtual) {
+	VCVTDQ2PS(lo, lo)
+	VMULPS(unit, lo, lo)
+	VMOVUPS(lo, Mem{Base: out})
+	CMPQ(left, Imm(8))
+	JLE(LabelRef(k.label("stored")))
+	VCVTDQ2PS(hi, hi)
+	VMULPS(unit, hi, hi)
+	VMOVUPS(hi, Mem{Base: out, Disp: 32})
+	Label(k.label("stored"))
 }
