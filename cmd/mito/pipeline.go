@@ -78,7 +78,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
 				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Teachers: teachers,
-				Assistant: assistant, Command: strings.Join(append([]string{"mito"}, os.Args[1:]...), " "), Version: version(),
+				Assistant: assistant, Command: strings.Join(append([]string{"mito"}, os.Args[1:]...), " "), Version: programVersion(),
 			}, newProgress(output.quiet))
 			if err != nil {
 				return err

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"mito/engine/decode"
+)
+
+func newGenerate() *cobra.Command {
+	var (
+		machine       machineFlags
+		o             decode.GenerateOptions
+		model, prompt string
+		stdin, asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "generate",
+		Short: "Continue a text with a model",
+		Long: `Continue a prompt and write what follows it to stdout as it is made. Without --temperature the most probable token is
+taken every time.
+
+The prompt must fit the context of the model. A text with --max-tokens may outgrow it: the model then goes on from the
+last half of a context. Without --max-tokens the text ends where the context does.
+
+With --stdin --json, each line of stdin is one object {"prompt": TEXT, "max_tokens": N} and each gives one line of
+stdout, in order and at once: {"text": TEXT, "tokens": [IDS], "end": WHY}. "max_tokens" may be left out; --max-tokens
+then holds. Every line starts from --seed, so that its answer does not depend on the lines before. Empty lines are
+passed over. A line that cannot be answered gives {"error": TEXT, "line": N} in its place, the rest is answered, and
+the exit status is 1.
+
+"end" is eos (the model ended the text), stop (a --stop text), length (the tokens allowed) or context (it is full).`,
+		Example: "  mito generate --model mito-out/book --prompt 'Once upon' --max-tokens 200 --temperature 0.8\n" +
+			`  echo '{"prompt": "123456789=", "max_tokens": 1}' | mito generate --model mito-out/tictactoe/compressed --stdin --json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			switch given := cmd.Flags().Changed("prompt"); {
+			case model == "":
+				return usagef("--model is missing: the folder of a model")
+			case stdin && given:
+				return usagef("--stdin and --prompt contradict each other: the prompts come from one of them")
+			case stdin && !asJSON:
+				return usagef("--stdin needs --json: prompts and texts are JSON objects, one a line")
+			case !stdin && !given:
+				return usagef("--prompt is missing: the text to continue; or --stdin --json for many")
+			}
+			if err := checkGenerate(&o); err != nil {
+				return &usageError{err}
+			}
+			if err := machine.check(); err != nil {
+				return err
+			}
+			rt, err := decode.Open(model, decode.Options{Threads: machine.threads})
+			if err != nil {
+				return err
+			}
+			defer closing(rt, &err)
+			g, err := decode.NewGenerator(rt)
+			if err != nil {
+				return fmt.Errorf("%s: %w", model, err)
+			}
+			w := &writer{rt: rt, g: g, o: o}
+			switch {
+			case stdin:
+				return w.lines(cmd.Context(), os.Stdin, os.Stdout)
+			case asJSON:
+				text, err := w.generate(cmd.Context(), prompt, o)
+				if err != nil {
+					return err
+				}
+				return (&outputFlags{json: true}).print(text, nil)
+			}
+			o.OnText = func(piece string) error {
+				_, err := io.WriteString(os.Stdout, piece)
+				return err
+			}
+			_, err = w.generate(cmd.Context(), prompt, o)
+			fmt.Fprintln(os.Stdout)
+			return err
+		},
+	}
+	fs := cmd.Flags()
+	machine.registerThreads(fs)
+	fs.StringVar(&model, "model", "", "folder of the model, float or INT8 (required)")
+	fs.StringVar(&prompt, "prompt", "", "text to continue")
+	fs.BoolVar(&stdin, "stdin", false, "with --json: read prompts from stdin, one JSON object a line")
+	fs.BoolVar(&asJSON, "json", false, "write JSON: one object, or with --stdin one a line")
+	fs.IntVar(&o.MaxTokens, "max-tokens", 0, "tokens to make at most; 0 goes to the end of the context")
+	fs.Float64Var(&o.Temperature, "temperature", 0, "divides the logits before tokens are drawn; 0 takes the most probable one")
+	fs.IntVar(&o.TopK, "top-k", 0, "draw from so many of the most probable tokens; 0 for all")
+	fs.Float64Var(&o.TopP, "top-p", 0, "draw from the fewest tokens that reach this probability together; 0 for all")
+	fs.Float64Var(&o.MinP, "min-p", 0, "draw from tokens of at least this share of the largest probability; 0 for all")
+	fs.Uint64Var(&o.Seed, "seed", 1, "seed of the draws")
+	fs.StringArrayVar(&o.Stop, "stop", nil, "end the text before this; may be given several times")
+	return cmd
+}
+
+// checkGenerate refuses flags out of range, and filters that would do nothing.
+func checkGenerate(o *decode.GenerateOptions) error {
+	if o.MaxTokens < 0 {
+		return fmt.Errorf("--max-tokens is %d, want 0 or more", o.MaxTokens)
+	}
+	for _, s := range o.Stop {
+		if s == "" {
+			return errors.New("--stop is empty: every text would end at once")
+		}
+	}
+	if err := o.Sampling.Validate(); err != nil {
+		return err
+	}
+	if o.Temperature == 0 && (o.TopK > 1 || o.TopP > 0 && o.TopP < 1 || o.MinP > 0) {
+		return errors.New("--top-k, --top-p and --min-p need a --temperature above 0: without one the most probable token is taken")
+	}
+	return nil
+}
+
+// writer continues prompts.
+type writer struct {
+	rt decode.Runtime
+	g  *decode.Generator
+	o  decode.GenerateOptions
+}
+
+// generate continues one prompt. Only the continuation may outgrow the context: a prompt cut short would be answered as
+// if it were another.
+func (w *writer) generate(ctx context.Context, prompt string, o decode.GenerateOptions) (decode.Generation, error) {
+	tokens, err := w.rt.Tokenizer().Encode(prompt)
+	if err != nil {
+		return decode.Generation{}, fmt.Errorf("the prompt: %w", err)
+	}
+	o.Slide = o.MaxTokens > 0 && len(tokens) <= w.rt.Context()
+	return w.g.Generate(ctx, prompt, o)
+}
+
+// maxLine is the longest line of stdin, far beyond any context.
+const maxLine = 1 << 24
+
+// request is a line of stdin.
+type request struct {
+	Prompt    *string `json:"prompt"`
+	MaxTokens *int    `json:"max_tokens"`
+}
+
+// lines answers stdin line by line.
+func (w *writer) lines(ctx context.Context, in io.Reader, out io.Writer) error {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	failed, answered := 0, 0
+	for lines := readLines(ctx, in); ; {
+		var l line
+		more := false
+		select {
+		case l, more = <-lines:
+		case <-ctx.Done():
+		}
+		if err := errors.Join(ctx.Err(), l.err); err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		text, err := w.answer(ctx, l.text)
+		answer := any(text)
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			failed++
+			answer = struct {
+				Error string `json:"error"`
+				Line  int    `json:"line"`
+			}{err.Error(), l.number}
+		}
+		answered++
+		if err := enc.Encode(answer); err != nil {
+			return fmt.Errorf("writing the answer to line %d: %w", l.number, err)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d lines could not be answered; their errors stand in their places", failed, answered)
+	}
+	return nil
+}
+
+func (w *writer) answer(ctx context.Context, line []byte) (decode.Generation, error) {
+	var r request
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&r)
+	if err == nil && dec.More() {
+		err = errors.New("more than one value on the line")
+	}
+	o := w.o
+	switch {
+	case err != nil:
+		return decode.Generation{}, fmt.Errorf(`not an object {"prompt": TEXT, "max_tokens": N}: %w`, err)
+	case r.Prompt == nil:
+		return decode.Generation{}, errors.New(`"prompt" is missing`)
+	case r.MaxTokens != nil && *r.MaxTokens < 1:
+		return decode.Generation{}, fmt.Errorf(`"max_tokens" is %d, want 1 or more`, *r.MaxTokens)
+	case r.MaxTokens != nil:
+		o.MaxTokens = *r.MaxTokens
+	}
+	return w.generate(ctx, *r.Prompt, o)
+}
+
+// line is a line of stdin that is not empty, or the error that ends it.
+type line struct {
+	number int
+	text   []byte
+	err    error
+}
+
+// readLines reads in its own goroutine, because a read of stdin does not end when ctx does.
+func readLines(ctx context.Context, in io.Reader) <-chan line {
+	ch := make(chan line)
+	send := func(l line) bool {
+		select {
+		case ch <- l:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	go func() {
+		defer close(ch)
+		s := bufio.NewScanner(in)
+		s.Buffer(nil, maxLine)
+		n := 0
+		for s.Scan() {
+			n++
+			if text := bytes.TrimSpace(s.Bytes()); len(text) > 0 && !send(line{number: n, text: bytes.Clone(text)}) {
+				return
+			}
+		}
+		if err := s.Err(); err != nil {
+			send(line{err: fmt.Errorf("reading line %d of stdin: %w", n+1, err)})
+		}
+	}()
+	return ch
+}
