@@ -1,0 +1,123 @@
+package bench
+
+import (
+	"fmt"
+
+	"mito/engine/decode"
+	"mito/kernels/gemm"
+)
+
+// planDecode adds one sequence on one thread, whole contexts long, as INT8 and as float32; their matrix products
+// alone; and a batch of eight.
+func planDecode(m *meter) error {
+	for _, c := range classes() {
+		d, err := newDecoders(m, c)
+		if err != nil {
+			return err
+		}
+		packed, err := int8Operands(c, nil)
+		if err != nil {
+			return err
+		}
+		if err := addRuntime(m, c, d.int8, packed.step); err != nil {
+			return err
+		}
+		if err := addRuntime(m, c, d.float32, newFloatOperands(c).step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decoders are the two runtimes of a class.
+type decoders struct{ int8, float32 decode.Runtime }
+
+func newDecoders(m *meter, c class) (d decoders, err error) {
+	w, err := c.weights()
+	if err != nil {
+		return d, err
+	}
+	q, err := quantized(w)
+	if err != nil {
+		return d, err
+	}
+	if d.int8, err = decode.NewInt8(q, nil, decode.Options{}); err != nil {
+		return d, err
+	}
+	m.keep(d.int8)
+	if d.float32, err = decode.NewFloat32(w, nil, decode.Options{}); err != nil {
+		return d, err
+	}
+	m.keep(d.float32)
+	return d, nil
+}
+
+// manyRows is the batch that shares the reading of the weights.
+const manyRows = 8
+
+// addRuntime adds the steps of a runtime, its products alone, the share of a step that is not products, and a batch.
+func addRuntime(m *meter, c class, r decode.Runtime, products func()) error {
+	run, err := steps(r, 1)
+	if err != nil {
+		return err
+	}
+	row := Result{Name: fmt.Sprintf("decode/%s %s", c.name, r.Kind()), Unit: unitTokens, Threads: 1, LimitName: limitRead}
+	name := row.Name
+	whole := m.add(row, run, readLimit(r.Bytes(), 1))
+	row.Name = name + ", matrix products alone"
+	part := m.add(row, per(1, products), readLimit(r.Bytes(), 1))
+	m.combine(Result{Name: name + ", not matrix products", Unit: unitShare, Threads: 1}, whole, part,
+		func(whole, part float64) float64 { return 1 - whole/part })
+	if run, err = steps(r, manyRows); err != nil {
+		return err
+	}
+	m.add(Result{Name: fmt.Sprintf("%s, batch %d", name, manyRows), Unit: unitTokens, Threads: 1}, run, nil)
+	return nil
+}
+
+// steps decodes whole contexts and counts tokens.
+func steps(r decode.Runtime, batch int) (rate, error) {
+	s, err := r.NewSession(batch)
+	if err != nil {
+		return nil, err
+	}
+	tokens := make([]int32, batch)
+	context := func() error {
+		s.Reset()
+		for i := range r.Context() {
+			for j := range tokens {
+				tokens[j] = int32((7*i + j) % r.VocabSize())
+			}
+			if _, err := s.Step(tokens); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return func() (float64, error) {
+		seconds, err := fastest(context)
+		return float64(batch*r.Context()) / seconds, err
+	}, nil
+}
+
+// floatOperands are the packed float32 matrices of a class with their inputs.
+type floatOperands struct {
+	w    []*gemm.Packed
+	x, y [][]float32
+}
+
+func newFloatOperands(c class) *floatOperands {
+	o := &floatOperands{}
+	r := source("float32 " + c.name)
+	for _, s := range c.matrices() {
+		o.w = append(o.w, gemm.Pack(normal(r, s.n*s.k), s.n, s.k))
+		o.x, o.y = append(o.x, normal(r, s.k)), append(o.y, make([]float32, s.n))
+	}
+	return o
+}
+
+func (o *floatOperands) step() {
+	for i, w := range o.w {
+		w.MulVec(o.y[i], o.x[i], nil)
+	}
+}

@@ -1,0 +1,55 @@
+package bench
+
+import "slices"
+
+// Result is one row of a report.
+type Result struct {
+	Name      string  `json:"name"`
+	Value     float64 `json:"value"` // median over the rounds
+	Unit      string  `json:"unit"`
+	Limit     float64 `json:"limit,omitempty"` // what the hardware allows, in the same unit; median over the rounds
+	LimitName string  `json:"limit_name,omitempty"`
+	OfLimit   float64 `json:"of_limit,omitempty"` // median of the ratios within a round
+	Low       float64 `json:"low"`                // of the rounds
+	High      float64 `json:"high"`
+	Threads   int     `json:"threads,omitempty"`
+	Variant   string  `json:"variant,omitempty"` // where one kernel variant was asked for
+}
+
+// Report is what a benchmark measured.
+type Report struct {
+	Bench   string   `json:"bench"`
+	Machine Machine  `json:"machine"`
+	Rounds  int      `json:"rounds"`
+	Level   string   `json:"level"` // what the kernels may use of the processor, as isa.Limit names it
+	Results []Result `json:"results"`
+}
+
+// Units.
+const (
+	unitGFLOPS = "GFLOP/s"
+	unitGMACS  = "GMAC/s"
+	unitGBS    = "GB/s"
+	unitTokens = "tok/s"
+	unitTimes  = "x"
+	unitShare  = "share"
+)
+
+func median(x []float64) float64 {
+	if len(x) == 0 {
+		return 0
+	}
+	x = slices.Sorted(slices.Values(x))
+	if n := len(x); n%2 == 0 {
+		return (x[n/2-1] + x[n/2]) / 2
+	}
+	return x[len(x)/2]
+}
+
+// summarize fills what follows from the values of the rounds.
+func (r *Result) summarize(values []float64) {
+	r.Value = median(values)
+	if len(values) > 0 {
+		r.Low, r.High = slices.Min(values), slices.Max(values)
+	}
+}

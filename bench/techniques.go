@@ -1,0 +1,87 @@
+package bench
+
+import (
+	"fmt"
+
+	"mito/engine/train"
+	"mito/kernels/attn"
+)
+
+// planTechniques adds what the efficiency techniques bring that mito has, as ratios to doing without: INT8 weights and
+// cache, sparse blocks, gradient accumulation. What they do to the quality of a model is in the reports of pipelines.
+func planTechniques(m *meter) error {
+	for _, c := range classes() {
+		if err := addQuantisation(m, c); err != nil {
+			return err
+		}
+	}
+	for _, c := range classes() {
+		for _, share := range sparseLevels[1:] {
+			name := fmt.Sprintf("pruning/%s, %.0f%% zero 4x8 blocks", c.name, 100*share)
+			bytes, err := addSparse(m, c, share, name)
+			if err != nil {
+				return err
+			}
+			m.fixed(Result{Name: name + ", bytes dense against sparse", Unit: unitTimes}, float64(bytes.dense)/float64(bytes.sparse))
+		}
+	}
+	for _, c := range classes() {
+		if err := addAccumulation(m, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addQuantisation compares the INT8 student with its float32 parent.
+func addQuantisation(m *meter, c class) error {
+	d, err := newDecoders(m, c)
+	if err != nil {
+		return err
+	}
+	fast, err := steps(d.int8, 1)
+	if err != nil {
+		return err
+	}
+	slow, err := steps(d.float32, 1)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("quantisation/%s, ", c.name)
+	i8 := m.hidden(Result{Name: name + "INT8", Unit: unitTokens, Threads: 1}, fast, nil)
+	f32 := m.hidden(Result{Name: name + "float32", Unit: unitTokens, Threads: 1}, slow, nil)
+	m.combine(Result{Name: name + "decoding INT8 against float32", Unit: unitTimes, Threads: 1}, i8, f32, divide)
+	m.fixed(Result{Name: name + "bytes of the weights float32 against INT8", Unit: unitTimes}, float64(d.float32.Bytes())/float64(d.int8.Bytes()))
+
+	s := &attn.DecodeShape{Heads: c.config.Heads, KVHeads: c.config.KVHeads, HeadDim: c.config.HeadDim, PageSize: c.config.Context}
+	cache := attn.NewPagesQS8(1, s)[0].Bytes()
+	m.fixed(Result{Name: name + "bytes of the cache float32 against INT8", Unit: unitTimes},
+		float64(2*4*c.config.Context*s.KVHeads*s.HeadDim)/float64(cache))
+	return nil
+}
+
+// addAccumulation compares a step in micro-batches with the same step at once.
+func addAccumulation(m *meter, c class) error {
+	var whole *probe
+	var bytes int64
+	for _, micro := range []int{1, 2, 4, 8} {
+		t, err := newTraining(c, m.o.Threads, train.AdamW, micro)
+		if err != nil {
+			return err
+		}
+		m.keep(t)
+		need, err := t.model.ActivationBytes(trainBatch/micro, c.config.Context, true)
+		if err != nil {
+			return err
+		}
+		name := fmt.Sprintf("accumulation/%s, %d micro-batches, ", c.name, micro)
+		p := m.hidden(Result{Name: name + "training", Unit: unitTokens, Threads: m.o.Threads}, t.tokens, nil)
+		if micro == 1 {
+			whole, bytes = p, need
+			continue
+		}
+		m.combine(Result{Name: name + "training against one batch", Unit: unitTimes, Threads: m.o.Threads}, p, whole, divide)
+		m.fixed(Result{Name: name + "activation bytes of one batch against these", Unit: unitTimes}, float64(bytes)/float64(need))
+	}
+	return nil
+}

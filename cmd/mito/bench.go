@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"mito/bench"
+	"mito/kernels/isa"
+)
+
+func newBench() *cobra.Command {
+	var (
+		output   outputFlags
+		o        bench.Options
+		markdown bool
+		out      string
+	)
+	cmd := &cobra.Command{
+		Use:   "bench NAME",
+		Short: "Measure kernels, decoding, training or the techniques beside the limits of this machine",
+		Long: `Measure this machine: kernels, decode, train or techniques. Each rate stands beside the limit of the hardware,
+measured in the same run; a value is the median over rounds. --level makes the kernels do with the instruction sets of a
+lesser processor.`,
+		Example: "  mito bench decode\n  mito bench train --rounds 9 --markdown",
+		Args:    oneOf("benchmark", bench.Names()...),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Rounds < 1 {
+				return usagef("--rounds is %d, want 1 or more", o.Rounds)
+			}
+			if o.Threads < 2 {
+				return usagef("--threads is %d, want 2 or more: it is for the rows with several threads, the others have one", o.Threads)
+			}
+			p := newProgress(output.quiet)
+			started := false
+			o.Progress = func(done, total int, name string) {
+				if !started {
+					p.Start("measuring", total)
+					started = true
+				}
+				p.Update(done, name)
+			}
+			r, err := bench.Run(cmd.Context(), args[0], o)
+			if errors.Is(err, isa.ErrUnknownVariant) {
+				return &usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			p.End(fmt.Sprintf("%d rows, %d rounds", len(r.Results), r.Rounds))
+			if markdown && out == "" {
+				out = filepath.Join("bench", "results", r.Machine.Slug()+".md")
+			}
+			if out != "" {
+				if err := updateResults(out, r); err != nil {
+					return err
+				}
+			}
+			return output.print(r, func(stdout io.Writer) { printBench(stdout, r) })
+		},
+	}
+	flags := cmd.Flags()
+	output.register(flags)
+	flags.IntVar(&o.Rounds, "rounds", 5, "rounds; a value is the median over them")
+	flags.StringVar(&o.Level, "level", "", fmt.Sprintf("the most that kernels may use of the processor: %v; the best where it is left out", isa.Levels()))
+	flags.IntVar(&o.Threads, "threads", max(2, runtime.GOMAXPROCS(0)), "CPU threads of the rows with several")
+	flags.BoolVar(&markdown, "markdown", false, "write the table into bench/results/MACHINE.md below this folder, in place of an older one")
+	flags.StringVar(&out, "out", "", "write the table into this file instead, in place of an older one")
+	return cmd
+}
+
+// updateResults puts the table into a file of results, which is replaced at once or not at all.
+func updateResults(path string, r *bench.Report) error {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, []byte(bench.Update(string(old), r)), 0o644); err != nil {
+		return errors.Join(err, removeIfThere(tmp))
+	}
+	return os.Rename(tmp, path)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func printBench(w io.Writer, r *bench.Report) {
+	fmt.Fprintf(w, "%s, %d cores, %s/%s, %s\n", r.Machine.Processor, r.Machine.Cores, r.Machine.OS, r.Machine.Arch, r.Machine.Go)
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, x := range r.Results {
+		threads, of := "", ""
+		if x.Threads > 0 {
+			threads = fmt.Sprintf("%d thr", x.Threads)
+		}
+		if x.Limit > 0 {
+			of = fmt.Sprintf("%.0f%% of %s (%s)", 100*x.OfLimit, bench.Number(x.Limit), x.LimitName)
+		}
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Name, threads, x.Variant, bench.Number(x.Value), x.Unit, of)
+	}
+	tab.Flush()
+}
