@@ -7,6 +7,7 @@ import (
 
 	"mito/backend"
 	_ "mito/backend/cpu"
+	_ "mito/backend/cuda"
 	"mito/kernels/kerneltest"
 )
 
