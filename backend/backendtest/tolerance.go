@@ -8,7 +8,7 @@ import (
 
 // Options says what the backend under test promises beyond the seam.
 type Options struct {
-	// FactorEps is the unit roundoff of the factors of matrix products and attention: 2^-9 for bfloat16. Zero
+	// FactorEps is the unit roundoff of the factors of matrix products and attention: 2^-8 for bfloat16. Zero
 	// means that they are not rounded.
 	FactorEps float64
 	// Bitwise: rows computed in pieces have the bits of one call (the CPU backend).
