@@ -167,7 +167,7 @@ func (p *player) ask(qs []question, use func(*question, task.Choice)) error {
 
 // choose takes the legal answer with the largest logit.
 func (q *question) choose(logits []float32) (task.Choice, error) {
-	own, err := argmax(logits)
+	own, err := largest(logits, nil)
 	if err != nil {
 		return task.Choice{}, err
 	}
@@ -181,18 +181,4 @@ func (q *question) choose(logits []float32) (task.Choice, error) {
 	}
 	c.Answer = q.legal[best]
 	return c, nil
-}
-
-// argmax returns the first of the largest logits. Errors: ErrNotFinite when one is NaN or infinite.
-func argmax(logits []float32) (int32, error) {
-	best := 0
-	for i, v := range logits {
-		if v-v != 0 {
-			return 0, errLogits
-		}
-		if v > logits[best] {
-			best = i
-		}
-	}
-	return int32(best), nil
 }
