@@ -1,0 +1,152 @@
+package verify
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"mito/engine/student"
+	"mito/kernels/isa"
+)
+
+func weights(t *testing.T, seed uint64, change func(c *student.Config)) *student.Weights {
+	t.Helper()
+	c := student.Config{
+		ModelType: "mito", VocabSize: 37, HiddenSize: 32, IntermediateSize: 72, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
+		Context: 24, Activation: student.ActReLU2, Norm: student.NormRMS, NormEps: 1e-5, Position: student.PositionRoPE,
+		RoPETheta: 10000, TieEmbeddings: true,
+	}
+	if change != nil {
+		change(&c)
+	}
+	w, err := student.NewWeights(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(seed, 1))
+	if err := w.Visit(func(_ string, m *student.Matrix, v *[]float32) error {
+		if m == nil {
+			for i := range *v {
+				(*v)[i] = 1 + 0.2*(rng.Float32()-0.5)
+			}
+			return nil
+		}
+		for i := range m.Q {
+			m.Q[i] = int8(rng.IntN(255) - 127)
+		}
+		for i := range m.Scale {
+			m.Scale[i] = 0.0015 * (0.9 + 0.2*rng.Float32())
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestStudent(t *testing.T) {
+	for name, change := range map[string]func(c *student.Config){
+		"edge":   nil,
+		"window": func(c *student.Config) { c.Window = 5 },
+		"llama": func(c *student.Config) {
+			c.Activation, c.TieEmbeddings, c.QKNorm = student.ActSwiGLU, false, true
+		},
+		"gpt2": func(c *student.Config) {
+			c.Norm, c.Position, c.Activation = student.NormLayer, student.PositionLearned, student.ActGELU
+			c.AttentionBias, c.MLPBias, c.KVHeads = true, true, 4
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := weights(t, 1, change)
+			r, err := Student(w, func() (*student.Weights, error) { return weights(t, 1, change), nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := len(isa.Levels())*len(runs) + 1; len(r.Variants) != want {
+				t.Errorf("%d variants, want %d: %q", len(r.Variants), want, r.Names())
+			}
+			m, err := student.New(w, student.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			digest, err := student.Digest(m, student.DigestOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Identical || r.Digest != digest {
+				t.Errorf("%+v, the runtime's digest is %s", r, digest)
+			}
+			names := r.Names()
+			slices.Sort(names)
+			if len(slices.Compact(names)) != len(r.Variants) {
+				t.Errorf("two variants have one name: %q", names)
+			}
+		})
+	}
+}
+
+// TestStudentDiffers wants a single weight that comes back wrong to be noticed.
+func TestStudentDiffers(t *testing.T) {
+	w := weights(t, 1, nil)
+	r, err := Student(w, func() (*student.Weights, error) {
+		again := weights(t, 1, nil)
+		again.Embedding.Q[0] ^= 1
+		return again, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := r.Variants[len(r.Variants)-1]
+	if r.Identical || last.Digest == r.Digest {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestStudentErrors(t *testing.T) {
+	broken := errors.New("broken")
+	if _, err := Student(weights(t, 1, nil), func() (*student.Weights, error) { return nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("error %v, want that of reload", err)
+	}
+	w := weights(t, 1, nil)
+	w.Layers[0].Up.Q[3] = -128
+	if _, err := Student(w, nil); !errors.Is(err, student.ErrMinus128) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestStudentRestores wants the variants chosen before, after success and failure alike.
+func TestStudentRestores(t *testing.T) {
+	defer chosen()()
+	if err := isa.Limit(isa.Generic); err != nil {
+		t.Fatal(err)
+	}
+	bad := weights(t, 1, nil)
+	bad.Layers[0].Up.Q[3] = -128
+	for _, w := range []*student.Weights{weights(t, 1, nil), bad} {
+		_, _ = Student(w, nil)
+		for _, k := range isa.Kernels() {
+			if k.Variant() != isa.Generic {
+				t.Errorf("%s left chosen", k.Variant())
+			}
+		}
+	}
+}
+
+// TestReportJSON pins the fields that scripts rely on.
+func TestReportJSON(t *testing.T) {
+	var r Report
+	r.add("generic", "ab")
+	r.add("avx2", "ab")
+	got, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"digest":"ab","identical":true,"variants":[{"name":"generic","digest":"ab"},{"name":"avx2","digest":"ab"}]}`; string(got) != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if r.add("other", "cd"); r.Identical || r.Digest != "ab" {
+		t.Errorf("%+v", r)
+	}
+}
