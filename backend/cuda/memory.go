@@ -113,7 +113,7 @@ func (b *Backend) View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense
 }
 
 // hostBytes is the memory of a host slice of a type that CheckTransfer accepts.
-func hostBytes(host any, n int) (p unsafe.Pointer) {
+func hostBytes(host any) (p unsafe.Pointer) {
 	switch h := host.(type) {
 	case []float32:
 		p = unsafe.Pointer(unsafe.SliceData(h))
@@ -138,7 +138,7 @@ func (b *Backend) Upload(dst *tensor.Dense, src any) error {
 	if err := b.queue.err(); err != nil {
 		return err
 	}
-	p := hostBytes(src, n)
+	p := hostBytes(src)
 	return b.queue.do("Upload", func() error { return b.device.upload(at(dst), unsafe.Slice((*byte)(p), n)) })
 }
 
@@ -162,6 +162,27 @@ func (d *device) upload(dst cu.DevicePtr, src []byte) error {
 	return nil
 }
 
+// download copies through the staging memory: what the driver writes to must not be a part of a Go object that holds
+// pointers.
+func (d *device) download(dst []byte, src cu.DevicePtr) error {
+	for len(dst) > 0 {
+		n := min(len(dst), len(d.pinned))
+		if err := d.stream.Synchronize(); err != nil { // earlier uploads have left the staging memory
+			return err
+		}
+		d.staged = 0
+		if err := cu.MemcpyDtoHAsync(unsafe.Pointer(&d.pinned[0]), src, int64(n), d.stream); err != nil {
+			return err
+		}
+		if err := d.stream.Synchronize(); err != nil {
+			return err
+		}
+		copy(dst, d.pinned[:n])
+		dst, src = dst[n:], src+cu.DevicePtr(n)
+	}
+	return nil
+}
+
 // Download implements backend.Memory.
 func (b *Backend) Download(dst any, src *tensor.Dense) error {
 	n, err := backend.CheckTransfer(b, "Download", src, dst)
@@ -171,15 +192,8 @@ func (b *Backend) Download(dst any, src *tensor.Dense) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	p := hostBytes(dst, n)
-	err = b.queue.do("Download", func() error {
-		if err := cu.MemcpyDtoHAsync(p, at(src), int64(n), b.device.stream); err != nil {
-			return err
-		}
-		err := b.device.stream.Synchronize()
-		b.device.staged = 0
-		return err
-	})
+	p := hostBytes(dst)
+	err = b.queue.do("Download", func() error { return b.device.download(unsafe.Slice((*byte)(p), n), at(src)) })
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,140 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package cuda_test
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"mito/backend"
+	"mito/backend/cpu"
+	"mito/engine/data"
+	"mito/engine/distill"
+	"mito/engine/model"
+	"mito/engine/train"
+)
+
+// stream is text with something to learn: the next token depends on the one before.
+func stream(n, vocab int) []int32 {
+	tokens, x := make([]int32, n), uint32(1)
+	for i := range tokens {
+		x = x*1664525 + 1013904223
+		prev := int32(0)
+		if i > 0 {
+			prev = tokens[i-1]
+		}
+		tokens[i] = (prev*5 + int32(x>>30)) % int32(vocab)
+	}
+	return tokens
+}
+
+const (
+	vocab, time, rows = 29, 24, 8
+	steps             = 20
+)
+
+// run is one training run: model, options and, for a distillation, a teacher.
+type run struct {
+	config  func() model.Config
+	options func(o *train.Options)
+	teacher bool
+}
+
+func edge() model.Config { return model.Edge(vocab, time, 2, 32, 4, 2) }
+
+var runs = map[string]run{
+	"edge": {config: edge},
+	"llama, muon, micro-batches": {
+		config: func() model.Config {
+			c := edge()
+			c.Activation, c.TieEmbeddings, c.QKNorm, c.Window = model.ActSwiGLU, false, true, 9
+			return c
+		},
+		options: func(o *train.Options) { o.Optimizer, o.MicroBatches = train.Muon, 3 },
+	},
+	"gpt2, dropout, average": {
+		config: func() model.Config {
+			c := edge()
+			c.Norm, c.Position, c.Activation, c.KVHeads = model.NormLayer, model.PositionLearned, model.ActGELU, 4
+			c.AttentionBias, c.MLPBias = true, true
+			return c
+		},
+		options: func(o *train.Options) { o.Dropout, o.EMA, o.Smoothing = 0.1, 0.9, 0.05 },
+	},
+	"distillation": {config: edge, teacher: true},
+}
+
+// losses trains on a backend and returns the loss of every step.
+func losses(t *testing.T, b backend.Backend, r run) []float64 {
+	t.Helper()
+	o := train.Defaults()
+	o.Steps, o.Warmup = steps, 3
+	if r.options != nil {
+		r.options(&o)
+	}
+	source, err := data.NewText(stream(2000, vocab), rows, time, 7)
+	must(t, err)
+	m := newModel(t, b, r.config(), 3)
+	var objective train.Objective
+	if r.teacher {
+		c := edge()
+		c.HiddenSize, c.HeadDim, c.IntermediateSize, c.Layers = 48, 12, 96, 1
+		teacher := newModel(t, b, c, 5)
+		d, err := distill.New(m, train.NewLabels(b, source, o), []*model.Model{teacher}, nil, distill.Defaults())
+		must(t, err)
+		defer func() { must(t, d.Close()) }()
+		objective = d
+	}
+	tr, err := train.New(m, source, objective, o)
+	must(t, err)
+	defer func() { must(t, tr.Close()) }()
+	var all []float64
+	for range steps {
+		s, err := tr.Step(true)
+		must(t, err)
+		all = append(all, s.Loss)
+	}
+	return all
+}
+
+func newModel(t *testing.T, b backend.Backend, c model.Config, seed uint64) *model.Model {
+	t.Helper()
+	m, err := model.New(b, c, true)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil && !errors.Is(err, backend.ErrUnavailable) {
+			t.Error(err)
+		}
+	})
+	must(t, m.Initialize(seed, model.DefaultInit()))
+	return m
+}
+
+// Twenty steps on the GPU follow twenty steps on the CPU: to a ten-thousandth of the loss in float32, to a hundredth
+// with factors of bfloat16.
+func TestTrainingFollowsCPU(t *testing.T) {
+	for name, r := range runs {
+		t.Run(name, func(t *testing.T) {
+			reference := cpu.New(2)
+			defer func() { must(t, reference.Close()) }()
+			want := losses(t, reference, r)
+			if want[steps-1] >= want[0] {
+				t.Errorf("the loss does not fall on the CPU: %v", want)
+			}
+			for _, p := range []struct {
+				precision backend.Precision
+				limit     float64
+			}{{backend.Float32, 1e-4}, {backend.BFloat16, 1e-2}} {
+				got := losses(t, open(t, p.precision), r)
+				for i := range want {
+					if rel := math.Abs(got[i]-want[i]) / want[i]; !(rel < p.limit) {
+						t.Errorf("%v step %d: loss %.7g, CPU %.7g: off by %.2g, allowed %.2g", p.precision, i+1, got[i], want[i], rel, p.limit)
+						break
+					}
+				}
+				t.Logf("%v: loss %.6f → %.6f, CPU → %.6f", p.precision, got[0], got[steps-1], want[steps-1])
+			}
+		})
+	}
+}
