@@ -80,11 +80,11 @@ func (o *oracle) difference(name string, i int) float64 {
 	return (up - down) / (2 * h)
 }
 
-// sample picks elements of a parameter: all of a small one, 24 spread over a large one.
+// sample picks elements of a parameter: all of a small one, 16 spread over a large one.
 func sample(p *Param) (at []int) {
 	n := p.Size()
-	for i := range min(n, 24) {
-		at = append(at, i*n/min(n, 24))
+	for i := range min(n, 16) {
+		at = append(at, i*n/min(n, 16))
 	}
 	return at
 }
