@@ -11,11 +11,12 @@ import (
 	"testing"
 
 	"mito/kernels/attn"
+	"mito/kernels/edge"
 	"mito/kernels/qgemm"
 	"mito/kernels/vec"
 )
 
-// goldenDigest is the digest of randomWeights(edge(), 1). It changes only when the specification does.
+// goldenDigest is the digest of randomWeights(edgeConfig(), 1). It changes only when the specification does.
 const goldenDigest = "8237adaffaa1dc36fb7c043a76c688abead09b550df6dbb2bcbee74d56d48360"
 
 func TestDigestIsTheSameEverywhere(t *testing.T) {
@@ -43,7 +44,7 @@ func TestDigestIsTheSameEverywhere(t *testing.T) {
 				t.Errorf("%+v: %s, want %s", o, got, want)
 			}
 		}
-		if c == edge() && want != goldenDigest {
+		if c == edgeConfig() && want != goldenDigest {
 			t.Errorf("digest %s, golden %s", want, goldenDigest)
 		}
 	})
@@ -56,7 +57,7 @@ func TestDigestInEveryVariant(t *testing.T) {
 		variants []string
 		set      func(string) error
 	}
-	pkgs := []pkg{{"qgemm", qgemm.Variants(), qgemm.SetVariant}, {"vec", vec.Variants(), vec.SetVariant}, {"attn decode", attn.DecodeVariants(), attn.SetDecodeVariant}}
+	pkgs := []pkg{{"qgemm", qgemm.Variants(), qgemm.SetVariant}, {"vec", vec.Variants(), vec.SetVariant}, {"edge", edge.Variants(), edge.SetVariant}, {"attn decode", attn.DecodeVariants(), attn.SetDecodeVariant}}
 	eachConfig(t, func(t *testing.T, c Config) {
 		m := newModel(t, randomWeights(c, 1), Options{PageSize: 16})
 		want, err := Digest(m, DigestOptions{})
@@ -84,7 +85,7 @@ func TestDigestInEveryVariant(t *testing.T) {
 }
 
 func TestDigestRefusesNaN(t *testing.T) {
-	w := randomWeights(edge(), 1)
+	w := randomWeights(edgeConfig(), 1)
 	for i := range w.Embedding.Scale {
 		w.Embedding.Scale[i] = 3e38 // finite, but the residual stream overflows
 	}
@@ -121,7 +122,7 @@ func TestNewRefuses(t *testing.T) {
 		"NaN eps":                 {func(w *Weights) { w.Config.NormEps = nan }, nil},
 		"negative window":         {func(w *Weights) { w.Config.Window = -1 }, nil},
 	} {
-		w := randomWeights(edge(), 1)
+		w := randomWeights(edgeConfig(), 1)
 		tc.change(w)
 		m, err := New(w, Options{})
 		if m != nil || err == nil {
@@ -141,7 +142,7 @@ func TestNewRefuses(t *testing.T) {
 
 // TestPrunedShapes runs layers that differ in heads and MLP width.
 func TestPrunedShapes(t *testing.T) {
-	c := edge()
+	c := edgeConfig()
 	w := randomWeights(c, 9)
 	l := &w.Layers[1]
 	cut := func(m *Matrix, rows int) {

@@ -2,6 +2,7 @@ package student
 
 import (
 	"mito/kernels/attn"
+	"mito/kernels/edge"
 	"mito/kernels/vec"
 )
 
@@ -40,8 +41,8 @@ type mulTask struct {
 const blockRows = 32
 
 func (t *mulTask) Do(lo, hi int) {
-	n1 := min(hi*blockRows, t.l.N())
-	t.l.Mul(t.w.acc, t.l.PaddedN(), t.w.q8, t.rows, lo*blockRows, n1, t.unsigned)
+	n1 := min(hi*blockRows, t.l.n)
+	t.l.Mul(t.w.acc, t.l.stride, t.w.q8, t.rows, lo*blockRows, n1, t.unsigned)
 }
 
 // Fewer multiplications than this are over before another thread has begun.
@@ -49,13 +50,12 @@ const parallelMACs = 1 << 20
 
 // product computes w.acc [rows, N padded] from w.q8 [rows,K].
 func (m *Model) product(w *worker, l *linear, rows int, unsigned bool) {
-	w.mul = mulTask{l, w, rows, unsigned}
-	blocks := l.PaddedN() / blockRows
-	if m.pool == nil || rows*l.N()*l.K() < parallelMACs {
-		w.mul.Do(0, blocks)
+	if m.pool == nil || rows*l.n*l.k < parallelMACs {
+		l.Mul(w.acc, l.stride, w.q8, rows, 0, l.n, unsigned)
 		return
 	}
-	m.pool.Run(blocks, 1, &w.mul)
+	w.mul = mulTask{l, w, rows, unsigned}
+	m.pool.Run(l.stride/blockRows, 1, &w.mul)
 }
 
 // forward sends rows through the model. Rows of one sequence come in ascending positions, for which the cache has room. It
@@ -87,18 +87,18 @@ func (m *Model) lookup(w *worker, x []float32, r *row) {
 // normalize quantises the normalised row i of the residual stream into row i of w.q8.
 func (m *Model) normalize(w *worker, i int, from, gain, bias []float32) {
 	width := m.cfg.HiddenSize
-	h := w.h[:width]
-	if m.cfg.Norm == NormLayer {
-		vec.LayerNorm(h, from, gain, bias, m.cfg.NormEps)
-	} else {
-		vec.RMSNorm(h, from, gain, m.cfg.NormEps)
+	h, q := w.h[:width], w.q8[i*width:][:width]
+	if m.cfg.Norm == NormRMS {
+		w.scale[i] = edge.RMSNormQuantize(q, h, from, gain, m.cfg.NormEps)
+		return
 	}
-	w.scale[i] = vec.QuantizeRow(w.q8[i*width:][:width], h)
+	vec.LayerNorm(h, from, gain, bias, m.cfg.NormEps)
+	w.scale[i] = vec.QuantizeRow(q, h)
 }
 
 // dequantize sets dst [N] to row i of w.acc in real numbers, plus the bias.
 func dequantize(dst []float32, w *worker, i int, l *linear) {
-	vec.ScaleInt32(dst, w.acc[i*l.PaddedN():], w.scale[i], l.scale)
+	vec.ScaleInt32(dst, w.acc[i*l.stride:], w.scale[i], l.scale)
 	if l.bias != nil {
 		vec.Add(dst, dst, l.bias)
 	}
@@ -109,7 +109,7 @@ func (m *Model) residual(w *worker, i int, l *linear) {
 	width := m.cfg.HiddenSize
 	x := w.x[i*width:][:width]
 	if l.bias == nil {
-		vec.AddScaleInt32(x, w.acc[i*l.PaddedN():], w.scale[i], l.scale)
+		vec.AddScaleInt32(x, w.acc[i*l.stride:], w.scale[i], l.scale)
 		return
 	}
 	dequantize(w.h[:width], w, i, l)
@@ -122,13 +122,19 @@ func (m *Model) attention(w *worker, c *cache, li int, rows []row) {
 		m.normalize(w, i, w.x[i*width:][:width], l.norm1, l.norm1Bias)
 	}
 	m.product(w, &l.qkv, len(rows), false)
-	n, nq, nk := l.qkv.N(), l.out.K(), l.shape.KVHeads*l.shape.HeadDim
+	n, nq, nk := l.qkv.n, l.out.k, l.shape.KVHeads*l.shape.HeadDim
 	for i := range rows {
 		r := &rows[i]
 		qkv := w.qkv[i*n:][:n]
 		dequantize(qkv, w, i, &l.qkv)
-		m.place(qkv[:nq], l.queryNorm, r.pos)
-		m.place(qkv[nq:][:nk], l.keyNorm, r.pos)
+		if l.queryNorm != nil {
+			m.normHeads(qkv[:nq], l.queryNorm)
+			m.normHeads(qkv[nq:][:nk], l.keyNorm)
+		}
+		if m.cos != nil {
+			half := m.cfg.HeadDim / 2
+			edge.RoPEHeads(qkv[:nq+nk], m.cfg.HeadDim, m.cos[r.pos*half:][:half], m.sin[r.pos*half:][:half])
+		}
 		page := c.tables[r.seq][r.pos/c.size]
 		l.shape.StoreQS8(&c.pages[li][page], r.pos%c.size, qkv[nq:][:nk], qkv[nq+nk:], w.attn)
 	}
@@ -143,16 +149,10 @@ func (m *Model) attention(w *worker, c *cache, li int, rows []row) {
 	}
 }
 
-// place normalises each head, where the model does, and turns it to its position.
-func (m *Model) place(x, gain []float32, pos int) {
-	d := m.cfg.HeadDim
-	for ; len(x) > 0; x = x[d:] {
-		if gain != nil {
-			vec.RMSNorm(x[:d], x[:d], gain, m.cfg.NormEps)
-		}
-		if m.cos != nil {
-			vec.RoPE(x[:d], m.cos[pos*(d/2):][:d/2], m.sin[pos*(d/2):][:d/2], false)
-		}
+// normHeads normalises each head.
+func (m *Model) normHeads(x, gain []float32) {
+	for d := m.cfg.HeadDim; len(x) > 0; x = x[d:] {
+		vec.RMSNorm(x[:d], x[:d], gain, m.cfg.NormEps)
 	}
 }
 
@@ -163,7 +163,11 @@ func (m *Model) mlp(w *worker, l *layer, rows int) {
 	}
 	m.product(w, &l.up, rows, false)
 	for i := range rows {
-		h := w.h[:l.up.N()]
+		h, q := w.h[:l.up.n], w.q8[i*f:][:f]
+		if m.cfg.Activation == ActReLU2 && l.up.bias == nil {
+			w.scale[i] = edge.ReLU2Quantize(q, h, w.acc[i*l.up.stride:], w.scale[i], l.up.scale)
+			continue
+		}
 		dequantize(h, w, i, &l.up)
 		switch m.cfg.Activation {
 		case ActReLU:
@@ -175,7 +179,7 @@ func (m *Model) mlp(w *worker, l *layer, rows int) {
 		case ActSwiGLU:
 			vec.SwiGLU(h[:f], h[:f], h[f:])
 		}
-		w.scale[i] = vec.QuantizeRow(w.q8[i*f:][:f], h[:f])
+		w.scale[i] = vec.QuantizeRow(q, h[:f])
 	}
 	m.product(w, &l.down, rows, m.unsignedMLP)
 	for i := range rows {

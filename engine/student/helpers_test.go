@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// edge is a small configuration of the edge default.
-func edge() Config {
+// edgeConfig is a small configuration of the edge default.
+func edgeConfig() Config {
 	return Config{
 		ModelType: "mito", VocabSize: 37, HiddenSize: 32, IntermediateSize: 64, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
 		Context: 40, Activation: ActReLU2, Norm: NormRMS, NormEps: 1e-5, Position: PositionRoPE, RoPETheta: 10000, TieEmbeddings: true,
@@ -16,9 +16,9 @@ func edge() Config {
 
 // configs covers every option of a configuration, with sizes that leave tails.
 func configs() map[string]Config {
-	out := map[string]Config{"edge": edge()}
+	out := map[string]Config{"edge": edgeConfig()}
 	add := func(name string, f func(c *Config)) {
-		c := edge()
+		c := edgeConfig()
 		f(&c)
 		out[name] = c
 	}

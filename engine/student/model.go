@@ -30,7 +30,8 @@ type product interface {
 // linear is a packed matrix with its scales and bias; the matrices that read the same input are one.
 type linear struct {
 	product
-	scale, bias []float32
+	n, k, stride int // N, K and PaddedN
+	scale, bias  []float32
 }
 
 type layer struct {
@@ -135,7 +136,9 @@ func (p *packer) pack(name string, ms ...*Matrix) linear {
 	if err != nil && p.err == nil {
 		p.err = &WeightError{Tensor: name, Err: err}
 	}
-	l.product = packed
+	if err == nil {
+		l.product, l.n, l.k, l.stride = packed, packed.N(), packed.K(), packed.PaddedN()
+	}
 	return l
 }
 
@@ -143,13 +146,13 @@ func (p *packer) pack(name string, ms ...*Matrix) linear {
 func (m *Model) measure() {
 	w := &m.widest
 	w.x = m.cfg.HiddenSize
-	w.acc = m.head.PaddedN()
+	w.acc = m.head.stride
 	for i := range m.layers {
 		l := &m.layers[i]
-		w.x = max(w.x, l.mlp, l.out.K())
-		w.acc = max(w.acc, l.qkv.PaddedN(), l.out.PaddedN(), l.up.PaddedN(), l.down.PaddedN())
-		w.qkv = max(w.qkv, l.qkv.N())
-		w.heads = max(w.heads, l.out.K())
+		w.x = max(w.x, l.mlp, l.out.k)
+		w.acc = max(w.acc, l.qkv.stride, l.out.stride, l.up.stride, l.down.stride)
+		w.qkv = max(w.qkv, l.qkv.n)
+		w.heads = max(w.heads, l.out.k)
 	}
 	if m.cfg.Activation == ActSwiGLU {
 		for i := range m.layers {

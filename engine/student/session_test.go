@@ -42,7 +42,7 @@ func TestRandomHistory(t *testing.T) {
 		{"window 4, page 1", 1, 1, 4}, {"window 4, page 3", 3, 2, 4}, {"window 17, page 16", 16, 1, 17},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := edge()
+			c := edgeConfig()
 			c.Window = tc.window
 			w := randomWeights(c, 2)
 			h := history{newSession(t, newModel(t, w, Options{PageSize: c.Context}), 1), map[string][]float32{}}
@@ -156,7 +156,7 @@ func checkPages(t *testing.T, s *Session) {
 // TestWindowEdges decodes past the window on pages of several sizes; the specification has neither pages nor cache.
 func TestWindowEdges(t *testing.T) {
 	for _, window := range []int{1, 4, 16, 17} {
-		c := edge()
+		c := edgeConfig()
 		c.Window, c.Layers = window, 1
 		w := randomWeights(c, 3)
 		tokens := randomTokens(rand.New(rand.NewPCG(1, 1)), c.VocabSize, c.Context)
@@ -181,7 +181,7 @@ func TestWindowEdges(t *testing.T) {
 }
 
 func TestScoreAndLongPrompts(t *testing.T) {
-	c := edge()
+	c := edgeConfig()
 	c.Context = 3*maxRows + 5
 	w := randomWeights(c, 4)
 	tokens := randomTokens(rand.New(rand.NewPCG(1, 1)), c.VocabSize, c.Context)
@@ -216,7 +216,7 @@ func TestScoreAndLongPrompts(t *testing.T) {
 }
 
 func TestRefusedCallsChangeNothing(t *testing.T) {
-	c := edge()
+	c := edgeConfig()
 	s := newSession(t, newModel(t, randomWeights(c, 5), Options{}), 2)
 	if _, err := s.Prefill(0, []int32{1, 2, 3}); err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func TestRefusedCallsChangeNothing(t *testing.T) {
 
 func TestNoAllocationPerToken(t *testing.T) {
 	for _, batch := range []int{1, 8} {
-		c := edge()
+		c := edgeConfig()
 		s := newSession(t, newModel(t, randomWeights(c, 6), Options{PageSize: 4}), batch)
 		step := make([]int32, batch)
 		decode := func() {
@@ -272,7 +272,7 @@ func TestNoAllocationPerToken(t *testing.T) {
 }
 
 func TestThreadsOnWideModel(t *testing.T) {
-	c := edge()
+	c := edgeConfig()
 	c.HiddenSize, c.IntermediateSize, c.Layers = 256, 1024, 1
 	w := randomWeights(c, 8)
 	tokens := randomTokens(rand.New(rand.NewPCG(1, 1)), c.VocabSize, c.Context)

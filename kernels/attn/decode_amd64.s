@@ -964,9 +964,11 @@ attendQS8AVX512VNNI_scores_block:
 attendQS8AVX512VNNI_scores_group:
 	VPXORD        (R11), Z2, Z13
 	VPDPBUSD.BCST (R9), Z13, Z12
-	ADDQ          $0x40, R11
-	ADDQ          $0x04, R9
-	DECQ          R13
+	VPXORD        64(R11), Z2, Z13
+	VPDPBUSD.BCST 4(R9), Z13, Z12
+	ADDQ          $0x00000080, R11
+	ADDQ          $0x08, R9
+	SUBQ          $0x02, R13
 	JNZ           attendQS8AVX512VNNI_scores_group
 	VPBROADCASTD  BX, Z13
 	VPADDD        decodeIota<>+0(SB), Z13, Z13

@@ -40,12 +40,15 @@ func (avx512) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups
 		acc := ZMM()
 		VMOVDQA32(start, acc)
 		Label(k.label("scores_group"))
-		t := ZMM()
-		VPXORD(Mem{Base: kp}, flip, t)
-		VPDPBUSD_BCST(Mem{Base: q8}, t, acc)
-		ADDQ(Imm(64), kp)
-		ADDQ(Imm(4), q8)
-		DECQ(groups)
+		// The dimension is a multiple of 8.
+		for i := range 2 {
+			t := ZMM()
+			VPXORD(Mem{Base: kp, Disp: 64 * i}, flip, t)
+			VPDPBUSD_BCST(Mem{Base: q8, Disp: 4 * i}, t, acc)
+		}
+		ADDQ(U32(128), kp)
+		ADDQ(Imm(8), q8)
+		SUBQ(Imm(2), groups)
 		JNZ(LabelRef(k.label("scores_group")))
 		s, at := ZMM(), ZMM()
 		valid, upper := K(), K()

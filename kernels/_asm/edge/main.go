@@ -1,0 +1,280 @@
+// Command edge generates the fused float kernels of kernels/edge.
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"mito/kernels/_asm/asm"
+)
+
+func main() {
+	asm.Begin()
+	for _, t := range []target{{"AVX2", YMM, 32}, {"AVX512", ZMM, 64}} {
+		t.rmsNorm()
+		t.relu2()
+		t.rope()
+	}
+	Generate()
+}
+
+type target struct {
+	name  string
+	vec   func() reg.VecVirtual
+	bytes int // of a register
+}
+
+func (t target) wide() bool { return t.bytes == 64 }
+
+var constants = map[uint32]Mem{}
+
+func bits(b uint32) Mem {
+	if m, ok := constants[b]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("edge%08x", b), attr.RODATA|attr.NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(b))
+	}
+	constants[b] = m
+	return m
+}
+
+func f32(x float32) Mem { return bits(math.Float32bits(x)) }
+
+// fold reduces eight lanes with op and leaves the result in lane 0, in the stated order for sums.
+func fold(v reg.VecVirtual, op func(a, b, d reg.VecVirtual)) reg.VecVirtual {
+	h, d := XMM(), XMM()
+	VEXTRACTF128(Imm(1), v, h)
+	op(h, v.AsX().(reg.VecVirtual), d)
+	for _, order := range []uint64{0x4e, 0xb1} {
+		VPSHUFD(Imm(order), d, h)
+		op(h, d, d)
+	}
+	return d
+}
+
+func (t target) zero() reg.VecVirtual {
+	if t.wide() {
+		return asm.ZeroZ(1)[0]
+	}
+	return asm.ZeroY(1)[0]
+}
+
+// magnitude folds |v| into a.
+func (t target) magnitude(v, abs, a reg.VecVirtual) {
+	x := t.vec()
+	if t.wide() {
+		VPANDD(v, abs, x)
+	} else {
+		VPAND(v, abs, x)
+	}
+	VPMAXUD(x, a, a)
+}
+
+// quantize is vec.QuantizeRow of h, whose largest magnitudes are in the lanes of a. It stores the scale and returns.
+func (t target) quantize(label, fail string, q, h, n reg.GPVirtual, a reg.VecVirtual, scale string) {
+	if t.wide() {
+		hi, lo := YMM(), YMM()
+		VEXTRACTI32X8(Imm(1), a, hi)
+		VPMAXUD(a.AsY(), hi, lo)
+		a = lo
+	}
+	m := fold(a, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
+	mi := GP32()
+	VMOVD(m, mi)
+	SUBL(U32(0x0d800000), mi) // 2^-100
+	CMPL(mi, U32(0x7f7fffff-0x0d800000))
+	JA(LabelRef(fail))
+	top, inv, s := XMM(), t.vec(), XMM()
+	VMOVSS(f32(127), top)
+	VDIVSS(m, top, inv.AsX())
+	VDIVSS(top, m, s)
+	VBROADCASTSS(inv.AsX(), inv)
+	Label(label)
+	step := func(disp int) reg.VecVirtual {
+		v, half := t.vec(), t.vec()
+		VMULPS(Mem{Base: h, Disp: disp}, inv, v)
+		if t.wide() {
+			VPANDD(bits(0x80000000), v, half)
+			VPORD(f32(0.5), half, half)
+		} else {
+			VANDPS(bits(0x80000000), v, half)
+			VORPS(f32(0.5), half, half)
+		}
+		VADDPS(half, v, v)
+		VCVTTPS2DQ(v, v)
+		return v
+	}
+	if t.wide() {
+		VPMOVDB(step(0), Mem{Base: q})
+	} else {
+		x, y := step(0), step(32)
+		VPACKSSDW(y, x, x)
+		VPERMQ(Imm(0xd8), x, x)
+		hi := XMM()
+		VEXTRACTI128(Imm(1), x, hi)
+		VPACKSSWB(hi, x.AsX(), x.AsX())
+		VMOVDQU(x.AsX(), Mem{Base: q})
+	}
+	ADDQ(Imm(64), h)
+	ADDQ(Imm(16), q)
+	SUBQ(Imm(16), n)
+	JNZ(LabelRef(label))
+	p := asm.LoadInt(scale)
+	VMOVSS(s, Mem{Base: p})
+	ok := result()
+	MOVB(U8(1), ok)
+	asm.Ret()
+	Label(fail)
+	MOVB(U8(0), ok)
+	asm.Ret()
+}
+
+func result() Mem {
+	b, err := ReturnIndex(0).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}
+
+func (t target) rmsNorm() {
+	name := "rmsNormQuantize" + t.name
+	TEXT(name, NOSPLIT, "func(q *int8, h, x, gain *float32, n int, count, eps float32, scale *float32) bool")
+	Doc(name+" is vec.RMSNorm(h, x, gain, eps) and vec.QuantizeRow(q, h); count is float32(n), a multiple of 16.", "",
+		"It returns false when the scale would be zero or is not finite.")
+	q, h, x, gain, n := asm.LoadInt("q"), asm.LoadInt("h"), asm.LoadInt("x"), asm.LoadInt("gain"), asm.LoadInt("n")
+	label := func(s string) string { return name + "_" + s }
+
+	sum := asm.ZeroY(1)[0]
+	p, i := GP64(), GP64()
+	MOVQ(x, p)
+	MOVQ(n, i)
+	Label(label("squares"))
+	for k := range 2 {
+		v := YMM()
+		VMOVUPS(Mem{Base: p, Disp: 32 * k}, v)
+		VMULPS(v, v, v)
+		VADDPS(v, sum, sum)
+	}
+	ADDQ(Imm(64), p)
+	SUBQ(Imm(16), i)
+	JNZ(LabelRef(label("squares")))
+	m := fold(sum, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
+	count := Load(Param("count"), XMM())
+	eps := Load(Param("eps"), XMM())
+	VDIVSS(count, m, m)
+	VADDSS(eps, m, m)
+	// vec.RSqrt1.
+	y, half, u := XMM(), XMM(), XMM()
+	VPSRLD(Imm(1), m, u)
+	VMOVSS(bits(0x5f3759df), y)
+	VPSUBD(u, y, y)
+	VMULSS(f32(0.5), m, half)
+	for range 4 {
+		c := XMM()
+		VMULSS(y, half, u)
+		VMULSS(y, u, u)
+		VMOVSS(f32(1.5), c)
+		VSUBSS(u, c, c)
+		VMULSS(c, y, y)
+	}
+	r, abs, a := t.vec(), t.vec(), t.zero()
+	VBROADCASTSS(y, r)
+	VMOVUPS(bits(0x7fffffff), abs)
+	to := GP64()
+	MOVQ(h, to)
+	MOVQ(n, i)
+	Label(label("scale"))
+	for k := 0; k < 64; k += t.bytes {
+		v := t.vec()
+		VMULPS(Mem{Base: x, Disp: k}, r, v)
+		VMULPS(Mem{Base: gain, Disp: k}, v, v)
+		VMOVUPS(v, Mem{Base: to, Disp: k})
+		t.magnitude(v, abs, a)
+	}
+	ADDQ(Imm(64), x)
+	ADDQ(Imm(64), gain)
+	ADDQ(Imm(64), to)
+	SUBQ(Imm(16), i)
+	JNZ(LabelRef(label("scale")))
+	t.quantize(label("quantize"), label("fail"), q, h, n, a, "scale")
+}
+
+func (t target) relu2() {
+	name := "relu2Quantize" + t.name
+	TEXT(name, NOSPLIT, "func(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool")
+	Doc(name+" is vec.ScaleInt32(h, acc, xs, ws), vec.ReLU2(h, h) and vec.QuantizeRow(q, h); n is a multiple of 16.", "",
+		"It returns false when the scale would be zero or is not finite.")
+	q, h, acc, ws, n := asm.LoadInt("q"), asm.LoadInt("h"), asm.LoadInt("acc"), asm.LoadInt("ws"), asm.LoadInt("n")
+	label := func(s string) string { return name + "_" + s }
+	xs := t.vec()
+	s := Load(Param("xs"), XMM())
+	VBROADCASTSS(s, xs)
+	none, a := t.zero(), t.zero()
+	to, i := GP64(), GP64()
+	MOVQ(h, to)
+	MOVQ(n, i)
+	Label(label("relu2"))
+	for k := 0; k < 64; k += t.bytes {
+		w, v := t.vec(), t.vec()
+		VMULPS(Mem{Base: ws, Disp: k}, xs, w)
+		VCVTDQ2PS(Mem{Base: acc, Disp: k}, v)
+		VMULPS(w, v, v)
+		// The second source is kept for NaN and for two zeros, as in v < 0 ? 0 : v.
+		VMAXPS(v, none, v)
+		VMULPS(v, v, v)
+		VMOVUPS(v, Mem{Base: to, Disp: k})
+		VPMAXUD(v, a, a) // not negative: bits are ordered as values
+	}
+	ADDQ(Imm(64), ws)
+	ADDQ(Imm(64), acc)
+	ADDQ(Imm(64), to)
+	SUBQ(Imm(16), i)
+	JNZ(LabelRef(label("relu2")))
+	t.quantize(label("quantize"), label("fail"), q, h, n, a, "scale")
+}
+
+func (t target) rope() {
+	name := "ropeHeads" + t.name
+	TEXT(name, NOSPLIT, "func(x, cos, sin *float32, heads, half int)")
+	Doc(name + " is vec.RoPE of heads heads of 2·half elements; half is a multiple of 16.")
+	x, cos, sin, heads, half := asm.LoadInt("x"), asm.LoadInt("cos"), asm.LoadInt("sin"), asm.LoadInt("heads"), asm.LoadInt("half")
+	SHLQ(Imm(2), half)
+	Label(name + "_head")
+	i := GP64()
+	XORQ(i, i)
+	up := GP64()
+	LEAQ(Mem{Base: x, Index: half, Scale: 1}, up)
+	Label(name + "_part")
+	for k := 0; k < 64; k += t.bytes {
+		at := func(p reg.GPVirtual) Mem { return Mem{Base: p, Index: i, Scale: 1, Disp: k} }
+		a, b, c, s := t.vec(), t.vec(), t.vec(), t.vec()
+		ac, bs := t.vec(), t.vec()
+		VMOVUPS(at(x), a)
+		VMOVUPS(at(up), b)
+		VMOVUPS(at(cos), c)
+		VMOVUPS(at(sin), s)
+		VMULPS(c, a, ac)
+		VMULPS(s, b, bs)
+		VSUBPS(bs, ac, ac)
+		VMOVUPS(ac, at(x))
+		VMULPS(c, b, b)
+		VMULPS(s, a, a)
+		VADDPS(a, b, b)
+		VMOVUPS(b, at(up))
+	}
+	ADDQ(Imm(64), i)
+	CMPQ(i, half)
+	JL(LabelRef(name + "_part"))
+	LEAQ(Mem{Base: x, Index: half, Scale: 2}, x)
+	DECQ(heads)
+	JNZ(LabelRef(name + "_head"))
+	asm.Ret()
+}

@@ -1,0 +1,14 @@
+//go:build !purego
+
+package edge
+
+import "mito/kernels/isa"
+
+//go:generate go run -C ../_asm ./edge -out ../edge/edge_amd64.s -stubs ../edge/stubs_amd64.go -pkg edge
+
+func variants() []isa.Impl[funcs] {
+	return []isa.Impl[funcs]{
+		{Name: isa.AVX2, Funcs: funcs{rmsNormQuantizeAVX2, relu2QuantizeAVX2, ropeHeadsAVX2}},
+		{Name: isa.AVX512, Funcs: funcs{rmsNormQuantizeAVX512, relu2QuantizeAVX512, ropeHeadsAVX512}},
+	}
+}
