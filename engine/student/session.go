@@ -20,6 +20,7 @@ type Session struct {
 	logits  []float32
 	byseq   [][]float32
 	workers chan *worker
+	first   *worker // one of workers; outside a run of the pool it is free
 }
 
 // row is one token on its way through the model.
@@ -47,7 +48,8 @@ func (m *Model) NewSession(batch int) (*Session, error) {
 		rows = min(maxRows, m.cfg.Context)
 	}
 	for range threads {
-		s.workers <- newWorker(m, rows)
+		s.first = newWorker(m, rows)
+		s.workers <- s.first
 	}
 	return s, nil
 }
@@ -218,9 +220,8 @@ func (s *Session) add(seq int, tokens []int32, last bool) {
 
 // run sends the queued rows through the model, whole sequences to a thread.
 func (s *Session) run() {
-	t := (*task)(s)
 	if len(s.spans) == 1 {
-		t.Do(0, 1)
+		s.compute(s.first, s.rows)
 		return
 	}
 	// Weights are read once per group of rows, so a thread should not get too few.
@@ -228,7 +229,7 @@ func (s *Session) run() {
 	if perSpan := len(s.rows) / max(1, len(s.spans)); perSpan < 8 {
 		grain = min(8, max(1, len(s.spans)/s.m.Threads()))
 	}
-	s.m.pool.Run(len(s.spans), grain, t)
+	s.m.pool.Run(len(s.spans), grain, (*task)(s))
 }
 
 // task is a session as the pool sees it.
@@ -237,13 +238,16 @@ type task Session
 // Do computes the sequences spans[lo:hi].
 func (s *task) Do(lo, hi int) {
 	w := <-s.workers
-	rows := s.rows[s.spans[lo].lo:s.spans[hi-1].hi]
+	(*Session)(s).compute(w, s.rows[s.spans[lo].lo:s.spans[hi-1].hi])
+	s.workers <- w
+}
+
+func (s *Session) compute(w *worker, rows []row) {
 	for len(rows) > 0 {
 		n := min(len(rows), w.rows)
 		s.m.forward(w, &s.cache, rows[:n], s.logits)
 		rows = rows[n:]
 	}
-	s.workers <- w
 }
 
 func grown(x []float32, n int) []float32 {

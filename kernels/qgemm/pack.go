@@ -76,9 +76,11 @@ func (p *Packed) Bytes() int { return len(p.w) + 4*len(p.corr) }
 func (p *Packed) Row(dst []int8, r int) {
 	dst = dst[:p.k]
 	base := p.index(r, 0)
-	for c := 0; c < len(dst); c += groupCols {
-		copy(dst[c:], p.w[base+c*blockRows:][:groupCols])
+	w, c := p.w[base:], 0
+	for ; c+groupCols <= len(dst); c += groupCols {
+		*(*[groupCols]int8)(dst[c:]) = *(*[groupCols]int8)(w[c*blockRows:])
 	}
+	copy(dst[c:], w[min(c*blockRows, len(w)):])
 }
 
 func (p *Packed) groups() int { return (p.k + groupCols - 1) / groupCols }
