@@ -5,7 +5,7 @@ import (
 	"mito/kernels/vec"
 )
 
-// funcs are the kernels of one variant. They take sizes that are multiples of 16 and return false, perhaps with part
+// funcs are the kernels of one variant. They take sizes that are multiples of 16 (half: of 4) and return false, perhaps with part
 // written, when the scale would be zero or something is not finite.
 type funcs struct {
 	rmsNormQuantize func(q *int8, h, x, gain *float32, n int, count, eps float32, scale *float32) bool
@@ -63,7 +63,7 @@ func ReLU2Quantize(q []int8, h []float32, acc []int32, xs float32, ws []float32)
 func RoPEHeads(x []float32, dim int, cos, sin []float32) {
 	half := dim / 2
 	cos, sin = cos[:half], sin[:half]
-	if f := kernels.Funcs().ropeHeads; f != nil && half > 0 && half%16 == 0 {
+	if f := kernels.Funcs().ropeHeads; f != nil && half > 0 && half%4 == 0 {
 		if heads := len(x) / dim; heads > 0 {
 			f(&x[0], &cos[0], &sin[0], heads, half)
 		}

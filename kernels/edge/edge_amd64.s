@@ -325,43 +325,54 @@ TEXT ·ropeHeadsAVX2(SB), NOSPLIT, $0-40
 	MOVQ sin+16(FP), DX
 	MOVQ heads+24(FP), BX
 	MOVQ half+32(FP), SI
+	MOVQ SI, DI
+	ANDQ $-8, DI
+	SHLQ $0x02, DI
 	SHLQ $0x02, SI
 
 ropeHeadsAVX2_head:
-	XORQ DI, DI
-	LEAQ (AX)(SI*1), R8
+	XORQ  R8, R8
+	LEAQ  (AX)(SI*1), R9
+	TESTQ DI, DI
+	JZ    ropeHeadsAVX2_tail
 
 ropeHeadsAVX2_part:
-	VMOVUPS (AX)(DI*1), Y0
-	VMOVUPS (R8)(DI*1), Y1
-	VMOVUPS (CX)(DI*1), Y2
-	VMOVUPS (DX)(DI*1), Y3
+	VMOVUPS (AX)(R8*1), Y0
+	VMOVUPS (R9)(R8*1), Y1
+	VMOVUPS (CX)(R8*1), Y2
+	VMOVUPS (DX)(R8*1), Y3
 	VMULPS  Y2, Y0, Y4
 	VMULPS  Y3, Y1, Y5
 	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (AX)(DI*1)
+	VMOVUPS Y4, (AX)(R8*1)
 	VMULPS  Y2, Y1, Y1
 	VMULPS  Y3, Y0, Y0
 	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R8)(DI*1)
-	VMOVUPS 32(AX)(DI*1), Y0
-	VMOVUPS 32(R8)(DI*1), Y1
-	VMOVUPS 32(CX)(DI*1), Y2
-	VMOVUPS 32(DX)(DI*1), Y3
-	VMULPS  Y2, Y0, Y4
-	VMULPS  Y3, Y1, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 32(AX)(DI*1)
-	VMULPS  Y2, Y1, Y1
-	VMULPS  Y3, Y0, Y0
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(R8)(DI*1)
-	ADDQ    $0x40, DI
-	CMPQ    DI, SI
+	VMOVUPS Y1, (R9)(R8*1)
+	ADDQ    $0x20, R8
+	CMPQ    R8, DI
 	JL      ropeHeadsAVX2_part
-	LEAQ    (AX)(SI*2), AX
-	DECQ    BX
-	JNZ     ropeHeadsAVX2_head
+
+ropeHeadsAVX2_tail:
+	CMPQ    R8, SI
+	JGE     ropeHeadsAVX2_next
+	VMOVUPS (AX)(R8*1), X0
+	VMOVUPS (R9)(R8*1), X1
+	VMOVUPS (CX)(R8*1), X2
+	VMOVUPS (DX)(R8*1), X3
+	VMULPS  X2, X0, X4
+	VMULPS  X3, X1, X5
+	VSUBPS  X5, X4, X4
+	VMOVUPS X4, (AX)(R8*1)
+	VMULPS  X2, X1, X1
+	VMULPS  X3, X0, X0
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, (R9)(R8*1)
+
+ropeHeadsAVX2_next:
+	LEAQ (AX)(SI*2), AX
+	DECQ BX
+	JNZ  ropeHeadsAVX2_head
 	VZEROUPPER
 	RET
 
@@ -547,35 +558,64 @@ relu2QuantizeAVX512_fail:
 // func ropeHeadsAVX512(x *float32, cos *float32, sin *float32, heads int, half int)
 // Requires: AVX, AVX512F
 TEXT ·ropeHeadsAVX512(SB), NOSPLIT, $0-40
-	MOVQ x+0(FP), AX
-	MOVQ cos+8(FP), CX
-	MOVQ sin+16(FP), DX
-	MOVQ heads+24(FP), BX
-	MOVQ half+32(FP), SI
-	SHLQ $0x02, SI
+	MOVQ  x+0(FP), AX
+	MOVQ  cos+8(FP), CX
+	MOVQ  sin+16(FP), DX
+	MOVQ  heads+24(FP), BX
+	MOVQ  half+32(FP), SI
+	MOVQ  SI, DI
+	MOVQ  SI, R9
+	ANDQ  $0x0f, R9
+	XORQ  R8, R8
+	BTSQ  R9, R8
+	DECQ  R8
+	KMOVW R8, K1
+	ANDQ  $-16, DI
+	SHLQ  $0x02, DI
+	SHLQ  $0x02, SI
 
 ropeHeadsAVX512_head:
-	XORQ DI, DI
-	LEAQ (AX)(SI*1), R8
+	XORQ  R8, R8
+	LEAQ  (AX)(SI*1), R9
+	TESTQ DI, DI
+	JZ    ropeHeadsAVX512_tail
 
 ropeHeadsAVX512_part:
-	VMOVUPS (AX)(DI*1), Z0
-	VMOVUPS (R8)(DI*1), Z1
-	VMOVUPS (CX)(DI*1), Z2
-	VMOVUPS (DX)(DI*1), Z3
+	VMOVUPS (AX)(R8*1), Z0
+	VMOVUPS (R9)(R8*1), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (DX)(R8*1), Z3
 	VMULPS  Z2, Z0, Z4
 	VMULPS  Z3, Z1, Z5
 	VSUBPS  Z5, Z4, Z4
-	VMOVUPS Z4, (AX)(DI*1)
+	VMOVUPS Z4, (AX)(R8*1)
 	VMULPS  Z2, Z1, Z1
 	VMULPS  Z3, Z0, Z0
 	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (R8)(DI*1)
-	ADDQ    $0x40, DI
-	CMPQ    DI, SI
+	VMOVUPS Z1, (R9)(R8*1)
+	ADDQ    $0x40, R8
+	CMPQ    R8, DI
 	JL      ropeHeadsAVX512_part
-	LEAQ    (AX)(SI*2), AX
-	DECQ    BX
-	JNZ     ropeHeadsAVX512_head
+
+ropeHeadsAVX512_tail:
+	CMPQ      R8, SI
+	JGE       ropeHeadsAVX512_next
+	VMOVUPS.Z (AX)(R8*1), K1, Z0
+	VMOVUPS.Z (R9)(R8*1), K1, Z1
+	VMOVUPS.Z (CX)(R8*1), K1, Z2
+	VMOVUPS.Z (DX)(R8*1), K1, Z3
+	VMULPS    Z2, Z0, Z4
+	VMULPS    Z3, Z1, Z5
+	VSUBPS    Z5, Z4, Z4
+	VMOVUPS   Z4, K1, (AX)(R8*1)
+	VMULPS    Z2, Z1, Z1
+	VMULPS    Z3, Z0, Z0
+	VADDPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (R9)(R8*1)
+
+ropeHeadsAVX512_next:
+	LEAQ (AX)(SI*2), AX
+	DECQ BX
+	JNZ  ropeHeadsAVX512_head
 	VZEROUPPER
 	RET

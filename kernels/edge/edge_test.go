@@ -38,7 +38,7 @@ func TestChains(t *testing.T) {
 					check(t, name+": relu2", got, want, q, wantQ)
 				}
 			}
-			for _, dim := range []int{2, 8, 16, 24, 32, 64, 96} {
+			for _, dim := range []int{2, 6, 8, 16, 24, 32, 40, 56, 64, 96, 120} {
 				for _, heads := range []int{1, 2, 5} {
 					x := kerneltest.Normal(rng, kerneltest.Guarded[float32](t, heads*dim, side))
 					cos := kerneltest.Normal(rng, kerneltest.Guarded[float32](t, dim/2, side))

@@ -14,7 +14,7 @@ func rmsNormQuantizeAVX2(q *int8, h *float32, x *float32, gain *float32, n int, 
 // It returns false when the scale would be zero or is not finite.
 func relu2QuantizeAVX2(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool
 
-// ropeHeadsAVX2 is vec.RoPE of heads heads of 2·half elements; half is a multiple of 16.
+// ropeHeadsAVX2 is vec.RoPE of heads heads of 2·half elements; half is a multiple of 4.
 func ropeHeadsAVX2(x *float32, cos *float32, sin *float32, heads int, half int)
 
 // rmsNormQuantizeAVX512 is vec.RMSNorm(h, x, gain, eps) and vec.QuantizeRow(q, h); count is float32(n), a multiple of 16.
@@ -27,5 +27,5 @@ func rmsNormQuantizeAVX512(q *int8, h *float32, x *float32, gain *float32, n int
 // It returns false when the scale would be zero or is not finite.
 func relu2QuantizeAVX512(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool
 
-// ropeHeadsAVX512 is vec.RoPE of heads heads of 2·half elements; half is a multiple of 16.
+// ropeHeadsAVX512 is vec.RoPE of heads heads of 2·half elements.
 func ropeHeadsAVX512(x *float32, cos *float32, sin *float32, heads int, half int)

@@ -241,38 +241,72 @@ func (t target) relu2() {
 	t.quantize(label("quantize"), label("fail"), q, h, n, a, "scale")
 }
 
+// rope turns whole heads. The AVX-512 form masks what is left of a half; the AVX2 form takes it four at a time.
 func (t target) rope() {
 	name := "ropeHeads" + t.name
 	TEXT(name, NOSPLIT, "func(x, cos, sin *float32, heads, half int)")
-	Doc(name + " is vec.RoPE of heads heads of 2·half elements; half is a multiple of 16.")
+	if t.wide() {
+		Doc(name + " is vec.RoPE of heads heads of 2·half elements.")
+	} else {
+		Doc(name + " is vec.RoPE of heads heads of 2·half elements; half is a multiple of 4.")
+	}
 	x, cos, sin, heads, half := asm.LoadInt("x"), asm.LoadInt("cos"), asm.LoadInt("sin"), asm.LoadInt("heads"), asm.LoadInt("half")
+	var tail reg.OpmaskVirtual
+	whole := GP64()
+	MOVQ(half, whole)
+	if t.wide() {
+		bit, rest := GP64(), GP64()
+		MOVQ(half, rest)
+		ANDQ(Imm(15), rest)
+		XORQ(bit, bit)
+		BTSQ(rest, bit)
+		DECQ(bit)
+		tail = K()
+		KMOVW(bit.As32(), tail)
+		ANDQ(I8(-16), whole)
+	} else {
+		ANDQ(I8(-8), whole)
+	}
+	SHLQ(Imm(2), whole)
 	SHLQ(Imm(2), half)
 	Label(name + "_head")
-	i := GP64()
+	i, up := GP64(), GP64()
 	XORQ(i, i)
-	up := GP64()
 	LEAQ(Mem{Base: x, Index: half, Scale: 1}, up)
-	Label(name + "_part")
-	for k := 0; k < 64; k += t.bytes {
-		at := func(p reg.GPVirtual) Mem { return Mem{Base: p, Index: i, Scale: 1, Disp: k} }
-		a, b, c, s := t.vec(), t.vec(), t.vec(), t.vec()
-		ac, bs := t.vec(), t.vec()
-		VMOVUPS(at(x), a)
-		VMOVUPS(at(up), b)
-		VMOVUPS(at(cos), c)
-		VMOVUPS(at(sin), s)
+	at := func(p reg.GPVirtual) Mem { return Mem{Base: p, Index: i, Scale: 1} }
+	turn := func(vec func() reg.VecVirtual, load func(Mem, reg.VecVirtual), store func(reg.VecVirtual, Mem)) {
+		a, b, c, s, ac, bs := vec(), vec(), vec(), vec(), vec(), vec()
+		load(at(x), a)
+		load(at(up), b)
+		load(at(cos), c)
+		load(at(sin), s)
 		VMULPS(c, a, ac)
 		VMULPS(s, b, bs)
 		VSUBPS(bs, ac, ac)
-		VMOVUPS(ac, at(x))
+		store(ac, at(x))
 		VMULPS(c, b, b)
 		VMULPS(s, a, a)
 		VADDPS(a, b, b)
-		VMOVUPS(b, at(up))
+		store(b, at(up))
 	}
-	ADDQ(Imm(64), i)
-	CMPQ(i, half)
+	plain := func(m Mem, v reg.VecVirtual) { VMOVUPS(m, v) }
+	back := func(v reg.VecVirtual, m Mem) { VMOVUPS(v, m) }
+	TESTQ(whole, whole)
+	JZ(LabelRef(name + "_tail"))
+	Label(name + "_part")
+	turn(t.vec, plain, back)
+	ADDQ(U8(t.bytes), i)
+	CMPQ(i, whole)
 	JL(LabelRef(name + "_part"))
+	Label(name + "_tail")
+	CMPQ(i, half)
+	JGE(LabelRef(name + "_next"))
+	if t.wide() {
+		turn(t.vec, func(m Mem, v reg.VecVirtual) { VMOVUPS_Z(m, tail, v) }, func(v reg.VecVirtual, m Mem) { VMOVUPS(v, tail, m) })
+	} else {
+		turn(XMM, plain, back)
+	}
+	Label(name + "_next")
 	LEAQ(Mem{Base: x, Index: half, Scale: 2}, x)
 	DECQ(heads)
 	JNZ(LabelRef(name + "_head"))
