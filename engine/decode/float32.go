@@ -211,6 +211,8 @@ func (r *float32Runtime) Bytes() int                     { return 4 * r.params }
 func (r *float32Runtime) Threads() int                   { return r.pool.Threads() }
 func (r *float32Runtime) Tokenizer() tokenizer.Tokenizer { return r.tok }
 
+func (r *float32Runtime) Run(n, grain int, t parallel.Task) { r.pool.Run(n, grain, t) }
+
 func (r *float32Runtime) Close() error {
 	r.pool.Close()
 	return nil

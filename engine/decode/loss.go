@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 
 	"mito/engine/data"
 )
@@ -14,34 +13,24 @@ import (
 // does not depend on the number of threads. Errors: *PositionError, ErrContextFull, ErrToken, ErrNotFinite, those of the
 // source.
 func Loss(r Runtime, e data.Eval) (data.Loss, error) {
-	total := data.Loss{Bytes: e.Bytes()}
-	scorers := make([]*scorer, max(1, r.Threads()))
-	for i := range scorers {
+	t := lossTask{scorers: make(chan Session, max(1, r.Threads()))}
+	for range cap(t.scorers) {
 		s, err := r.NewSession(1)
 		if err != nil {
 			return data.Loss{}, err
 		}
-		scorers[i] = &scorer{session: s}
+		t.scorers <- s
 	}
-	var b data.Batch
-	var rows []rowLoss
+	total := data.Loss{Bytes: e.Bytes()}
 	for step := range e.Batches() {
-		if err := e.Fill(&b, step); err != nil {
+		if err := e.Fill(&t.batch, step); err != nil {
 			return data.Loss{}, err
 		}
-		if len(rows) < b.Rows {
-			rows = make([]rowLoss, b.Rows)
+		if len(t.rows) < t.batch.Rows {
+			t.rows = make([]rowLoss, t.batch.Rows)
 		}
-		var wg sync.WaitGroup
-		for i, s := range scorers {
-			wg.Go(func() {
-				for row := i; row < b.Rows; row += len(scorers) {
-					rows[row] = s.score(&b, row)
-				}
-			})
-		}
-		wg.Wait()
-		for i, row := range rows[:b.Rows] {
+		r.Run(t.batch.Rows, 1, &t)
+		for i, row := range t.rows[:t.batch.Rows] {
 			if row.err != nil {
 				return data.Loss{}, fmt.Errorf("decode: loss: batch %d, row %d: %w", step, i, row.err)
 			}
@@ -52,17 +41,30 @@ func Loss(r Runtime, e data.Eval) (data.Loss, error) {
 	return total, nil
 }
 
+// lossTask evaluates the rows of a batch.
+type lossTask struct {
+	batch   data.Batch
+	rows    []rowLoss
+	scorers chan Session // one for each thread
+}
+
+// Do evaluates rows lo to hi.
+func (t *lossTask) Do(lo, hi int) {
+	s := <-t.scorers
+	for row := lo; row < hi; row++ {
+		t.rows[row] = score(s, &t.batch, row)
+	}
+	t.scorers <- s
+}
+
 type rowLoss struct {
 	nats, weight float64
 	err          error
 }
 
-// scorer evaluates rows one after another.
-type scorer struct{ session Session }
-
 // score computes one row of a batch. Tokens before the first target that counts are only read, those behind the last are
 // left out.
-func (s *scorer) score(b *data.Batch, row int) (l rowLoss) {
+func score(s Session, b *data.Batch, row int) (l rowLoss) {
 	at := row * b.Time
 	inputs, targets, weights := b.Inputs[at:][:b.Time], b.Targets[at:][:b.Time], b.Weights[at:][:b.Time]
 	first, end := 0, b.Time
@@ -81,11 +83,11 @@ func (s *scorer) score(b *data.Batch, row int) (l rowLoss) {
 			return l
 		}
 	}
-	s.session.Reset()
-	if _, l.err = s.session.Prefill(0, inputs[:first]); l.err != nil {
+	s.Reset()
+	if _, l.err = s.Prefill(0, inputs[:first]); l.err != nil {
 		return l
 	}
-	l.err = s.session.Score(0, inputs[first:end], func(i int, logits []float32) error {
+	l.err = s.Score(0, inputs[first:end], func(i int, logits []float32) error {
 		w := float64(weights[first+i])
 		if w == 0 {
 			return nil
@@ -110,10 +112,13 @@ func crossEntropy(logits []float32, target int32) (float64, error) {
 	if target < 0 || int(target) >= len(logits) {
 		return 0, fmt.Errorf("decode: target %d, the vocabulary has %d: %w", target, len(logits), ErrToken)
 	}
-	top := math.Inf(-1)
+	most := float32(math.Inf(-1))
 	for _, v := range logits {
-		top = math.Max(top, float64(v)) // NaN stays
+		if v > most || v != v { // a NaN stays: nothing is larger
+			most = v
+		}
 	}
+	top := float64(most)
 	if math.IsNaN(top) || math.IsInf(top, 0) {
 		return 0, errLogits
 	}

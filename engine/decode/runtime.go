@@ -10,6 +10,7 @@ import (
 	"mito/engine/model"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
+	"mito/kernels/parallel"
 )
 
 // Errors that sessions wrap, whatever the runtime.
@@ -38,6 +39,9 @@ type Runtime interface {
 	Tokenizer() tokenizer.Tokenizer
 	// NewSession returns a session of batch empty sequences.
 	NewSession(batch int) (Session, error)
+	// Run runs a task on the threads. Sessions used in it compute on the thread that uses them: for work that has enough
+	// sequences to keep every thread busy.
+	Run(n, grain int, t parallel.Task)
 	// Close ends the threads. The runtime still works afterwards, on the caller's.
 	Close() error
 }
