@@ -178,9 +178,16 @@ func (p *optimizer) apply(step int) error {
 	if p.ema == nil {
 		return nil
 	}
-	// The average follows fast at first, so that it forgets the random start.
-	decay := min(p.o.EMA, float64(step+1)/float64(step+10))
-	return b.Lerp(p.ema, p.m.Params.Value, float32(1-decay))
+	return b.Lerp(p.ema, p.m.Params.Value, p.averageWeight(step))
+}
+
+// averageWeight is the share of the new parameters in the moving average. It follows fast at first, so that it forgets
+// the random start.
+func (p *optimizer) averageWeight(step int) float32 {
+	if p.ema == nil {
+		return 0
+	}
+	return float32(1 - min(p.o.EMA, float64(step+1)/float64(step+10)))
 }
 
 // gradNorm reads the global norm of the last gradient, before clipping.

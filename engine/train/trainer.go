@@ -50,7 +50,10 @@ type Trainer struct {
 	batch     data.Batch
 	host      [][4]any // inputs, targets, weights and positions of each micro-batch, in the batch's memory
 	loss      []float32
-	step      int // steps done
+	recorder  *recorder
+	current   micro                               // what pass works on
+	parts     struct{ pass, finish func() error } // the methods, bound once: binding one is an allocation
+	step      int                                 // steps done
 	best      Best
 }
 
@@ -92,12 +95,14 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 		t.acts[n] = a
 	}
 	t.loss = make([]float32, rows*tokens)
+	t.recorder = newRecorder(t.b)
+	t.parts.pass, t.parts.finish = t.pass, t.finish
 	return t, nil
 }
 
 // Close frees what the run holds beside the model.
 func (t *Trainer) Close() error {
-	err := errors.Join(t.opt.close(), t.labels.Close())
+	err := errors.Join(t.recorder.close(), t.opt.close(), t.labels.Close())
 	for _, a := range t.acts {
 		err = errors.Join(err, a.Close())
 	}
@@ -156,7 +161,8 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 			sum += float64(l)
 		}
 	}
-	if err := errors.Join(t.Model.FinishGrad(), t.opt.apply(t.step)); err != nil {
+	err := t.recorder.run(part{name: "finish", scalar: t.opt.averageWeight(t.step)}, t.parts.finish)
+	if err != nil {
 		return StepResult{}, fmt.Errorf("train: step %d: %w", t.step+1, err)
 	}
 	rate := t.o.Rate(t.step)
@@ -166,7 +172,6 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 	}
 	rows, tokens := t.source.Shape()
 	r := StepResult{Step: t.step, Loss: sum / weight, LR: t.o.LR * rate, Tokens: int64(t.step) * int64(rows*tokens)}
-	var err error
 	if r.GradNorm, err = t.opt.gradNorm(); err != nil {
 		return r, err
 	}
@@ -185,13 +190,14 @@ func (t *Trainer) micro(m Micro, host [4]any, read bool) ([]float32, error) {
 	); err != nil {
 		return nil, err
 	}
-	if err := t.Model.Forward(a); err != nil {
-		return nil, err
+	t.current = micro{a, m}
+	var err error
+	if t.o.Dropout > 0 { // the masks of a step are not in a tensor
+		err = t.pass()
+	} else {
+		err = t.recorder.run(part{name: "pass", rows: m.Rows, scalar: m.Scale}, t.parts.pass)
 	}
-	if err := t.objective.Apply(a, m); err != nil {
-		return nil, err
-	}
-	if err := t.Model.Backward(a); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if !read {
@@ -200,6 +206,26 @@ func (t *Trainer) micro(m Micro, host [4]any, read bool) ([]float32, error) {
 	loss := t.loss[:hi-lo]
 	return loss, t.b.Download(loss, a.Loss)
 }
+
+// micro is a micro-batch on its way through the model.
+type micro struct {
+	a *model.Activations
+	m Micro
+}
+
+// pass runs forward, objective and backward over the current micro-batch.
+func (t *Trainer) pass() error {
+	if err := t.Model.Forward(t.current.a); err != nil {
+		return err
+	}
+	if err := t.objective.Apply(t.current.a, t.current.m); err != nil {
+		return err
+	}
+	return t.Model.Backward(t.current.a)
+}
+
+// finish completes the gradients and updates the parameters.
+func (t *Trainer) finish() error { return errors.Join(t.Model.FinishGrad(), t.opt.apply(t.step)) }
 
 // hostSlices cuts a batch into micro-batches once: a source fills the same memory at every step, and a slice in an
 // interface is an allocation.
