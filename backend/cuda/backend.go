@@ -67,6 +67,17 @@ func Open(o backend.Options) (*Backend, error) {
 	return b, nil
 }
 
+// Stats counts what the host sent to the device.
+type Stats struct {
+	Launches int64 // kernels, those recorded in graphs counted once
+	Replays  int64 // of graphs
+}
+
+// Stats returns the counts since the backend was opened.
+func (b *Backend) Stats() Stats {
+	return Stats{Launches: b.queue.stats.launches.Load(), Replays: b.queue.stats.replays.Load()}
+}
+
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info { return b.info }
 

@@ -32,7 +32,8 @@ type queue struct {
 	tasks   chan task
 	stopped chan struct{}
 	failed  atomic.Pointer[backend.DeviceError] // the first error of asynchronous work
-	reply   chan error                          // reused by do
+	stats   struct{ launches, replays atomic.Int64 }
+	reply   chan error // reused by do
 	launch  func(*task) error
 	replay  func(*cudax.Graph) error
 }
@@ -53,8 +54,10 @@ func (q *queue) loop() {
 			t.done <- t.run()
 			continue
 		case t.graph != nil:
+			q.stats.replays.Add(1)
 			err = q.replay(t.graph)
 		default:
+			q.stats.launches.Add(1)
 			err = q.launch(&t)
 		}
 		if err != nil {
