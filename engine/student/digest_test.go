@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"math"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"mito/kernels/attn"
 	"mito/kernels/edge"
 	"mito/kernels/qgemm"
+	"mito/kernels/sparse"
 	"mito/kernels/vec"
 )
 
@@ -82,6 +84,54 @@ func TestDigestInEveryVariant(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSparseDigest prunes blocks and compares the block-sparse model with the dense one, in every variant.
+func TestSparseDigest(t *testing.T) {
+	for _, name := range []string{"edge", "llama", "odd sizes", "class 460K"} {
+		w := randomWeights(configs()[name], 1)
+		rng := rand.New(rand.NewPCG(1, 2))
+		for i := range w.Layers {
+			l := &w.Layers[i]
+			for _, m := range []*Matrix{&l.Query, &l.Key, &l.Value, &l.Output, &l.Gate, &l.Up, &l.Down} {
+				pruneBlocks(rng, m, 0.7)
+			}
+		}
+		dense := newModel(t, w, Options{})
+		want, err := Digest(dense, DigestOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range sparse.Variants() {
+			if err := sparse.SetVariant(v); err != nil {
+				t.Fatal(err)
+			}
+			m := newModel(t, w, Options{Sparse: true, Threads: 2})
+			got, err := Digest(m, DigestOptions{Batch: 2, Prefill: 9})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Errorf("%s, %s: %s, dense %s", name, v, got, want)
+			}
+			if name == "class 460K" && float64(m.Bytes()) > 0.45*float64(dense.Bytes()) {
+				t.Errorf("%d bytes with 70%% zero blocks, dense %d", m.Bytes(), dense.Bytes())
+			}
+		}
+	}
+}
+
+func pruneBlocks(rng *rand.Rand, m *Matrix, share float64) {
+	for r := 0; r < m.Rows; r += sparse.BlockRows {
+		for c := 0; c < m.Cols; c += sparse.BlockCols {
+			if rng.Float64() >= share {
+				continue
+			}
+			for i := r; i < min(m.Rows, r+sparse.BlockRows); i++ {
+				clear(m.Q[i*m.Cols+c : i*m.Cols+min(m.Cols, c+sparse.BlockCols)])
+			}
+		}
+	}
 }
 
 func TestDigestRefusesNaN(t *testing.T) {

@@ -7,12 +7,17 @@ import (
 	"mito/kernels/attn"
 	"mito/kernels/parallel"
 	"mito/kernels/qgemm"
+	"mito/kernels/sparse"
 )
 
 // Options of New. The zero value is one thread and pages of 64 positions. No option changes a bit of any result.
 type Options struct {
 	Threads  int // fewer than one means one
 	PageSize int // positions in a page of the key/value cache; fewer than one means 64
+
+	// Sparse stores matrices whose 4×8 blocks are half or more zeros in blocks (kernels/sparse). One sequence decodes
+	// faster and less memory is read; large batches are faster dense.
+	Sparse bool
 }
 
 const defaultPage = 64
@@ -73,7 +78,7 @@ func New(w *Weights, o Options) (*Model, error) {
 	if c.Position == PositionRoPE {
 		m.cos, m.sin = ropeTables(c.Context, c.HeadDim, c.RoPETheta)
 	}
-	p := packer{}
+	p := packer{sparse: o.Sparse}
 	m.embed = p.pack("model.embed_tokens", &w.Embedding)
 	if c.Position == PositionLearned {
 		m.pos = p.pack("model.embed_positions", &w.Positions)
@@ -117,7 +122,13 @@ func (m *Model) newLayer(p *packer, at string, w *Layer) layer {
 }
 
 // packer packs matrices and keeps the first error.
-type packer struct{ err error }
+type packer struct {
+	sparse bool
+	err    error
+}
+
+// sparseShare is the largest share of stored blocks at which blocks are used.
+const sparseShare = 0.55
 
 // pack stacks matrices that read the same input.
 func (p *packer) pack(name string, ms ...*Matrix) linear {
@@ -132,14 +143,28 @@ func (p *packer) pack(name string, ms ...*Matrix) linear {
 		}
 		rows += m.Rows
 	}
-	packed, err := qgemm.Pack(q, rows, ms[0].Cols)
-	if err != nil && p.err == nil {
-		p.err = &WeightError{Tensor: name, Err: err}
+	packed, err := p.product(q, rows, ms[0].Cols)
+	if err != nil {
+		if p.err == nil {
+			p.err = &WeightError{Tensor: name, Err: err}
+		}
+		return l
 	}
-	if err == nil {
-		l.product, l.n, l.k, l.stride = packed, packed.N(), packed.K(), packed.PaddedN()
-	}
+	l.product, l.n, l.k, l.stride = packed, packed.N(), packed.K(), packed.PaddedN()
 	return l
+}
+
+func (p *packer) product(q []int8, rows, cols int) (product, error) {
+	if p.sparse {
+		blocks, err := sparse.Pack(q, rows, cols)
+		if err != nil {
+			return nil, err
+		}
+		if stored, all := blocks.Blocks(); float64(stored) <= sparseShare*float64(all) {
+			return blocks, nil
+		}
+	}
+	return qgemm.Pack(q, rows, cols)
 }
 
 // measure finds the sizes of a row's buffers.

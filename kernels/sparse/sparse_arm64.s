@@ -1,0 +1,160 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// Go's assembler has no SDOT, SMULL and SADALP on vectors.
+#define SDOT(m, n, d) WORD $(0x4E809400 | (m)<<16 | (n)<<5 | (d))
+#define SMULL(m, n, d) WORD $(0x0E20C000 | (m)<<16 | (n)<<5 | (d))
+#define SMULL2(m, n, d) WORD $(0x4E20C000 | (m)<<16 | (n)<<5 | (d))
+#define SADALP(n, d) WORD $(0x4E606800 | (n)<<5 | (d))
+
+// ACTIVATIONS loads the eight activations of the next block, twice, into V16, and its weights into V17 and V18.
+#define ACTIVATIONS \
+	MOVHU.P 2(R2), R8 \
+	ADD     R8<<3, R6, R9 \
+	VLD1R   (R9), [V16.D2] \
+	VLD1.P  32(R1), [V17.B16, V18.B16]
+
+// Two rows of a block to a register: two lanes of sums for each row.
+#define BLOCKSDOT(a, b) \
+	ACTIVATIONS \
+	SDOT(16, 17, a) \
+	SDOT(16, 18, b)
+
+// A pair of products of 127·127 fits 16 bits.
+#define BLOCKNEON(a, b) \
+	ACTIVATIONS \
+	SMULL(16, 17, 20) \
+	SMULL2(16, 17, 21) \
+	SMULL(16, 18, 22) \
+	SMULL2(16, 18, 23) \
+	VADDP V21.H8, V20.H8, V20.H8 \
+	VADDP V23.H8, V22.H8, V22.H8 \
+	SADALP(20, a) \
+	SADALP(22, b)
+
+// PLACE adds the lanes of a block row, and what is in acc already if R10 is 1, and stores the four sums.
+#define PLACE(a, b) \
+	VADDP  b.S4, a.S4, a.S4 \
+	MOVW.P 4(R4), R8 \
+	ADD    R8<<3, R0, R9 \
+	VLD1   (R9), [V16.S4] \
+	VAND   V19.B16, V16.B16, V16.B16 \
+	VADD   V16.S4, a.S4, a.S4 \
+	VST1   [a.S4], (R9)
+
+// func mulSDOT1(acc *int32, w *int8, index *uint16, steps, places *int32, x *int8, slices, add int)
+TEXT ·mulSDOT1(SB), NOSPLIT, $0-64
+	MOVD acc+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD index+16(FP), R2
+	MOVD steps+24(FP), R3
+	MOVD places+32(FP), R4
+	MOVD x+40(FP), R6
+	MOVD slices+48(FP), R7
+	MOVD add+56(FP), R10
+	NEG  R10, R10
+	VDUP R10, V19.D2
+
+sslice:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVWU.P 4(R3), R5
+	CBZ     R5, sstore
+
+sstep:
+	BLOCKSDOT(0, 1)
+	BLOCKSDOT(2, 3)
+	BLOCKSDOT(4, 5)
+	BLOCKSDOT(6, 7)
+	BLOCKSDOT(8, 9)
+	BLOCKSDOT(10, 11)
+	BLOCKSDOT(12, 13)
+	BLOCKSDOT(14, 15)
+	SUBS $1, R5, R5
+	BNE  sstep
+
+sstore:
+	PLACE(V0, V1)
+	PLACE(V2, V3)
+	PLACE(V4, V5)
+	PLACE(V6, V7)
+	PLACE(V8, V9)
+	PLACE(V10, V11)
+	PLACE(V12, V13)
+	PLACE(V14, V15)
+	SUBS $1, R7, R7
+	BNE  sslice
+	RET
+
+// func mulNEON1(acc *int32, w *int8, index *uint16, steps, places *int32, x *int8, slices, add int)
+TEXT ·mulNEON1(SB), NOSPLIT, $0-64
+	MOVD acc+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD index+16(FP), R2
+	MOVD steps+24(FP), R3
+	MOVD places+32(FP), R4
+	MOVD x+40(FP), R6
+	MOVD slices+48(FP), R7
+	MOVD add+56(FP), R10
+	NEG  R10, R10
+	VDUP R10, V19.D2
+
+nslice:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVWU.P 4(R3), R5
+	CBZ     R5, nstore
+
+nstep:
+	BLOCKNEON(0, 1)
+	BLOCKNEON(2, 3)
+	BLOCKNEON(4, 5)
+	BLOCKNEON(6, 7)
+	BLOCKNEON(8, 9)
+	BLOCKNEON(10, 11)
+	BLOCKNEON(12, 13)
+	BLOCKNEON(14, 15)
+	SUBS $1, R5, R5
+	BNE  nstep
+
+nstore:
+	PLACE(V0, V1)
+	PLACE(V2, V3)
+	PLACE(V4, V5)
+	PLACE(V6, V7)
+	PLACE(V8, V9)
+	PLACE(V10, V11)
+	PLACE(V12, V13)
+	PLACE(V14, V15)
+	SUBS $1, R7, R7
+	BNE  nslice
+	RET
