@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,18 +45,39 @@ func (r *Report) sideBySide(b *strings.Builder) {
 		return cells
 	}
 	speeds := []Number{r.Speed.Teacher, r.Speed.Student, r.Speed.Compressed}
-	table(b, []string{"", "teacher", "student", "compressed student"}, [][]string{
+	rows := [][]string{
 		row("folder", func(_ int, m *Model) string { return code(m.Dir) }),
 		row("parameters", func(_ int, m *Model) string { return thousands(m.Params) }),
 		row("bytes of weights", func(_ int, m *Model) string { return thousands(m.Bytes) }),
 		row("loss, nats a token", func(_ int, m *Model) string { return number(m.LossNats, 4) }),
 		row("bits per byte", func(_ int, m *Model) string { return number(m.BitsPerByte, 4) }),
-		row("score", func(_ int, m *Model) string { return m.scoreCell() }),
+	}
+	for _, name := range scoreNames(models) {
+		rows = append(rows, row(escape(name), func(_ int, m *Model) string { return m.scoreCell(name) }))
+	}
+	rows = append(rows,
 		row("decoding, tokens/s", func(i int, _ *Model) string { return rate(speeds[i]) }),
-		{"scheme", "", "", orNone(escape(r.Compressed.Scheme))},
-		{"sparsity", "", "", number(r.Compressed.Sparsity, 3)},
-		{"digest", "", "", code(r.Compressed.Digest)},
-	})
+		[]string{"scheme", "", "", orNone(escape(r.Compressed.Scheme))},
+		[]string{"sparsity", "", "", number(r.Compressed.Sparsity, 3)},
+		[]string{"digest", "", "", code(r.Compressed.Digest)},
+	)
+	if n := len(r.Compressed.Variants); n > 0 {
+		rows = append(rows, []string{"the same digest in", "", "", fmt.Sprintf("%d variants", n)})
+	}
+	table(b, []string{"", "teacher", "student", "compressed student"}, rows)
+}
+
+// scoreNames lists what the models were scored at, each once, in order.
+func scoreNames(models []*Model) []string {
+	var names []string
+	for _, m := range models {
+		for _, s := range m.Scores {
+			if !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names
 }
 
 func (r *Report) comparisons(b *strings.Builder) {
@@ -63,15 +85,25 @@ func (r *Report) comparisons(b *strings.Builder) {
 		return
 	}
 	b.WriteString("## Comparisons\n\n")
+	head := []string{"", "parameters", "bytes", "loss, nats a token", "bits per byte", "score", "tokens/s", ""}
 	var rows [][]string
 	for i := range r.Rows {
 		c := &r.Rows[i]
 		rows = append(rows, []string{
 			escape(c.Name), count(c.Params), count(c.Bytes), number(c.LossNats, 4), number(c.BitsPerByte, 4),
-			c.scoreCell(), rate(c.TokensPerSecond), escape(c.Note),
+			c.scoresCell(), rate(c.TokensPerSecond), orNone(escape(c.Note)),
 		})
 	}
-	table(b, []string{"", "parameters", "bytes", "loss, nats a token", "bits per byte", "score", "tokens/s", ""}, rows)
+	// A column without a value says nothing.
+	for i := len(head) - 1; i > 0; i-- {
+		if !slices.ContainsFunc(rows, func(r []string) bool { return r[i] != none }) {
+			head = slices.Delete(head, i, i+1)
+			for j := range rows {
+				rows[j] = slices.Delete(rows[j], i, i+1)
+			}
+		}
+	}
+	table(b, head, rows)
 }
 
 func (r *Report) reproduce(b *strings.Builder) error {
@@ -103,27 +135,58 @@ func (r *Report) reproduce(b *strings.Builder) error {
 		table(b, []string{"seed of", "value"}, rows)
 	}
 	if len(r.Settings) > 0 {
-		var rows [][]string
-		for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
-			text, err := plain(r.Settings[name])
-			if err != nil {
-				return fmt.Errorf("report: setting %s: %w", name, err)
-			}
-			rows = append(rows, []string{escape(name), code(text)})
+		rows, err := settings("", r.Settings)
+		if err != nil {
+			return err
 		}
 		table(b, []string{"setting", "value"}, rows)
 	}
 	return nil
 }
 
-func (m *Model) scoreCell() string {
-	switch {
-	case m.ScoreText != "":
-		return escape(m.ScoreText)
-	case len(m.Score) > 0 && string(m.Score) != "null":
-		return code(string(m.Score))
+// settings gives every setting a row; those inside others have the names of both, with a dot between.
+func settings(prefix string, values map[string]any) ([][]string, error) {
+	var rows [][]string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		text, err := json.Marshal(values[name])
+		if err != nil {
+			return nil, fmt.Errorf("report: setting %s: %w", prefix+name, err)
+		}
+		var inner map[string]any
+		dec := json.NewDecoder(bytes.NewReader(text))
+		dec.UseNumber()
+		if text[0] == '{' && dec.Decode(&inner) == nil && len(inner) > 0 {
+			more, err := settings(prefix+name+".", inner)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, more...)
+			continue
+		}
+		cell := string(text)
+		if s, ok := values[name].(string); ok {
+			cell = s
+		}
+		rows = append(rows, []string{escape(prefix + name), code(cell)})
+	}
+	return rows, nil
+}
+
+func (m *Model) scoreCell(name string) string {
+	for _, s := range m.Scores {
+		if s.Name == name {
+			return orNone(escape(s.Text))
+		}
 	}
 	return none
+}
+
+func (m *Model) scoresCell() string {
+	var cells []string
+	for _, s := range m.Scores {
+		cells = append(cells, escape(s.Name+" "+s.Text))
+	}
+	return orNone(strings.Join(cells, "; "))
 }
 
 const none = "–"
@@ -175,14 +238,6 @@ func orNone(s string) string {
 		return none
 	}
 	return s
-}
-
-func plain(v any) (string, error) {
-	if s, ok := v.(string); ok {
-		return s, nil
-	}
-	text, err := json.Marshal(v)
-	return string(text), err
 }
 
 func number(n Number, decimals int) string {

@@ -74,19 +74,25 @@ type Model struct {
 	BitsPerByte Number          `json:"bits_per_byte"`
 	Score       json.RawMessage `json:"score"` // as the task makes it; null for text
 
-	// ScoreText says the score in words, with its interval. See SetScore.
-	ScoreText string `json:"score_text,omitempty"`
+	// Scores holds Score and those at other opponents, each with a few words. See AddScore.
+	Scores []Result `json:"scores,omitempty"`
 }
 
-// SetScore keeps a score of a task as JSON, and in words where it has a String method.
-func (m *Model) SetScore(score any) error {
-	text, err := json.Marshal(score)
+// Result is a score in JSON and in words.
+type Result struct {
+	Name  string          `json:"name"` // what was measured, such as "against random: won/drawn/lost"
+	Text  string          `json:"text"` // such as "889/111/0 of 1000"
+	Score json.RawMessage `json:"score"`
+}
+
+// AddScore adds a score of a task; the first is the model's Score.
+func (m *Model) AddScore(name, text string, score any) error {
+	raw, err := json.Marshal(score)
 	if err != nil {
 		return fmt.Errorf("report: the score of %s: %w", m.Dir, err)
 	}
-	m.Score, m.ScoreText = text, ""
-	if s, ok := score.(fmt.Stringer); ok && score != nil {
-		m.ScoreText = s.String()
+	if m.Scores = append(m.Scores, Result{Name: name, Text: text, Score: raw}); len(m.Scores) == 1 {
+		m.Score = raw
 	}
 	return nil
 }
@@ -97,6 +103,8 @@ type Compressed struct {
 	Scheme   string `json:"scheme"`   // such as "int8"
 	Sparsity Number `json:"sparsity"` // share of zero weights by construction, 0 to 1
 	Digest   string `json:"digest"`   // SHA-256 of its logits over the stated stream
+
+	Variants []string `json:"variants,omitempty"` // that the digest was the same in
 }
 
 // Speed holds decoding rates in tokens a second.
