@@ -71,7 +71,6 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				return err
 			}
 			defer closing(b, &err)
-			p.Task = work.taskOptions(cmd.Flags(), &p)
 			w, err := work.open(cmd.Flags(), &p, nil)
 			if err != nil {
 				return err
@@ -119,16 +118,23 @@ func freshFolder(work workFlags) (string, error) {
 }
 
 func summary(w io.Writer, r *report.Report, out string) {
-	fmt.Fprintf(w, "\n%-20s %12s %12s %12s %14s  %s\n", "", "parameters", "bytes", "loss (nats)", "tokens/s", "score")
-	for _, m := range []struct {
+	models := []struct {
 		name  string
 		model *report.Model
 		speed report.Number
 	}{
 		{"teacher", &r.Teacher, r.Speed.Teacher}, {"student", &r.Student, r.Speed.Student},
 		{"compressed student", &r.Compressed.Model, r.Speed.Compressed},
-	} {
-		fmt.Fprintf(w, "%-20s %12d %12d %12.4f %14.0f  %s\n", m.name, m.model.Params, m.model.Bytes, m.model.LossNats, m.speed, m.model.ScoreText)
+	}
+	fmt.Fprintf(w, "%-20s %12s %12s %12s %14s\n", "", "parameters", "bytes", "loss (nats)", "tokens/s")
+	for _, m := range models {
+		fmt.Fprintf(w, "%-20s %12d %12d %12.4f %14.0f\n", m.name, m.model.Params, m.model.Bytes, m.model.LossNats, m.speed)
+	}
+	for i, s := range r.Teacher.Scores {
+		fmt.Fprintf(w, "\n%s\n", s.Name)
+		for _, m := range models {
+			fmt.Fprintf(w, "%-20s %s\n", m.name, m.model.Scores[i].Text)
+		}
 	}
 	fmt.Fprintf(w, "\ndigest %s\n", r.Compressed.Digest)
 	fmt.Fprintf(w, "%.0f s; the report is %s, the student that ships is %s\n", r.Seconds,

@@ -150,9 +150,9 @@ func (ps *Params) allocate(b backend.Backend, alloc backend.Allocator, grads boo
 
 // Init says how fresh parameters are drawn.
 type Init struct {
-	Std          float64 // standard deviation of tables, and of matrices where FanIn is 0
-	FanIn        float64 // matrices get std FanIn/√(inputs) where it is positive
-	ResidualZero bool    // matrices that write into the residual stream start at zero
+	Std          float64 `json:"std"`           // standard deviation of tables, and of matrices where FanIn is 0
+	FanIn        float64 `json:"fan_in"`        // matrices get std FanIn/√(inputs) where it is positive
+	ResidualZero bool    `json:"residual_zero"` // matrices that write into the residual stream start at zero
 }
 
 // DefaultInit is GPT-2's: std 0.02, and 0.02/√(2·layers) for what writes into the residual stream.

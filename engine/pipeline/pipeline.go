@@ -29,6 +29,7 @@ type Options struct {
 	Assistant string // model preset of a model between teacher and student, arXiv:1902.03393; "" for none
 	Command   string // for the report
 	Version   string
+	Measure   decode.MeasureOptions // how long the speed of decoding is measured
 }
 
 // job is a pipeline under way.
@@ -47,10 +48,12 @@ type job struct {
 	eval     data.Eval
 }
 
-// Run goes the whole way: teacher, distilled student, INT8 student, proof and report, all in the folder Out.
+// Run goes the whole way: teacher, distilled student, INT8 student, proof and report, all in the folder Out. When ctx is
+// done, what was fitted is saved and Resume goes on from there.
 func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progress) (_ *report.Report, err error) {
 	began := time.Now()
-	if _, err := checkpoint.Claim(o.Out); err != nil {
+	existed, err := checkpoint.Claim(o.Out)
+	if err != nil {
 		return nil, err
 	}
 	j := &job{Options: o, b: b, w: w, p: p, fitted: map[string]*Fitted{}, ships: task.Train, judges: task.Test}
@@ -65,7 +68,13 @@ func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progr
 	if err := j.begin(); err != nil {
 		return nil, err
 	}
+	if existed && o.Resume {
+		j.note("This run was resumed; its seconds are those since then.")
+	}
 	for _, step := range []func(context.Context) error{j.teach, j.learn, j.compare, j.compress, j.judge} {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("stopped: %w", err)
+		}
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -79,7 +88,7 @@ func (j *job) begin() error {
 	j.r = &report.Report{
 		Task: j.w.Name, Seed: j.Seed, Backend: info.Name, Version: j.Version, Command: j.Command,
 		Machine:  fmt.Sprintf("%s, %d threads", info.Device, info.Threads),
-		Settings: map[string]any{"preset": j.Preset, "context": j.w.Context, "teachers": max(1, j.Teachers), "assistant": j.Assistant},
+		Settings: j.settings(),
 		Seeds:    map[string]uint64{"models": j.Seed, "games": j.Seed},
 	}
 	var err error
@@ -90,6 +99,16 @@ func (j *job) begin() error {
 	return err
 }
 
+// settings is everything that the result depends on beside the seeds.
+func (j *job) settings() map[string]any {
+	p := &j.Preset
+	return map[string]any{
+		"preset": p.Name, "data": j.w.Settings, "ship_all": p.ShipAll, "games": p.Games,
+		"teacher": p.Teacher, "student": p.Student, "distill": p.Distill,
+		"teachers": max(1, j.Teachers), "assistant": j.Assistant,
+	}
+}
+
 // fit trains one model of the pipeline into a folder of its own.
 func (j *job) fit(ctx context.Context, name string, s Stage, seed uint64, split, judge task.Split, teachers []*Teacher) (*Fitted, error) {
 	shape, err := ShapeOf(s.Shape)
@@ -97,7 +116,7 @@ func (j *job) fit(ctx context.Context, name string, s Stage, seed uint64, split,
 		return nil, err
 	}
 	s.Train.Seed = seed
-	s.Train.SaveEvery = max(1, s.Train.Steps/4)
+	s.Train.SaveEvery = max(25, s.Train.Steps/4)
 	dir := filepath.Join(j.Out, name)
 	f, err := Fit(ctx, j.b, j.w, FitOptions{
 		Name: name, Dir: dir, Resume: j.Resume, Config: shape.At(j.w.Tokenizer.VocabSize(), j.w.Context), Init: s.Init,
@@ -186,8 +205,7 @@ func (j *job) compress(context.Context) error {
 	if !proof.Identical {
 		return fmt.Errorf("the INT8 student computes different bits in different variants: run mito verify --model %s", dir)
 	}
-	j.r.Compressed = report.Compressed{Scheme: "int8", Sparsity: 0, Digest: proof.Digest}
-	j.r.Settings["variants"] = proof.Names()
+	j.r.Compressed = report.Compressed{Scheme: "int8", Sparsity: 0, Digest: proof.Digest, Variants: proof.Names()}
 	j.p.End(fmt.Sprintf("%d bytes, the same digest in %d variants: %.16s…", w.Bytes(), len(proof.Variants), proof.Digest))
 	return nil
 }
@@ -243,7 +261,7 @@ func (j *job) measure(ctx context.Context, name, dir string, m *report.Model, sp
 		return err
 	}
 	m.LossNats, m.BitsPerByte = report.Number(loss.PerToken()), report.Number(loss.BitsPerByte())
-	rate, err := decode.Measure(rt, decode.MeasureOptions{})
+	rate, err := decode.Measure(rt, j.Measure)
 	if err != nil {
 		return err
 	}
@@ -255,43 +273,7 @@ func (j *job) measure(ctx context.Context, name, dir string, m *report.Model, sp
 	if err != nil {
 		return err
 	}
-	return j.play(ctx, name, player, m)
-}
-
-// play scores a player against every opponent: the weakest fills the model's row, the others get rows of their own.
-func (j *job) play(ctx context.Context, name string, player task.Player, m *report.Model) error {
-	opponents := j.w.Task.Opponents()
-	if opponents == nil {
-		opponents = []string{""}
-	}
-	j.p.Start("playing: "+name, len(opponents)*j.Preset.Games)
-	words := ""
-	for i, opponent := range opponents {
-		s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
-			Games: j.Preset.Games, Opponent: opponent, Seed: j.Seed,
-			Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+done, "") },
-		})
-		if err != nil {
-			return err
-		}
-		target := m
-		if i > 0 {
-			j.r.Rows = append(j.r.Rows, report.Row{
-				Name:  name + " against " + opponent,
-				Model: report.Model{Dir: m.Dir, LossNats: report.NotMeasured, BitsPerByte: report.NotMeasured}, TokensPerSecond: report.NotMeasured,
-			})
-			target = &j.r.Rows[len(j.r.Rows)-1].Model
-		}
-		if err := target.SetScore(s); err != nil {
-			return err
-		}
-		if words != "" {
-			words += "; "
-		}
-		words += s.String()
-	}
-	j.p.End(words)
-	return nil
+	return j.play(ctx, name, player, m, j.opponents())
 }
 
 // rowOf reports a student that does not ship.
@@ -309,24 +291,6 @@ func (j *job) rowOf(name, dir, note string) error {
 		},
 	})
 	return rt.Close()
-}
-
-// baseline puts random moves beside the models, so that a score can be judged.
-func (j *job) baseline(ctx context.Context) error {
-	if j.w.Task == nil {
-		return nil
-	}
-	s, err := j.w.Task.Score(ctx, task.RandomPlayer(j.Seed+1), task.ScoreOptions{Games: j.Preset.Games, Seed: j.Seed})
-	if err != nil {
-		return err
-	}
-	row := report.Row{Name: "random moves", TokensPerSecond: report.NotMeasured, Note: "the baseline",
-		Model: report.Model{LossNats: report.NotMeasured, BitsPerByte: report.NotMeasured}}
-	if err := row.SetScore(s); err != nil {
-		return err
-	}
-	j.r.Rows = append(j.r.Rows, row)
-	return nil
 }
 
 func relative(out, dir string) string {

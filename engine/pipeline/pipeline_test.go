@@ -20,6 +20,16 @@ import (
 	"mito/engine/task"
 )
 
+// Every save waits for the disk, and the tests save some hundred times a few MB that nobody keeps: where the system has
+// a folder in memory, they go there.
+func TestMain(m *testing.M) {
+	if dir, err := os.MkdirTemp("/dev/shm", "mito-test-"); err == nil {
+		os.Setenv("TMPDIR", dir)
+		defer os.RemoveAll(dir)
+	}
+	m.Run()
+}
+
 // tiny is a preset that runs in a second.
 func tiny(t testing.TB, workload string) Preset {
 	t.Helper()
@@ -32,11 +42,14 @@ func tiny(t testing.TB, workload string) Preset {
 	p.Teacher.Rows, p.Student.Rows = 32, 32
 	p.Teacher.Train.Steps, p.Student.Train.Steps = 8, 12
 	p.Task.Positions = 300
-	if workload == "tictactoe" {
-		p.Task.Positions = 0
+	if workload == "connect4" {
+		p.Task.Depth, p.Opponents = 4, []string{"random", "depth-4"}
 	}
 	return p
 }
+
+// once measures speeds as briefly as can be.
+var once = decode.MeasureOptions{Runs: 1, Time: 1}
 
 func openBackend(t testing.TB) backend.Backend {
 	t.Helper()
@@ -72,11 +85,14 @@ func TestRunOnEveryWorkload(t *testing.T) {
 				w = openTask(t, workload, p)
 			}
 			out := filepath.Join(t.TempDir(), "out")
-			r, err := Run(context.Background(), openBackend(t), w, Options{Preset: p, Out: out, Seed: 1, Threads: 2}, Silent{})
+			r, err := Run(context.Background(), openBackend(t), w, Options{Preset: p, Out: out, Seed: 1, Threads: 2, Measure: once}, Silent{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			checkReport(t, r, out, workload != "text")
+			if want := len(p.Opponents); want > 0 && len(r.Compressed.Scores) != want {
+				t.Errorf("%d scores for %d opponents", len(r.Compressed.Scores), want)
+			}
 		})
 	}
 }
@@ -87,6 +103,15 @@ func checkReport(t *testing.T, r *report.Report, out string, scored bool) {
 	for _, name := range []string{report.JSONName, report.MarkdownName, report.CurvesName} {
 		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(out, report.MarkdownName)); err != nil {
+		t.Error(err)
+	} else {
+		for _, setting := range []string{"data.", "distill.alpha", "student.train.steps", "student.init.fan\\_in"} {
+			if !strings.Contains(string(text), "\n| "+setting) {
+				t.Errorf("the report lacks the setting %s", setting)
+			}
 		}
 	}
 	saved, err := report.Read(filepath.Join(out, report.JSONName))
@@ -150,7 +175,7 @@ func TestResumedPipelineShipsTheSameBits(t *testing.T) {
 	p := tiny(t, "tictactoe")
 	p.Teacher.Train.LogEvery, p.Student.Train.LogEvery = 1, 1
 	run := func(ctx context.Context, out string, resume bool, progress Progress) (*report.Report, error) {
-		return Run(ctx, openBackend(t), openTask(t, "tictactoe", p), Options{Preset: p, Out: out, Seed: 3, Threads: 1, Resume: resume}, progress)
+		return Run(ctx, openBackend(t), openTask(t, "tictactoe", p), Options{Preset: p, Out: out, Seed: 3, Threads: 1, Resume: resume, Measure: once}, progress)
 	}
 	whole, err := run(context.Background(), filepath.Join(t.TempDir(), "whole"), false, Silent{})
 	if err != nil {
@@ -190,7 +215,7 @@ func TestAssistantAndSeveralTeachers(t *testing.T) {
 	p := tiny(t, "tictactoe")
 	out := filepath.Join(t.TempDir(), "out")
 	r, err := Run(context.Background(), openBackend(t), openTask(t, "tictactoe", p),
-		Options{Preset: p, Out: out, Seed: 1, Threads: 1, Teachers: 2, Assistant: "mini"}, Silent{})
+		Options{Preset: p, Out: out, Seed: 1, Threads: 1, Teachers: 2, Assistant: "mini", Measure: once}, Silent{})
 	if err != nil {
 		t.Fatal(err)
 	}

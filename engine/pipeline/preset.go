@@ -65,16 +65,17 @@ type Preset struct {
 	Name, About string
 	For         string // a task's name, or "text"
 
-	Task task.Options `json:"task"`
-	Text TextOptions  `json:"-"`
+	Task task.Options
+	Text TextOptions
 
 	// ShipAll trains what ships on all positions, test positions too, because all positions of the game can be
 	// listed; the held-out loss then comes from a student trained without them.
-	ShipAll bool            `json:"ship_all"`
-	Games   int             `json:"games"` // of each score
-	Teacher Stage           `json:"teacher"`
-	Student Stage           `json:"student"`
-	Distill distill.Options `json:"distill"`
+	ShipAll   bool
+	Games     int      // of each score
+	Opponents []string // nil for the task's own
+	Teacher   Stage
+	Student   Stage
+	Distill   distill.Options
 }
 
 // muon is the recipe that the presets share: Muon on the matrices, AdamW on tables and vectors, constant then
@@ -117,7 +118,7 @@ func Presets() []Preset {
 		},
 		{
 			Name: "quick", For: "connect4", About: "20,000 positions labelled 8 plies deep, a short run",
-			Task: task.Quick(1), Games: 200,
+			Task: task.Quick(1), Games: 200, Opponents: []string{"random", "depth-2", "depth-4", "depth-8"},
 			Teacher: shared(stage("mini", 64, 400, 0.01)), Student: stage("micro", 64, 600, 0.01), Distill: games,
 		},
 		{

@@ -16,6 +16,7 @@ type Workload struct {
 	Task      task.Task // nil for text
 	Tokenizer tokenizer.Tokenizer
 	Context   int // tokens of a training row
+	Settings  any // how it was opened, for the report
 
 	examples map[task.Split][]data.Example
 	train    data.Part
@@ -25,11 +26,11 @@ type Workload struct {
 
 // TextOptions says how a text becomes a workload.
 type TextOptions struct {
-	Context int     // tokens of a training row
-	HeldOut float64 // share at the end of the text that is never trained on
-	BPE     int     // vocabulary of a byte-level BPE; 0 means characters
+	Context int     `json:"context"`  // tokens of a training row
+	HeldOut float64 `json:"held_out"` // share at the end of the text that is never trained on
+	BPE     int     `json:"bpe"`      // vocabulary of a byte-level BPE; 0 means characters
 	// Tokenizer, if not nil, is used as it is, as a student must use its teacher's.
-	Tokenizer tokenizer.Tokenizer
+	Tokenizer tokenizer.Tokenizer `json:"-"`
 }
 
 // OpenTask opens a task. tok, if not nil, is used instead of the task's own characters.
@@ -44,6 +45,7 @@ func OpenTask(name string, o task.Options, tok tokenizer.Tokenizer) (*Workload, 
 		}
 	}
 	w := &Workload{Name: name, Task: t, Tokenizer: tok, examples: map[task.Split][]data.Example{}}
+	w.Settings = map[string]any{"positions": o.Positions, "depth": o.Depth, "seed": o.Seed}
 	for _, split := range []task.Split{task.Train, task.Test, task.All} {
 		if w.examples[split], err = t.Examples(split); err != nil {
 			return nil, err
@@ -66,7 +68,7 @@ func OpenText(path string, o TextOptions) (*Workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Workload{Name: filepath.Base(filepath.Clean(path)), Context: o.Context, Tokenizer: o.Tokenizer}
+	w := &Workload{Name: filepath.Base(filepath.Clean(path)), Context: o.Context, Tokenizer: o.Tokenizer, Settings: o}
 	if w.train, w.held, err = data.Split(corpus.Text, o.HeldOut); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,76 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"mito/engine/report"
+	"mito/engine/task"
+)
+
+// opponents lists whom the models play. A puzzle has none, which is one score.
+func (j *job) opponents() []string {
+	list := j.Preset.Opponents
+	if list == nil {
+		list = j.w.Task.Opponents()
+	}
+	if list == nil {
+		list = []string{""}
+	}
+	return list
+}
+
+// play scores a player against every opponent.
+func (j *job) play(ctx context.Context, name string, player task.Player, m *report.Model, opponents []string) error {
+	stage := "playing: " + name
+	j.p.Start(stage, len(opponents)*j.Preset.Games)
+	var words []string
+	for i, opponent := range opponents {
+		s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
+			Games: j.Preset.Games, Opponent: opponent, Seed: j.Seed,
+			// An opponent that plays a number of its own must not run beyond the stage's.
+			Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+min(done, j.Preset.Games), "") },
+		})
+		if err != nil {
+			return err
+		}
+		what, text := scoreWords(s)
+		if err := m.AddScore(what, text, s); err != nil {
+			return err
+		}
+		words = append(words, what+" "+text)
+	}
+	j.p.End(strings.Join(words, "; "))
+	return nil
+}
+
+// scoreWords says what was scored, and the score in a few words with its 95% interval.
+func scoreWords(s task.Score) (what, text string) {
+	if s.Opponent == "" {
+		iv := s.SolvedInterval()
+		return "boards solved", fmt.Sprintf("%d of %d (95%% %.1f-%.1f%%), own choice legal %.1f%%",
+			s.Solved, s.Boards, 100*iv[0], 100*iv[1], 100*s.OwnLegal)
+	}
+	what = fmt.Sprintf("against %s, won/drawn/lost", s.Opponent)
+	if s.Exhaustive {
+		return what, fmt.Sprintf("%d/%d/%d of all %d, own choice legal %.1f%%", s.Win, s.Draw, s.Loss, s.Games, 100*s.OwnLegal)
+	}
+	iv := s.LossInterval()
+	return what, fmt.Sprintf("%d/%d/%d of %d (95%% lost %.1f-%.1f%%), own choice legal %.1f%%",
+		s.Win, s.Draw, s.Loss, s.Games, 100*iv[0], 100*iv[1], 100*s.OwnLegal)
+}
+
+// baseline puts random moves beside the models, so that a score can be judged.
+func (j *job) baseline(ctx context.Context) error {
+	if j.w.Task == nil {
+		return nil
+	}
+	row := report.Row{Name: "random moves", TokensPerSecond: report.NotMeasured, Note: "the baseline",
+		Model: report.Model{LossNats: report.NotMeasured, BitsPerByte: report.NotMeasured}}
+	if err := j.play(ctx, row.Name, task.RandomPlayer(j.Seed+1), &row.Model, j.opponents()[:1]); err != nil {
+		return err
+	}
+	j.r.Rows = append(j.r.Rows, row)
+	return nil
+}
