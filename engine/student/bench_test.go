@@ -16,8 +16,23 @@ func class460K() Config {
 }
 
 // BenchmarkDecode decodes whole contexts of the 460K class, one sequence on one thread. It reports the fastest context,
-// per token, the part that is not matrix-vector products, and the ratio to reading the weights only.
+// per token, the part that is not matrix-vector products, and the ratio to reading the weights only, for the best variants
+// of this processor and for those of an AVX2 machine.
 func BenchmarkDecode(b *testing.B) {
+	b.Run("best", benchmarkDecode)
+	b.Run("avx2", func(b *testing.B) {
+		for _, p := range variantPackages() {
+			was := p.variants[len(p.variants)-1]
+			if err := p.set("avx2"); err != nil {
+				b.Skip(err)
+			}
+			defer p.set(was)
+		}
+		benchmarkDecode(b)
+	})
+}
+
+func benchmarkDecode(b *testing.B) {
 	m := newModel(b, randomWeights(class460K(), 1), Options{})
 	s := newSession(b, m, 1)
 	n := m.cfg.Context
@@ -62,4 +77,32 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportMetric(1-float64(products)/float64(best), "other/total")
 	b.ReportMetric(bound/float64(best.Nanoseconds()), "of-read-bound")
 	b.Logf("qgemm %s, read-only bound %.0f ns", qgemm.Variant(), bound)
+}
+
+// BenchmarkBatch plays as games do: 64 prompts of 12 tokens at once, then three steps.
+func BenchmarkBatch(b *testing.B) {
+	m := newModel(b, randomWeights(class460K(), 1), Options{})
+	const batch, prompt, steps = 64, 12, 3
+	s := newSession(b, m, batch)
+	prompts, step := make([][]int32, batch), make([]int32, batch)
+	for i := range prompts {
+		for j := range prompt {
+			prompts[i] = append(prompts[i], int32((i*7+j*3)%64))
+		}
+	}
+	best := time.Duration(math.MaxInt64)
+	for b.Loop() {
+		s.Reset()
+		start := time.Now()
+		if _, err := s.PrefillBatch(prompts); err != nil {
+			b.Fatal(err)
+		}
+		for range steps {
+			if _, err := s.Step(step); err != nil {
+				b.Fatal(err)
+			}
+		}
+		best = min(best, time.Since(start))
+	}
+	b.ReportMetric(batch*(prompt+steps)/best.Seconds(), "tok/s")
 }

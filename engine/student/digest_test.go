@@ -52,14 +52,23 @@ func TestDigestIsTheSameEverywhere(t *testing.T) {
 	})
 }
 
+type variantPackage struct {
+	name     string
+	variants []string
+	set      func(string) error
+}
+
+// variantPackages are the kernel packages that the runtime uses.
+func variantPackages() []variantPackage {
+	return []variantPackage{
+		{"qgemm", qgemm.Variants(), qgemm.SetVariant}, {"vec", vec.Variants(), vec.SetVariant},
+		{"edge", edge.Variants(), edge.SetVariant}, {"attn decode", attn.DecodeVariants(), attn.SetDecodeVariant},
+	}
+}
+
 // TestDigestInEveryVariant turns every kernel package through its variants.
 func TestDigestInEveryVariant(t *testing.T) {
-	type pkg struct {
-		name     string
-		variants []string
-		set      func(string) error
-	}
-	pkgs := []pkg{{"qgemm", qgemm.Variants(), qgemm.SetVariant}, {"vec", vec.Variants(), vec.SetVariant}, {"edge", edge.Variants(), edge.SetVariant}, {"attn decode", attn.DecodeVariants(), attn.SetDecodeVariant}}
+	pkgs := variantPackages()
 	eachConfig(t, func(t *testing.T, c Config) {
 		m := newModel(t, randomWeights(c, 1), Options{PageSize: 16})
 		want, err := Digest(m, DigestOptions{})
