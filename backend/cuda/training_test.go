@@ -4,6 +4,7 @@ package cuda_test
 
 import (
 	"errors"
+	"flag"
 	"math"
 	"testing"
 
@@ -29,10 +30,10 @@ func stream(n, vocab int) []int32 {
 	return tokens
 }
 
-const (
-	vocab, time, rows = 29, 24, 8
-	steps             = 20
-)
+const vocab, time, rows = 29, 24, 8
+
+// On a GPU, where a step takes no time, a longer run says more.
+var stepsFlag = flag.Int("steps", 20, "steps of the training runs that are compared with the CPU")
 
 // run is one training run: model, options and, for a distillation, a teacher.
 type run struct {
@@ -68,7 +69,7 @@ var runs = map[string]run{
 }
 
 // losses trains on a backend and returns the loss of every step.
-func losses(t *testing.T, b backend.Backend, r run) []float64 {
+func losses(t *testing.T, b backend.Backend, r run, steps int) []float64 {
 	t.Helper()
 	o := train.Defaults()
 	o.Steps, o.Warmup = steps, 3
@@ -113,14 +114,16 @@ func newModel(t *testing.T, b backend.Backend, c model.Config, seed uint64) *mod
 	return m
 }
 
-// Twenty steps on the GPU follow twenty steps on the CPU: to a ten-thousandth of the loss in float32, to a hundredth
-// with factors of bfloat16.
+// The first twenty steps on the GPU follow those on the CPU to a ten-thousandth of the loss in float32 and to a
+// hundredth with factors of bfloat16; later ones, where rounding has grown with the run, to two hundredths.
 func TestTrainingFollowsCPU(t *testing.T) {
+	const early, late = 20, 2e-2
+	steps := *stepsFlag
 	for name, r := range runs {
 		t.Run(name, func(t *testing.T) {
 			reference := cpu.New(2)
 			defer func() { must(t, reference.Close()) }()
-			want := losses(t, reference, r)
+			want := losses(t, reference, r, steps)
 			if want[steps-1] >= want[0] {
 				t.Errorf("the loss does not fall on the CPU: %v", want)
 			}
@@ -129,19 +132,23 @@ func TestTrainingFollowsCPU(t *testing.T) {
 				limit     float64
 			}{{backend.Float32, 1e-4}, {backend.BFloat16, 1e-2}} {
 				b := open(t, p.precision)
-				got := losses(t, b, r)
-				// All but the first two steps are replays: one of the pass of each micro-batch that comes again, one of
-				// the update. Masks of dropout, and a moving average at its start, change from step to step.
-				if s := b.Stats(); (s.Replays >= 2*(steps-1)) != !r.changes {
-					t.Errorf("%v: %+v", p.precision, s)
-				}
+				got := losses(t, b, r, steps)
 				for i := range want {
-					if rel := math.Abs(got[i]-want[i]) / want[i]; !(rel < p.limit) {
-						t.Errorf("%v step %d: loss %.7g, CPU %.7g: off by %.2g, allowed %.2g", p.precision, i+1, got[i], want[i], rel, p.limit)
+					limit := p.limit
+					if i >= early {
+						limit = late
+					}
+					if rel := math.Abs(got[i]-want[i]) / want[i]; !(rel < limit) {
+						t.Errorf("%v step %d: loss %.7g, CPU %.7g: off by %.2g, allowed %.2g", p.precision, i+1, got[i], want[i], rel, limit)
 						break
 					}
 				}
 				t.Logf("%v: loss %.6f → %.6f, CPU → %.6f", p.precision, got[0], got[steps-1], want[steps-1])
+				// All but the first two steps are replays: one of the pass of each micro-batch that comes again, one of
+				// the update. Masks of dropout, and a moving average at its start, change from step to step.
+				if s := b.Stats(); (s.Replays >= int64(2*(steps-1))) != !r.changes {
+					t.Errorf("%v: %+v", p.precision, s)
+				}
 			}
 		})
 	}

@@ -1,0 +1,112 @@
+//go:build cuda && !cudaemu && linux && (amd64 || arm64)
+
+package cuda_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	stdtime "time"
+
+	"mito/backend"
+	"mito/backend/backendtest"
+	"mito/engine/data"
+	"mito/engine/distill"
+	"mito/engine/model"
+	"mito/engine/train"
+)
+
+// BenchmarkOps times every operation at the sizes of training a small model.
+func BenchmarkOps(b *testing.B) {
+	backendtest.Benchmark(b, func(t testing.TB) backend.Backend { return open(t, backend.BFloat16) })
+}
+
+// The sizes of bench/peers/pytorch_gpu.py.
+const (
+	benchVocab, benchContext, benchRows = 65, 256, 64
+	benchWarmup                         = 4 // steps: modules are compiled and graphs recorded in them
+)
+
+func class7M() model.Config   { return model.Edge(benchVocab, benchContext, 4, 384, 6, 6) }
+func class460K() model.Config { return model.Edge(benchVocab, benchContext, 4, 96, 4, 4) }
+
+// BenchmarkTraining times whole steps: forward, backward, clipping, AdamW, batches from the host.
+func BenchmarkTraining(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		config model.Config
+	}{{"460K", class460K()}, {"7M", class7M()}} {
+		for _, p := range []backend.Precision{backend.BFloat16, backend.Float32} {
+			b.Run(fmt.Sprintf("%s/%v", c.name, p), func(b *testing.B) { benchmarkSteps(b, c.config, nil, p) })
+		}
+	}
+}
+
+// BenchmarkDistillation times steps of a 460K student under a live 7M teacher.
+func BenchmarkDistillation(b *testing.B) {
+	teacher := class7M()
+	b.Run("7M-460K/bf16", func(b *testing.B) { benchmarkSteps(b, class460K(), &teacher, backend.BFloat16) })
+}
+
+func benchmarkSteps(b *testing.B, config model.Config, teacher *model.Config, p backend.Precision) {
+	bk := open(b, p)
+	build := func(c model.Config, grads bool) *model.Model {
+		m, err := model.New(bk, c, grads)
+		must(b, err)
+		b.Cleanup(func() { must(b, m.Close()) })
+		must(b, m.Initialize(1, model.DefaultInit()))
+		return m
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	tokens := make([]int32, 1<<20)
+	for i := range tokens {
+		tokens[i] = r.Int32N(benchVocab)
+	}
+	source, err := data.NewText(tokens, benchRows, benchContext, 1)
+	must(b, err)
+	o := train.Defaults()
+	o.Steps, o.Schedule, o.Warmup, o.LR = 1<<30, train.Constant, 0, 1e-4
+	m := build(config, true)
+	var objective train.Objective
+	if teacher != nil {
+		d, err := distill.New(m, train.NewLabels(bk, source, o), []*model.Model{build(*teacher, false)}, nil, distill.Defaults())
+		must(b, err)
+		b.Cleanup(func() { must(b, d.Close()) })
+		objective = d
+	}
+	tr, err := train.New(m, source, objective, o)
+	must(b, err)
+	b.Cleanup(func() { must(b, tr.Close()) })
+	step := func() {
+		if _, err := tr.Step(false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range benchWarmup {
+		step()
+	}
+	must(b, bk.Synchronize())
+
+	// The share of the host: how long it takes to send some steps, against how long they run.
+	const ahead = 16
+	began := stdtime.Now()
+	for range ahead {
+		step()
+	}
+	sent := stdtime.Since(began)
+	must(b, bk.Synchronize())
+	host := sent.Seconds() / stdtime.Since(began).Seconds()
+
+	// The loop's own clock stops before the device is done.
+	n := 0
+	began = stdtime.Now()
+	for b.Loop() {
+		step()
+		n++
+	}
+	must(b, bk.Synchronize())
+	took := stdtime.Since(began).Seconds()
+	b.ReportMetric(1e9*took/float64(n), "ns/op")
+	b.ReportMetric(float64(n*benchRows*benchContext)/took, "tok/s")
+	b.ReportMetric(100*host, "%host")
+}
