@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""The training and distillation steps of mito's CUDA benchmarks in PyTorch on the same GPU: same model, batch, precision
+and optimiser.
+
+    python3 bench/peers/pytorch_gpu.py [--seconds 2] [--modes eager,compile,max-autotune]
+
+needs PyTorch 2.4 or later with CUDA. Matrix products run in bfloat16 (autocast over float32 weights and optimiser
+state) or float32, attention is flash attention where PyTorch has it, AdamW is the fused one, whole steps are compiled.
+Each mode is measured; the last line of a benchmark is the best of them. The lines are those of Go's benchmarks, so that
+benchstat reads both.
+"""
+
+import argparse
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+VOCAB, CONTEXT, ROWS, LAYERS = 65, 256, 64, 4
+CLASSES = {"460K": dict(width=96, heads=4), "7M": dict(width=384, heads=6)}
+WARMUP = 6
+TEMPERATURE, ALPHA = 2.0, 0.5
+
+
+def rotate(x, cos, sin):
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+class Block(nn.Module):
+    """Pre-norm layer: RMSNorm, RoPE, MHA, MLP with ReLU squared, no biases; q, k and v are one product."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, x, cos, sin):
+        b, t, c = x.shape
+        qkv = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, c // self.heads)
+        q, k, v = (y.transpose(1, 2) for y in qkv.unbind(2))
+        q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(b, t, c))
+        return x + self.down(F.relu(self.up(self.norm2(x))).square())
+
+
+class Decoder(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB, width)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(LAYERS))
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        half = width // heads // 2
+        angle = torch.arange(CONTEXT).outer(10000.0 ** (-torch.arange(half) / half))
+        self.register_buffer("cos", angle.cos())
+        self.register_buffer("sin", angle.sin())
+        for p in self.parameters():
+            if p.dim() > 1:
+                nn.init.normal_(p, std=0.02)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin)
+        return F.linear(self.norm(x), self.embed.weight)
+
+
+def hard_loss(model, tokens, targets):
+    return F.cross_entropy(model(tokens).float().view(-1, VOCAB), targets.view(-1))
+
+
+def distill_loss(student, teacher, tokens, targets):
+    """alpha·CE + (1-alpha)·T²·KL(teacher ‖ student), arXiv:1503.02531, the teacher live."""
+    with torch.no_grad():
+        probs = F.softmax(teacher(tokens).float().view(-1, VOCAB) / TEMPERATURE, dim=-1)
+    logits = student(tokens).float().view(-1, VOCAB)
+    kl = F.kl_div(F.log_softmax(logits / TEMPERATURE, dim=-1), probs, reduction="batchmean")
+    return ALPHA * F.cross_entropy(logits, targets.view(-1)) + (1 - ALPHA) * TEMPERATURE**2 * kl
+
+
+def stepper(size, teacher_size, precision, mode):
+    """A function that runs one training step and waits for nothing."""
+    torch.manual_seed(1)
+    torch._dynamo.reset()
+    model = Decoder(**CLASSES[size]).cuda()
+    decay = [p for p in model.parameters() if p.dim() > 1]
+    plain = [p for p in model.parameters() if p.dim() == 1]
+    groups = [dict(params=decay, weight_decay=0.1), dict(params=plain, weight_decay=0.0)]
+    opt = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.99), fused=True)
+    text = torch.randint(VOCAB, (1 << 20,)).cuda()
+    offsets = torch.arange(CONTEXT + 1, device="cuda")
+    if teacher_size:
+        teacher = Decoder(**CLASSES[teacher_size]).cuda().eval()
+        loss = lambda x, y: distill_loss(model, teacher, x, y)
+    else:
+        loss = lambda x, y: hard_loss(model, x, y)
+    if mode == "compile":
+        loss = torch.compile(loss)
+    elif mode != "eager":
+        loss = torch.compile(loss, mode=mode)
+
+    def step():
+        starts = torch.randint(len(text) - CONTEXT - 1, (ROWS, 1), device="cuda")
+        rows = text[starts + offsets]
+        opt.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            value = loss(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+
+    return step
+
+
+def measure(step, seconds):
+    """Seconds of a step and how many were timed."""
+    for _ in range(WARMUP):
+        step()
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(3):
+        step()
+    torch.cuda.synchronize()
+    n = max(5, int(seconds / ((time.perf_counter() - began) / 3)))
+    began = time.perf_counter()
+    for _ in range(n):
+        step()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - began) / n, n
+
+
+def line(name, seconds, n):
+    print(f"Benchmark{name}\t{n:8d}\t{1e9 * seconds:12.0f} ns/op\t{ROWS * CONTEXT / seconds:12.0f} tok/s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seconds", type=float, default=2, help="time of a measurement")
+    parser.add_argument("--modes", default="eager,compile,reduce-overhead", help="eager, compile, or modes of torch.compile")
+    parser.add_argument("--bench", default="", help="only benchmarks whose name holds this")
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("PyTorch finds no GPU")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    print(f"pkg: pytorch {torch.__version__}, CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}")
+    for name, size, teacher, precision in [
+        ("Training/7M/bf16", "7M", None, "bf16"),
+        ("Distillation/7M-460K/bf16", "460K", "7M", "bf16"),
+        ("Training/460K/bf16", "460K", None, "bf16"),
+        ("Training/7M/fp32", "7M", None, "fp32"),
+    ]:
+        if args.bench not in name:
+            continue
+        best = None
+        for mode in args.modes.split(","):
+            try:
+                seconds, n = measure(stepper(size, teacher, precision, mode), args.seconds)
+            except Exception as e:  # a mode that this PyTorch or GPU cannot do is left out, and said
+                print(f"# {name}, {mode}: {type(e).__name__}: {str(e).splitlines()[0]}", flush=True)
+                continue
+            line(f"{name}/{mode}", seconds, n)
+            if best is None or seconds < best[0]:
+                best = seconds, n
+        if best:
+            line(name, *best)
+
+
+if __name__ == "__main__":
+    main()
