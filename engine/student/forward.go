@@ -65,9 +65,19 @@ func (m *Model) forward(w *worker, c *cache, rows []row, logits []float32) {
 	for i := range rows {
 		m.lookup(w, w.x[i*width:][:width], &rows[i])
 	}
+	for i := range rows {
+		m.normalize(w, i, w.x[i*width:][:width], m.layers[0].norm1, m.layers[0].norm1Bias)
+	}
 	for l := range m.layers {
 		m.attention(w, c, l, rows)
 		m.mlp(w, &m.layers[l], len(rows))
+		for i := range rows {
+			if l+1 < len(m.layers) {
+				m.residualNorm(w, i, &m.layers[l].down, m.layers[l+1].norm1, m.layers[l+1].norm1Bias)
+			} else {
+				m.residual(w, i, &m.layers[l].down)
+			}
+		}
 	}
 	m.logits(w, rows, logits)
 }
@@ -116,11 +126,21 @@ func (m *Model) residual(w *worker, i int, l *linear) {
 	vec.Add(x, x, w.h[:width])
 }
 
-func (m *Model) attention(w *worker, c *cache, li int, rows []row) {
-	l, width := &m.layers[li], m.cfg.HiddenSize
-	for i := range rows {
-		m.normalize(w, i, w.x[i*width:][:width], l.norm1, l.norm1Bias)
+// residualNorm is residual and then normalize of the sum.
+func (m *Model) residualNorm(w *worker, i int, l *linear, gain, bias []float32) {
+	width := m.cfg.HiddenSize
+	x := w.x[i*width:][:width]
+	if l.bias == nil && m.cfg.Norm == NormRMS {
+		w.scale[i] = edge.ResidualRMSNormQuantize(w.q8[i*width:][:width], w.h[:width], x, gain, m.cfg.NormEps, w.acc[i*l.stride:], w.scale[i], l.scale)
+		return
 	}
+	m.residual(w, i, l)
+	m.normalize(w, i, x, gain, bias)
+}
+
+// attention reads the normalised rows that w.q8 holds and leaves there those of the MLP.
+func (m *Model) attention(w *worker, c *cache, li int, rows []row) {
+	l := &m.layers[li]
 	m.product(w, &l.qkv, len(rows), false)
 	n, nq, nk := l.qkv.n, l.out.k, l.shape.KVHeads*l.shape.HeadDim
 	for i := range rows {
@@ -145,7 +165,7 @@ func (m *Model) attention(w *worker, c *cache, li int, rows []row) {
 	}
 	m.product(w, &l.out, len(rows), false)
 	for i := range rows {
-		m.residual(w, i, &l.out)
+		m.residualNorm(w, i, &l.out, l.norm2, l.norm2Bias)
 	}
 }
 
@@ -156,11 +176,9 @@ func (m *Model) normHeads(x, gain []float32) {
 	}
 }
 
+// mlp reads the normalised rows that w.q8 holds and leaves the sums of the down projection in w.acc.
 func (m *Model) mlp(w *worker, l *layer, rows int) {
-	width, f := m.cfg.HiddenSize, l.mlp
-	for i := range rows {
-		m.normalize(w, i, w.x[i*width:][:width], l.norm2, l.norm2Bias)
-	}
+	f := l.mlp
 	m.product(w, &l.up, rows, false)
 	for i := range rows {
 		h, q := w.h[:l.up.n], w.q8[i*f:][:f]
@@ -182,9 +200,6 @@ func (m *Model) mlp(w *worker, l *layer, rows int) {
 		w.scale[i] = vec.QuantizeRow(q, h[:f])
 	}
 	m.product(w, &l.down, rows, m.unsignedMLP)
-	for i := range rows {
-		m.residual(w, i, &l.down)
-	}
 }
 
 // logits computes the head for the rows that want it.

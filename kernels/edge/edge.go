@@ -9,6 +9,7 @@ import (
 // written, when the scale would be zero or something is not finite.
 type funcs struct {
 	rmsNormQuantize func(q *int8, h, x, gain *float32, n int, count, eps float32, scale *float32) bool
+	residualNorm    func(q *int8, h, x, gain *float32, n int, count, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool
 	relu2Quantize   func(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool
 	ropeHeads       func(x, cos, sin *float32, heads, half int)
 }
@@ -35,6 +36,24 @@ func RMSNormQuantize(q []int8, h, x, gain []float32, eps float32) (scale float32
 		if f(&q[0], &h[0], &x[0], &gain[0], n, float32(n), eps, &h[0]) {
 			return h[0]
 		}
+	}
+	vec.RMSNorm(h, x, gain, eps)
+	return vec.QuantizeRow(q, h)
+}
+
+// ResidualRMSNormQuantize is vec.AddScaleInt32(x, acc, xs, ws), vec.RMSNorm(h, x, gain, eps) and then vec.QuantizeRow(q, h),
+// whose scale it returns. What it leaves in h is not specified.
+//
+//	q [n] i8   h, x, gain, ws [n] f32   acc [n] i32
+func ResidualRMSNormQuantize(q []int8, h, x, gain []float32, eps float32, acc []int32, xs float32, ws []float32) (scale float32) {
+	n := len(q)
+	h, x, gain, acc, ws = h[:n], x[:n], gain[:n], acc[:n], ws[:n]
+	if f := kernels.Funcs().residualNorm; f != nil && n > 0 && n%16 == 0 {
+		if f(&q[0], &h[0], &x[0], &gain[0], n, float32(n), eps, &h[0], &acc[0], &ws[0], xs) {
+			return h[0]
+		}
+	} else {
+		vec.AddScaleInt32(x, acc, xs, ws)
 	}
 	vec.RMSNorm(h, x, gain, eps)
 	return vec.QuantizeRow(q, h)

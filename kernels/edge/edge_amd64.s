@@ -236,6 +236,146 @@ DATA edge80000000<>+56(SB)/4, $0x80000000
 DATA edge80000000<>+60(SB)/4, $0x80000000
 GLOBL edge80000000<>(SB), RODATA|NOPTR, $64
 
+// func residualRMSNormQuantizeAVX2(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool
+// Requires: AVX, AVX2, SSE
+TEXT ·residualRMSNormQuantizeAVX2(SB), NOSPLIT, $0-81
+	MOVQ         q+0(FP), AX
+	MOVQ         h+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         gain+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VXORPS       Y0, Y0, Y0
+	MOVQ         DX, DI
+	MOVQ         SI, R8
+	MOVQ         acc+56(FP), R9
+	MOVQ         ws+64(FP), R10
+	MOVSS        xs+72(FP), X1
+	VBROADCASTSS X1, Y1
+
+residualRMSNormQuantizeAVX2_squares:
+	VMOVUPS      (DI), Y2
+	VMULPS       (R10), Y1, Y3
+	VCVTDQ2PS    (R9), Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	VMULPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      32(DI), Y2
+	VMULPS       32(R10), Y1, Y3
+	VCVTDQ2PS    32(R9), Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VMULPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	ADDQ         $0x40, DI
+	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
+	SUBQ         $0x10, R8
+	JNZ          residualRMSNormQuantizeAVX2_squares
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        count+40(FP), X1
+	MOVSS        eps+44(FP), X2
+	VDIVSS       X1, X0, X0
+	VADDSS       X2, X0, X0
+	VPSRLD       $0x01, X0, X2
+	VMOVSS       edge5f3759df<>+0(SB), X1
+	VPSUBD       X2, X1, X1
+	VMULSS       edge3f000000<>+0(SB), X0, X0
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X3
+	VSUBSS       X2, X3, X3
+	VMULSS       X3, X1, X1
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X3
+	VSUBSS       X2, X3, X3
+	VMULSS       X3, X1, X1
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X3
+	VSUBSS       X2, X3, X3
+	VMULSS       X3, X1, X1
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X0
+	VSUBSS       X2, X0, X0
+	VMULSS       X0, X1, X1
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS X1, Y1
+	VMOVUPS      edge7fffffff<>+0(SB), Y2
+	MOVQ         CX, DI
+	MOVQ         SI, R8
+
+residualRMSNormQuantizeAVX2_scale:
+	VMULPS       (DX), Y1, Y3
+	VMULPS       (BX), Y3, Y3
+	VMOVUPS      Y3, (DI)
+	VPAND        Y3, Y2, Y3
+	VPMAXUD      Y3, Y0, Y0
+	VMULPS       32(DX), Y1, Y3
+	VMULPS       32(BX), Y3, Y3
+	VMOVUPS      Y3, 32(DI)
+	VPAND        Y3, Y2, Y3
+	VPMAXUD      Y3, Y0, Y0
+	ADDQ         $0x40, DX
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, DI
+	SUBQ         $0x10, R8
+	JNZ          residualRMSNormQuantizeAVX2_scale
+	VEXTRACTF128 $0x01, Y0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXUD      X1, X0, X0
+	VMOVD        X0, DX
+	SUBL         $0x0d800000, DX
+	CMPL         DX, $0x71ffffff
+	JA           residualRMSNormQuantizeAVX2_fail
+	VMOVSS       edge42fe0000<>+0(SB), X1
+	VDIVSS       X0, X1, X2
+	VDIVSS       X1, X0, X0
+	VBROADCASTSS X2, Y2
+
+residualRMSNormQuantizeAVX2_quantize:
+	VMULPS       (CX), Y2, Y1
+	VANDPS       edge80000000<>+0(SB), Y1, Y3
+	VORPS        edge3f000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VCVTTPS2DQ   Y1, Y1
+	VMULPS       32(CX), Y2, Y3
+	VANDPS       edge80000000<>+0(SB), Y3, Y4
+	VORPS        edge3f000000<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y3, Y3
+	VCVTTPS2DQ   Y3, Y3
+	VPACKSSDW    Y3, Y1, Y1
+	VPERMQ       $0xd8, Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X3
+	VPACKSSWB    X3, X1, X1
+	VMOVDQU      X1, (AX)
+	ADDQ         $0x40, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x10, SI
+	JNZ          residualRMSNormQuantizeAVX2_quantize
+	MOVQ         scale+48(FP), AX
+	VMOVSS       X0, (AX)
+	MOVB         $0x01, ret+80(FP)
+	VZEROUPPER
+	RET
+
+residualRMSNormQuantizeAVX2_fail:
+	MOVB $0x00, ret+80(FP)
+	VZEROUPPER
+	RET
+
 // func relu2QuantizeAVX2(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool
 // Requires: AVX, AVX2, SSE
 TEXT ·relu2QuantizeAVX2(SB), NOSPLIT, $0-57
@@ -485,6 +625,134 @@ rmsNormQuantizeAVX512_quantize:
 
 rmsNormQuantizeAVX512_fail:
 	MOVB $0x00, ret+56(FP)
+	VZEROUPPER
+	RET
+
+// func residualRMSNormQuantizeAVX512(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, SSE
+TEXT ·residualRMSNormQuantizeAVX512(SB), NOSPLIT, $0-81
+	MOVQ         q+0(FP), AX
+	MOVQ         h+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         gain+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VXORPS       Y0, Y0, Y0
+	MOVQ         DX, DI
+	MOVQ         SI, R8
+	MOVQ         acc+56(FP), R9
+	MOVQ         ws+64(FP), R10
+	MOVSS        xs+72(FP), X1
+	VBROADCASTSS X1, Y1
+
+residualRMSNormQuantizeAVX512_squares:
+	VMOVUPS      (DI), Y2
+	VMULPS       (R10), Y1, Y3
+	VCVTDQ2PS    (R9), Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	VMULPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      32(DI), Y2
+	VMULPS       32(R10), Y1, Y3
+	VCVTDQ2PS    32(R9), Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VMULPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	ADDQ         $0x40, DI
+	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
+	SUBQ         $0x10, R8
+	JNZ          residualRMSNormQuantizeAVX512_squares
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        count+40(FP), X1
+	MOVSS        eps+44(FP), X2
+	VDIVSS       X1, X0, X0
+	VADDSS       X2, X0, X0
+	VPSRLD       $0x01, X0, X2
+	VMOVSS       edge5f3759df<>+0(SB), X1
+	VPSUBD       X2, X1, X1
+	VMULSS       edge3f000000<>+0(SB), X0, X0
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X3
+	VSUBSS       X2, X3, X3
+	VMULSS       X3, X1, X1
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X3
+	VSUBSS       X2, X3, X3
+	VMULSS       X3, X1, X1
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X3
+	VSUBSS       X2, X3, X3
+	VMULSS       X3, X1, X1
+	VMULSS       X1, X0, X2
+	VMULSS       X1, X2, X2
+	VMOVSS       edge3fc00000<>+0(SB), X0
+	VSUBSS       X2, X0, X0
+	VMULSS       X0, X1, X1
+	VPXORD       Z5, Z5, Z5
+	VBROADCASTSS X1, Z0
+	VMOVUPS      edge7fffffff<>+0(SB), Z1
+	MOVQ         CX, DI
+	MOVQ         SI, R8
+
+residualRMSNormQuantizeAVX512_scale:
+	VMULPS        (DX), Z0, Z2
+	VMULPS        (BX), Z2, Z2
+	VMOVUPS       Z2, (DI)
+	VPANDD        Z2, Z1, Z2
+	VPMAXUD       Z2, Z5, Z5
+	ADDQ          $0x40, DX
+	ADDQ          $0x40, BX
+	ADDQ          $0x40, DI
+	SUBQ          $0x10, R8
+	JNZ           residualRMSNormQuantizeAVX512_scale
+	VEXTRACTI32X8 $0x01, Z5, Y0
+	VPMAXUD       Y5, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPMAXUD       X1, X0, X0
+	VPSHUFD       $0x4e, X0, X1
+	VPMAXUD       X1, X0, X0
+	VPSHUFD       $0xb1, X0, X1
+	VPMAXUD       X1, X0, X0
+	VMOVD         X0, DX
+	SUBL          $0x0d800000, DX
+	CMPL          DX, $0x71ffffff
+	JA            residualRMSNormQuantizeAVX512_fail
+	VMOVSS        edge42fe0000<>+0(SB), X1
+	VDIVSS        X0, X1, X2
+	VDIVSS        X1, X0, X0
+	VBROADCASTSS  X2, Z2
+
+residualRMSNormQuantizeAVX512_quantize:
+	VMULPS     (CX), Z2, Z1
+	VPANDD     edge80000000<>+0(SB), Z1, Z3
+	VPORD      edge3f000000<>+0(SB), Z3, Z3
+	VADDPS     Z3, Z1, Z1
+	VCVTTPS2DQ Z1, Z1
+	VPMOVDB    Z1, (AX)
+	ADDQ       $0x40, CX
+	ADDQ       $0x10, AX
+	SUBQ       $0x10, SI
+	JNZ        residualRMSNormQuantizeAVX512_quantize
+	MOVQ       scale+48(FP), AX
+	VMOVSS     X0, (AX)
+	MOVB       $0x01, ret+80(FP)
+	VZEROUPPER
+	RET
+
+residualRMSNormQuantizeAVX512_fail:
+	MOVB $0x00, ret+80(FP)
 	VZEROUPPER
 	RET
 

@@ -31,6 +31,16 @@ func TestChains(t *testing.T) {
 					for i := range acc {
 						acc[i] = int32(rng.IntN(2_000_001) - 1_000_000)
 					}
+					wantX := append([]float32(nil), x...)
+					vec.AddScaleInt32(wantX, acc, 1e-6, gain)
+					vec.RMSNorm(wantH, wantX, gain, 1e-5)
+					want = vec.QuantizeRow(wantQ, wantH)
+					got = ResidualRMSNormQuantize(q, h, x, gain, 1e-5, acc, 1e-6, gain)
+					check(t, name+": residual", got, want, q, wantQ)
+					if err := kerneltest.Bits(x, wantX); err != nil {
+						t.Fatalf("%s: residual stream: %v", name, err)
+					}
+
 					vec.ScaleInt32(wantH, acc, size, gain)
 					vec.ReLU2(wantH, wantH)
 					want = vec.QuantizeRow(wantQ, wantH)

@@ -9,6 +9,12 @@ package edge
 // It returns false when the scale would be zero or is not finite.
 func rmsNormQuantizeAVX2(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32) bool
 
+// residualRMSNormQuantizeAVX2 is vec.AddScaleInt32(x, acc, xs, ws), vec.RMSNorm(h, x, gain, eps) and vec.QuantizeRow(q, h); count is
+// float32(n), a multiple of 16.
+//
+// It returns false, with x already changed, when the scale would be zero or is not finite.
+func residualRMSNormQuantizeAVX2(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool
+
 // relu2QuantizeAVX2 is vec.ScaleInt32(h, acc, xs, ws), vec.ReLU2(h, h) and vec.QuantizeRow(q, h); n is a multiple of 16.
 //
 // It returns false when the scale would be zero or is not finite.
@@ -21,6 +27,12 @@ func ropeHeadsAVX2(x *float32, cos *float32, sin *float32, heads int, half int)
 //
 // It returns false when the scale would be zero or is not finite.
 func rmsNormQuantizeAVX512(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32) bool
+
+// residualRMSNormQuantizeAVX512 is vec.AddScaleInt32(x, acc, xs, ws), vec.RMSNorm(h, x, gain, eps) and vec.QuantizeRow(q, h); count is
+// float32(n), a multiple of 16.
+//
+// It returns false, with x already changed, when the scale would be zero or is not finite.
+func residualRMSNormQuantizeAVX512(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool
 
 // relu2QuantizeAVX512 is vec.ScaleInt32(h, acc, xs, ws), vec.ReLU2(h, h) and vec.QuantizeRow(q, h); n is a multiple of 16.
 //

@@ -16,7 +16,8 @@ import (
 func main() {
 	asm.Begin()
 	for _, t := range []target{{"AVX2", YMM, 32}, {"AVX512", ZMM, 64}} {
-		t.rmsNorm()
+		t.rmsNorm(false)
+		t.rmsNorm(true)
 		t.relu2()
 		t.rope()
 	}
@@ -144,11 +145,19 @@ func result() Mem {
 	return b.Addr
 }
 
-func (t target) rmsNorm() {
+// rmsNorm generates the norm, or with residual the norm of x plus a product.
+func (t target) rmsNorm(residual bool) {
 	name := "rmsNormQuantize" + t.name
-	TEXT(name, NOSPLIT, "func(q *int8, h, x, gain *float32, n int, count, eps float32, scale *float32) bool")
-	Doc(name+" is vec.RMSNorm(h, x, gain, eps) and vec.QuantizeRow(q, h); count is float32(n), a multiple of 16.", "",
-		"It returns false when the scale would be zero or is not finite.")
+	if residual {
+		name = "residualRMSNormQuantize" + t.name
+		TEXT(name, NOSPLIT, "func(q *int8, h, x, gain *float32, n int, count, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool")
+		Doc(name+" is vec.AddScaleInt32(x, acc, xs, ws), vec.RMSNorm(h, x, gain, eps) and vec.QuantizeRow(q, h); count is", "float32(n), a multiple of 16.", "",
+			"It returns false, with x already changed, when the scale would be zero or is not finite.")
+	} else {
+		TEXT(name, NOSPLIT, "func(q *int8, h, x, gain *float32, n int, count, eps float32, scale *float32) bool")
+		Doc(name+" is vec.RMSNorm(h, x, gain, eps) and vec.QuantizeRow(q, h); count is float32(n), a multiple of 16.", "",
+			"It returns false when the scale would be zero or is not finite.")
+	}
 	q, h, x, gain, n := asm.LoadInt("q"), asm.LoadInt("h"), asm.LoadInt("x"), asm.LoadInt("gain"), asm.LoadInt("n")
 	label := func(s string) string { return name + "_" + s }
 
@@ -156,14 +165,33 @@ func (t target) rmsNorm() {
 	p, i := GP64(), GP64()
 	MOVQ(x, p)
 	MOVQ(n, i)
+	var acc, ws reg.GPVirtual
+	xs := YMM()
+	if residual {
+		acc, ws = asm.LoadInt("acc"), asm.LoadInt("ws")
+		s := Load(Param("xs"), XMM())
+		VBROADCASTSS(s, xs)
+	}
 	Label(label("squares"))
 	for k := range 2 {
 		v := YMM()
 		VMOVUPS(Mem{Base: p, Disp: 32 * k}, v)
+		if residual {
+			w, a := YMM(), YMM()
+			VMULPS(Mem{Base: ws, Disp: 32 * k}, xs, w)
+			VCVTDQ2PS(Mem{Base: acc, Disp: 32 * k}, a)
+			VMULPS(w, a, a)
+			VADDPS(a, v, v)
+			VMOVUPS(v, Mem{Base: p, Disp: 32 * k})
+		}
 		VMULPS(v, v, v)
 		VADDPS(v, sum, sum)
 	}
 	ADDQ(Imm(64), p)
+	if residual {
+		ADDQ(Imm(64), acc)
+		ADDQ(Imm(64), ws)
+	}
 	SUBQ(Imm(16), i)
 	JNZ(LabelRef(label("squares")))
 	m := fold(sum, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
