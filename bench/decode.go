@@ -87,19 +87,23 @@ func steps(r decode.Runtime, batch int) (rate, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := make([]int32, batch)
-	best := make([]time.Duration, (r.Context()+stretch-1)/stretch)
+	return contexts(s, r.Context(), r.VocabSize()), nil
+}
+
+func contexts(s decode.Session, length, vocab int) rate {
+	tokens := make([]int32, s.Batch())
+	best := make([]time.Duration, (length+stretch-1)/stretch)
 	context := func() error {
 		s.Reset()
 		start := time.Now()
-		for i := range r.Context() {
+		for i := range length {
 			for j := range tokens {
-				tokens[j] = int32((7*i + j) % r.VocabSize())
+				tokens[j] = int32((7*i + j) % vocab)
 			}
 			if _, err := s.Step(tokens); err != nil {
 				return err
 			}
-			if (i+1)%stretch == 0 || i+1 == r.Context() {
+			if (i+1)%stretch == 0 || i+1 == length {
 				now := time.Now()
 				best[i/stretch] = min(best[i/stretch], now.Sub(start))
 				start = now
@@ -120,8 +124,8 @@ func steps(r decode.Runtime, batch int) (rate, error) {
 		for _, d := range best {
 			sum += d
 		}
-		return float64(batch*r.Context()) / sum.Seconds(), nil
-	}, nil
+		return float64(s.Batch()*length) / sum.Seconds(), nil
+	}
 }
 
 // floatOperands are the packed float32 matrices of a class with their inputs.

@@ -270,7 +270,7 @@ func addSparse(m *meter, c class, share float64, name string) (sparsePair, error
 	d := m.hidden(unit, per(1, dense.step), nil)
 	unit.Name, unit.LimitName = name, limitRead
 	s := m.add(unit, per(1, step), readLimit(bytes, 1))
-	m.combine(Result{Name: name + ", against dense INT8", Unit: unitTimes, Threads: 1}, s, d, divide)
+	m.combine(Result{Name: name + ", products against dense INT8", Unit: unitTimes, Threads: 1}, s, d, divide)
 	return sparsePair{bytes, dense.bytes()}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"mito/kernels/attn"
+	"mito/kernels/edge"
 	"mito/kernels/parallel"
 	"mito/kernels/vec"
 )
@@ -82,20 +83,22 @@ var vecKernels = []struct {
 	bytes int
 	run   func(r *row)
 }{
-	{"Exp", 8, func(r *row) { vec.Exp(r.out, r.a) }},
-	{"Softmax", 8, func(r *row) { vec.Softmax(r.out, r.a) }},
-	{"RMSNorm", 12, func(r *row) { vec.RMSNorm(r.out, r.a, r.b, 1e-5) }},
-	{"RMSNormBackward", 24, func(r *row) { vec.RMSNormBackward(r.out, r.sum, r.a, r.b, r.c, 0.7) }},
-	{"QuantizeRow", 5, func(r *row) { vec.QuantizeRow(r.q, r.a) }},
-	{"ScaleInt32", 12, func(r *row) { vec.ScaleInt32(r.out, r.acc, 0.3, r.a) }},
-	{"ReLU2", 8, func(r *row) { vec.ReLU2(r.out, r.a) }},
-	{"GELU", 8, func(r *row) { vec.GELU(r.out, r.a) }},
-	{"SwiGLU", 12, func(r *row) { vec.SwiGLU(r.out, r.a, r.b) }},
-	{"RoPE", 12, func(r *row) { h := len(r.a) / 2; vec.RoPE(r.out, r.a[:h], r.b[:h], false) }},
-	{"Add", 12, func(r *row) { vec.Add(r.out, r.a, r.b) }},
-	{"CrossEntropyRow", 8, func(r *row) { vec.CrossEntropyRow(r.out, r.a, 0, 0, 1, false) }},
-	{"KLRow", 16, func(r *row) { vec.KLRow(r.sum, r.a, r.p, 2, 1e-9) }},
-	{"AdamW", 28, func(r *row) {
+	{"vec/Exp", 8, func(r *row) { vec.Exp(r.out, r.a) }},
+	{"vec/Softmax", 8, func(r *row) { vec.Softmax(r.out, r.a) }},
+	{"vec/RMSNorm", 12, func(r *row) { vec.RMSNorm(r.out, r.a, r.b, 1e-5) }},
+	{"vec/RMSNormBackward", 24, func(r *row) { vec.RMSNormBackward(r.out, r.sum, r.a, r.b, r.c, 0.7) }},
+	{"vec/QuantizeRow", 5, func(r *row) { vec.QuantizeRow(r.q, r.a) }},
+	{"vec/ScaleInt32", 12, func(r *row) { vec.ScaleInt32(r.out, r.acc, 0.3, r.a) }},
+	{"vec/ReLU2", 8, func(r *row) { vec.ReLU2(r.out, r.a) }},
+	{"vec/GELU", 8, func(r *row) { vec.GELU(r.out, r.a) }},
+	{"vec/SwiGLU", 12, func(r *row) { vec.SwiGLU(r.out, r.a, r.b) }},
+	{"vec/RoPE", 12, func(r *row) { h := len(r.a) / 2; vec.RoPE(r.out, r.a[:h], r.b[:h], false) }},
+	{"vec/Add", 12, func(r *row) { vec.Add(r.out, r.a, r.b) }},
+	{"vec/CrossEntropyRow", 8, func(r *row) { vec.CrossEntropyRow(r.out, r.a, 0, 0, 1, false) }},
+	{"vec/KLRow", 16, func(r *row) { vec.KLRow(r.sum, r.a, r.p, 2, 1e-9) }},
+	{"edge/RMSNormQuantize", 9, func(r *row) { edge.RMSNormQuantize(r.q, r.out, r.a, r.b, 1e-5) }},
+	{"edge/ReLU2Quantize", 9, func(r *row) { edge.ReLU2Quantize(r.q, r.out, r.acc, 0.3, r.a) }},
+	{"vec/AdamW", 28, func(r *row) {
 		vec.AdamW(r.out, r.a, r.c, r.d, vec.AdamWArgs{LR: 1e-6, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, BiasCorr1: 0.1, BiasCorr2: 0.01, GradScale: 1})
 	}},
 }
@@ -104,7 +107,7 @@ func planVec(m *meter) {
 	for _, k := range vecKernels {
 		for _, n := range []int{96, 384} {
 			r := newRow(n)
-			m.add(Result{Name: fmt.Sprintf("vec/%s n=%d", k.name, n), Unit: unitGBS, Threads: 1, LimitName: limitL1},
+			m.add(Result{Name: fmt.Sprintf("%s n=%d", k.name, n), Unit: unitGBS, Threads: 1, LimitName: limitL1},
 				per(float64(n*k.bytes)/1e9, func() { k.run(r) }), gbs(16<<10))
 		}
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 
+	"mito/engine/student"
 	"mito/engine/train"
 	"mito/kernels/attn"
 )
@@ -23,6 +24,9 @@ func planTechniques(m *meter) error {
 				return err
 			}
 			m.fixed(Result{Name: name + ", bytes dense against sparse", Unit: unitTimes}, float64(bytes.dense)/float64(bytes.sparse))
+			if err := addPrunedStudent(m, c, share, name); err != nil {
+				return err
+			}
 		}
 	}
 	for _, c := range classes() {
@@ -57,6 +61,45 @@ func addQuantisation(m *meter, c class) error {
 	cache := attn.NewPagesQS8(1, s)[0].Bytes()
 	m.fixed(Result{Name: name + "bytes of the cache float32 against INT8", Unit: unitTimes},
 		float64(2*4*c.config.Context*s.KVHeads*s.HeadDim)/float64(cache))
+	return nil
+}
+
+// addPrunedStudent compares whole steps of a student whose matrices are stored in blocks with those of the same student
+// stored densely. The two compute the same bits.
+func addPrunedStudent(m *meter, c class, share float64, name string) error {
+	w, err := c.weights()
+	if err != nil {
+		return err
+	}
+	q, err := quantized(w)
+	if err != nil {
+		return err
+	}
+	r := source(name)
+	err = q.Visit(func(_ string, x *student.Matrix, _ *[]float32) error {
+		if x != nil {
+			prune(r, x.Q, matrix{n: x.Rows, k: x.Cols}, share)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var probes []*probe
+	for _, blocks := range []bool{true, false} {
+		s, err := student.New(q, student.Options{Sparse: blocks})
+		if err != nil {
+			return err
+		}
+		session, err := s.NewSession(1)
+		if err != nil {
+			return err
+		}
+		m.keep(closer(s.Close))
+		probes = append(probes, m.hidden(Result{Name: name + ", student", Unit: unitTokens, Threads: 1},
+			contexts(session, c.config.Context, c.config.VocabSize), nil))
+	}
+	m.combine(Result{Name: name + ", decoding against dense INT8", Unit: unitTimes, Threads: 1}, probes[0], probes[1], divide)
 	return nil
 }
 
