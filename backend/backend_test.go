@@ -60,7 +60,7 @@ func TestTensorBytes(t *testing.T) {
 		want  int64 // 0 for an error
 	}{
 		{F32, []int{3, 5}, 60}, {I8, []int{7}, 7}, {I32, nil, 4},
-		{F32, []int{0}, 0}, {F32, []int{4, -4}, 0}, {I8, []int{1 << 32, 1 << 32}, 0}, {F32, []int{1 << 61}, 0},
+		{F32, []int{0}, 0}, {F32, []int{4, -4}, 0}, {I8, []int{math.MaxInt, 2}, 0}, {F32, []int{math.MaxInt / 2}, 0}, {I8, []int{math.MaxInt / 2, 2, 2}, 0},
 		{tensor.Float64, []int{1}, 0},
 	} {
 		if got, err := TensorBytes(c.dt, c.shape...); got != c.want || (err == nil) != (c.want > 0) {
@@ -71,6 +71,62 @@ func TestTensorBytes(t *testing.T) {
 		if got := Align(n); got != want {
 			t.Errorf("Align(%d) = %d, want %d", n, got, want)
 		}
+	}
+}
+
+// hostMemory gives slabs that only count.
+type hostMemory struct {
+	Memory
+	slabs, freed int
+	fail         int // the tensor that cannot be made, counted down; -1 for none
+}
+
+type hostSlab struct {
+	m *hostMemory
+	Sizer
+	size int64
+}
+
+func (m *hostMemory) NewSlab(bytes int64) (Slab, error) {
+	m.slabs++
+	return &hostSlab{m: m, size: bytes}, nil
+}
+
+func (s *hostSlab) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
+	if s.m.fail == 0 {
+		return nil, ErrOutOfMemory
+	}
+	s.m.fail--
+	if _, err := s.Sizer.New(dt, shape...); err != nil {
+		return nil, err
+	}
+	return tensor.New(tensor.WithShape(shape...), tensor.Of(dt)), nil
+}
+
+func (s *hostSlab) Bytes() int64 { return s.size }
+func (s *hostSlab) Used() int64  { return s.Sizer.Bytes() }
+func (s *hostSlab) Free() error  { s.m.freed++; return nil }
+
+// Tensors that are reserved together fill one slab exactly; when one of them cannot be, nothing is kept.
+func TestReserve(t *testing.T) {
+	var a, b *tensor.Dense
+	wants := []Want{{To: &a, DType: F32, Shape: []int{3, 5}}, {To: &b, DType: I8, Shape: []int{300}}}
+	m := &hostMemory{fail: -1}
+	slab, err := Reserve(m, wants...)
+	if err != nil || slab.Bytes() != slab.Used() || slab.Bytes() != 256+512 || m.slabs != 1 {
+		t.Fatalf("%+v, %v: want one full slab of 768 bytes", slab, err)
+	}
+	if !a.Shape().Eq(tensor.Shape{3, 5}) || b.Dtype() != I8 {
+		t.Errorf("made %v and %v", a, b)
+	}
+	m = &hostMemory{fail: 1}
+	if _, err := Reserve(m, wants...); !errors.Is(err, ErrOutOfMemory) || m.freed != 1 {
+		t.Errorf("%v with %d slabs freed, want ErrOutOfMemory and one", err, m.freed)
+	}
+	var shape *ShapeError
+	m = &hostMemory{fail: -1}
+	if _, err := Reserve(m, Want{To: &a, DType: F32, Shape: []int{0}}); !errors.As(err, &shape) || m.slabs != 0 {
+		t.Errorf("%v with %d slabs, want a *ShapeError and none", err, m.slabs)
 	}
 }
 

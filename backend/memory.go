@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"math"
 
 	"gorgonia.org/tensor"
 )
@@ -53,7 +54,7 @@ type Slab interface {
 // Slab of Bytes, then build again from the Slab.
 type Sizer struct{ bytes int64 }
 
-// New counts a tensor and returns one that has a shape and no memory.
+// New counts a tensor and returns nil in its place.
 func (s *Sizer) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
 	n, err := TensorBytes(dt, shape...)
 	if err != nil {
@@ -69,6 +70,9 @@ func (s *Sizer) Bytes() int64 { return s.bytes }
 // Align rounds a size up to Alignment.
 func Align(n int64) int64 { return (n + Alignment - 1) &^ (Alignment - 1) }
 
+// maxBytes bounds a tensor: its elements can be counted in an int, and sums of a few sizes do not overflow an int64.
+const maxBytes = min(1<<62, math.MaxInt)
+
 // TensorBytes is the size in bytes of a tensor. It refuses dtypes that do not cross the seam, and sizes that are not
 // positive or overflow.
 func TensorBytes(dt tensor.Dtype, shape ...int) (int64, error) {
@@ -77,7 +81,7 @@ func TensorBytes(dt tensor.Dtype, shape ...int) (int64, error) {
 	}
 	n := int64(dt.Size())
 	for _, d := range shape {
-		if d <= 0 || n > (1<<62)/int64(d) {
+		if d <= 0 || n > maxBytes/int64(d) {
 			return 0, &ShapeError{Op: "New", Arg: "shape", Got: append([]int(nil), shape...)}
 		}
 		n *= int64(d)
@@ -85,18 +89,29 @@ func TensorBytes(dt tensor.Dtype, shape ...int) (int64, error) {
 	return n, nil
 }
 
-// Reserve runs fill twice: with a Sizer, and with one slab of the size that came out. It returns that slab.
-func Reserve(m Memory, fill func(Allocator) error) (Slab, error) {
+// Want is a tensor for Reserve to make, and where to put it.
+type Want struct {
+	To    **tensor.Dense
+	DType tensor.Dtype
+	Shape []int
+}
+
+// Reserve makes tensors in one slab of the size that they need, and returns the slab.
+func Reserve(m Memory, wants ...Want) (Slab, error) {
 	var size Sizer
-	if err := fill(&size); err != nil {
-		return nil, err
+	for _, w := range wants {
+		if _, err := size.New(w.DType, w.Shape...); err != nil {
+			return nil, err
+		}
 	}
 	slab, err := m.NewSlab(size.Bytes())
 	if err != nil {
 		return nil, err
 	}
-	if err := fill(slab); err != nil {
-		return nil, errors.Join(err, slab.Free())
+	for _, w := range wants {
+		if *w.To, err = slab.New(w.DType, w.Shape...); err != nil {
+			return nil, errors.Join(err, slab.Free())
+		}
 	}
 	return slab, nil
 }

@@ -198,21 +198,13 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 	n, vocab, k := a.Batch*a.Time, d.teachers[0].Config.VocabSize, d.o.TopK
 	s := &set{}
 	var err error
-	s.slab, err = backend.Reserve(d.b, func(alloc backend.Allocator) (err error) {
-		for _, w := range []struct {
-			t     **tensor.Dense
-			dt    tensor.Dtype
-			shape []int
-		}{
-			{&s.kl, backend.F32, []int{n}}, {&s.probs, backend.F32, []int{n, vocab}},
-			{&s.ids, backend.I32, []int{n, k}}, {&s.top, backend.F32, []int{n, k}}, {&s.tail, backend.F32, []int{n}},
-		} {
-			if *w.t, err = alloc.New(w.dt, w.shape...); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	s.slab, err = backend.Reserve(d.b,
+		backend.Want{To: &s.kl, DType: backend.F32, Shape: []int{n}},
+		backend.Want{To: &s.probs, DType: backend.F32, Shape: []int{n, vocab}},
+		backend.Want{To: &s.ids, DType: backend.I32, Shape: []int{n, k}},
+		backend.Want{To: &s.top, DType: backend.F32, Shape: []int{n, k}},
+		backend.Want{To: &s.tail, DType: backend.F32, Shape: []int{n}},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("distill: %w", err)
 	}

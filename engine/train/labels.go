@@ -88,22 +88,12 @@ func (l *Labels) set(a *model.Activations) (*softSet, error) {
 	}
 	n, k := a.Batch*a.Time, l.source.Choices()
 	s := &softSet{}
-	fill := func(alloc backend.Allocator) (err error) {
-		for _, w := range []struct {
-			t     **tensor.Dense
-			dt    tensor.Dtype
-			shape []int
-		}{
-			{&s.ids, backend.I32, []int{n, k}}, {&s.probs, backend.F32, []int{n, k}},
-			{&s.tail, backend.F32, []int{n}}, {&s.kl, backend.F32, []int{n}},
-		} {
-			if *w.t, err = alloc.New(w.dt, w.shape...); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	slab, err := backend.Reserve(l.b, fill)
+	slab, err := backend.Reserve(l.b,
+		backend.Want{To: &s.ids, DType: backend.I32, Shape: []int{n, k}},
+		backend.Want{To: &s.probs, DType: backend.F32, Shape: []int{n, k}},
+		backend.Want{To: &s.tail, DType: backend.F32, Shape: []int{n}},
+		backend.Want{To: &s.kl, DType: backend.F32, Shape: []int{n}},
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type muonMatrix struct {
 func newOptimizer(m *model.Model, o Options) (*optimizer, error) {
 	p := &optimizer{b: m.Backend(), o: o, m: m, host: make([]float32, backend.StepLen)}
 	p.hostStep = p.host
-	slab, err := backend.Reserve(p.b, p.allocate)
+	slab, err := backend.Reserve(p.b, p.wants()...)
 	if err != nil {
 		return nil, err
 	}
@@ -62,27 +62,22 @@ func newOptimizer(m *model.Model, o Options) (*optimizer, error) {
 
 func (p *optimizer) close() error { return p.slab.Free() }
 
-func (p *optimizer) allocate(alloc backend.Allocator) error {
+// wants lists the tensors of the run's options.
+func (p *optimizer) wants() []backend.Want {
 	n := p.m.Params.Length()
-	type want struct {
-		t **tensor.Dense
-		n int
+	vector := func(to **tensor.Dense, n int) backend.Want {
+		return backend.Want{To: to, DType: backend.F32, Shape: []int{n}}
 	}
-	wants := []want{{&p.first, n}, {&p.second, n}, {&p.step, backend.StepLen}, {&p.sumsq, 1}}
+	wants := []backend.Want{
+		vector(&p.first, n), vector(&p.second, n), vector(&p.step, backend.StepLen), vector(&p.sumsq, 1),
+	}
 	if p.o.EMA > 0 {
-		wants = append(wants, want{&p.ema, n}, want{&p.spare, n})
+		wants = append(wants, vector(&p.ema, n), vector(&p.spare, n))
 	}
 	if work := p.muonWork(); work > 0 {
-		wants = append(wants, want{&p.work, work})
+		wants = append(wants, vector(&p.work, work))
 	}
-	for _, w := range wants {
-		t, err := alloc.New(backend.F32, w.n)
-		if err != nil {
-			return err
-		}
-		*w.t = t
-	}
-	return nil
+	return wants
 }
 
 func (p *optimizer) muonWork() (n int) {
