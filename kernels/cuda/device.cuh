@@ -30,6 +30,19 @@ static constexpr unsigned kFullWarp = 0xffffffffu;
 DEVICE int lane_id() { return threadIdx.x & 31; }
 DEVICE int warp_id() { return threadIdx.x >> 5; }
 
+// i = quotient·d + remainder for i below n. Division of 32 bits where n allows it:
+// that of 64 bits is a long subroutine.
+DEVICE void divide(long long i, int d, long long n, long long* quotient, int* remainder) {
+	if (n <= 0x7fffffff) {
+		unsigned q = (unsigned)i / (unsigned)d;
+		*quotient = q;
+		*remainder = (int)((unsigned)i - q * (unsigned)d);
+	} else {
+		*quotient = i / d;
+		*remainder = (int)(i % d);
+	}
+}
+
 DEVICE bool aligned16(const void* p) { return ((uintptr_t)p & 15) == 0; }
 
 DEVICE float warp_sum(float v) {

@@ -107,8 +107,11 @@ EXPORT dropout_f32(float* dst, const float* x, long long n, int cols, unsigned l
                    long long row0) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
-		unsigned long long row = row0 + i / cols, col = i % cols;
-		unsigned long long h = seed ^ row * 0x9e3779b97f4a7c15ull ^ col * 0xc2b2ae3d27d4eb4full;
+		long long row;
+		int col;
+		divide(i, cols, n, &row, &col);
+		unsigned long long h = seed ^ (unsigned long long)(row0 + row) * 0x9e3779b97f4a7c15ull ^
+		                       (unsigned long long)col * 0xc2b2ae3d27d4eb4full;
 		h ^= h >> 33;
 		h *= 0xff51afd7ed558ccdull;
 		h ^= h >> 33;
@@ -128,6 +131,11 @@ KERNEL(axpby_f32)
 // y [n] += row of cols elements, repeated
 EXPORT add_row_f32(float* y, const float* row, long long n, int cols) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
-	for (; i < n; i += step) y[i] = add(y[i], row[i % cols]);
+	for (; i < n; i += step) {
+		long long r;
+		int c;
+		divide(i, cols, n, &r, &c);
+		y[i] = add(y[i], row[c]);
+	}
 }
 KERNEL(add_row_f32)

@@ -5,8 +5,11 @@
 EXPORT embed_f32(float* dst, const float* table, const int* ids, long long n, int cols, int vocab, int accumulate) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
-		int id = ids[i / cols];
-		float v = id >= 0 && id < vocab ? table[(size_t)id * cols + i % cols] : quiet_nan();
+		long long r;
+		int c;
+		divide(i, cols, n, &r, &c);
+		int id = ids[r];
+		float v = id >= 0 && id < vocab ? table[(size_t)id * cols + c] : quiet_nan();
 		dst[i] = accumulate ? add(dst[i], v) : v;
 	}
 }
@@ -51,9 +54,11 @@ EXPORT rope_f32(float* x, const int* positions, const float* cosines, const floa
 	long long n = (long long)rows * heads * half;
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
-		int j = (int)(i % half);
-		long long head = i / half;
-		int position = positions[head / heads];
+		long long head, row;
+		int j, h;
+		divide(i, half, n, &head, &j);
+		divide(head, heads, n, &row, &h);
+		int position = positions[row];
 		float* pa = x + head * 2 * half + j;
 		float* pb = pa + half;
 		if (position < 0 || position >= limit) {
@@ -71,3 +76,18 @@ EXPORT rope_f32(float* x, const int* positions, const float* cosines, const floa
 	}
 }
 KERNEL(rope_f32)
+
+// inputs[r,t] = tokens[starts[r]+t] and targets[r,t] = tokens[starts[r]+t+1], for
+// tokens of length; what lies outside gives id -1.
+EXPORT gather_rows_i32(int* inputs, int* targets, const int* tokens, const int* starts, long long n, int time, int length) {
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+	for (; i < n; i += step) {
+		long long row;
+		int t;
+		divide(i, time, n, &row, &t);
+		long long at = (long long)starts[row] + t;
+		inputs[i] = at >= 0 && at < length ? tokens[at] : -1;
+		targets[i] = at >= -1 && at + 1 < length ? tokens[at + 1] : -1;
+	}
+}
+KERNEL(gather_rows_i32)

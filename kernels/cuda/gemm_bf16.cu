@@ -176,7 +176,10 @@ GEMM_BF16(tt, true, true)
 EXPORT add_parts_f32(float* c, const float* partial, const float* bias, int parts, long long size, int n, int accumulate) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < size; i += step) {
-		float s = accumulate ? c[i] : bias ? bias[i % n] : 0.0f;
+		long long row;
+		int col;
+		divide(i, n, size, &row, &col);
+		float s = accumulate ? c[i] : bias ? bias[col] : 0.0f;
 		for (int p = 0; p < parts; p++) s += partial[p * size + i];
 		c[i] = s;
 	}

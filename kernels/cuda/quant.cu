@@ -25,8 +25,11 @@ KERNEL(quantize_rows_f32)
 EXPORT qembed_f32(float* y, const int8_t* table, const float* scale, const int* ids, long long n, int cols, int vocab) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
-		int id = ids[i / cols];
-		y[i] = id >= 0 && id < vocab ? mul(__int2float_rn(table[(size_t)id * cols + i % cols]), scale[id]) : quiet_nan();
+		long long r;
+		int c;
+		divide(i, cols, n, &r, &c);
+		int id = ids[r];
+		y[i] = id >= 0 && id < vocab ? mul(__int2float_rn(table[(size_t)id * cols + c]), scale[id]) : quiet_nan();
 	}
 }
 KERNEL(qembed_f32)

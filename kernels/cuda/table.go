@@ -41,6 +41,7 @@ const (
 	SwiGLUF32
 	EmbedBackwardF32
 	EmbedF32
+	GatherRowsI32
 	RoPEF32
 	AddPartsF32
 	GemmBF16NNx128
@@ -125,6 +126,7 @@ var Table = [KernelCount]Entry{
 	SwiGLUF32:            {"swiglu_f32", "elementwise", "llll"},
 	EmbedBackwardF32:     {"embed_backward_f32", "embedding", "lllliiii"},
 	EmbedF32:             {"embed_f32", "embedding", "lllliii"},
+	GatherRowsI32:        {"gather_rows_i32", "embedding", "lllllii"},
 	RoPEF32:              {"rope_f32", "embedding", "lllliiiii"},
 	AddPartsF32:          {"add_parts_f32", "gemm_bf16", "lllilii"},
 	GemmBF16NNx128:       {"gemm_bf16_nn_128", "gemm_bf16", "llllliiiii"},
