@@ -39,6 +39,7 @@ type Backend struct {
 var (
 	_ backend.Backend       = (*Backend)(nil)
 	_ backend.GraphCapturer = (*Backend)(nil)
+	_ backend.Gatherer      = (*Backend)(nil)
 )
 
 // Open opens the GPU that o names. The error wraps backend.ErrUnavailable where the machine has no driver, no GPU or

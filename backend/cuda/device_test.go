@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -229,6 +230,49 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 	if err := b.Synchronize(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Rows cut out of tokens on the device are those that the host would upload; what lies outside is -1.
+func TestGatherRows(t *testing.T) {
+	b := openOrSkip(t)
+	slab, err := b.NewSlab(1 << 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := func(v []int32, shape ...int) *tensor.Dense {
+		x, err := slab.New(backend.I32, shape...)
+		if err == nil && v != nil {
+			err = b.Upload(x, v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	tokens, starts := ids([]int32{10, 11, 12, 13, 14, 15}, 6), ids([]int32{0, 2, 4, -2}, 4)
+	inputs, targets := ids(nil, 4, 3), ids(nil, 4, 3)
+	if err := b.GatherRows(inputs, targets, tokens, starts); err != nil {
+		t.Fatal(err)
+	}
+	got := [2][]int32{make([]int32, 12), make([]int32, 12)}
+	for i, x := range []*tensor.Dense{inputs, targets} {
+		if err := b.Download(got[i], x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := [2][]int32{
+		{10, 11, 12, 12, 13, 14, 14, 15, -1, -1, -1, 10},
+		{11, 12, 13, 13, 14, 15, 15, -1, -1, -1, 10, 11},
+	}
+	if !slices.Equal(got[0], want[0]) || !slices.Equal(got[1], want[1]) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if err := b.GatherRows(inputs, targets, tokens, tokens); err == nil {
+		t.Error("starts of another size were accepted")
+	}
+	if err := slab.Free(); err != nil {
 		t.Error(err)
 	}
 }

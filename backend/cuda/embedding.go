@@ -57,3 +57,14 @@ func (b *Backend) RoPE(x, positions, cos, sin *tensor.Dense, inverse bool) error
 		I32(n).I32(heads).I32(d / 2).I32(limit).I32(flag(inverse))
 	return b.elements(n * heads * d / 2)
 }
+
+// GatherRows implements backend.Gatherer.
+func (b *Backend) GatherRows(inputs, targets, tokens, starts *tensor.Dense) error {
+	rows, time, length, err := backend.CheckGatherRows(b, inputs, targets, tokens, starts)
+	if err != nil {
+		return err
+	}
+	b.begin("GatherRows", kernels.GatherRowsI32).Ptr(at(inputs)).Ptr(at(targets)).Ptr(at(tokens)).Ptr(at(starts)).
+		I64(int64(rows) * int64(time)).I32(time).I32(length)
+	return b.elements(rows * time)
+}
