@@ -51,6 +51,7 @@ type Trainer struct {
 	host      [][4]any // inputs, targets, weights and positions of each micro-batch, in the batch's memory
 	loss      []float32
 	recorder  *recorder
+	gather    *gather                             // nil where batches come from the host
 	current   micro                               // what pass works on
 	parts     struct{ pass, finish func() error } // the methods, bound once: binding one is an allocation
 	step      int                                 // steps done
@@ -95,6 +96,10 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 		t.acts[n] = a
 	}
 	t.loss = make([]float32, rows*tokens)
+	if t.gather, err = newGather(t.b, source, o.MicroBatches, t.acts); err != nil {
+		t.Close()
+		return nil, fmt.Errorf("train: tokens of the text: %w", err)
+	}
 	t.recorder = newRecorder(t.b)
 	t.parts.pass, t.parts.finish = t.pass, t.finish
 	return t, nil
@@ -102,7 +107,7 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 
 // Close frees what the run holds beside the model.
 func (t *Trainer) Close() error {
-	err := errors.Join(t.recorder.close(), t.opt.close(), t.labels.Close())
+	err := errors.Join(t.recorder.close(), t.gather.close(), t.opt.close(), t.labels.Close())
 	for _, a := range t.acts {
 		err = errors.Join(err, a.Close())
 	}
@@ -131,7 +136,7 @@ type StepResult struct {
 
 // Step runs one step. With read the loss and the norm of the gradient are read back, which waits for the device.
 func (t *Trainer) Step(read bool) (StepResult, error) {
-	if err := t.source.Fill(&t.batch, int64(t.step)); err != nil {
+	if err := t.fill(); err != nil {
 		return StepResult{}, fmt.Errorf("train: batch of step %d: %w", t.step+1, err)
 	}
 	weight := t.batch.Weight()
@@ -178,20 +183,38 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 	return r, t.checkFinite(r)
 }
 
+// fill makes the batch of the step: in the host's memory, or its rows' places in the text on the backend.
+func (t *Trainer) fill() error {
+	if t.gather == nil {
+		return t.source.Fill(&t.batch, int64(t.step))
+	}
+	if t.batch.Rows == 0 { // every batch of a text has the weights of the first
+		if err := t.source.Fill(&t.batch, 0); err != nil {
+			return err
+		}
+	}
+	return t.gather.start(int64(t.step))
+}
+
 // micro runs forward, objective and backward over some rows of the batch and, with read, returns their losses.
 func (t *Trainer) micro(m Micro, host [4]any, read bool) ([]float32, error) {
 	a := t.acts[m.Rows]
 	lo, hi := m.Row*t.batch.Time, (m.Row+m.Rows)*t.batch.Time
 	a.Row = int64(lo)
 	a.Seed = mix(t.o.Seed, uint64(m.Step))
-	if err := errors.Join(
-		t.b.Upload(a.Inputs, host[0]), t.b.Upload(a.Targets, host[1]),
-		t.b.Upload(a.Weights, host[2]), t.b.Upload(a.Positions, host[3]),
-	); err != nil {
+	var err error
+	if t.gather != nil {
+		err = t.gather.rows(a, m.Row)
+	} else {
+		err = errors.Join(
+			t.b.Upload(a.Inputs, host[0]), t.b.Upload(a.Targets, host[1]),
+			t.b.Upload(a.Weights, host[2]), t.b.Upload(a.Positions, host[3]),
+		)
+	}
+	if err != nil {
 		return nil, err
 	}
 	t.current = micro{a, m}
-	var err error
 	if t.o.Dropout > 0 { // the masks of a step are not in a tensor
 		err = t.pass()
 	} else {
