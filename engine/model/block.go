@@ -24,7 +24,6 @@ type Block struct {
 	heads, kvHeads  int
 	headDim, window int
 	act             backend.Activation
-	index           int
 }
 
 func newBlock(ps *Params, c Config, i int) *Block {
@@ -38,7 +37,7 @@ func newBlock(ps *Params, c Config, i int) *Block {
 		return l
 	}
 	b := &Block{
-		heads: c.Heads, kvHeads: c.KVHeads, headDim: c.HeadDim, window: c.Window, act: c.activation(), index: i,
+		heads: c.Heads, kvHeads: c.KVHeads, headDim: c.HeadDim, window: c.Window, act: c.activation(),
 	}
 	width, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	b.norm1 = newNorm(ps, c, name+"input_layernorm")

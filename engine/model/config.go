@@ -70,7 +70,7 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("model: config: %s is %v, want %s", e.Field, e.Got, e.Want)
 }
 
-// Bounds that keep every product of sizes far from overflow; nothing near them fits a workstation.
+// Bounds that keep every product of sizes far from overflow in an int64; nothing near them fits a workstation.
 const (
 	maxWidth  = 1 << 16
 	maxLayers = 1 << 10
@@ -118,9 +118,12 @@ func (c Config) Validate() error {
 		{in(c.Context, 1, maxTokens), "max_position_embeddings", c.Context, fmt.Sprintf("1 to %d", maxTokens)},
 		{in(c.Heads, 1, maxWidth), "num_attention_heads", c.Heads, "1 or more"},
 		{in(c.KVHeads, 1, c.Heads), "num_key_value_heads", c.KVHeads, "1 to num_attention_heads"},
-		{c.KVHeads > 0 && c.Heads%c.KVHeads == 0, "num_attention_heads", c.Heads, fmt.Sprintf("a multiple of num_key_value_heads (%d)", c.KVHeads)},
+		{
+			c.KVHeads > 0 && c.Heads%c.KVHeads == 0, "num_attention_heads", c.Heads,
+			fmt.Sprintf("a multiple of num_key_value_heads (%d)", c.KVHeads),
+		},
 		{in(c.HeadDim, 1, maxWidth), "head_dim", c.HeadDim, "1 or more; hidden_size must divide by num_attention_heads where it is left out"},
-		{c.HeadDim*c.Heads <= 8*maxWidth, "head_dim", c.HeadDim, "a head width that fits the model"},
+		{int64(c.HeadDim)*int64(c.Heads) <= 8*maxWidth, "head_dim", c.HeadDim, "a head width that fits the model"},
 		{oneOf(c.Activation, ActReLU, ActReLU2, ActGELU, ActSwiGLU), "hidden_act", c.Activation, "relu, relu2, gelu or swiglu"},
 		{oneOf(c.Norm, NormRMS, NormLayer), "norm_type", c.Norm, "rmsnorm or layernorm"},
 		{c.NormEps > 0 && c.NormEps < 1, "rms_norm_eps", c.NormEps, "between 0 and 1"},

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"gorgonia.org/tensor"
@@ -33,6 +34,10 @@ func New(b backend.Backend, c Config, grads bool) (*Model, error) {
 	}
 	m := &Model{Config: c, Params: &Params{}, b: b}
 	m.declare()
+	// Sizes are ints from here on, which are of 32 bits on small machines.
+	if n := m.Params.elements(); n > math.MaxInt/8 {
+		return nil, fmt.Errorf("model: %d parameters: %w", n, backend.ErrOutOfMemory)
+	}
 	m.Params.layout()
 
 	var size backend.Sizer

@@ -16,8 +16,8 @@ type Kind int
 
 const (
 	Matrix Kind = iota // weight of a linear layer inside the model: weight decay, Muon where chosen
-	Table  Kind = 1    // embedding or output head: weight decay, never Muon
-	Vector Kind = 2    // gain or bias: no weight decay
+	Table              // embedding or output head: weight decay, never Muon
+	Vector             // gain or bias: no weight decay
 )
 
 // Param is a named parameter with its gradient. Value and Grad are views into one tensor each.
@@ -79,6 +79,18 @@ func (ps *Params) Count() int {
 	n := 0
 	for _, p := range ps.List {
 		n += p.Size()
+	}
+	return n
+}
+
+// elements is Count for configurations of any size.
+func (ps *Params) elements() (n int64) {
+	for _, p := range ps.List {
+		size := int64(1)
+		for _, d := range p.Shape {
+			size *= int64(d)
+		}
+		n += size
 	}
 	return n
 }

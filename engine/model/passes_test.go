@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -121,7 +122,7 @@ func TestAllocations(t *testing.T) {
 func TestMisuse(t *testing.T) {
 	b := openCPU(t, 1)
 	m := newModel(t, b, small())
-	for _, s := range [][2]int{{0, 4}, {-1, 4}, {2, 0}, {2, -1}, {1, m.Config.Context + 1}, {1 << 40, 4}} {
+	for _, s := range [][2]int{{0, 4}, {-1, 4}, {2, 0}, {2, -1}, {1, m.Config.Context + 1}, {math.MaxInt / 8, 4}} {
 		if a, err := m.NewActivations(s[0], s[1], true); err == nil {
 			t.Errorf("activations of %v: no error", s)
 			check(t, a.Close())
