@@ -17,7 +17,8 @@ const maxElements = 1 << 30
 
 func checkShape(rows, time int) error {
 	if rows < 1 || time < 1 || rows > maxElements/time {
-		return &ArgError{"shape", fmt.Sprintf("%d rows of %d tokens: both must be at least 1 and their product at most %d", rows, time, maxElements)}
+		return &ArgError{"shape", fmt.Sprintf("%d rows of %d tokens: both must be at least 1 and their product at most %d",
+			rows, time, maxElements)}
 	}
 	return nil
 }

@@ -221,11 +221,11 @@ func TestSliceIsAView(t *testing.T) {
 
 // TestDrawsPinned fixes the numbers themselves.
 func TestDrawsPinned(t *testing.T) {
-	if got, want := mix(1, 2, 3), uint64(0xd0734750fde362b3); got != want {
-		t.Errorf("mix(1,2,3) = %#x, want %#x", got, want)
+	if got, want := Mix(1, 2, 3), uint64(0xd0734750fde362b3); got != want {
+		t.Errorf("Mix(1,2,3) = %#x, want %#x", got, want)
 	}
-	if got, want := mix(0), uint64(0xE220A8397B1DCDAF); got != want { // SplitMix64's first output from state 0
-		t.Errorf("mix(0) = %#x, want %#x", got, want)
+	if got, want := Mix(0), uint64(0xE220A8397B1DCDAF); got != want { // SplitMix64's first output from state 0
+		t.Errorf("Mix(0) = %#x, want %#x", got, want)
 	}
 	var got []int
 	for i := range 10 {
@@ -256,10 +256,10 @@ func TestDrawsUniform(t *testing.T) {
 	const draws = 20000
 	for _, n := range []int{2, 3, 7, 10, 64} {
 		for name, draw := range map[string]func(k uint64) int{
-			"below":        func(k uint64) int { return below(mix(3, k), n) },
-			"first place":  func(k uint64) int { return permute(0, n, mix(k)) },
-			"last place":   func(k uint64) int { return permute(n-1, n, mix(k)) },
-			"neighbouring": func(k uint64) int { return (permute(0, n, mix(k)) - permute(1, n, mix(k)) + n) % n },
+			"below":        func(k uint64) int { return below(Mix(3, k), n) },
+			"first place":  func(k uint64) int { return permute(0, n, Mix(k)) },
+			"last place":   func(k uint64) int { return permute(n-1, n, Mix(k)) },
+			"neighbouring": func(k uint64) int { return (permute(0, n, Mix(k)) - permute(1, n, Mix(k)) + n) % n },
 		} {
 			counts := make([]float64, n)
 			for k := range uint64(draws) {

@@ -5,9 +5,11 @@ import "math/bits"
 // The draws below are part of what a seed means: a run resumed by a later
 // version must draw the same batches, so a test pins their values.
 
-// mix hashes words to 64 bits, each word through SplitMix64's finaliser
-// (Steele, Lea and Flood, OOPSLA 2014).
-func mix(words ...uint64) uint64 {
+// Mix hashes words to 64 bits, each word through SplitMix64's finaliser
+// (Steele, Lea and Flood, OOPSLA 2014): a bijection of the last word whose
+// outputs look independent of the words. Whatever a step draws is Mix of the
+// seed and the step, so that it needs no state.
+func Mix(words ...uint64) uint64 {
 	h := uint64(0)
 	for _, w := range words {
 		h = (h ^ w) + 0x9E3779B97F4A7C15
@@ -42,7 +44,7 @@ func permute(i, n int, key uint64) int {
 	for {
 		l, r := v>>half, v&mask
 		for round := range uint64(feistelRounds) {
-			l, r = r, l^mix(key, round, r)&mask
+			l, r = r, l^Mix(key, round, r)&mask
 		}
 		if v = l<<half | r; v < uint64(n) {
 			return int(v)

@@ -33,6 +33,7 @@ type ExampleOptions struct {
 //	weights  0  0  1  1  0
 type exampleSet struct {
 	time     int
+	choices  int // right tokens of a target, at most; 0 where answers are longer than a token
 	examples []tokenExample
 	hash     string
 }
@@ -74,7 +75,7 @@ func encodeExamples(tok tokenizer.Tokenizer, examples []Example, o ExampleOption
 			h.tokens(a)
 		}
 	}
-	s.time = max(s.time, o.Time)
+	s.time, s.choices = max(s.time, o.Time), choices(s.examples)
 	s.hash = h.sum()
 	return s, nil
 }
@@ -161,7 +162,7 @@ func (e *Examples) Fill(b *Batch, step int64) error {
 	b.Reset(e.rows, e.set.time)
 	for r := range e.rows {
 		ex := e.example(step, r)
-		answer := below(mix(e.seed, drawAnswer, uint64(step), uint64(r)), len(ex.answers))
+		answer := below(Mix(e.seed, drawAnswer, uint64(step), uint64(r)), len(ex.answers))
 		ex.put(b, r, answer, 1)
 	}
 	return nil
@@ -178,7 +179,7 @@ func (e *Examples) checkStep(step int64) error {
 func (e *Examples) example(step int64, r int) *tokenExample {
 	n := int64(len(e.set.examples))
 	visit := step*int64(e.rows) + int64(r)
-	epoch := mix(e.seed, drawEpoch, uint64(visit/n))
+	epoch := Mix(e.seed, drawEpoch, uint64(visit/n))
 	return &e.set.examples[permute(int(visit%n), int(n), epoch)]
 }
 

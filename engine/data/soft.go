@@ -23,16 +23,17 @@ type SoftSource interface {
 var _ SoftSource = (*Examples)(nil)
 
 // Choices implements [SoftSource].
-func (e *Examples) Choices() int {
-	most := 0
-	for i := range e.set.examples {
-		ex := &e.set.examples[i]
-		for _, a := range ex.answers {
+func (e *Examples) Choices() int { return e.set.choices }
+
+// choices is what [SoftSource] says of Choices.
+func choices(examples []tokenExample) (most int) {
+	for i := range examples {
+		for _, a := range examples[i].answers {
 			if len(a) != 1 {
 				return 0
 			}
 		}
-		most = max(most, len(ex.answers))
+		most = max(most, len(examples[i].answers))
 	}
 	return most
 }

@@ -66,7 +66,7 @@ func (t *Text) Starts(dst []int, step int64) error {
 }
 
 func (t *Text) start(step int64, row int) int {
-	return below(mix(t.seed, drawCrop, uint64(step), uint64(row)), len(t.tokens)-t.time)
+	return below(Mix(t.seed, drawCrop, uint64(step), uint64(row)), len(t.tokens)-t.time)
 }
 
 // Fill implements [Source].

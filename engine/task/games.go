@@ -3,6 +3,8 @@ package task
 import (
 	"context"
 	"math/rand/v2"
+
+	"mito/engine/data"
 )
 
 type outcome int
@@ -35,7 +37,7 @@ func randomChooser[P comparable](r rules[P]) chooser[P] {
 // gameRNG is the generator of game i: independent of every other game, so
 // batching and threads cannot change a game.
 func gameRNG(seed uint64, i int) *rand.Rand {
-	return rand.New(rand.NewPCG(seed, mix64(uint64(i))))
+	return rand.New(rand.NewPCG(seed, data.Mix(uint64(i))))
 }
 
 type match[P comparable] struct {

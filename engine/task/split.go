@@ -16,18 +16,9 @@ const testShare = 10
 // other use of the same mixer.
 const splitSalt = 0x6d69746f73706c69
 
-// mix64 is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a
-// bijection whose outputs look independent of its inputs.
-func mix64(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
 // inTest says whether the orbit with this canonical key belongs to the test
 // split. Only the orbit decides, so symmetric twins always share a split.
-func inTest(orbit uint64) bool { return mix64(orbit^splitSalt)%testShare == 0 }
+func inTest(orbit uint64) bool { return data.Mix(orbit^splitSalt)%testShare == 0 }
 
 // labelled is an example with the canonical key of its symmetry orbit.
 type labelled struct {
@@ -58,13 +49,13 @@ func sample(all []labelled, n int, seed uint64) []labelled {
 	if n == 0 || n >= len(all) {
 		return all
 	}
-	key := mix64(seed)
+	key := data.Mix(seed)
 	order := make([]int, len(all))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Compare(mix64(all[a].orbit^key), mix64(all[b].orbit^key))
+		return cmp.Compare(data.Mix(all[a].orbit^key), data.Mix(all[b].orbit^key))
 	})
 	order = order[:n]
 	slices.Sort(order)
