@@ -90,7 +90,7 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 		a, err := m.NewActivations(n, tokens, true)
 		if err != nil {
 			t.Close()
-			return nil, fmt.Errorf("train: %w; more micro-batches or a smaller batch need less", err)
+			return nil, outOfMemory(err, m, rows, tokens)
 		}
 		a.Dropout = float32(o.Dropout)
 		t.acts[n] = a
