@@ -82,14 +82,17 @@ func saveDir(d disk, dir string, write func(tmp string) error) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return err
 	}
+	if err := CheckOutput(dir); err != nil { // before anything in it is tidied
+		return err
+	}
 	if err := recoverDir(d, dir); err != nil {
 		return err
 	}
 	old, err := inspect(dir)
-	if err != nil {
-		return err
+	if err == nil {
+		err = old.admits(KindModel)
 	}
-	if err := old.admits(KindModel); err != nil {
+	if err != nil {
 		return err
 	}
 	tmp := tempName(dir)

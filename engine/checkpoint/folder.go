@@ -122,7 +122,8 @@ func Open(dir string) (*Folder, error) {
 	}
 	if f.Weights, err = ReadFile(filepath.Join(at, WeightsName)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) && exists(filepath.Join(at, WeightsName+".index.json")) {
-			return nil, &FormatError{Path: at, Err: ErrMissing, Detail: "the weights are split over several files; save them as one " + WeightsName + " first"}
+			return nil, &FormatError{Path: at, Err: ErrMissing,
+				Detail: "the weights are split over several files; save them as one " + WeightsName + " first"}
 		}
 		return nil, fmt.Errorf("opening a checkpoint: %w", err)
 	}
@@ -205,7 +206,8 @@ func encodeConfig(c *Contents) (json.RawMessage, error) {
 		return nil, withPath(err, ConfigName)
 	}
 	if string(object["model_type"]) != `"`+ModelType+`"` {
-		return nil, &FormatError{Path: ConfigName, Tensor: "model_type", Err: ErrRange, Detail: fmt.Sprintf("is %s, expected %q", object["model_type"], ModelType)}
+		return nil, &FormatError{Path: ConfigName, Tensor: "model_type", Err: ErrRange,
+			Detail: fmt.Sprintf("is %s, expected %q", object["model_type"], ModelType)}
 	}
 	if c.Quantization == nil {
 		return text, nil

@@ -44,7 +44,8 @@ func TestFolderRoundTrip(t *testing.T) {
 	if err := DecodeJSON(f.Config, &c); err != nil || c.ModelType != ModelType || c.Vocab != 6 {
 		t.Error(c, err)
 	}
-	if f.Tokenizer != filepath.Join(dir, TokenizerName) || f.Generation == nil || !slices.Equal(f.Generation.EOS, TokenIDs{2, 3}) || *f.Generation.BOS != 1 {
+	if f.Tokenizer != filepath.Join(dir, TokenizerName) || f.Generation == nil ||
+		!slices.Equal(f.Generation.EOS, TokenIDs{2, 3}) || *f.Generation.BOS != 1 {
 		t.Errorf("%+v", f)
 	}
 	if f.Weights.Metadata["format"] != "pt" {
@@ -163,8 +164,10 @@ func TestStateBelongsToItsWeights(t *testing.T) {
 	}{
 		"weights of another step": {WeightsName, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, ErrHash},
 		"moments of another step": {StateTensorsName, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, ErrHash},
-		"later version":           {StateName, func(b []byte) []byte { return []byte(strings.Replace(string(b), `"version": 1`, `"version": 2`, 1)) }, ErrRange},
-		"truncated":               {StateName, func(b []byte) []byte { return b[:len(b)/2] }, ErrTruncated},
+		"later version": {StateName, func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"version": 1`, `"version": 2`, 1))
+		}, ErrRange},
+		"truncated": {StateName, func(b []byte) []byte { return b[:len(b)/2] }, ErrTruncated},
 	} {
 		dir := filepath.Join(t.TempDir(), "m")
 		if err := Save(dir, contents()); err != nil {

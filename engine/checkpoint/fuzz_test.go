@@ -68,7 +68,10 @@ func FuzzDecode(f *testing.F) {
 // FuzzJSON: what the strict reader accepts is JSON that the plain one accepts, with no name repeated in the outer object,
 // and configurations made from it are refused by typed errors only.
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":{"a":[{"a":1},{"a":2}]},"b":"a"}`, `{"a":1,"a":2}`, `[1,"a",{"a":null}]`, `{"a":1}x`, `{"a":`, "{\"\xff\":1}", `{"a":1,"\u0061":2}`, llmCompressorConfig, `{"eos_token_id":[1,2],"top_p":0.9}`} {
+	for _, s := range []string{
+		`{}`, `{"a":{"a":[{"a":1},{"a":2}]},"b":"a"}`, `{"a":1,"a":2}`, `[1,"a",{"a":null}]`, `{"a":1}x`, `{"a":`, "{\"\xff\":1}",
+		`{"a":1,"\u0061":2}`, llmCompressorConfig, `{"eos_token_id":[1,2],"top_p":0.9}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -19,18 +19,11 @@ const MaxJSON = 16 << 20
 
 // ReadLimited reads a whole regular file of at most limit bytes. Errors: the file system's, or ErrTooLarge.
 func ReadLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, _, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &FormatError{Path: path, Err: ErrSyntax, Detail: "not a regular file"}
-	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -39,6 +32,24 @@ func ReadLimited(path string, limit int64) ([]byte, error) {
 		return nil, &FormatError{Path: path, Err: ErrTooLarge, Detail: fmt.Sprintf("more than %d bytes", limit)}
 	}
 	return data, nil
+}
+
+// openRegular opens a file and tells its size. It looks before it opens: opening a pipe would wait for a writer.
+func openRegular(path string) (f *os.File, size int64, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, &FormatError{Path: path, Err: ErrSyntax, Detail: "not a regular file"}
+	}
+	if f, err = os.Open(path); err != nil {
+		return nil, 0, err
+	}
+	if info, err = f.Stat(); err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
 }
 
 // ReadJSON reads one JSON value of at most limit bytes (0 means MaxJSON) into v. See [DecodeJSON].

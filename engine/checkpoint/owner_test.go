@@ -39,6 +39,7 @@ func TestOutputFolderRule(t *testing.T) {
 		{"empty", nil, true, true},
 		{"a stale temporary name only", map[string]string{".x.tmp-0123456789abcdef": ""}, true, true},
 		{"somebody's files", map[string]string{"thesis.tex": "x"}, false, false},
+		{"somebody's files, one with such a name", map[string]string{"thesis.tex": "x", ".x.tmp-0123456789abcdef": "y"}, false, false},
 		{"somebody's folder", map[string]string{"src/": ""}, false, false},
 		{"another program's model", map[string]string{"config.json": `{"model_type":"llama"}`, "model.safetensors": ""}, false, false},
 		{"broken config", map[string]string{"config.json": `{"model_type":"mi`}, false, false},
@@ -80,7 +81,9 @@ func TestOutputFolderRule(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for name, err := range map[string]error{"check": CheckOutput(file), "claim": second(Claim(file)), "save": SaveDir(file, version(osDisk{}, "v"))} {
+	for name, err := range map[string]error{
+		"check": CheckOutput(file), "claim": second(Claim(file)), "save": SaveDir(file, version(osDisk{}, "v")),
+	} {
 		var fe *ForeignError
 		if !errors.As(err, &fe) {
 			t.Errorf("%s on a file: %v", name, err)
@@ -183,7 +186,8 @@ func TestRecoverKeepsWhatIsNotItsOwn(t *testing.T) {
 	}
 	// A hidden folder of that name which mito did not make is left alone.
 	other := filepath.Join(parent, "other")
-	if err := errors.Join(os.Mkdir(oldName(other), 0o777), os.WriteFile(filepath.Join(oldName(other), "x"), nil, 0o666), Recover(other)); err != nil {
+	err := errors.Join(os.Mkdir(oldName(other), 0o777), os.WriteFile(filepath.Join(oldName(other), "x"), nil, 0o666), Recover(other))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if !exists(filepath.Join(oldName(other), "x")) || exists(other) {

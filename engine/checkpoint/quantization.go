@@ -53,7 +53,10 @@ const (
 func NewInt8(ignore ...string) *Quantization {
 	observer := "minmax"
 	weights := func() *QuantArgs {
-		return &QuantArgs{NumBits: 8, Type: "int", Symmetric: true, Strategy: "channel", Dynamic: false, Observer: &observer, ObserverKwargs: map[string]any{}}
+		return &QuantArgs{
+			NumBits: 8, Type: "int", Symmetric: true, Strategy: "channel", Dynamic: false, Observer: &observer,
+			ObserverKwargs: map[string]any{},
+		}
 	}
 	token := func() *QuantArgs {
 		return &QuantArgs{NumBits: 8, Type: "int", Symmetric: true, Strategy: "token", Dynamic: true, ObserverKwargs: map[string]any{}}

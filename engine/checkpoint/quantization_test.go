@@ -32,16 +32,19 @@ func TestQuantizationOfOtherPrograms(t *testing.T) {
 
 func TestCheckInt8Refuses(t *testing.T) {
 	edits := map[string][2]string{
-		"four bits":           {`"num_bits":8,"observer":"minmax"`, `"num_bits":4,"observer":"minmax"`},
-		"float":               {`"type":"int"}}}`, `"type":"float"}}}`},
-		"asymmetric":          {`"symmetric":true,"type":"int"}}}`, `"symmetric":false,"type":"int"}}}`},
-		"per tensor":          {`"strategy":"channel"`, `"strategy":"tensor"`},
-		"static activations":  {`"dynamic":true`, `"dynamic":false`},
-		"packed":              {`"format":"int-quantized","global`, `"format":"pack-quantized","global`},
-		"other method":        {`compressed-tensors`, `gptq`},
-		"not yet compressed":  {`"compressed","spar`, `"frozen","spar`},
-		"weight only":         {`"targets":["Linear"]`, `"targets":["Conv2d"]`},
-		"static cache":        {`"kv_cache_scheme":null`, `"kv_cache_scheme":{"num_bits":8,"type":"float","strategy":"tensor","dynamic":false,"symmetric":true}`},
+		"four bits":          {`"num_bits":8,"observer":"minmax"`, `"num_bits":4,"observer":"minmax"`},
+		"float":              {`"type":"int"}}}`, `"type":"float"}}}`},
+		"asymmetric":         {`"symmetric":true,"type":"int"}}}`, `"symmetric":false,"type":"int"}}}`},
+		"per tensor":         {`"strategy":"channel"`, `"strategy":"tensor"`},
+		"static activations": {`"dynamic":true`, `"dynamic":false`},
+		"packed":             {`"format":"int-quantized","global`, `"format":"pack-quantized","global`},
+		"other method":       {`compressed-tensors`, `gptq`},
+		"not yet compressed": {`"compressed","spar`, `"frozen","spar`},
+		"weight only":        {`"targets":["Linear"]`, `"targets":["Conv2d"]`},
+		"static cache": {
+			`"kv_cache_scheme":null`,
+			`"kv_cache_scheme":{"num_bits":8,"type":"float","strategy":"tensor","dynamic":false,"symmetric":true}`,
+		},
 		"quantised outputs":   {`"output_activations":null`, `"output_activations":{"num_bits":8}`},
 		"unquantised weights": {`"weights":{`, `"weights":null,"unused":{`},
 	}
@@ -99,7 +102,10 @@ func TestInt8Folder(t *testing.T) {
 
 // compressed-tensors forbids keys beyond these in a quantiser.
 func TestQuantArgsKeys(t *testing.T) {
-	allowed := []string{"num_bits", "type", "symmetric", "group_size", "strategy", "block_structure", "dynamic", "actorder", "scale_dtype", "zp_dtype", "observer", "observer_kwargs"}
+	allowed := []string{
+		"num_bits", "type", "symmetric", "group_size", "strategy", "block_structure", "dynamic", "actorder",
+		"scale_dtype", "zp_dtype", "observer", "observer_kwargs",
+	}
 	var keys map[string]any
 	text := must(json.Marshal(NewInt8().KVCacheScheme))
 	if err := json.Unmarshal(text, &keys); err != nil {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 )
@@ -39,24 +38,17 @@ type File struct {
 // ReadFile reads and checks a safetensors file. The tensors share one buffer; the typed views copy out of it.
 // Errors: the file system's, or *FormatError.
 func ReadFile(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, size, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading tensors: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("reading tensors: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &FormatError{Path: path, Err: ErrSyntax, Detail: "not a regular file"}
-	}
 	// The header is judged before the body is read, so that a wrong file of any size is refused cheaply.
-	header, err := readHeader(f, info.Size())
+	header, err := readHeader(f, size)
 	if err != nil {
 		return nil, withPath(err, path)
 	}
-	body := info.Size() - 8 - int64(len(header))
+	body := size - 8 - int64(len(header))
 	if body > int64(math.MaxInt) {
 		return nil, &FormatError{Path: path, Err: ErrTooLarge, Detail: fmt.Sprintf("%d bytes", body)}
 	}

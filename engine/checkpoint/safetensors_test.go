@@ -116,12 +116,13 @@ func TestDecodeRefuses(t *testing.T) {
 
 func TestDecodeAccepts(t *testing.T) {
 	cases := map[string][]byte{
-		"no tensors":             raw("{}", 0),
-		"spaces at the end":      raw("{}   \n", 0),
-		"only metadata":          raw(`{"__metadata__":{"format":"pt"}}`, 0),
-		"scalar":                 raw("{"+entry("a", "I64", "[]", 0, 8)+"}", 8),
-		"any order":              raw("{"+entry("b", "I8", "[1]", 8, 9)+","+entry("a", "F32", "[2]", 0, 8)+"}", 9),
-		"empty between":          raw("{"+entry("z", "I8", "[2]", 0, 2)+","+entry("y", "I8", "[0]", 2, 2)+","+entry("a", "I8", "[1]", 2, 3)+"}", 3),
+		"no tensors":        raw("{}", 0),
+		"spaces at the end": raw("{}   \n", 0),
+		"only metadata":     raw(`{"__metadata__":{"format":"pt"}}`, 0),
+		"scalar":            raw("{"+entry("a", "I64", "[]", 0, 8)+"}", 8),
+		"any order":         raw("{"+entry("b", "I8", "[1]", 8, 9)+","+entry("a", "F32", "[2]", 0, 8)+"}", 9),
+		"empty between": raw(
+			"{"+entry("z", "I8", "[2]", 0, 2)+","+entry("y", "I8", "[0]", 2, 2)+","+entry("a", "I8", "[1]", 2, 3)+"}", 3),
 		"a key of later version": raw(`{"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1],"note":"x"}}`, 1),
 	}
 	for name, data := range cases {

@@ -69,7 +69,8 @@ func (f *Folder) State() (*SavedState, error) {
 			return nil, err
 		}
 		if got != part.want {
-			return nil, &FormatError{Path: filepath.Join(f.Dir, part.name), Err: ErrHash, Detail: "sha256 " + got + ", " + StateName + " says " + part.want}
+			return nil, &FormatError{Path: filepath.Join(f.Dir, part.name), Err: ErrHash,
+				Detail: "sha256 " + got + ", " + StateName + " says " + part.want}
 		}
 	}
 	tensors, err := ReadFile(filepath.Join(f.Dir, StateTensorsName))
