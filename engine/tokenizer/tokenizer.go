@@ -3,12 +3,13 @@ package tokenizer
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"unicode/utf8"
+
+	"mito/engine/checkpoint"
 )
 
 // FileName is the name of a tokenizer inside a model folder.
@@ -42,9 +43,8 @@ type Tokenizer interface {
 	Hash() string
 	// MarshalJSON returns the canonical tokenizer.json.
 	MarshalJSON() ([]byte, error)
-	// Save writes the canonical tokenizer.json to path: under a temporary name
-	// first, synced, then renamed, so that a crash or a full disk leaves either
-	// the old file or the new one.
+	// Save writes the canonical tokenizer.json to path. A crash or a full disk
+	// leaves either the old file or the new one, see [checkpoint.SaveFile].
 	Save(path string) error
 }
 
@@ -56,25 +56,10 @@ var (
 // Load reads a tokenizer.json; path names the file or the folder that holds it.
 // See [Parse] for what is accepted.
 func Load(path string) (Tokenizer, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	if info.IsDir() {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, FileName)
-		if info, err = os.Stat(path); err != nil {
-			return nil, fmt.Errorf("tokenizer: %w", err)
-		}
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("tokenizer: %s: %w", path, &FormatError{Reason: "not a regular file"})
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
+	data, err := checkpoint.ReadLimited(path, MaxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
@@ -129,27 +114,15 @@ func (c *core) Decode(ids []int32) (string, error) {
 	return lossy(b), nil
 }
 
-func (c *core) Save(path string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tokenizer-*.tmp")
-	if err != nil {
-		return fmt.Errorf("tokenizer: save %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("tokenizer: save %s: %w", path, errors.Join(err, os.Remove(f.Name())))
-		}
-	}()
-	_, err = f.Write(c.json)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+func (c *core) Save(path string) error {
+	err := checkpoint.SaveFile(path, func(w io.Writer) error {
+		_, err := w.Write(c.json)
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("tokenizer: %w", err)
 	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 // eosNames are the spellings of the end-of-text token in use, the commonest first.

@@ -277,8 +277,8 @@ func TestSaveLoad(t *testing.T) {
 	if _, err := Load(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
-	if err := tok.Save(filepath.Join(dir, "none", FileName)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("missing folder: %v", err)
+	if err := tok.Save(filepath.Join(path, "none", FileName)); err == nil {
+		t.Error("saved into a file")
 	}
 	// A failed save leaves neither the target nor a temporary file behind.
 	busy := filepath.Join(dir, "busy")
