@@ -167,7 +167,7 @@ func settings(prefix string, values map[string]any) ([][]string, error) {
 		if s, ok := values[name].(string); ok {
 			cell = s
 		}
-		rows = append(rows, []string{escape(prefix + name), code(cell)})
+		rows = append(rows, []string{code(prefix + name), code(cell)})
 	}
 	return rows, nil
 }
