@@ -4,7 +4,6 @@ import (
 	"mito/backend"
 	"mito/engine/data"
 	"mito/engine/model"
-	"mito/engine/task"
 )
 
 // evalRows is the number of sequences that an evaluation runs at once.
@@ -19,11 +18,7 @@ type evaluator struct {
 	host  []float32
 }
 
-func newEvaluator(m *model.Model, w *Workload, split task.Split) (*evaluator, error) {
-	eval, err := w.Eval(split, evalRows)
-	if err != nil {
-		return nil, err
-	}
+func newEvaluator(m *model.Model, eval data.Eval) (*evaluator, error) {
 	rows, time := eval.Shape()
 	acts, err := m.NewActivations(rows, time, false)
 	if err != nil {

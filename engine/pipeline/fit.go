@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ const (
 	bestDir     = "best"
 	metricsName = "metrics.jsonl"
 	cacheName   = "teacher.cache"
+	teacherDir  = "teacher" // of a pipeline
 )
 
 // FitOptions describe the fitting of one model into a run folder.
@@ -94,10 +96,14 @@ type Fitted struct {
 
 // Fit trains a model on a workload. When ctx is done it saves, so that Resume continues, and returns ctx's error.
 func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Progress) (_ *Fitted, err error) {
-	if err := claim(o.Dir, o.Resume); err != nil {
+	if err := CheckOutput(o.Dir, o.Resume); err != nil {
 		return nil, err
 	}
 	source, err := w.Source(o.Split, o.Rows, o.Train.Seed)
+	if err != nil {
+		return nil, err
+	}
+	eval, err := w.Eval(o.Judge, evalRows)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +113,10 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	}
 	defer closing(m, &err)
 	if err := m.Initialize(o.Train.Seed, o.Init); err != nil {
+		return nil, err
+	}
+	// What cannot be trained at all has left nothing on the disk so far.
+	if err := claim(o.Dir, lastDir, o.Resume); err != nil {
 		return nil, err
 	}
 	objective, release, err := o.objective(m, w, source)
@@ -128,7 +138,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 		return nil, err
 	}
 	defer closing(f, &err)
-	if f.eval, err = newEvaluator(m, w, o.Judge); err != nil {
+	if f.eval, err = newEvaluator(m, eval); err != nil {
 		return nil, err
 	}
 	defer closing(f.eval, &err)
@@ -142,14 +152,28 @@ func closing(c interface{ Close() error }, err *error) {
 	}
 }
 
-// claim prepares a run folder. A folder that holds a run is only for resuming.
-func claim(dir string, resume bool) error {
+// CheckOutput refuses a folder for a fitting or a pipeline before any work is done for it. Where there is none, none is
+// made.
+func CheckOutput(dir string, resume bool) error {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, begun := range []string{lastDir, teacherDir} {
+		if err := claim(dir, begun, resume); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim prepares a run folder. A folder in which a run has begun is only for resuming.
+func claim(dir, begun string, resume bool) error {
 	existed, err := checkpoint.Claim(dir)
 	if err != nil {
 		return err
 	}
 	if existed && !resume {
-		if _, err := os.Stat(filepath.Join(dir, lastDir)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, begun)); err == nil {
 			return fmt.Errorf("%s already holds a run: --resume continues it, another --out begins a new one", dir)
 		}
 	}

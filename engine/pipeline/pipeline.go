@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"mito/backend"
-	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/data"
 	"mito/engine/decode"
@@ -52,8 +52,7 @@ type job struct {
 // done, what was fitted is saved and Resume goes on from there.
 func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progress) (_ *report.Report, err error) {
 	began := time.Now()
-	existed, err := checkpoint.Claim(o.Out)
-	if err != nil {
+	if err := CheckOutput(o.Out, o.Resume); err != nil {
 		return nil, err
 	}
 	j := &job{Options: o, b: b, w: w, p: p, fitted: map[string]*Fitted{}, ships: task.Train, judges: task.Test}
@@ -68,8 +67,11 @@ func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progr
 	if err := j.begin(); err != nil {
 		return nil, err
 	}
-	if existed && o.Resume {
+	if _, err := os.Stat(filepath.Join(o.Out, teacherDir)); err == nil {
 		j.note("This run was resumed; its seconds are those since then.")
+	}
+	if err := claim(o.Out, teacherDir, o.Resume); err != nil {
+		return nil, err
 	}
 	for _, step := range []func(context.Context) error{j.teach, j.learn, j.compare, j.compress, j.judge} {
 		if err := ctx.Err(); err != nil {
@@ -95,7 +97,10 @@ func (j *job) begin() error {
 	if j.r.Splits, err = j.w.Splits(); err != nil {
 		return err
 	}
-	j.eval, err = j.w.Eval(j.judges, evalRows)
+	if j.eval, err = j.w.Eval(j.judges, evalRows); err != nil {
+		return err
+	}
+	_, err = j.w.Source(j.ships, 1, j.Seed)
 	return err
 }
 
@@ -137,7 +142,7 @@ func (j *job) fit(ctx context.Context, name string, s Stage, seed uint64, split,
 // teach fits the teachers and, where one is asked for, the assistant that learns from them and teaches the student.
 func (j *job) teach(ctx context.Context) error {
 	for i := range max(1, j.Teachers) {
-		name := "teacher"
+		name := teacherDir
 		if i > 0 {
 			name = fmt.Sprintf("teacher-%d", i+1)
 		}
@@ -217,7 +222,7 @@ func (j *job) judge(ctx context.Context) error {
 		model     *report.Model
 		speed     *report.Number
 	}{
-		{"teacher", j.fitted["teacher"].Dir, &j.r.Teacher, &j.r.Speed.Teacher},
+		{"teacher", j.fitted[teacherDir].Dir, &j.r.Teacher, &j.r.Speed.Teacher},
 		{"student", j.fitted["student"].Dir, &j.r.Student, &j.r.Speed.Student},
 		{"compressed student", filepath.Join(j.Out, "compressed"), &j.r.Compressed.Model, &j.r.Speed.Compressed},
 	} {

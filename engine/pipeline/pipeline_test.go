@@ -108,8 +108,8 @@ func checkReport(t *testing.T, r *report.Report, out string, scored bool) {
 	if text, err := os.ReadFile(filepath.Join(out, report.MarkdownName)); err != nil {
 		t.Error(err)
 	} else {
-		for _, setting := range []string{"data.", "distill.alpha", "student.train.steps", "student.init.fan\\_in"} {
-			if !strings.Contains(string(text), "\n| "+setting) {
+		for _, setting := range []string{"data.", "distill.alpha", "student.train.steps", "student.init.fan_in"} {
+			if !strings.Contains(string(text), "\n| `"+setting) {
 				t.Errorf("the report lacks the setting %s", setting)
 			}
 		}
