@@ -22,14 +22,19 @@ func newDistill() *cobra.Command {
 		Example: "  mito distill --teacher teacher --task tictactoe --model micro --out student",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := f.check(); err != nil {
+			if err := f.check(cmd.Flags()); err != nil {
 				return err
 			}
 			if len(teachers) == 0 {
 				return usagef("--teacher is missing: the folder of a trained model; may be given several times")
 			}
+			if !cache {
+				if err := without(cmd.Flags(), "a run without --cache", "top-k"); err != nil {
+					return err
+				}
+			}
 			if err := o.Validate(); err != nil {
-				return &usageError{err}
+				return usage(err)
 			}
 			tok, err := tokenizer.Load(decode.ResolveModel(teachers[0]))
 			if err != nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -32,11 +34,17 @@ func newEval() *cobra.Command {
 			if model == "" {
 				return usagef("--model is missing: the folder of a model")
 			}
-			if err := work.check(); err != nil {
+			if err := work.check(cmd.Flags(), "split", "opponent", "games", "seed"); err != nil {
 				return err
 			}
 			if err := machine.check(); err != nil {
 				return err
+			}
+			switch sp := task.Split(split); {
+			case sp != task.Train && sp != task.Test && sp != task.All:
+				return usagef("--split is %q, want train, test or all", split)
+			case games < 1:
+				return usagef("--games is %d, want 1 or more", games)
 			}
 			rt, err := decode.Open(model, decode.Options{Threads: machine.threads})
 			if err != nil {
@@ -55,13 +63,13 @@ func newEval() *cobra.Command {
 			}
 			e, err := w.Eval(task.Split(split), 64)
 			if err != nil {
-				return &usageError{err}
+				return err
 			}
 			loss, err := decode.Loss(rt, e)
 			if err != nil {
 				return err
 			}
-			r := evalResult{Task: w.Name, LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()), Tokens: loss.Weight}
+			r := evalResult{Task: w.Name, LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()), Tokens: int64(math.Round(loss.Weight))}
 			words := ""
 			if w.Task != nil {
 				player, err := decode.NewPlayer(rt, 64)
@@ -74,16 +82,20 @@ func newEval() *cobra.Command {
 					Games: games, Opponent: opponent, Seed: seed, Progress: func(done, _ int) { p.Update(done, "") },
 				})
 				if err != nil {
+					p.End("stopped")
+					if unknown := (*task.OpponentError)(nil); errors.As(err, &unknown) {
+						return usage(err)
+					}
 					return err
 				}
-				p.End(s.String())
+				p.End("done")
 				words = s.String()
 				if r.Score, err = json.Marshal(s); err != nil {
 					return err
 				}
 			}
 			return output.print(r, func(stdout io.Writer) {
-				fmt.Fprintf(stdout, "loss %.4f nats, %.4f bits per byte over %.0f tokens\n", r.LossNats, r.BitsPerByte, r.Tokens)
+				fmt.Fprintf(stdout, "loss %.4f nats, %.4f bits per byte over %d tokens\n", r.LossNats, r.BitsPerByte, r.Tokens)
 				if words != "" {
 					fmt.Fprintln(stdout, words)
 				}
@@ -106,6 +118,6 @@ type evalResult struct {
 	Task        string          `json:"task"`
 	LossNats    report.Number   `json:"loss_nats"`
 	BitsPerByte report.Number   `json:"bits_per_byte"`
-	Tokens      float64         `json:"tokens"`
+	Tokens      int64           `json:"tokens"` // whose loss counts
 	Score       json.RawMessage `json:"score"`
 }

@@ -38,7 +38,7 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape string) {
 	fs.StringVar(&f.config, "config", "", "JSON file with keys of config.json that replace the preset's")
 	fs.StringVar(&f.out, "out", "", "folder of the run (required)")
 	fs.StringVar(&f.split, "split", string(task.Train), "task: positions to train on, train or all")
-	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out")
+	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out, or begin it where there is none")
 	fs.IntVar(&f.batch, "batch", 0, "sequences of a batch; the workload's usual number where it is left out")
 
 	o := train.Defaults()
@@ -72,7 +72,7 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape string) {
 func (f *fitFlags) options(name string, w *pipeline.Workload) (o pipeline.FitOptions, err error) {
 	shape, err := pipeline.ShapeOf(f.model)
 	if err != nil {
-		return o, &usageError{err}
+		return o, usage(err)
 	}
 	c := shape.At(w.Tokenizer.VocabSize(), w.Context)
 	if f.config != "" {
@@ -89,9 +89,6 @@ func (f *fitFlags) options(name string, w *pipeline.Workload) (o pipeline.FitOpt
 	if f.train.SaveEvery == 0 {
 		f.train.SaveEvery = max(1, f.train.Steps/10)
 	}
-	if err := f.train.Validate(); err != nil {
-		return o, &usageError{err}
-	}
 	o = pipeline.FitOptions{
 		Name: name, Dir: f.out, Resume: f.resume, Config: c, Init: pipeline.Scaled(), Train: f.train, Rows: f.batch,
 		Split: task.Split(f.split), Judge: task.Test,
@@ -102,23 +99,42 @@ func (f *fitFlags) options(name string, w *pipeline.Workload) (o pipeline.FitOpt
 	return o, nil
 }
 
-func (f *fitFlags) check() error {
+func (f *fitFlags) check(fs *pflag.FlagSet) error {
 	if f.out == "" {
 		return usagef("--out is missing: the folder of the run")
 	}
 	if f.batch < 0 {
 		return usagef("--batch is %d, want 1 or more", f.batch)
 	}
-	switch task.Split(f.split) {
-	case task.Train:
-	case task.All:
-		if f.work.corpus != "" {
-			return usagef("--split all and --corpus contradict each other: the held-out part of a text is never trained on")
-		}
-	default:
+	if f.split != string(task.Train) && f.split != string(task.All) {
 		return usagef("--split is %q, want train or all", f.split)
 	}
-	return f.work.check()
+	if _, err := pipeline.ShapeOf(f.model); err != nil {
+		return usage(err)
+	}
+	if err := f.work.check(fs, "split", "labels"); err != nil {
+		return err
+	}
+	t := &f.train
+	if t.Optimizer == train.AdamW {
+		if err := without(fs, "--optimizer adamw", "muon-lr", "momentum"); err != nil {
+			return err
+		}
+	}
+	if t.Schedule != train.WSD {
+		if err := without(fs, "--schedule "+t.Schedule, "decay"); err != nil {
+			return err
+		}
+	}
+	if t.Schedule == train.Constant {
+		if err := without(fs, "--schedule constant", "min-lr"); err != nil {
+			return err
+		}
+	}
+	if err := t.Validate(); err != nil {
+		return usage(err)
+	}
+	return pipeline.CheckOutput(f.out, f.resume)
 }
 
 // override replaces keys of a configuration by those of a file. Keys that config.json does not have are refused: a
@@ -170,7 +186,7 @@ func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Worklo
 	began := time.Now()
 	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, newProgress(f.output.quiet))
 	if err != nil {
-		return err
+		return stopped(cmd.Context(), err, f.resume)
 	}
 	r := fitResult{
 		Task: w.Name, Seed: o.Train.Seed, Backend: b.Info().Name, Dir: fitted.Dir, Params: o.Config.Params(),

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -46,12 +47,12 @@ func (f *machineFlags) open(quiet bool) (backend.Backend, error) {
 	}
 	precision, err := backend.ParsePrecision(f.precision)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, usage(err)
 	}
 	b, skipped, err := backend.Open(f.backend, backend.Options{Threads: f.threads, Precision: precision})
 	if err != nil {
 		if !known(f.backend) {
-			return nil, &usageError{err}
+			return nil, usage(err)
 		}
 		return nil, err
 	}
@@ -85,14 +86,23 @@ type workFlags struct {
 }
 
 func (f *workFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.task, "task", "", fmt.Sprintf("task to work on: %v", task.Names()))
+	fs.StringVar(&f.task, "task", "", "task to work on: "+strings.Join(task.Names(), ", "))
 	fs.StringVar(&f.corpus, "corpus", "", "text file or folder to work on, instead of a task")
+	f.registerTask(fs)
+	fs.IntVar(&f.context, "context", 64, "corpus: tokens of a training row")
+	fs.Float64Var(&f.heldOut, "held-out", 0.1, "corpus: share at the end of the text that is only evaluated on")
+}
+
+// registerTask registers what a task can be given.
+func (f *workFlags) registerTask(fs *pflag.FlagSet) {
 	fs.IntVar(&f.positions, "positions", 0, "task: at most so many labelled positions; 0 for the task's own number")
 	fs.IntVar(&f.depth, "depth", 0, "connect4: plies that the solver looks ahead; 0 for its default")
 	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used")
-	fs.IntVar(&f.context, "context", 64, "corpus: tokens of a training row")
+}
+
+// registerTokenizer registers what a workload without a tokenizer of its own can be given.
+func (f *workFlags) registerTokenizer(fs *pflag.FlagSet) {
 	fs.IntVar(&f.bpe, "bpe", 0, "corpus: vocabulary of a byte-level BPE; 0 for characters")
-	fs.Float64Var(&f.heldOut, "held-out", 0.1, "corpus: share at the end of the text that is only evaluated on")
 }
 
 // kind is the name under which presets are listed: the task's, or "text".
@@ -103,15 +113,39 @@ func (f *workFlags) kind() string {
 	return f.task
 }
 
-func (f *workFlags) check() error {
+// check refuses flags that contradict each other. ofTask names further flags of the command that need a task.
+func (f *workFlags) check(fs *pflag.FlagSet, ofTask ...string) error {
 	switch {
 	case f.task != "" && f.corpus != "":
 		return usagef("--task and --corpus contradict each other: give one of them")
 	case f.task == "" && f.corpus == "":
-		return usagef("what to work on? give --task NAME (%v) or --corpus PATH", task.Names())
-	case f.corpus == "":
-		if _, err := task.New(f.task, task.Options{}); err != nil {
-			return &usageError{err}
+		return usagef("what to work on? give --task NAME (%s) or --corpus PATH", strings.Join(task.Names(), ", "))
+	case f.corpus != "":
+		if err := without(fs, "--corpus", append(ofTask, "positions", "depth", "task-seed")...); err != nil {
+			return err
+		}
+		switch {
+		case f.context < 1:
+			return usagef("--context is %d, want 1 or more", f.context)
+		case !(f.heldOut > 0 && f.heldOut < 1):
+			return usagef("--held-out is %v, want more than 0 and less than 1", f.heldOut)
+		case f.bpe < 0:
+			return usagef("--bpe is %d, want 0 (characters) or the size of a vocabulary", f.bpe)
+		}
+		return nil
+	}
+	if err := without(fs, "--task", "context", "held-out", "bpe"); err != nil {
+		return err
+	}
+	_, err := task.New(f.task, f.taskOptions(fs, nil))
+	return usage(err)
+}
+
+// without refuses flags that were given but mean nothing beside another.
+func without(fs *pflag.FlagSet, other string, names ...string) error {
+	for _, name := range names {
+		if fs.Changed(name) {
+			return usagef("--%s and %s contradict each other: leave --%[1]s out", name, other)
 		}
 	}
 	return nil
@@ -124,9 +158,6 @@ func (f *workFlags) open(fs *pflag.FlagSet, preset *pipeline.Preset, tok tokeniz
 		if preset != nil && !fs.Changed("context") && preset.Text.Context > 0 {
 			o.Context = preset.Text.Context
 		}
-		if o.Context < 1 {
-			return nil, usagef("--context is %d, want 1 or more", o.Context)
-		}
 		return pipeline.OpenText(f.corpus, o)
 	}
 	return pipeline.OpenTask(f.task, f.taskOptions(fs, preset), tok)
@@ -134,8 +165,14 @@ func (f *workFlags) open(fs *pflag.FlagSet, preset *pipeline.Preset, tok tokeniz
 
 func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task.Options {
 	o := task.Options{Positions: f.positions, Depth: f.depth, Seed: f.taskSeed}
-	if preset != nil && !fs.Changed("positions") && !fs.Changed("depth") {
-		o = preset.Task
+	if preset == nil {
+		return o
+	}
+	if !fs.Changed("positions") {
+		o.Positions = preset.Task.Positions
+	}
+	if !fs.Changed("depth") {
+		o.Depth = preset.Task.Depth
 	}
 	return o
 }

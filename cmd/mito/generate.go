@@ -39,7 +39,7 @@ the exit status is 1.
 
 "end" is eos (the model ended the text), stop (a --stop text), length (the tokens allowed) or context (it is full).`,
 		Example: "  mito generate --model mito-out/book --prompt 'Once upon' --max-tokens 200 --temperature 0.8\n" +
-			`  echo '{"prompt": "123456789=", "max_tokens": 1}' | mito generate --model mito-out/tictactoe/compressed --stdin --json`,
+			`  echo '{"prompt": "012345678=", "max_tokens": 1}' | mito generate --model mito-out/tictactoe/compressed --stdin --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			switch given := cmd.Flags().Changed("prompt"); {
@@ -53,7 +53,7 @@ the exit status is 1.
 				return usagef("--prompt is missing: the text to continue; or --stdin --json for many")
 			}
 			if err := checkGenerate(&o); err != nil {
-				return &usageError{err}
+				return usage(err)
 			}
 			if err := machine.check(); err != nil {
 				return err
@@ -76,14 +76,16 @@ the exit status is 1.
 				if err != nil {
 					return err
 				}
-				return (&outputFlags{json: true}).print(text, nil)
+				return encoder(os.Stdout).Encode(text)
 			}
 			o.OnText = func(piece string) error {
 				_, err := io.WriteString(os.Stdout, piece)
 				return err
 			}
-			_, err = w.generate(cmd.Context(), prompt, o)
-			fmt.Fprintln(os.Stdout)
+			text, err := w.generate(cmd.Context(), prompt, o)
+			if err == nil || text.Text != "" {
+				fmt.Fprintln(os.Stdout)
+			}
 			return err
 		},
 	}
@@ -151,8 +153,7 @@ type request struct {
 
 // lines answers stdin line by line.
 func (w *writer) lines(ctx context.Context, in io.Reader, out io.Writer) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
+	enc := encoder(out)
 	failed, answered := 0, 0
 	for lines := readLines(ctx, in); ; {
 		var l line
@@ -212,6 +213,13 @@ func (w *writer) answer(ctx context.Context, line []byte) (decode.Generation, er
 	return w.generate(ctx, *r.Prompt, o)
 }
 
+// encoder writes objects of one line each.
+func encoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc
+}
+
 // line is a line of stdin that is not empty, or the error that ends it.
 type line struct {
 	number int
@@ -242,6 +250,9 @@ func readLines(ctx context.Context, in io.Reader) <-chan line {
 			}
 		}
 		if err := s.Err(); err != nil {
+			if errors.Is(err, bufio.ErrTooLong) {
+				err = fmt.Errorf("it has more than %d bytes", maxLine)
+			}
 			send(line{err: fmt.Errorf("reading line %d of stdin: %w", n+1, err)})
 		}
 	}()

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -27,11 +29,21 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
+// usage marks err, if it is one, as wrong use.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{err}
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A second signal ends the program at once.
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the program at once
+		fmt.Fprintln(os.Stderr, "\nmito: stopping when the step under way is done; once more to stop at once")
+	})
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
@@ -90,8 +102,32 @@ func oneOf(what string, known ...string) cobra.PositionalArgs {
 					return nil
 				}
 			}
-			return usagef("unknown %s %q; known: %v", what, args[0], known)
+			return usagef("unknown %s %q; known: %s", what, args[0], strings.Join(known, ", "))
 		}
-		return usagef("%q takes one %s out of %v", cmd.CommandPath(), what, known)
+		return usagef("%q takes one %s: %s", cmd.CommandPath(), what, strings.Join(known, ", "))
 	}
+}
+
+// commandLine is how the program was called, with further arguments, fit for a shell.
+func commandLine(more ...string) string {
+	words := []string{"mito"}
+	for _, a := range append(slices.Clone(os.Args[1:]), more...) {
+		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}
+
+// stopped adds to the error of an interrupted run how to go on. more are arguments that the command line lacked.
+func stopped(ctx context.Context, err error, resumed bool, more ...string) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if !resumed {
+		more = append(more, "--resume")
+	}
+	what := strings.TrimSuffix(err.Error(), ": "+context.Canceled.Error())
+	return fmt.Errorf("%s\nWhat was done is saved; this goes on from there:\n  %s", what, commandLine(more...))
 }

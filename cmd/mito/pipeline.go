@@ -37,12 +37,12 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			if work.task == "" && work.corpus == "" {
 				work.task = "tictactoe"
 			}
-			if err := work.check(); err != nil {
+			if err := work.check(cmd.Flags()); err != nil {
 				return err
 			}
 			p, err := pipeline.PresetOf(work.kind(), preset)
 			if err != nil {
-				return &usageError{err}
+				return usage(err)
 			}
 			if cmd.Flags().Changed("games") {
 				if games < 1 {
@@ -52,12 +52,13 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			if assistant != "" {
 				if _, err := pipeline.ShapeOf(assistant); err != nil {
-					return &usageError{err}
+					return usage(err)
 				}
 			}
 			if teachers < 1 {
 				return usagef("--teachers is %d, want 1 or more", teachers)
 			}
+			var given []string // what the command line lacks to name the folder
 			if out == "" {
 				if resume {
 					return usagef("--resume needs --out: the folder of the run to continue")
@@ -65,6 +66,10 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				if out, err = freshFolder(work); err != nil {
 					return err
 				}
+				given = []string{"--out", out}
+			}
+			if err := pipeline.CheckOutput(out, resume); err != nil {
+				return err
 			}
 			b, err := machine.open(output.quiet)
 			if err != nil {
@@ -77,22 +82,23 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
 				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Teachers: teachers,
-				Assistant: assistant, Command: strings.Join(append([]string{"mito"}, os.Args[1:]...), " "), Version: programVersion(),
+				Assistant: assistant, Command: commandLine(), Version: programVersion(),
 			}, newProgress(output.quiet))
 			if err != nil {
-				return err
+				return stopped(cmd.Context(), err, resume, given...)
 			}
 			return output.print(r, func(stdout io.Writer) { summary(stdout, r, out) })
 		},
 	}
 	fs := cmd.Flags()
 	work.register(fs)
+	work.registerTokenizer(fs)
 	machine.register(fs)
 	output.register(fs)
 	fs.StringVar(&preset, "preset", "", "settings, as mito info lists them; the first of the workload where it is left out")
 	fs.StringVar(&out, "out", "", "folder for everything; a fresh one under mito-out where it is left out")
 	fs.Uint64Var(&seed, "seed", 1, "seed of models, batches and games")
-	fs.BoolVar(&resume, "resume", false, "continue the run in --out")
+	fs.BoolVar(&resume, "resume", false, "continue the run in --out, or begin it where there is none")
 	fs.IntVar(&teachers, "teachers", 1, "teachers whose mean probabilities the student learns from")
 	fs.StringVar(&assistant, "assistant", "", "model preset of an assistant between teacher and student")
 	fs.IntVar(&games, "games", 0, "games or boards of each score; the preset's number where it is left out")

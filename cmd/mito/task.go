@@ -73,11 +73,11 @@ func newTaskExamples() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := task.New(args[0], work.taskOptions(cmd.Flags(), nil))
 			if err != nil {
-				return &usageError{err}
+				return usage(err)
 			}
 			examples, err := t.Examples(task.Split(split))
 			if err != nil {
-				return &usageError{err}
+				return usage(err)
 			}
 			for _, e := range examples {
 				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", e.Prompt, strings.Join(e.Answers, " ")); err != nil {
@@ -89,8 +89,6 @@ func newTaskExamples() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&split, "split", string(task.All), "train, test or all")
-	fs.IntVar(&work.positions, "positions", 0, "at most so many positions; 0 for the task's own number")
-	fs.IntVar(&work.depth, "depth", 0, "connect4: plies that the solver looks ahead; 0 for its default")
-	fs.Uint64Var(&work.taskSeed, "task-seed", 1, "seed of the positions where not all are used")
+	work.registerTask(fs)
 	return cmd
 }

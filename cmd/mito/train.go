@@ -10,7 +10,7 @@ func newTrain() *cobra.Command {
 		Example: "  mito train --task tictactoe --out teacher\n  mito train --corpus book.txt --model char --out book",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := f.check(); err != nil {
+			if err := f.check(cmd.Flags()); err != nil {
 				return err
 			}
 			b, err := f.machine.open(f.output.quiet)
@@ -30,5 +30,6 @@ func newTrain() *cobra.Command {
 		},
 	}
 	f.register(cmd.Flags(), "mini")
+	f.work.registerTokenizer(cmd.Flags())
 	return cmd
 }
