@@ -138,9 +138,7 @@ func TestJSON(t *testing.T) {
 }
 
 func TestPipeline(t *testing.T) {
-	need(t)
-	dir := t.TempDir()
-	o := works(t, dir, "pipeline", "--corpus", fixtures.book, "--context", "16", "--preset", "quick", "--json")
+	o, out := wholePipeline(t)
 	r := o.object(t)
 	model := "dir params bytes loss_nats bits_per_byte score"
 	for object, fields := range map[string]string{
@@ -154,8 +152,6 @@ func TestPipeline(t *testing.T) {
 			}
 		}
 	}
-	// Without --out the run has a folder of its own.
-	out := filepath.Join(dir, "mito-out", "book")
 	for _, name := range []string{"report.md", "report.json", "loss.svg"} {
 		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
@@ -163,12 +159,12 @@ func TestPipeline(t *testing.T) {
 	}
 	shipped := filepath.Join(out, r["compressed"].(map[string]any)["dir"].(string))
 	digest := r["compressed"].(map[string]any)["digest"].(string)
-	works(t, dir, "verify", "--model", shipped, "--digest", digest)
-	if o := mito(t, dir, "verify", "--model", shipped, "--digest", "00"+digest[2:]); o.code != exitFailure || !strings.Contains(o.stderr, "expected 00") {
+	works(t, "", "verify", "--model", shipped, "--digest", digest)
+	if o := mito(t, "", "verify", "--model", shipped, "--digest", "00"+digest[2:]); o.code != exitFailure || !strings.Contains(o.stderr, "expected 00") {
 		t.Errorf("verify with another digest: exit status %d, %s", o.code, o.stderr)
 	}
 	// A second run does not write over the first.
-	fails(t, dir, exitFailure, []string{"already holds a run", "--resume", "--out"}, "pipeline", "--corpus", fixtures.book, "--context", "16", "--preset", "quick", "--out", out)
+	fails(t, "", exitFailure, []string{"already holds a run", "--resume", "--out"}, "pipeline", "--corpus", fixtures.book, "--out", out)
 }
 
 func TestGenerate(t *testing.T) {

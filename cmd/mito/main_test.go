@@ -166,6 +166,30 @@ func need(t testing.TB) {
 	}
 }
 
+// pipelineArgs is a short pipeline; --corpus and --out are missing.
+const pipelineArgs = "pipeline --preset quick --context 16 --json"
+
+var whole struct {
+	once sync.Once
+	out  output
+	dir  string
+}
+
+// wholePipeline is such a pipeline over the fixtures' corpus without an interruption: what it wrote, and its folder, which
+// is the one that it makes where none is named.
+func wholePipeline(t testing.TB) (output, string) {
+	t.Helper()
+	need(t)
+	whole.once.Do(func() {
+		whole.out = works(t, fixtures.root, append(strings.Fields(pipelineArgs+" --corpus"), fixtures.book)...)
+		whole.dir = filepath.Join(fixtures.root, "mito-out", "book")
+	})
+	if whole.dir == "" {
+		t.Fatal("the pipeline failed")
+	}
+	return whole.out, whole.dir
+}
+
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
