@@ -166,7 +166,7 @@ func TestBadCheckpoint(t *testing.T) {
 		"kv heads":         {onConfig("num_key_value_heads", 3), []string{"config: ", "heads"}},
 		"no layers":        {onConfig("num_hidden_layers", 0), []string{"config: ", "num_hidden_layers"}},
 		"negative":         {onConfig("hidden_size", -64), []string{"config: ", "hidden_size"}},
-		"huge":             {onConfig("hidden_size", 1<<50), []string{"config: ", "hidden_size"}},
+		"huge":             {onConfig("hidden_size", int64(1)<<50), []string{"config: ", "hidden_size"}},
 		"activation":       {onConfig("hidden_act", "tanh"), []string{"config: ", "tanh"}},
 		"model type":       {onConfig("model_type", "bert"), []string{"bert"}},
 		"vocabulary":       {onConfig("vocab_size", 8), []string{"embed_tokens"}},
