@@ -1,6 +1,6 @@
 // Operations on single elements. All follow the stated arithmetic, so that they
 // serve the student as well.
-#include "stated.cuh"
+#include "epilogue.cuh"
 
 // map calls f(i) for four neighbouring elements at a time where every pointer
 // allows that, and for single ones otherwise.
@@ -35,7 +35,6 @@ EXPORT lerp_f32(float* dst, const float* x, float weight, long long n) {
 }
 KERNEL(lerp_f32)
 
-DEVICE float relu(float x) { return x < 0 ? 0.0f : x; }
 DEVICE float one_plus_exp_neg(float x) { return add(1.0f, stated_exp(-x)); }
 DEVICE float silu_slope(float x, float s) { return mul(s, add(1.0f, mul(x, sub(1.0f, s)))); }
 
@@ -50,7 +49,7 @@ EXPORT relu_f32(float* dst, const float* x, long long n) {
 }
 KERNEL(relu_f32)
 EXPORT relu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
-	map2(dx, dy, x, n, [](float d, float v) { return v > 0 ? d : 0.0f; });
+	map2(dx, dy, x, n, [](float d, float v) { return relu_slope(v, d); });
 }
 KERNEL(relu_backward_f32)
 
@@ -59,7 +58,7 @@ EXPORT relu2_f32(float* dst, const float* x, long long n) {
 }
 KERNEL(relu2_f32)
 EXPORT relu2_backward_f32(float* dx, const float* dy, const float* x, long long n) {
-	map2(dx, dy, x, n, [](float d, float v) { return mul(d, add(relu(v), relu(v))); });
+	map2(dx, dy, x, n, [](float d, float v) { return relu2_slope(v, d); });
 }
 KERNEL(relu2_backward_f32)
 

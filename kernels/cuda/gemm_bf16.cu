@@ -4,6 +4,7 @@
 // A block computes Rows x Cols of c in steps of 32 along k. While it multiplies
 // one step from shared memory, it holds the next one in registers. An operand
 // keeps its orientation in shared memory; ldmatrix transposes where needed.
+#include "epilogue.cuh"
 #include "mma.cuh"
 
 static constexpr int kStep = 32;
@@ -61,18 +62,65 @@ struct OperandBf16 {
 	}
 };
 
+// A warp stores 16 rows of its part of c at a time, by way of a strip of shared memory, from which lanes take four
+// neighbouring elements each.
+template <int Width>
+struct Strip {
+	static constexpr int kPitch = Width + 8;  // keeps the rows of a store off one bank
+	static constexpr int kSize = 16 * kPitch;
+
+	static DEVICE void put(float* strip, const float (&acc)[Width / 8][4]) {
+		UNROLL
+		for (int j = 0; j < Width / 8; j++) {
+			UNROLL
+			for (int h = 0; h < 2; h++) {
+				float2 v = {acc[j][h * 2], acc[j][h * 2 + 1]};
+				*(float2*)&strip[((lane_id() >> 2) + h * 8) * kPitch + j * 8 + (lane_id() & 3) * 2] = v;
+			}
+		}
+	}
+	static DEVICE void store(const Epilogue& out, const float* strip, const float* bias, int row, int col, int m, int n,
+	                         int accumulate, bool quads) {
+		for (int e = lane_id(); e < 16 * (Width / 4); e += 32) {
+			int r = e / (Width / 4), offset = e % (Width / 4) * 4, c = col + offset;
+			if (row + r >= m || c >= n) continue;
+			size_t at = (size_t)(row + r) * n + c;
+			float4 v = *(const float4*)&strip[r * kPitch + offset];
+			if (quads) {
+				if (bias) v = {v.x + bias[c], v.y + bias[c + 1], v.z + bias[c + 2], v.w + bias[c + 3]};
+				if (accumulate) {
+					float4 old = *(const float4*)&out.c[at];
+					v = {v.x + old.x, v.y + old.y, v.z + old.z, v.w + old.w};
+				}
+				out.store(at, v);
+				continue;
+			}
+			for (int i = 0; i < 4 && c + i < n; i++) {
+				float x = i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+				if (bias) x += bias[c + i];
+				if (accumulate) x += out.c[at + i];
+				out.store(at + i, x);
+			}
+		}
+	}
+};
+
 // Rows x Cols by a block of WarpRows x WarpCols warps. blockIdx.z takes the part
 // [z·k_part, (z+1)·k_part) of k; with more than one part, part z is left in
 // partial [parts, m, n] and add_parts_f32 finishes.
 template <int Rows, int Cols, int WarpRows, int WarpCols, bool TransA, bool TransB>
-DEVICE void gemm_bf16(float* c, float* partial, const float* a, const float* b, const float* bias, int m, int n, int k,
+DEVICE void gemm_bf16(Epilogue out, float* partial, const float* a, const float* b, const float* bias, int m, int n, int k,
                       int k_part, int accumulate) {
 	constexpr int kThreads = WarpRows * WarpCols * 32;
 	constexpr int kM = Rows / WarpRows / 16, kN = Cols / WarpCols / 8;
 	using A = OperandBf16<Rows, !TransA, kThreads>;
 	using B = OperandBf16<Cols, TransB, kThreads>;
-	__shared__ __align__(16) uint16_t as[2][A::kLines * A::kPitch];
-	__shared__ __align__(16) uint16_t bs[2][B::kLines * B::kPitch];
+	constexpr int kSizeA = A::kLines * A::kPitch, kSizeB = B::kLines * B::kPitch;
+	using Out = Strip<Cols / WarpCols>;
+	static_assert(WarpRows * WarpCols * Out::kSize * 4 <= 4 * (kSizeA + kSizeB), "the strips lie where the tiles were");
+	__shared__ __align__(16) uint16_t tiles[2 * (kSizeA + kSizeB)];
+	auto as = [&](int buf) { return tiles + buf * kSizeA; };
+	auto bs = [&](int buf) { return tiles + 2 * kSizeA + buf * kSizeB; };
 	int row0 = blockIdx.y * Rows, col0 = blockIdx.x * Cols;
 	int wr = warp_id() / WarpCols * (Rows / WarpRows), wc = warp_id() % WarpCols * (Cols / WarpCols);
 	int lda = TransA ? m : k, ldb = TransB ? k : n;
@@ -84,8 +132,8 @@ DEVICE void gemm_bf16(float* c, float* partial, const float* a, const float* b, 
 	B fb;
 	fa.fetch(a, row0, m, k_first, k_end, lda, whole_a);
 	fb.fetch(b, col0, n, k_first, k_end, ldb, whole_b);
-	fa.store(as[0]);
-	fb.store(bs[0]);
+	fa.store(as(0));
+	fb.store(bs(0));
 	__syncthreads();
 	int buf = 0;
 	for (int k0 = k_first; k0 < k_end; k0 += kStep, buf ^= 1) {
@@ -98,9 +146,9 @@ DEVICE void gemm_bf16(float* c, float* partial, const float* a, const float* b, 
 		for (int kk = 0; kk < kStep; kk += 16) {
 			uint32_t ra[kM][4], rb[kN / 2][4];
 			UNROLL
-			for (int i = 0; i < kM; i++) A::fragment_a(ra[i], as[buf], wr + i * 16, kk);
+			for (int i = 0; i < kM; i++) A::fragment_a(ra[i], as(buf), wr + i * 16, kk);
 			UNROLL
-			for (int j = 0; j < kN / 2; j++) B::fragments_b(rb[j], bs[buf], wc + j * 16, kk);
+			for (int j = 0; j < kN / 2; j++) B::fragments_b(rb[j], bs(buf), wc + j * 16, kk);
 			UNROLL
 			for (int i = 0; i < kM; i++) {
 				UNROLL
@@ -111,60 +159,42 @@ DEVICE void gemm_bf16(float* c, float* partial, const float* a, const float* b, 
 			}
 		}
 		if (more) {
-			fa.store(as[buf ^ 1]);
-			fb.store(bs[buf ^ 1]);
+			fa.store(as(buf ^ 1));
+			fb.store(bs(buf ^ 1));
 		}
 		__syncthreads();
 	}
 
-	bool parts = gridDim.z > 1;
-	float* out = parts ? partial + (size_t)blockIdx.z * m * n : c;
-	bool pairs = (n & 1) == 0 && ((uintptr_t)out & 7) == 0;
+	if (gridDim.z > 1) {
+		out = {partial + (size_t)blockIdx.z * m * n, nullptr, nullptr, Epilogue::kPlain};
+		bias = nullptr;
+		accumulate = 0;
+	}
+	bool quads = (n & 3) == 0 && out.on16();
+	float* strip = (float*)tiles + warp_id() * Out::kSize;
 	UNROLL
 	for (int i = 0; i < kM; i++) {
-		UNROLL
-		for (int j = 0; j < kN; j++) {
-			UNROLL
-			for (int h = 0; h < 2; h++) {
-				int row = row0 + wr + i * 16 + (lane_id() >> 2) + h * 8, col = col0 + wc + j * 8 + (lane_id() & 3) * 2;
-				if (row >= m || col >= n) continue;
-				float* p = out + (size_t)row * n + col;
-				float x = acc[i][j][h * 2], y = acc[i][j][h * 2 + 1];
-				bool second = col + 1 < n;
-				if (!parts && bias) {
-					x += bias[col];
-					if (second) y += bias[col + 1];
-				}
-				if (pairs) {
-					float2 v = {x, y};
-					if (!parts && accumulate) {
-						float2 old = *(const float2*)p;
-						v.x += old.x;
-						v.y += old.y;
-					}
-					*(float2*)p = v;
-				} else {
-					bool old = !parts && accumulate;
-					p[0] = old ? p[0] + x : x;
-					if (second) p[1] = old ? p[1] + y : y;
-				}
-			}
-		}
+		Out::put(strip, acc[i]);
+		__syncwarp();
+		Out::store(out, strip, bias, row0 + wr + i * 16, col0 + wc, m, n, accumulate, quads);
+		__syncwarp();
 	}
 }
 
-#define GEMM_BF16(form, trans_a, trans_b)                                                                           \
-	EXPORT __launch_bounds__(256) gemm_bf16_##form##_128(float* c, float* partial, const float* a, const float* b,   \
-	                                                     const float* bias, int m, int n, int k, int k_part,         \
-	                                                     int accumulate) {                                           \
-		gemm_bf16<128, 128, 2, 4, trans_a, trans_b>(c, partial, a, b, bias, m, n, k, k_part, accumulate);            \
-	}                                                                                                               \
-	KERNEL(gemm_bf16_##form##_128)                                                                                  \
-	EXPORT __launch_bounds__(128) gemm_bf16_##form##_64(float* c, float* partial, const float* a, const float* b,    \
-	                                                    const float* bias, int m, int n, int k, int k_part,          \
-	                                                    int accumulate) {                                            \
-		gemm_bf16<64, 64, 2, 2, trans_a, trans_b>(c, partial, a, b, bias, m, n, k, k_part, accumulate);              \
-	}                                                                                                               \
+#define GEMM_BF16(form, trans_a, trans_b)                                                                            \
+	EXPORT __launch_bounds__(256) gemm_bf16_##form##_128(                                                             \
+	    float* c, float* partial, const float* a, const float* b, const float* bias, float* second,                  \
+	    const float* other, int m, int n, int k, int k_part, int accumulate, int kind) {                              \
+		gemm_bf16<128, 128, 2, 4, trans_a, trans_b>(Epilogue{c, second, other, kind}, partial, a, b, bias, m, n, k,   \
+		                                            k_part, accumulate);                                              \
+	}                                                                                                                \
+	KERNEL(gemm_bf16_##form##_128)                                                                                   \
+	EXPORT __launch_bounds__(128) gemm_bf16_##form##_64(                                                              \
+	    float* c, float* partial, const float* a, const float* b, const float* bias, float* second,                  \
+	    const float* other, int m, int n, int k, int k_part, int accumulate, int kind) {                              \
+		gemm_bf16<64, 64, 2, 2, trans_a, trans_b>(Epilogue{c, second, other, kind}, partial, a, b, bias, m, n, k,     \
+		                                          k_part, accumulate);                                                \
+	}                                                                                                                \
 	KERNEL(gemm_bf16_##form##_64)
 
 GEMM_BF16(nn, false, false)
@@ -172,8 +202,10 @@ GEMM_BF16(nt, false, true)
 GEMM_BF16(tn, true, false)
 GEMM_BF16(tt, true, true)
 
-// c = sum over the parts of k, in order, [+ c] [+ bias].
-EXPORT add_parts_f32(float* c, const float* partial, const float* bias, int parts, long long size, int n, int accumulate) {
+// v = sum over the parts of k, in order, [+ c] [+ bias], then the epilogue.
+EXPORT add_parts_f32(float* c, const float* partial, const float* bias, float* second, const float* other, int parts,
+                     long long size, int n, int accumulate, int kind) {
+	Epilogue out = {c, second, other, kind};
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < size; i += step) {
 		long long row;
@@ -181,7 +213,7 @@ EXPORT add_parts_f32(float* c, const float* partial, const float* bias, int part
 		divide(i, n, size, &row, &col);
 		float s = accumulate ? c[i] : bias ? bias[col] : 0.0f;
 		for (int p = 0; p < parts; p++) s += partial[p * size + i];
-		c[i] = s;
+		out.store(i, s);
 	}
 }
 KERNEL(add_parts_f32)

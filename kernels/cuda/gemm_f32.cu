@@ -1,7 +1,7 @@
 // Matrix products in float32. Each element is one chain of fused multiply-adds
 // over k, ascending, from c, from the bias or from zero: the contract of package
 // kernels/gemm, whatever the tile.
-#include "device.cuh"
+#include "epilogue.cuh"
 
 static constexpr int kTile = 64;      // rows and columns of c in a block
 static constexpr int kDepth = 16;     // of k in a step
@@ -21,7 +21,7 @@ DEVICE void load_tile_f32(float (*tile)[kTile + kGemmPad], const float* src, int
 }
 
 template <bool TransA, bool TransB>
-DEVICE void gemm_f32(float* c, const float* a, const float* b, const float* bias, int m, int n, int k, int accumulate) {
+DEVICE void gemm_f32(Epilogue out, const float* a, const float* b, const float* bias, int m, int n, int k, int accumulate) {
 	__shared__ __align__(16) float as[kDepth][kTile + kGemmPad];
 	__shared__ __align__(16) float bs[kDepth][kTile + kGemmPad];
 	int row0 = blockIdx.y * kTile, col0 = blockIdx.x * kTile;
@@ -33,7 +33,7 @@ DEVICE void gemm_f32(float* c, const float* a, const float* b, const float* bias
 		for (int j = 0; j < 4; j++) {
 			int row = row0 + tr + i, col = col0 + tc + j;
 			bool inside = row < m && col < n;
-			acc[i][j] = inside && accumulate ? c[(size_t)row * n + col] : inside && bias ? bias[col] : 0.0f;
+			acc[i][j] = inside && accumulate ? out.c[(size_t)row * n + col] : inside && bias ? bias[col] : 0.0f;
 		}
 	}
 	for (int k0 = 0; k0 < k; k0 += kDepth) {
@@ -60,16 +60,16 @@ DEVICE void gemm_f32(float* c, const float* a, const float* b, const float* bias
 		UNROLL
 		for (int j = 0; j < 4; j++) {
 			int row = row0 + tr + i, col = col0 + tc + j;
-			if (row < m && col < n) c[(size_t)row * n + col] = acc[i][j];
+			if (row < m && col < n) out.store((size_t)row * n + col, acc[i][j]);
 		}
 	}
 }
 
-#define GEMM_F32(name, trans_a, trans_b)                                                                         \
-	EXPORT __launch_bounds__(128) name(float* c, const float* a, const float* b, const float* bias, int m, int n, \
-	                                   int k, int accumulate) {                                                  \
-		gemm_f32<trans_a, trans_b>(c, a, b, bias, m, n, k, accumulate);                                           \
-	}                                                                                                            \
+#define GEMM_F32(name, trans_a, trans_b)                                                                           \
+	EXPORT __launch_bounds__(128) name(float* c, const float* a, const float* b, const float* bias, float* second, \
+	                                   const float* other, int m, int n, int k, int accumulate, int kind) {       \
+		gemm_f32<trans_a, trans_b>(Epilogue{c, second, other, kind}, a, b, bias, m, n, k, accumulate);             \
+	}                                                                                                              \
 	KERNEL(name)
 
 GEMM_F32(gemm_f32_nn, false, false)
