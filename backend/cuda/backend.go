@@ -33,7 +33,9 @@ type Backend struct {
 	capturing bool
 	closed    bool
 	work      workspace
-	task      task // the launch being put together; a Backend is used by one goroutine at a time
+	pending   pending
+	held      error // of a product that begin sent
+	task      task  // the launch being put together; a Backend is used by one goroutine at a time
 }
 
 var (
@@ -87,6 +89,7 @@ func (b *Backend) Close() error {
 	if b.closed {
 		return nil
 	}
+	b.pending.set = false
 	b.closed = true
 	err := b.queue.do("Close", b.device.close)
 	b.queue.stop()
@@ -95,7 +98,7 @@ func (b *Backend) Close() error {
 
 // Synchronize implements backend.Memory.
 func (b *Backend) Synchronize() error {
-	if err := b.refuseInCapture("Synchronize"); err != nil {
+	if err := b.outsideCapture("Synchronize"); err != nil {
 		return err
 	}
 	if err := b.queue.do("Synchronize", func() error { return b.device.stream.Synchronize() }); err != nil {
@@ -104,19 +107,23 @@ func (b *Backend) Synchronize() error {
 	return b.queue.err()
 }
 
-// refuseInCapture keeps calls that wait for the device out of a recording, which they would spoil.
-func (b *Backend) refuseInCapture(op string) error {
+// outsideCapture keeps calls that wait for the device out of a recording, which they would spoil, and sends what was
+// held back before them.
+func (b *Backend) outsideCapture(op string) error {
 	if b.closed {
 		return fmt.Errorf("cuda: %s: the backend is closed: %w", op, backend.ErrUnavailable)
 	}
 	if b.capturing {
 		return fmt.Errorf("cuda: %s inside Capture: %w", op, backend.ErrUnsupported)
 	}
-	return nil
+	return b.flush()
 }
 
 // begin starts a launch and returns its empty argument list.
 func (b *Backend) begin(op string, k kernels.Kernel) *cudax.Args {
+	if err := b.flush(); err != nil {
+		b.held = err
+	}
 	b.task.op, b.task.kernel, b.task.shared = op, k, 0
 	b.task.args.Reset()
 	return &b.task.args
@@ -126,6 +133,10 @@ func (b *Backend) begin(op string, k kernels.Kernel) *cudax.Args {
 func (b *Backend) run(grid, block cudax.Dim) error {
 	if b.closed {
 		return fmt.Errorf("cuda: %s: the backend is closed: %w", b.task.op, backend.ErrUnavailable)
+	}
+	if err := b.held; err != nil {
+		b.held = nil
+		return err
 	}
 	const maxYZ = 65535
 	if grid.X <= 0 || grid.Y <= 0 || grid.Z <= 0 || grid.Y > maxYZ || grid.Z > maxYZ {

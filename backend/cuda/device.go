@@ -23,7 +23,6 @@ type device struct {
 	modules   map[string]cu.Module
 	functions [kernels.KernelCount]cu.Function
 	loaded    [kernels.KernelCount]bool
-	capturing bool
 	retained  bool
 
 	name         string

@@ -18,10 +18,22 @@
 // send it launches through a queue and return at once. An error that comes to light there is kept and returned, as a
 // *backend.DeviceError, by every later call: results after it mean nothing. Memory is a few slabs, reserved before the
 // first step, and a workspace of fixed size for partial sums; nothing is allocated while training. [Backend.Capture]
-// records a sequence of operations as a CUDA graph that one call replays.
+// records a sequence of operations as a CUDA graph that one call replays. A product is held back until the next call, so
+// that an addition or a ReLU of its result becomes its epilogue.
 //
 // With [backend.BFloat16] matrix products and attention run on tensor cores with factors rounded to bfloat16 and
 // float32 sums. With [backend.Float32] a matrix product is one chain of fused multiply-adds over k for each element, as
 // on the CPU. Norms' forward passes, activations, RoPE, AdamW and the INT8 operations have the CPU's bits in both.
 // Nothing depends on the order in which the device runs blocks: no float is added atomically.
+//
+// # Tests
+//
+// With the emulator (conformance, thread orders, training against the CPU, AddressSanitizer):
+//
+//	export CGO_CFLAGS="-O2 -I$PWD/backend/cuda/include"
+//	go test -tags cuda,cudaemu ./backend/cuda/... ./kernels/cuda ./engine/student/seam
+//	go test -asan -tags cuda,cudaemu -run 'Conformance|ManyRows|OutOfBounds' ./backend/cuda/...
+//
+// On a GPU the same tests run with -tags cuda alone, and bench/gpu.sh runs them, compute-sanitizer and the benchmarks on
+// a machine without Go.
 package cuda

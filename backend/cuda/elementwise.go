@@ -15,6 +15,9 @@ func (b *Backend) Add(dst, a, bb *tensor.Dense) error {
 	if err != nil {
 		return err
 	}
+	if done, err := b.fuseAdd(at(dst), at(a), at(bb), n); done || err != nil {
+		return err
+	}
 	b.begin("Add", kernels.AddF32).Ptr(at(dst)).Ptr(at(a)).Ptr(at(bb)).I64(int64(n))
 	return b.elements(n)
 }
@@ -35,6 +38,9 @@ func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
 	if err != nil {
 		return err
 	}
+	if done, err := b.fuseActivation(at(dst), at(x), n, act); done || err != nil {
+		return err
+	}
 	b.begin("Activate", activations[act].forward).Ptr(at(dst)).Ptr(at(x)).I64(int64(n))
 	return b.elements(n)
 }
@@ -46,6 +52,9 @@ func (b *Backend) ActivateBackward(dx, dy, x *tensor.Dense, act backend.Activati
 	}
 	n, err := backend.CheckSame(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
 	if err != nil {
+		return err
+	}
+	if done, err := b.fuseActivationBackward(at(dx), at(dy), at(x), n, act); done || err != nil {
 		return err
 	}
 	b.begin("ActivateBackward", activations[act].backward).Ptr(at(dx)).Ptr(at(dy)).Ptr(at(x)).I64(int64(n))

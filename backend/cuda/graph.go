@@ -19,7 +19,7 @@ type graph struct {
 // Capture implements backend.GraphCapturer. What record uses must not wait for the device: Upload, Download, NewSlab
 // and Synchronize are refused inside it.
 func (b *Backend) Capture(record func() error) (backend.Graph, error) {
-	if err := b.refuseInCapture("Capture"); err != nil {
+	if err := b.outsideCapture("Capture"); err != nil {
 		return nil, err
 	}
 	if err := b.queue.err(); err != nil {
@@ -35,7 +35,7 @@ func (b *Backend) Capture(record func() error) (backend.Graph, error) {
 		return nil, err
 	}
 	b.capturing = true
-	recordErr := record()
+	recordErr := errors.Join(record(), b.flush())
 	b.capturing = false
 	var g *cudax.Graph
 	err = b.queue.do("Capture", func() (err error) {
@@ -56,7 +56,7 @@ func (b *Backend) Capture(record func() error) (backend.Graph, error) {
 
 // Replay implements backend.Graph.
 func (g *graph) Replay() error {
-	if err := g.b.refuseInCapture("Replay"); err != nil {
+	if err := g.b.outsideCapture("Replay"); err != nil {
 		return err
 	}
 	return g.b.queue.send(&task{op: "Replay", graph: g.g})

@@ -26,7 +26,7 @@ type slab struct {
 
 // NewSlab implements backend.Memory.
 func (b *Backend) NewSlab(bytes int64) (backend.Slab, error) {
-	if err := b.refuseInCapture("NewSlab"); err != nil {
+	if err := b.outsideCapture("NewSlab"); err != nil {
 		return nil, err
 	}
 	if bytes < 0 {
@@ -85,7 +85,7 @@ func (s *slab) Free() error {
 	if base == 0 || s.b.closed {
 		return nil
 	}
-	if err := s.b.refuseInCapture("Free"); err != nil {
+	if err := s.b.outsideCapture("Free"); err != nil {
 		return err
 	}
 	return s.b.queue.do("Free", func() error {
@@ -130,7 +130,7 @@ func hostBytes(host any) (p unsafe.Pointer) {
 func (b *Backend) Upload(dst *tensor.Dense, src any) error {
 	n, err := backend.CheckTransfer(b, "Upload", dst, src)
 	if err == nil {
-		err = b.refuseInCapture("Upload")
+		err = b.outsideCapture("Upload")
 	}
 	if err != nil || n == 0 {
 		return err
@@ -187,7 +187,7 @@ func (d *device) download(dst []byte, src cu.DevicePtr) error {
 func (b *Backend) Download(dst any, src *tensor.Dense) error {
 	n, err := backend.CheckTransfer(b, "Download", src, dst)
 	if err == nil {
-		err = b.refuseInCapture("Download")
+		err = b.outsideCapture("Download")
 	}
 	if err != nil || n == 0 {
 		return err
@@ -222,6 +222,9 @@ func (b *Backend) Zero(t *tensor.Dense) error {
 func (b *Backend) enqueue(op string, f func(*device) error) error {
 	if b.closed {
 		return fmt.Errorf("cuda: %s: the backend is closed: %w", op, backend.ErrUnavailable)
+	}
+	if err := b.flush(); err != nil {
+		return err
 	}
 	if err := b.queue.err(); err != nil {
 		return err
