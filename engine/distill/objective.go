@@ -1,6 +1,9 @@
 package distill
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -59,6 +62,7 @@ type Objective struct {
 	teachers []*model.Model
 	cache    *Cache
 	sets     map[int]*set // by rows
+	hash     string
 }
 
 // set is what a micro-batch of one size needs beside the student's activations.
@@ -93,7 +97,41 @@ func New(student *model.Model, labels *train.Labels, teachers []*model.Model, ca
 		}
 	}
 	o.TopK = min(o.TopK, student.Config.VocabSize)
-	return &Objective{b: student.Backend(), o: o, labels: labels, teachers: teachers, cache: cache, sets: map[int]*set{}}, nil
+	d := &Objective{b: student.Backend(), o: o, labels: labels, teachers: teachers, cache: cache, sets: map[int]*set{}}
+	var err error
+	if d.hash, err = d.identify(); err != nil {
+		return nil, fmt.Errorf("distill: %w", err)
+	}
+	return d, nil
+}
+
+// Hash implements train.Objective: settings and teachers.
+func (d *Objective) Hash() string { return d.hash }
+
+// identify hashes settings and teachers, weights and all.
+func (d *Objective) identify() (string, error) {
+	h := sha256.New()
+	e := json.NewEncoder(h)
+	o := d.o
+	if d.cache == nil {
+		o.TopK = 0 // all probabilities count
+	}
+	if err := e.Encode(o); err != nil {
+		return "", err
+	}
+	for _, t := range d.teachers {
+		if err := e.Encode(t.Config); err != nil {
+			return "", err
+		}
+		tensors, err := t.Tensors(t.Params.Value)
+		if err != nil {
+			return "", err
+		}
+		for _, x := range tensors {
+			h.Write(x.Data)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Close frees the teachers' activations; the teachers themselves stay.

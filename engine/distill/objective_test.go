@@ -302,3 +302,113 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+// The teacher is not in training mode: where the student drops activations, it does not.
+func TestTeacherDropsNothing(t *testing.T) {
+	b := cpu.New(1)
+	student, teacher := newModel(t, b, 32, true), newModel(t, b, 64, false)
+	d := objective(t, student, []*model.Model{teacher}, nil, Options{Temperature: 2, Alpha: 0, TopK: 4})
+	a, err := student.NewActivations(rows, tokens, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Dropout, a.Seed = 0.5, 3
+	var batch data.Batch
+	if err := errors.Join(
+		source(t).Fill(&batch, 1),
+		b.Upload(a.Inputs, batch.Inputs), b.Upload(a.Targets, batch.Targets),
+		b.Upload(a.Weights, batch.Weights), b.Upload(a.Positions, batch.Positions),
+		student.Forward(a),
+		d.Apply(a, train.Micro{Step: 1, Rows: rows, Scale: 1}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(a.Logits.Float32s(), logits(t, student)) {
+		t.Fatal("the student drops nothing: the test tests nothing")
+	}
+	want, got := logits(t, teacher), d.sets[rows].probs.Float32s()
+	for i := range rows * tokens {
+		for j, q := range softmax(want[i*vocab:][:vocab], 2) {
+			if math.Abs(float64(got[i*vocab+j])-q) > 1e-6 {
+				t.Fatalf("target %d: the teacher gives token %d %g, undisturbed %g", i, j, got[i*vocab+j], q)
+			}
+		}
+	}
+}
+
+// A distillation in micro-batches of any size gives bitwise the weights of one in whole batches, with the teacher beside it
+// and with a cache, which micro-batches of one size write and those of another read.
+func TestMicroBatches(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cache")
+	key := Key{Teachers: []string{"t"}, Source: source(t).Hash(), Tokens: rows * tokens, TopK: 3, Temperature: 2}
+	for _, cached := range []bool{false, true} {
+		var want []float32
+		for _, micro := range []int{2, 1, 5} {
+			b := cpu.New(2)
+			student, teacher := newModel(t, b, 32, true), newModel(t, b, 64, false)
+			var cache *Cache
+			if cached {
+				var err error
+				if cache, err = OpenCache(path, key); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o := train.Defaults()
+			o.Steps, o.MicroBatches = 4, micro
+			d := objective(t, student, []*model.Model{teacher}, cache, Options{Temperature: 2, Alpha: 0.4, TopK: 3})
+			tr, err := train.New(student, source(t), d, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range o.Steps {
+				if _, err := tr.Step(true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := student.Params.Value.Float32s()
+			if want == nil {
+				want = slices.Clone(got)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("cached %v: %d micro-batches give other weights than 2", cached, micro)
+			}
+			if err := tr.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if cached {
+				if err := cache.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// Whatever changes what is learnt changes the hash, by which a resumed run knows its own.
+func TestHash(t *testing.T) {
+	b := cpu.New(1)
+	student, one, two := newModel(t, b, 32, true), newModel(t, b, 64, false), newModel(t, b, 64, false)
+	o := Options{Temperature: 2, Alpha: 0.5, TopK: 4}
+	hash := func(o Options, cache *Cache, teachers ...*model.Model) string {
+		return objective(t, student, teachers, cache, o).Hash()
+	}
+	first := hash(o, nil, one)
+	if again := hash(o, nil, two); again != first {
+		t.Error("equal teachers have different hashes")
+	}
+	if more := hash(Options{Temperature: 2, Alpha: 0.5, TopK: 5}, nil, one); more != first {
+		t.Error("without a cache the number of kept probabilities means nothing")
+	}
+	two.Params.Value.Float32s()[3]++
+	cache := new(Cache)
+	hashes := []string{
+		first, hash(o, nil, two), hash(o, nil, one, two), hash(o, nil, two, one), hash(o, cache, one),
+		hash(Options{Temperature: 3, Alpha: 0.5, TopK: 4}, nil, one), hash(Options{Temperature: 2, Alpha: 0.4, TopK: 4}, nil, one),
+		hash(Options{Temperature: 2, Alpha: 0.5, TopK: 5}, cache, one),
+	}
+	for i, h := range hashes {
+		if j := slices.Index(hashes, h); j != i {
+			t.Errorf("objectives %d and %d have one hash", j, i)
+		}
+	}
+}

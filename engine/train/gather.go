@@ -35,17 +35,14 @@ func newGather(b backend.Backend, source Source, micro int, acts map[int]*model.
 	rows, time := text.Shape()
 	g := &gather{b: cutter, memory: b, text: text, parts: map[int]*tensor.Dense{}, places: make([]int, rows), host: make([]int32, rows)}
 	g.boxed = g.host
-	length := len(text.Tokens())
-	if g.slab, err = b.NewSlab(backend.Align(int64(4*length)) + backend.Align(int64(4*rows))); err != nil {
+	g.slab, err = backend.Reserve(b,
+		backend.Want{To: &g.tokens, DType: backend.I32, Shape: []int{len(text.Tokens())}},
+		backend.Want{To: &g.starts, DType: backend.I32, Shape: []int{rows}},
+	)
+	if err != nil {
 		return nil, err
 	}
-	if g.tokens, err = g.slab.New(backend.I32, length); err == nil {
-		g.starts, err = g.slab.New(backend.I32, rows)
-	}
-	if err == nil {
-		err = g.fill(time, micro, acts)
-	}
-	if err != nil {
+	if err := g.fill(time, micro, acts); err != nil {
 		return nil, errors.Join(err, g.slab.Free())
 	}
 	return g, nil

@@ -49,6 +49,9 @@ func (l *Labels) Close() (err error) {
 	return err
 }
 
+// Hash implements Objective: the options say all of it.
+func (l *Labels) Hash() string { return "labels" }
+
 // Apply implements Objective.
 func (l *Labels) Apply(a *model.Activations, m Micro) error {
 	if l.source == nil {

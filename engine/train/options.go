@@ -24,8 +24,8 @@ const (
 	Shared = "shared" // all of them in equal shares
 )
 
-// Options are the settings of a run. They are saved with it; a resumed run must have the same, but for the last
-// group.
+// Options are the settings of a run. They are saved with it; a resumed run must have the same, but for the number of
+// micro-batches and the last group.
 type Options struct {
 	Steps        int    `json:"steps"`
 	MicroBatches int    `json:"micro_batches"` // gradient accumulation; any number gives the same weights
@@ -142,14 +142,8 @@ func (o Options) Rate(step int) float64 {
 	return 1
 }
 
-// sameRun compares what a resumed run must share with the one it continues.
-func (o Options) sameRun(saved Options) error {
-	a, b := o, saved
-	a.EvalEvery, a.SaveEvery, a.LogEvery = 0, 0, 0
-	b.EvalEvery, b.SaveEvery, b.LogEvery = 0, 0, 0
-	a.MicroBatches, b.MicroBatches = 0, 0
-	if a != b {
-		return fmt.Errorf("train: cannot resume: the saved run has other settings (%+v) than this one (%+v); use the same, or another output folder", saved, o)
-	}
-	return nil
+// lasting are the options without those that a resumed run may change.
+func (o Options) lasting() Options {
+	o.EvalEvery, o.SaveEvery, o.LogEvery, o.MicroBatches = 0, 0, 0, 0
+	return o
 }

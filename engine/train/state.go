@@ -1,19 +1,25 @@
 package train
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 
 	"gorgonia.org/tensor"
 
 	"mito/engine/checkpoint"
+	"mito/engine/model"
 )
 
 // savedRun is what a checkpoint holds of a run beside tensors.
 type savedRun struct {
-	Step    int     `json:"step"`
-	Options Options `json:"options"`
-	Source  string  `json:"source"`
-	Best    Best    `json:"best"`
+	Step      int          `json:"step"`
+	Model     model.Config `json:"model"`
+	Options   Options      `json:"options"`
+	Source    string       `json:"source"`    // hash
+	Objective string       `json:"objective"` // hash
+	Best      Best         `json:"best"`
 }
 
 // Weights copies the model as it ships: the moving average where there is one.
@@ -28,7 +34,9 @@ func (t *Trainer) Weights() ([]checkpoint.Tensor, error) {
 // State copies everything that the run needs to go on: the raw parameters, the optimiser's moments, the moving
 // average and the position.
 func (t *Trainer) State() (*checkpoint.State, error) {
-	s := &checkpoint.State{Scalars: savedRun{Step: t.step, Options: t.o, Source: t.source.Hash(), Best: t.best}}
+	s := &checkpoint.State{Scalars: savedRun{
+		Step: t.step, Model: t.Model.Config, Options: t.o, Source: t.source.Hash(), Objective: t.objective.Hash(), Best: t.best,
+	}}
 	for _, f := range t.flats() {
 		tensors, err := t.Model.Tensors(f.tensor)
 		if err != nil {
@@ -42,14 +50,19 @@ func (t *Trainer) State() (*checkpoint.State, error) {
 	return s, nil
 }
 
-// Resume continues a saved run. It refuses a run of other settings or data: the result would be neither run's.
+// Resume continues a saved run. It refuses a run of another model, other settings, data or teachers: the result would be
+// neither run's, and many of them have tensors of the same shapes.
 func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 	var run savedRun
 	if err := saved.Decode(&run); err != nil {
 		return err
 	}
-	if err := t.o.sameRun(run.Options); err != nil {
+	if err := errors.Join(same("a model", run.Model, t.Model.Config), same("settings", run.Options.lasting(), t.o.lasting())); err != nil {
 		return err
+	}
+	if have := t.objective.Hash(); have != run.Objective {
+		return fmt.Errorf("train: cannot resume: the saved run had other teachers or other settings of the distillation "+
+			"(%.12s…) than this one (%.12s…)", run.Objective, have)
 	}
 	if have := t.source.Hash(); have != run.Source {
 		return fmt.Errorf("train: cannot resume: the saved run was trained on other data (%.12s…) than this one (%.12s…)", run.Source, have)
@@ -64,6 +77,23 @@ func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 	}
 	t.step, t.best = run.Step, run.Best
 	return nil
+}
+
+// same refuses a saved value that differs from this run's, and lists the fields that do.
+func same(what string, saved, now any) error {
+	if saved == now {
+		return nil
+	}
+	a, b := reflect.ValueOf(saved), reflect.ValueOf(now)
+	var fields []string
+	for i := range a.NumField() {
+		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); x != y {
+			name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+			fields = append(fields, fmt.Sprintf("%s %v, now %v", name, x, y))
+		}
+	}
+	return fmt.Errorf("train: cannot resume: the saved run has %s with %s; use the same, or another output folder",
+		what, strings.Join(fields, "; "))
 }
 
 // flat is one tensor of the run's state with the layout of the parameters.

@@ -34,6 +34,8 @@ type Micro struct {
 type Objective interface {
 	// Apply sets a.Loss to weighted losses in nats and a.DLogits to Scale times their gradient.
 	Apply(a *model.Activations, m Micro) error
+	// Hash identifies what is learnt beside the labels and the run's options, such as a teacher.
+	Hash() string
 }
 
 // Trainer runs the steps of one run.
@@ -201,7 +203,7 @@ func (t *Trainer) micro(m Micro, host [4]any, read bool) ([]float32, error) {
 	a := t.acts[m.Rows]
 	lo, hi := m.Row*t.batch.Time, (m.Row+m.Rows)*t.batch.Time
 	a.Row = int64(lo)
-	a.Seed = mix(t.o.Seed, uint64(m.Step))
+	a.Seed = data.Mix(t.o.Seed, uint64(m.Step))
 	var err error
 	if t.gather != nil {
 		err = t.gather.rows(a, m.Row)
@@ -261,14 +263,6 @@ func hostSlices(b *data.Batch, m int) [][4]any {
 	return host
 }
 
-// mix makes a seed of two numbers (the finaliser of SplitMix64).
-func mix(seed, n uint64) uint64 {
-	z := seed + (n+1)*0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
 // DivergedError says that a run produced numbers that are not finite.
 type DivergedError struct {
 	Step     int
@@ -279,7 +273,7 @@ type DivergedError struct {
 
 func (e *DivergedError) Error() string {
 	return fmt.Sprintf("train: diverged at step %d (loss %g, gradient norm %g): %s holds NaN or Inf; "+
-		"resume from the last checkpoint is possible, but first lower the learning rate, lengthen the warm-up or set a clip norm",
+		"start again with a lower learning rate, a longer warm-up or a clip norm; the last checkpoint is from before",
 		e.Step, e.Loss, e.GradNorm, e.Tensor)
 }
 
@@ -338,12 +332,13 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(t.save(h, false), fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, err))
 		}
-		read := (t.step+1)%t.o.LogEvery == 0 || t.step == 0 || t.step+1 == t.o.Steps
-		r, err := t.Step(read)
+		due := func(every int) bool { return every > 0 && (t.step+1)%every == 0 || t.step+1 == t.o.Steps }
+		log, eval, save := due(t.o.LogEvery) || t.step == 0, due(t.o.EvalEvery), due(t.o.SaveEvery)
+		r, err := t.Step(log || eval || save) // what diverged is neither evaluated nor saved
 		if err != nil {
 			return err
 		}
-		if read {
+		if log {
 			now := time.Now()
 			r.Seconds = now.Sub(start).Seconds()
 			if lastTokens >= 0 {
@@ -356,13 +351,12 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 				}
 			}
 		}
-		done := t.step == t.o.Steps
-		if done || t.o.EvalEvery > 0 && t.step%t.o.EvalEvery == 0 {
+		if eval {
 			if err := t.eval(h); err != nil {
 				return err
 			}
 		}
-		if done || t.o.SaveEvery > 0 && t.step%t.o.SaveEvery == 0 {
+		if save {
 			if err := t.save(h, false); err != nil {
 				return err
 			}

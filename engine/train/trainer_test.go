@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"mito/backend/cpu"
-	"mito/engine/checkpoint"
 	"mito/engine/data"
 	"mito/engine/model"
+	"mito/engine/tokenizer"
 )
 
 // testTokens is a stream with something to learn: the next token depends on the one before.
@@ -63,11 +62,42 @@ func testOptions(steps int) Options {
 	return o
 }
 
-func newTrainer(t testing.TB, threads int, o Options) *Trainer {
+// answers is a source of prompts with one to three right answers each, of one token.
+func answers(t testing.TB) Source {
 	t.Helper()
-	b := cpu.New(threads)
+	tok, err := tokenizer.NewChars("0123456789=xy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []data.Example
+	for i := range 40 {
+		e := data.Example{Prompt: fmt.Sprint(i, "=")}
+		for a := range i%3 + 1 {
+			e.Answers = append(e.Answers, fmt.Sprint((i+3*a)%10))
+		}
+		examples = append(examples, e)
+	}
+	source, err := data.NewExamples(tok, examples, testRows, 5, data.ExampleOptions{Time: testTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+func testConfig() model.Config {
 	c := model.Edge(testVocab, testTime, 2, 32, 4, 2)
 	c.QKNorm = true
+	return c
+}
+
+func newTrainer(t testing.TB, threads int, o Options) *Trainer {
+	t.Helper()
+	return trainerOf(t, threads, testConfig(), testSource(t), nil, o)
+}
+
+func trainerOf(t testing.TB, threads int, c model.Config, source Source, objective Objective, o Options) *Trainer {
+	t.Helper()
+	b := cpu.New(threads)
 	m, err := model.New(b, c, true)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +105,7 @@ func newTrainer(t testing.TB, threads int, o Options) *Trainer {
 	if err := m.Initialize(3, model.DefaultInit()); err != nil {
 		t.Fatal(err)
 	}
-	tr, err := New(m, testSource(t), nil, o)
+	tr, err := New(m, source, objective, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,15 +117,19 @@ func newTrainer(t testing.TB, threads int, o Options) *Trainer {
 	return tr
 }
 
-// fingerprint hashes everything a run would go on from.
+// fingerprint hashes everything a run would go on from, and the weights as they ship.
 func fingerprint(t testing.TB, tr *Trainer) string {
 	t.Helper()
 	s, err := tr.State()
 	if err != nil {
 		t.Fatal(err)
 	}
+	ships, err := tr.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
 	h := sha256.New()
-	for _, x := range s.Tensors {
+	for _, x := range append(s.Tensors, ships...) {
 		fmt.Fprintln(h, x.Name, x.Shape)
 		h.Write(x.Data)
 	}
@@ -118,20 +152,28 @@ func steps(t testing.TB, tr *Trainer, n int) (last StepResult) {
 // clipping, the dropout and the division by the weight of the targets are those of the whole batch.
 func TestAccumulationIsBitwise(t *testing.T) {
 	for _, optimizer := range []string{AdamW, Muon} {
-		want := ""
-		for _, threads := range []int{1, 2, 3} {
-			for _, micro := range []int{1, 2, 5, 8} {
-				o := testOptions(4)
-				o.Optimizer, o.MicroBatches = optimizer, micro
-				tr := newTrainer(t, threads, o)
-				steps(t, tr, 4)
-				got := fingerprint(t, tr)
-				if want == "" {
-					want = got
-				}
-				if got != want {
-					t.Errorf("%s, %d threads, %d micro-batches: other weights than with one batch on one thread", optimizer, threads, micro)
-				}
+		o := testOptions(4)
+		o.Optimizer = optimizer
+		sameForAnyMicroBatch(t, optimizer, testSource(t), o)
+	}
+	o := testOptions(4)
+	o.Labels, o.Smoothing = Shared, 0
+	sameForAnyMicroBatch(t, "shared labels", answers(t), o)
+}
+
+func sameForAnyMicroBatch(t *testing.T, name string, source Source, o Options) {
+	t.Helper()
+	want := ""
+	for _, threads := range []int{1, 2, 3} {
+		for _, o.MicroBatches = range []int{1, 2, 5, 8} {
+			tr := trainerOf(t, threads, testConfig(), source, nil, o)
+			steps(t, tr, 4)
+			got := fingerprint(t, tr)
+			if want == "" {
+				want = got
+			}
+			if got != want {
+				t.Errorf("%s, %d threads, %d micro-batches: other weights than with one batch on one thread", name, threads, o.MicroBatches)
 			}
 		}
 	}
@@ -151,87 +193,6 @@ func TestLossFalls(t *testing.T) {
 		if last.Loss > 1.6 || last.Loss < 1.2 {
 			t.Errorf("%s: loss %.3f after 60 steps, the stream's entropy is %.3f", optimizer, last.Loss, math.Log(4))
 		}
-	}
-}
-
-// A run that is saved, killed and resumed in a new process image reaches bitwise the weights of one that was not.
-func TestResumeIsBitwise(t *testing.T) {
-	const total = 9
-	for _, optimizer := range []string{AdamW, Muon} {
-		for _, cut := range []int{1, 4, 8} {
-			o := testOptions(total)
-			o.Optimizer = optimizer
-			whole := newTrainer(t, 1, o)
-			steps(t, whole, total)
-
-			dir := filepath.Join(t.TempDir(), "last")
-			part := newTrainer(t, 2, o)
-			steps(t, part, cut)
-			saveTrainer(t, part, dir)
-			steps(t, part, 1) // lost by the kill
-
-			f, err := checkpoint.Open(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			saved, err := f.State()
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.MicroBatches = 3
-			again := newTrainer(t, 2, o)
-			if err := again.Resume(saved); err != nil {
-				t.Fatal(err)
-			}
-			if again.Steps() != cut {
-				t.Fatalf("resumed at step %d, saved at %d", again.Steps(), cut)
-			}
-			steps(t, again, total-cut)
-			if fingerprint(t, again) != fingerprint(t, whole) {
-				t.Errorf("%s: resumed at step %d: other weights than the uninterrupted run", optimizer, cut)
-			}
-		}
-	}
-}
-
-func saveTrainer(t *testing.T, tr *Trainer, dir string) {
-	t.Helper()
-	weights, err := tr.Weights()
-	if err != nil {
-		t.Fatal(err)
-	}
-	state, err := tr.State()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := checkpoint.Save(dir, &checkpoint.Contents{Config: tr.Model.Config, Tensors: weights, State: state}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestResumeRefusesAnotherRun(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "last")
-	o := testOptions(5)
-	tr := newTrainer(t, 1, o)
-	steps(t, tr, 2)
-	saveTrainer(t, tr, dir)
-	f, err := checkpoint.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	saved, err := f.State()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.LR *= 2
-	if err := newTrainer(t, 1, o).Resume(saved); err == nil {
-		t.Error("resumed with another learning rate")
-	}
-	o = testOptions(5)
-	other := newTrainer(t, 1, o)
-	other.source = maskedSource{must(data.NewText(testTokens(1999, testVocab), testRows, testTime, 7))}
-	if err := other.Resume(saved); err == nil {
-		t.Error("resumed on other data")
 	}
 }
 
@@ -255,6 +216,28 @@ func TestDivergedNamesStepAndTensor(t *testing.T) {
 	}
 	if diverged.Step != 2 || diverged.Tensor == "" || diverged.Tensor == "the loss" {
 		t.Errorf("step %d, tensor %q", diverged.Step, diverged.Tensor)
+	}
+}
+
+// A run that diverges between two readings of the loss says so before it evaluates or saves.
+func TestDivergedBeforeSaving(t *testing.T) {
+	for _, due := range []func(o *Options){func(o *Options) { o.SaveEvery = 3 }, func(o *Options) { o.EvalEvery = 3 }} {
+		o := testOptions(50)
+		o.LogEvery = 50
+		due(&o)
+		tr := newTrainer(t, 1, o)
+		err := tr.Run(t.Context(), Hooks{
+			Step: func(r StepResult) error {
+				tr.Model.Params.Value.Float32s()[7] = float32(math.NaN())
+				return nil
+			},
+			Eval: func(step int) (float64, error) { t.Errorf("evaluated at step %d", step); return 1, nil },
+			Save: func(bool) error { t.Errorf("saved at step %d", tr.Steps()); return nil },
+		})
+		var diverged *DivergedError
+		if !errors.As(err, &diverged) || diverged.Step != 3 {
+			t.Errorf("got %v, want a *DivergedError of step 3", err)
+		}
 	}
 }
 
