@@ -98,7 +98,7 @@ run() {
 	fi
 	part training 40 ./cuda.test -test.run NONE -test.bench 'Training|Distillation' -test.benchtime 2s
 	if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-		part pytorch 100 python3 pytorch_gpu.py --seconds 2
+		part pytorch 150 python3 pytorch_gpu.py --seconds 2
 	else
 		skipped pytorch "no PyTorch with CUDA"
 	fi

@@ -2,7 +2,7 @@
 """The training and distillation steps of mito's CUDA benchmarks in PyTorch on the same GPU: same model, batch, precision
 and optimiser.
 
-    python3 bench/peers/pytorch_gpu.py [--seconds 2] [--modes eager,compile,max-autotune]
+    python3 bench/peers/pytorch_gpu.py [--all] [--seconds 2] [--modes eager,compile,reduce-overhead,max-autotune]
 
 needs PyTorch 2.4 or later with CUDA. Matrix products run in bfloat16 (autocast over float32 weights and optimiser
 state) or float32, attention is flash attention where PyTorch has it, AdamW is the fused one, whole steps are compiled.
@@ -85,19 +85,19 @@ def distill_loss(student, teacher, tokens, targets):
     return ALPHA * F.cross_entropy(logits, targets.view(-1)) + (1 - ALPHA) * TEMPERATURE**2 * kl
 
 
-def stepper(size, teacher_size, precision, mode):
+def stepper(size, teacher_size, precision, mode, device):
     """A function that runs one training step and waits for nothing."""
     torch.manual_seed(1)
     torch._dynamo.reset()
-    model = Decoder(**CLASSES[size]).cuda()
+    model = Decoder(**CLASSES[size]).to(device)
     decay = [p for p in model.parameters() if p.dim() > 1]
     plain = [p for p in model.parameters() if p.dim() == 1]
     groups = [dict(params=decay, weight_decay=0.1), dict(params=plain, weight_decay=0.0)]
     opt = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.99), fused=True)
-    text = torch.randint(VOCAB, (1 << 20,)).cuda()
-    offsets = torch.arange(CONTEXT + 1, device="cuda")
+    text = torch.randint(VOCAB, (1 << 20,)).to(device)
+    offsets = torch.arange(CONTEXT + 1, device=device)
     if teacher_size:
-        teacher = Decoder(**CLASSES[teacher_size]).cuda().eval()
+        teacher = Decoder(**CLASSES[teacher_size]).to(device).eval()
         loss = lambda x, y: distill_loss(model, teacher, x, y)
     else:
         loss = lambda x, y: hard_loss(model, x, y)
@@ -107,10 +107,10 @@ def stepper(size, teacher_size, precision, mode):
         loss = torch.compile(loss, mode=mode)
 
     def step():
-        starts = torch.randint(len(text) - CONTEXT - 1, (ROWS, 1), device="cuda")
+        starts = torch.randint(len(text) - CONTEXT - 1, (ROWS, 1), device=device)
         rows = text[starts + offsets]
         opt.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
             value = loss(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -119,20 +119,21 @@ def stepper(size, teacher_size, precision, mode):
     return step
 
 
-def measure(step, seconds):
+def measure(step, seconds, device):
     """Seconds of a step and how many were timed."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     for _ in range(WARMUP):
         step()
-    torch.cuda.synchronize()
+    wait()
     began = time.perf_counter()
     for _ in range(3):
         step()
-    torch.cuda.synchronize()
+    wait()
     n = max(5, int(seconds / ((time.perf_counter() - began) / 3)))
     began = time.perf_counter()
     for _ in range(n):
         step()
-    torch.cuda.synchronize()
+    wait()
     return (time.perf_counter() - began) / n, n
 
 
@@ -143,25 +144,26 @@ def line(name, seconds, n):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=2, help="time of a measurement")
-    parser.add_argument("--modes", default="eager,compile,reduce-overhead", help="eager, compile, or modes of torch.compile")
-    parser.add_argument("--bench", default="", help="only benchmarks whose name holds this")
+    parser.add_argument("--modes", default="eager,compile", help="eager, compile, or modes of torch.compile")
+    parser.add_argument("--all", action="store_true", help="also the 460K class, and float32")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu only checks that the script runs")
     args = parser.parse_args()
-    if not torch.cuda.is_available():
+    if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("PyTorch finds no GPU")
     torch.backends.cuda.matmul.allow_tf32 = False
-    print(f"pkg: pytorch {torch.__version__}, CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}")
-    for name, size, teacher, precision in [
+    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    print(f"pkg: pytorch {torch.__version__}, CUDA {torch.version.cuda}, {name}")
+    benchmarks = [
         ("Training/7M/bf16", "7M", None, "bf16"),
         ("Distillation/7M-460K/bf16", "460K", "7M", "bf16"),
-        ("Training/460K/bf16", "460K", None, "bf16"),
-        ("Training/7M/fp32", "7M", None, "fp32"),
-    ]:
-        if args.bench not in name:
-            continue
+    ]
+    if args.all:
+        benchmarks += [("Training/460K/bf16", "460K", None, "bf16"), ("Training/7M/fp32", "7M", None, "fp32")]
+    for name, size, teacher, precision in benchmarks:
         best = None
         for mode in args.modes.split(","):
             try:
-                seconds, n = measure(stepper(size, teacher, precision, mode), args.seconds)
+                seconds, n = measure(stepper(size, teacher, precision, mode, args.device), args.seconds, args.device)
             except Exception as e:  # a mode that this PyTorch or GPU cannot do is left out, and said
                 print(f"# {name}, {mode}: {type(e).__name__}: {str(e).splitlines()[0]}", flush=True)
                 continue
