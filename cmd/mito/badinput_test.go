@@ -287,3 +287,31 @@ func TestForeignOutput(t *testing.T) {
 	fails(t, dir, exitFailure, []string{"model of mito"}, "train", "--task", "tictactoe", "--model", "micro", "--steps", "1", "--out", filepath.Join(run, "model"))
 	fails(t, dir, exitFailure, []string{"already holds a run"}, "train", "--task", "tictactoe", "--model", "micro", "--steps", "1", "--out", run)
 }
+
+// A folder that holds several models is not taken for one of them.
+func TestPipelineFolderAsModel(t *testing.T) {
+	_, dir := wholePipeline(t)
+	for _, args := range []string{"eval --task tictactoe --model", "verify --model", "generate --prompt x --model", "quantize --out y --model", "distill --task tictactoe --out z --teacher"} {
+		fails(t, "", exitFailure, []string{"folder of a pipeline", filepath.Join(dir, "compressed"), filepath.Join(dir, "student")}, append(strings.Fields(args), dir)...)
+	}
+}
+
+func TestBackendThatWasNotBuilt(t *testing.T) {
+	if known("cuda") {
+		t.Skip("built with CUDA")
+	}
+	fails(t, "", exitFailure, []string{"-tags cuda"}, "train", "--task", "tictactoe", "--backend", "cuda", "--out", "x")
+}
+
+// A run that diverges stops with the step, the tensor and advice, and its checkpoint is from before.
+func TestDivergence(t *testing.T) {
+	dir := t.TempDir()
+	for _, saveEvery := range []string{"1", "100"} {
+		out := "run-" + saveEvery
+		fails(t, dir, exitFailure, []string{"diverged", "step", "learning rate"}, "train", "--task", "tictactoe", "--positions", "200", "--model", "micro", "--batch", "8",
+			"--steps", "9", "--optimizer", "adamw", "--lr", "1e30", "--save-every", saveEvery, "--out", out)
+		if _, err := os.Stat(filepath.Join(dir, out, "model")); err == nil {
+			t.Error("a model was saved")
+		}
+	}
+}

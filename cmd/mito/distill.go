@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"mito/engine/decode"
 	"mito/engine/distill"
 	"mito/engine/pipeline"
 	"mito/engine/tokenizer"
@@ -36,7 +35,12 @@ func newDistill() *cobra.Command {
 			if err := o.Validate(); err != nil {
 				return usage(err)
 			}
-			tok, err := tokenizer.Load(decode.ResolveModel(teachers[0]))
+			for i, dir := range teachers {
+				if teachers[i], err = modelFolder("--teacher", dir); err != nil {
+					return err
+				}
+			}
+			tok, err := tokenizer.Load(teachers[0])
 			if err != nil {
 				return err
 			}

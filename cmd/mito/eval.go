@@ -46,7 +46,11 @@ func newEval() *cobra.Command {
 			case games < 1:
 				return usagef("--games is %d, want 1 or more", games)
 			}
-			rt, err := decode.Open(model, decode.Options{Threads: machine.threads})
+			dir, err := modelFolder("--model", model)
+			if err != nil {
+				return err
+			}
+			rt, err := decode.Open(dir, decode.Options{Threads: machine.threads})
 			if err != nil {
 				return err
 			}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -12,6 +14,8 @@ import (
 
 	"mito/backend"
 	_ "mito/backend/cpu"
+	"mito/engine/checkpoint"
+	"mito/engine/decode"
 	"mito/engine/pipeline"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
@@ -48,6 +52,9 @@ func (f *machineFlags) open(quiet bool) (backend.Backend, error) {
 	precision, err := backend.ParsePrecision(f.precision)
 	if err != nil {
 		return nil, usage(err)
+	}
+	if f.backend == "cuda" && !known(f.backend) {
+		return nil, errors.New("--backend cuda: this program was built without it; build it with -tags cuda, or take --backend cpu")
 	}
 	b, skipped, err := backend.Open(f.backend, backend.Options{Threads: f.threads, Precision: precision})
 	if err != nil {
@@ -175,6 +182,22 @@ func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task
 		o.Depth = preset.Task.Depth
 	}
 	return o
+}
+
+// modelFolder finds the model that a flag names: a model folder, or the folder of a run.
+func modelFolder(flag, dir string) (string, error) {
+	at := decode.ResolveModel(dir)
+	if _, err := checkpoint.Resolve(at); err != nil {
+		return "", fmt.Errorf("%s: there is no folder %s", flag, dir)
+	}
+	if _, err := os.Stat(filepath.Join(at, checkpoint.ConfigName)); err == nil {
+		return at, nil
+	}
+	if _, err := os.Stat(filepath.Join(at, pipeline.CompressedDir)); err == nil {
+		return "", fmt.Errorf("%s: %s is the folder of a pipeline; name one of the models in it: %[2]s/%[3]s, %[2]s/%[4]s or %[2]s/%[5]s",
+			flag, dir, pipeline.CompressedDir, pipeline.StudentDir, pipeline.TeacherDir)
+	}
+	return at, nil
 }
 
 // outputFlags choose what is printed.

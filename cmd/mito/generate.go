@@ -58,7 +58,11 @@ the exit status is 1.
 			if err := machine.check(); err != nil {
 				return err
 			}
-			rt, err := decode.Open(model, decode.Options{Threads: machine.threads})
+			dir, err := modelFolder("--model", model)
+			if err != nil {
+				return err
+			}
+			rt, err := decode.Open(dir, decode.Options{Threads: machine.threads})
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mito/engine/compress/quant"
-	"mito/engine/decode"
 	"mito/engine/pipeline"
 	"mito/engine/student"
 )
@@ -30,7 +29,11 @@ func newQuantize() *cobra.Command {
 			if m := quant.Method(method); m != quant.Search && m != quant.RoundToNearest {
 				return usagef("--method is %q, want %s or %s", method, quant.Search, quant.RoundToNearest)
 			}
-			w, r, err := pipeline.Quantize(decode.ResolveModel(model), out, quant.Options{Method: quant.Method(method)})
+			dir, err := modelFolder("--model", model)
+			if err != nil {
+				return err
+			}
+			w, r, err := pipeline.Quantize(dir, out, quant.Options{Method: quant.Method(method)})
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mito/engine/compress/quant"
-	"mito/engine/decode"
 	"mito/engine/student"
 	"mito/engine/verify"
 )
@@ -33,7 +32,10 @@ machine with --digest to prove that the two agree.`,
 			if model == "" {
 				return usagef("--model is missing: the folder of an INT8 student")
 			}
-			dir := decode.ResolveModel(model)
+			dir, err := modelFolder("--model", model)
+			if err != nil {
+				return err
+			}
 			load := func() (*student.Weights, error) { return quant.Load(dir) }
 			w, err := load()
 			if err != nil {

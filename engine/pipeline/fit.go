@@ -28,7 +28,13 @@ const (
 	bestDir     = "best"
 	metricsName = "metrics.jsonl"
 	cacheName   = "teacher.cache"
-	teacherDir  = "teacher" // of a pipeline
+)
+
+// The models in the folder of a pipeline.
+const (
+	TeacherDir    = "teacher"
+	StudentDir    = "student"
+	CompressedDir = "compressed"
 )
 
 // FitOptions describe the fitting of one model into a run folder.
@@ -158,7 +164,7 @@ func CheckOutput(dir string, resume bool) error {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for _, begun := range []string{lastDir, teacherDir} {
+	for _, begun := range []string{lastDir, TeacherDir} {
 		if err := claim(dir, begun, resume); err != nil {
 			return err
 		}
@@ -345,7 +351,7 @@ func (f *fit) save(best bool) error {
 		return err
 	}
 	if best {
-		return checkpoint.Save(filepath.Join(f.Dir, bestDir), f.contents(weights, nil))
+		return f.explain(checkpoint.Save(filepath.Join(f.Dir, bestDir), f.contents(weights, nil)))
 	}
 	state, err := f.t.State()
 	if err != nil {
@@ -354,5 +360,14 @@ func (f *fit) save(best bool) error {
 	if err := f.metrics.Sync(); err != nil {
 		return err
 	}
-	return checkpoint.Save(filepath.Join(f.Dir, lastDir), f.contents(weights, state))
+	return f.explain(checkpoint.Save(filepath.Join(f.Dir, lastDir), f.contents(weights, state)))
+}
+
+// explain says what to do where a save was refused because the run has diverged: between two readings of the loss the
+// weights may do so unseen.
+func (f *fit) explain(err error) error {
+	if errors.Is(err, checkpoint.ErrNotFinite) {
+		return fmt.Errorf("diverged by step %d, and not saved: %w; start again with a lower learning rate, a longer warm-up or a clip norm", f.t.Steps(), err)
+	}
+	return err
 }

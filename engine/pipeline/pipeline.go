@@ -67,10 +67,10 @@ func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progr
 	if err := j.begin(); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(o.Out, teacherDir)); err == nil {
+	if _, err := os.Stat(filepath.Join(o.Out, TeacherDir)); err == nil {
 		j.note("This run was resumed; its seconds are those since then.")
 	}
-	if err := claim(o.Out, teacherDir, o.Resume); err != nil {
+	if err := claim(o.Out, TeacherDir, o.Resume); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(context.Context) error{j.teach, j.learn, j.compare, j.compress, j.judge} {
@@ -142,7 +142,7 @@ func (j *job) fit(ctx context.Context, name string, s Stage, seed uint64, split,
 // teach fits the teachers and, where one is asked for, the assistant that learns from them and teaches the student.
 func (j *job) teach(ctx context.Context) error {
 	for i := range max(1, j.Teachers) {
-		name := teacherDir
+		name := TeacherDir
 		if i > 0 {
 			name = fmt.Sprintf("teacher-%d", i+1)
 		}
@@ -178,7 +178,7 @@ func (j *job) teach(ctx context.Context) error {
 
 // learn distils the student.
 func (j *job) learn(ctx context.Context) error {
-	_, err := j.fit(ctx, "student", j.Preset.Student, j.Seed, j.ships, j.judges, j.teachers)
+	_, err := j.fit(ctx, StudentDir, j.Preset.Student, j.Seed, j.ships, j.judges, j.teachers)
 	return err
 }
 
@@ -197,9 +197,9 @@ func (j *job) compare(ctx context.Context) error {
 
 // compress quantises the student and proves its bits.
 func (j *job) compress(context.Context) error {
-	dir := filepath.Join(j.Out, "compressed")
+	dir := filepath.Join(j.Out, CompressedDir)
 	j.p.Start("INT8", 0)
-	w, _, err := Quantize(j.fitted["student"].Dir, dir, quant.Options{})
+	w, _, err := Quantize(j.fitted[StudentDir].Dir, dir, quant.Options{})
 	if err != nil {
 		return err
 	}
@@ -222,9 +222,9 @@ func (j *job) judge(ctx context.Context) error {
 		model     *report.Model
 		speed     *report.Number
 	}{
-		{"teacher", j.fitted[teacherDir].Dir, &j.r.Teacher, &j.r.Speed.Teacher},
-		{"student", j.fitted["student"].Dir, &j.r.Student, &j.r.Speed.Student},
-		{"compressed student", filepath.Join(j.Out, "compressed"), &j.r.Compressed.Model, &j.r.Speed.Compressed},
+		{"teacher", j.fitted[TeacherDir].Dir, &j.r.Teacher, &j.r.Speed.Teacher},
+		{"student", j.fitted[StudentDir].Dir, &j.r.Student, &j.r.Speed.Student},
+		{"compressed student", filepath.Join(j.Out, CompressedDir), &j.r.Compressed.Model, &j.r.Speed.Compressed},
 	} {
 		if err := j.measure(ctx, m.name, m.dir, m.model, m.speed); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
