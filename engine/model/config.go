@@ -1,15 +1,15 @@
 package model
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 
 	"mito/backend"
+	"mito/engine/checkpoint"
 )
 
 // ModelType is the model_type of config.json.
-const ModelType = "mito"
+const ModelType = checkpoint.ModelType
 
 // Values of the enumerated fields of Config.
 const (
@@ -78,10 +78,11 @@ const (
 	maxTokens = 1 << 20
 )
 
-// ParseConfig reads config.json and validates it. Fields that mito does not know are left alone.
+// ParseConfig reads config.json and validates it. Fields that mito does not know are left alone. Errors:
+// *checkpoint.FormatError, *ConfigError.
 func ParseConfig(raw []byte) (Config, error) {
 	c := Config{Norm: NormRMS, NormEps: 1e-5, Position: PositionRoPE, RoPETheta: 10000}
-	if err := json.Unmarshal(raw, &c); err != nil {
+	if err := checkpoint.DecodeJSON(raw, &c); err != nil {
 		return Config{}, fmt.Errorf("model: config: %w", err)
 	}
 	if c.KVHeads == 0 {

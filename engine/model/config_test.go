@@ -75,12 +75,40 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+// FuzzParseConfig: whatever is refused is refused by a typed error, and what is accepted can be counted, and written and
+// read again.
+func FuzzParseConfig(f *testing.F) {
+	for _, v := range variants {
+		raw, err := json.Marshal(v.config())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := ParseConfig(raw)
+		var field *ConfigError
+		var format *checkpoint.FormatError
+		if err != nil {
+			if !errors.As(err, &field) && !errors.As(err, &format) {
+				t.Fatalf("untyped error %v", err)
+			}
+			return
+		}
+		if n := declared(c).elements(); n < 1 {
+			t.Fatalf("%+v has %d parameters", c, n)
+		}
+		text, err := json.Marshal(c)
+		check(t, err)
+		if again, err := ParseConfig(text); err != nil || again != c {
+			t.Fatalf("%+v came back as %+v, %v", c, again, err)
+		}
+	})
+}
+
 func TestEdge(t *testing.T) {
 	c := Edge(65, 128, 4, 96, 6, 2)
 	check(t, c.Validate())
-	if c.ModelType != checkpoint.ModelType {
-		t.Errorf("model type %q, package checkpoint says %q", c.ModelType, checkpoint.ModelType)
-	}
 	m, err := New(openCPU(t, 1), c, false)
 	check(t, err)
 	defer m.Close()
