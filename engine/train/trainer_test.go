@@ -196,13 +196,6 @@ func TestLossFalls(t *testing.T) {
 	}
 }
 
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
 func TestDivergedNamesStepAndTensor(t *testing.T) {
 	o := testOptions(5)
 	tr := newTrainer(t, 1, o)
