@@ -2,8 +2,9 @@
 # Proves and measures the CUDA backend on a GPU, in one call of less than eight minutes.
 #
 #   bench/gpu.sh build DIR        where Go and a C compiler are: makes the binaries
-#   bench/gpu.sh run DIR [OUT]    where the GPU is, without Go: conformance, digest, training against the CPU over 200
-#                                 steps, compute-sanitizer on a small model, then the benchmarks
+#   bench/gpu.sh run DIR [OUT [TEXT]]   where the GPU is, without Go: conformance, digest, training against the CPU over
+#                                 200 steps, compute-sanitizer on a small model, then the benchmarks; with a text file,
+#                                 also 1,000 steps on it in bf16 and in fp32
 #
 # run writes OUT/gpu.md (default DIR/out) with the device's name, and a log of each part beside it. Its exit status is 0
 # where every part that could run passed. Where PyTorch is installed it runs bench/peers/pytorch_gpu.py, copied to DIR
@@ -11,7 +12,7 @@
 set -u
 
 usage() {
-	sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -69,9 +70,14 @@ table() {
 run() {
 	dir=$(cd "$1" && pwd)
 	out=${2:-$dir/out}
+	text=${3:+$(cd "$(dirname "$3")" && pwd)/$(basename "$3")}
 	mkdir -p "$out"
 	out=$(cd "$out" && pwd)
 	cd "$dir" || exit 1
+	if ./mito info 2>&1 | grep 'cuda.*not available' >&2; then
+		exit 1
+	fi
+	rm -f "$out/losses"
 	failed=0
 	device=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
 	if [ -z "$device" ]; then
@@ -81,14 +87,14 @@ run() {
 	{
 		echo "# $device"
 		echo
-		./mito info 2>&1 | sed 's/^/    /'
+		./mito info 2>&1 | sed '/^Kernels/,$d; s/^/    /'
 		printf '\n| part | result | time |\n|---|---|---|\n'
 	} >"$out/gpu.md"
 
 	part cudax 15 ./cudax.test -test.v
 	part conformance 60 ./cuda.test -test.v -test.run 'TestConformance|TestLarge|TestMany|TestCapture|TestDevice|TestTooMuch|TestAlloc|TestClosed'
 	part digest 20 ./digest.test -test.v
-	part curves 60 ./cuda.test -test.v -test.run TestTrainingFollowsCPU -steps 200
+	part curves 45 ./cuda.test -test.v -test.run TestTrainingFollowsCPU -steps 200
 	if command -v compute-sanitizer >/dev/null; then
 		part memcheck 45 compute-sanitizer --error-exitcode 9 --leak-check no ./cuda.test -test.run 'TestTrainingFollowsCPU/edge|TestManyRows' -steps 3
 		part racecheck 45 compute-sanitizer --tool racecheck --error-exitcode 9 ./cuda.test -test.run 'TestTrainingFollowsCPU/edge' -steps 3
@@ -98,12 +104,27 @@ run() {
 	fi
 	part training 40 ./cuda.test -test.run NONE -test.bench 'Training|Distillation' -test.benchtime 2s
 	if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-		part pytorch 150 python3 pytorch_gpu.py --seconds 2
+		part pytorch 120 python3 pytorch_gpu.py --seconds 2
 	else
 		skipped pytorch "no PyTorch with CUDA"
 	fi
+	if [ -n "$text" ]; then
+		for precision in bf16 fp32; do
+			rm -rf "$out/text-$precision"
+			part "text-$precision" 45 ./mito train --corpus "$text" --model char --backend cuda --precision "$precision" \
+				--optimizer adamw --lr 0.002 --steps 1000 --json --quiet --out "$out/text-$precision"
+			sed -n 's/.*"loss_nats": \([0-9.]*\).*/held-out loss '"$precision"': \1 nats/p' "$out/text-$precision.log" |
+				tee -a "$out/losses"
+		done
+	else
+		skipped text "no text file given"
+	fi
 	part operations 30 ./cuda.test -test.run NONE -test.bench Ops -test.benchtime 5x
 
+	[ -f "$out/losses" ] && {
+		echo
+		cat "$out/losses"
+	} >>"$out/gpu.md"
 	table "mito" "$out/training.log"
 	[ -f "$out/pytorch.log" ] && table "PyTorch" "$out/pytorch.log"
 	table "operations" "$out/operations.log"
@@ -114,6 +135,6 @@ run() {
 [ $# -ge 2 ] || usage
 case $1 in
 build) build "$2" ;;
-run) run "$2" "${3:-}" ;;
+run) run "$2" "${3:-}" "${4:-}" ;;
 *) usage ;;
 esac
