@@ -50,7 +50,8 @@ func Open(o backend.Options) (*Backend, error) {
 	if err := cudrv.Available(); err != nil {
 		return nil, fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
 	}
-	b := &Backend{queue: newQueue(), device: &device{}, bf16: o.Precision == backend.BFloat16}
+	bf16 := o.Precision == backend.BFloat16
+	b := &Backend{queue: newQueue(), device: &device{bf16: bf16}, bf16: bf16}
 	d := b.device
 	b.queue.launch = d.launch
 	b.queue.replay = func(g *cudax.Graph) error { return g.Launch(d.stream) }

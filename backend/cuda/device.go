@@ -24,6 +24,7 @@ type device struct {
 	functions [kernels.KernelCount]cu.Function
 	loaded    [kernels.KernelCount]bool
 	retained  bool
+	bf16      bool
 
 	name         string
 	major, minor int
@@ -160,9 +161,20 @@ func (d *device) function(k kernels.Kernel) (cu.Function, error) {
 	return f, nil
 }
 
-// loadAll compiles every module: nothing may be compiled while the stream captures.
+// needs tells whether the precision uses a module; attention of wide heads is float32 in both.
+func (d *device) needs(module string) bool {
+	if d.bf16 {
+		return module != "gemm_f32"
+	}
+	return module != "gemm_bf16" && module != "attention_bf16"
+}
+
+// loadAll compiles every module that is used: nothing may be compiled while the stream captures.
 func (d *device) loadAll() error {
 	for k := range kernels.KernelCount {
+		if !d.needs(kernels.Table[k].Module) {
+			continue
+		}
 		if _, err := d.function(k); err != nil {
 			return err
 		}
