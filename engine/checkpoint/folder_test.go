@@ -156,6 +156,26 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// NaN in the state is refused even where all hashes agree, as in a file that another program wrote.
+func TestStateIsFinite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	if err := Save(dir, contents()); err != nil {
+		t.Fatal(err)
+	}
+	var s stateFile
+	if err := ReadJSON(filepath.Join(dir, StateName), &s, 0); err != nil {
+		t.Fatal(err)
+	}
+	nan := []Tensor{FromF32("m", []int{2}, []float32{1, float32(math.NaN())})}
+	s.Tensors = must(writeHashed(filepath.Join(dir, StateTensorsName), nan))
+	if err := WriteJSON(filepath.Join(dir, StateName), &s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := must(Open(dir)).State(); !errors.Is(err, ErrNotFinite) {
+		t.Errorf("got %v, want ErrNotFinite", err)
+	}
+}
+
 func TestStateBelongsToItsWeights(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string
