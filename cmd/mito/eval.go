@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mito/engine/decode"
+	"mito/engine/pipeline"
 	"mito/engine/report"
 	"mito/engine/task"
 )
@@ -86,7 +87,7 @@ func newEval() *cobra.Command {
 					Games: games, Opponent: opponent, Seed: seed, Progress: func(done, _ int) { p.Update(done, "") },
 				})
 				if err != nil {
-					p.End("stopped")
+					p.End(pipeline.Stopped)
 					if unknown := (*task.OpponentError)(nil); errors.As(err, &unknown) {
 						return usage(err)
 					}

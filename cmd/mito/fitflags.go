@@ -181,10 +181,20 @@ type fitResult struct {
 	Seconds     float64       `json:"seconds"`
 }
 
+// once leaves the result of a stage to what is printed at the end.
+type once struct{ pipeline.Progress }
+
+func (p once) End(result string) {
+	if result != pipeline.Stopped {
+		result = "done"
+	}
+	p.Progress.End(result)
+}
+
 // run fits and prints.
 func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Workload, o pipeline.FitOptions) error {
 	began := time.Now()
-	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, newProgress(f.output.quiet))
+	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, once{newProgress(f.output.quiet)})
 	if err != nil {
 		return stopped(cmd.Context(), err, f.resume)
 	}

@@ -285,26 +285,29 @@ func (f *fit) open() (err error) {
 func (f *fit) Close() error { return errors.Join(f.metrics.Close(), f.events.Close()) }
 
 func (f *fit) run(ctx context.Context) (*Fitted, error) {
-	f.p.Start(f.Name, f.Train.Steps)
-	err := f.t.Run(ctx, train.Hooks{Step: f.step, Eval: f.evaluate, Save: f.save})
-	if err != nil {
-		f.p.End("stopped")
-		return nil, err
-	}
-	if f.loss.Weight == 0 { // resumed after its last step
-		if f.loss, err = f.eval.loss(); err != nil {
-			return nil, err
-		}
-	}
-	weights, err := f.t.Weights()
-	if err != nil {
-		return nil, err
-	}
 	out := filepath.Join(f.Dir, modelDir)
-	if err := checkpoint.Save(out, f.contents(weights, nil)); err != nil {
-		return nil, fmt.Errorf("saving %s: %w", out, err)
+	err := stage(f.p, f.Name, f.Train.Steps, func() (string, error) {
+		err := f.t.Run(ctx, train.Hooks{Step: f.step, Eval: f.evaluate, Save: f.save})
+		if err != nil {
+			return "", err
+		}
+		if f.loss.Weight == 0 { // resumed after its last step
+			if f.loss, err = f.eval.loss(); err != nil {
+				return "", err
+			}
+		}
+		weights, err := f.t.Weights()
+		if err != nil {
+			return "", err
+		}
+		if err := checkpoint.Save(out, f.contents(weights, nil)); err != nil {
+			return "", fmt.Errorf("saving %s: %w", out, err)
+		}
+		return fmt.Sprintf("%d parameters, loss %.4f", f.t.Model.Params.Count(), f.loss.PerToken()), nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	f.p.End(fmt.Sprintf("%d parameters, loss %.4f", f.t.Model.Params.Count(), f.loss.PerToken()))
 	return &Fitted{Dir: out, Loss: f.loss, Steps: f.t.Steps()}, nil
 }
 

@@ -198,21 +198,21 @@ func (j *job) compare(ctx context.Context) error {
 // compress quantises the student and proves its bits.
 func (j *job) compress(context.Context) error {
 	dir := filepath.Join(j.Out, CompressedDir)
-	j.p.Start("INT8", 0)
-	w, _, err := Quantize(j.fitted[StudentDir].Dir, dir, quant.Options{})
-	if err != nil {
-		return err
-	}
-	proof, err := verify.Student(w, func() (*student.Weights, error) { return quant.Load(dir) })
-	if err != nil {
-		return err
-	}
-	if !proof.Identical {
-		return fmt.Errorf("the INT8 student computes different bits in different variants: run mito verify --model %s", dir)
-	}
-	j.r.Compressed = report.Compressed{Scheme: "int8", Sparsity: 0, Digest: proof.Digest, Variants: proof.Names()}
-	j.p.End(fmt.Sprintf("%d bytes, the same digest in %d variants: %.16s…", w.Bytes(), len(proof.Variants), proof.Digest))
-	return nil
+	return stage(j.p, "INT8", 0, func() (string, error) {
+		w, _, err := Quantize(j.fitted[StudentDir].Dir, dir, quant.Options{})
+		if err != nil {
+			return "", err
+		}
+		proof, err := verify.Student(w, func() (*student.Weights, error) { return quant.Load(dir) })
+		if err != nil {
+			return "", err
+		}
+		if !proof.Identical {
+			return "", fmt.Errorf("the INT8 student computes different bits in different variants: run mito verify --model %s", dir)
+		}
+		j.r.Compressed = report.Compressed{Scheme: "int8", Sparsity: 0, Digest: proof.Digest, Variants: proof.Names()}
+		return fmt.Sprintf("%d bytes, the same digest in %d variants", w.Bytes(), len(proof.Variants)), nil
+	})
 }
 
 // judge evaluates, scores and times the models and fills the report.

@@ -10,6 +10,20 @@ type Progress interface {
 	End(result string)
 }
 
+// Stopped is the result of a stage that failed or was interrupted.
+const Stopped = "stopped"
+
+// stage runs a stage and ends it, whatever comes of it.
+func stage(p Progress, name string, total int, run func() (result string, err error)) error {
+	p.Start(name, total)
+	result, err := run()
+	if err != nil {
+		result = Stopped
+	}
+	p.End(result)
+	return err
+}
+
 // Silent hears nothing.
 type Silent struct{}
 

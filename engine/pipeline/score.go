@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"mito/engine/report"
 	"mito/engine/task"
@@ -23,26 +22,23 @@ func (j *job) opponents() []string {
 
 // play scores a player against every opponent.
 func (j *job) play(ctx context.Context, name string, player task.Player, m *report.Model, opponents []string) error {
-	stage := "playing: " + name
-	j.p.Start(stage, len(opponents)*j.Preset.Games)
-	var words []string
-	for i, opponent := range opponents {
-		s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
-			Games: j.Preset.Games, Opponent: opponent, Seed: j.Seed,
-			// An opponent that plays a number of its own must not run beyond the stage's.
-			Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+min(done, j.Preset.Games), "") },
-		})
-		if err != nil {
-			return err
+	return stage(j.p, "playing: "+name, len(opponents)*j.Preset.Games, func() (string, error) {
+		for i, opponent := range opponents {
+			s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
+				Games: j.Preset.Games, Opponent: opponent, Seed: j.Seed,
+				// An opponent that plays a number of its own must not run beyond the stage's.
+				Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+min(done, j.Preset.Games), "") },
+			})
+			if err != nil {
+				return "", err
+			}
+			what, text := scoreWords(s)
+			if err := m.AddScore(what, text, s); err != nil {
+				return "", err
+			}
 		}
-		what, text := scoreWords(s)
-		if err := m.AddScore(what, text, s); err != nil {
-			return err
-		}
-		words = append(words, what+" "+text)
-	}
-	j.p.End(strings.Join(words, "; "))
-	return nil
+		return "done", nil
+	})
 }
 
 // scoreWords says what was scored, and the score in a few words with its 95% interval.
