@@ -52,7 +52,7 @@ func lineCount(path string) int {
 // Killed at any moment, a run goes on to bitwise the same weights, and its metrics have every step once.
 func TestKilledTrainingResumes(t *testing.T) {
 	whole, dir := t.TempDir(), t.TempDir()
-	works(t, whole, strings.Fields(small)...)
+	first := works(t, whole, append(strings.Fields(small), "--json")...)
 	rng := rand.New(rand.NewPCG(1, 2))
 	resumed := append(strings.Fields(small), "--resume")
 	metrics := filepath.Join(dir, "run", "metrics.jsonl")
@@ -80,6 +80,10 @@ func TestKilledTrainingResumes(t *testing.T) {
 		t.Errorf("killed %d times only", killed)
 	}
 	works(t, dir, resumed...)
+	again := works(t, dir, append(resumed, "--json")...) // resumed after its last step
+	if want, got := first.object(t)["loss_nats"], again.object(t)["loss_nats"]; want != got {
+		t.Errorf("loss %v, of the whole run %v", got, want)
+	}
 	same(t, filepath.Join(whole, "run"), filepath.Join(dir, "run"), "model/model.safetensors", "last/model.safetensors", "best/model.safetensors", "last/state.safetensors")
 	if a, b := lineCount(filepath.Join(whole, "run", "metrics.jsonl")), lineCount(filepath.Join(dir, "run", "metrics.jsonl")); a != b {
 		t.Errorf("the metrics have %d lines, those of the whole run %d", b, a)

@@ -24,8 +24,8 @@ func newVerify() *cobra.Command {
 		Use:   "verify",
 		Short: "Prove that an INT8 student computes the same bits in every variant",
 		Long: `Compute the digest of an INT8 student, the SHA-256 of its logits over a stated stream, with every kernel variant of
-this processor, 1 and 2 threads, batches of 1 and 8, several cache pages, and after loading it again. Run it on another
-machine with --digest to prove that the two agree.`,
+this processor, 1 and 2 threads, batches of 1 and 8, several cache pages, after loading it again, and through every
+backend, the GPU's among them where there is one. Run it on another machine with --digest to prove that the two agree.`,
 		Example: "  mito verify --model mito-out/tictactoe/compressed",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,6 +42,9 @@ machine with --digest to prove that the two agree.`,
 				return err
 			}
 			r, err := verify.Student(w, load)
+			if err == nil {
+				err = r.Backends(w)
+			}
 			if err != nil {
 				return err
 			}

@@ -292,7 +292,10 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 			return "", err
 		}
 		if f.loss.Weight == 0 { // resumed after its last step
-			if f.loss, err = f.eval.loss(); err != nil {
+			if err := f.t.Shipping(func() (err error) {
+				f.loss, err = f.eval.loss()
+				return err
+			}); err != nil {
 				return "", err
 			}
 		}

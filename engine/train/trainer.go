@@ -119,6 +119,9 @@ func (t *Trainer) Close() error {
 // Steps is the number of steps done.
 func (t *Trainer) Steps() int { return t.step }
 
+// Shipping runs f with the model as it ships: with the moving average in place where there is one.
+func (t *Trainer) Shipping(f func() error) error { return t.opt.averaged(f) }
+
 // Best is the best evaluation so far.
 func (t *Trainer) Best() Best { return t.best }
 
