@@ -1,0 +1,30 @@
+package verify
+
+import (
+	"errors"
+
+	"mito/backend"
+	"mito/engine/student"
+	"mito/engine/student/seam"
+)
+
+// Backends adds the digest through every backend that this program and this machine have: whole sequences through the
+// operations that training uses, on a GPU where there is one. Errors: those of package seam.
+func (r *Report) Backends(w *student.Weights) error {
+	for _, name := range backend.Names() {
+		b, _, err := backend.Open(name, backend.Options{})
+		if errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrNotBuilt) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		digest, err := seam.Digest(b, w)
+		device := b.Info().Device
+		if err := errors.Join(err, b.Close()); err != nil {
+			return err
+		}
+		r.add("backend "+name+", "+device, digest)
+	}
+	return nil
+}
