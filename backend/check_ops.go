@@ -255,7 +255,9 @@ func CheckAttentionBackward(b tensor.Engine, dq, dk, dv, dout, out, lse, q, k, v
 }
 
 // CheckCrossEntropy checks CrossEntropy.
-func CheckCrossEntropy(b tensor.Engine, loss, dlogits, logits, targets, weights *tensor.Dense, args CrossEntropyArgs) (n, vocab int, err error) {
+func CheckCrossEntropy(
+	b tensor.Engine, loss, dlogits, logits, targets, weights *tensor.Dense, args CrossEntropyArgs,
+) (n, vocab int, err error) {
 	c := checker{owner: b, op: "CrossEntropy"}
 	n, vocab = c.rows("logits", logits)
 	if dlogits != nil {
@@ -278,7 +280,9 @@ func CheckDistill(b tensor.Engine, kl, dlogits, logits, probs, weights *tensor.D
 }
 
 // CheckDistillTopK checks DistillTopK and returns N, V and K.
-func CheckDistillTopK(b tensor.Engine, kl, dlogits, logits, ids, probs, tail, weights *tensor.Dense, args DistillArgs) (n, vocab, k int, err error) {
+func CheckDistillTopK(
+	b tensor.Engine, kl, dlogits, logits, ids, probs, tail, weights *tensor.Dense, args DistillArgs,
+) (n, vocab, k int, err error) {
 	c := checker{owner: b, op: "DistillTopK"}
 	n, vocab = c.rows("logits", logits)
 	c.distill(kl, dlogits, logits, weights, args, n, vocab)

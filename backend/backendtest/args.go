@@ -112,12 +112,15 @@ func badAttention(e *env) []badArg {
 			badArg{"AttentionBackward", what, func() error { return e.b.AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v, a) }},
 			badArg{"QAttention", what, func() error { return e.b.QAttention(out, q, k, v, a) }})
 	}
+	backward := func(dq, dk, dv *tensor.Dense) error {
+		return e.b.AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v, good)
+	}
 	return append(bad,
 		badArg{"Attention", "out in the place of q", func() error { return e.b.Attention(q, lse, q, k, v, good) }},
 		badArg{"QAttention", "out in the place of q", func() error { return e.b.QAttention(q, q, k, v, good) }},
-		badArg{"AttentionBackward", "dq in the place of dout", func() error { return e.b.AttentionBackward(dout, dk, dv, dout, out, lse, q, k, v, good) }},
-		badArg{"AttentionBackward", "dk in the place of k", func() error { return e.b.AttentionBackward(dq, k, dv, dout, out, lse, q, k, v, good) }},
-		badArg{"AttentionBackward", "dk and dv in one place", func() error { return e.b.AttentionBackward(dq, dk, dk, dout, out, lse, q, k, v, good) }})
+		badArg{"AttentionBackward", "dq in the place of dout", func() error { return backward(dout, dk, dv) }},
+		badArg{"AttentionBackward", "dk in the place of k", func() error { return backward(dq, k, dv) }},
+		badArg{"AttentionBackward", "dk and dv in one place", func() error { return backward(dq, dk, dk) }})
 }
 
 // badValues are contents of integer tensors that lie outside their range.

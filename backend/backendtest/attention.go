@@ -35,7 +35,10 @@ type attentionInputs struct {
 
 func newAttention(e *env, a backend.AttentionArgs) *attentionInputs {
 	n, width, kv := a.Batch*a.Time, a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
-	x := &attentionInputs{n: n, width: width, kv: kv, q: e.normal(n * width), k: e.normal(n * kv), v: e.normal(n * kv), dout: e.normal(n * width)}
+	x := &attentionInputs{
+		n: n, width: width, kv: kv,
+		q: e.normal(n * width), k: e.normal(n * kv), v: e.normal(n * kv), dout: e.normal(n * width),
+	}
 	x.q64, x.k64, x.v64 = widen(x.q), widen(x.k), widen(x.v)
 	x.qt, x.kt, x.vt = e.f32(x.q, n, width), e.f32(x.k, n, kv), e.f32(x.v, n, kv)
 	x.out = e.empty(a.Batch, a.Time, width)
@@ -53,7 +56,9 @@ func attentionCases(a backend.AttentionArgs) []Case {
 	bytes := 8 * float64(n*(width+kv))
 	return []Case{
 		{Op: "Attention", Size: name, Flops: flops, Bytes: bytes, build: func(e *env) *trial { return attention(e, a) }},
-		{Op: "AttentionBackward", Size: name, Flops: 2.5 * flops, Bytes: 2 * bytes, build: func(e *env) *trial { return attentionBackward(e, a) }},
+		{Op: "AttentionBackward", Size: name, Flops: 2.5 * flops, Bytes: 2 * bytes, build: func(e *env) *trial {
+			return attentionBackward(e, a)
+		}},
 		{Op: "QAttention", Size: name, Flops: flops, Bytes: bytes, build: func(e *env) *trial {
 			x := newAttention(e, a)
 			o := out{name: "out", t: x.out, exact: ref.StudentAttention(refAttention(a), x.q, x.k, x.v)}

@@ -72,7 +72,8 @@ func calls(e *env) []call {
 	add("LayerNormBackward", func(t []*tensor.Dense) error {
 		return b.LayerNormBackward(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
 	},
-		a("dx", o.z), a("dgain", o.perCol3), opt("dbias", o.perCol2), a("dy", o.y), a("x", o.x), a("gain", o.perCol), a("mean", o.perRow2), a("rstd", o.perRow))
+		a("dx", o.z), a("dgain", o.perCol3), opt("dbias", o.perCol2), a("dy", o.y), a("x", o.x), a("gain", o.perCol),
+		a("mean", o.perRow2), a("rstd", o.perRow))
 
 	add("Embed", func(t []*tensor.Dense) error { return b.Embed(t[0], t[1], t[2], false) },
 		a("dst", o.z), arg{name: "table", t: o.table, any: true}, a("ids", o.ids))
@@ -118,14 +119,17 @@ func lossCalls(e *env, o operands) []call {
 	free := arg{name: "x", t: o.x, any: true}
 	work := arg{name: "work", t: o.work, any: true}
 	return []call{
-		{"CrossEntropy", []arg{a("loss", o.perRow), {name: "dlogits", t: o.dlogits, optional: true}, a("logits", o.logits), a("targets", o.ids), a("weights", o.weights)},
-			func(t []*tensor.Dense) error {
-				return b.CrossEntropy(t[0], t[1], t[2], t[3], t[4], backend.CrossEntropyArgs{Scale: 1})
-			}},
+		{"CrossEntropy", []arg{
+			a("loss", o.perRow), {name: "dlogits", t: o.dlogits, optional: true}, a("logits", o.logits), a("targets", o.ids),
+			a("weights", o.weights),
+		}, func(t []*tensor.Dense) error {
+			return b.CrossEntropy(t[0], t[1], t[2], t[3], t[4], backend.CrossEntropyArgs{Scale: 1})
+		}},
 		{"Distill", []arg{a("kl", o.perRow), a("dlogits", o.dlogits), a("logits", o.logits), a("probs", o.probs), a("weights", o.weights)},
 			func(t []*tensor.Dense) error { return b.Distill(t[0], t[1], t[2], t[3], t[4], distill) }},
 		{"DistillTopK", []arg{
-			a("kl", o.perRow), a("dlogits", o.dlogits), a("logits", o.logits), a("ids", top), a("probs", topProbs), a("tail", o.perRow2), a("weights", o.weights),
+			a("kl", o.perRow), a("dlogits", o.dlogits), a("logits", o.logits), a("ids", top), a("probs", topProbs),
+			a("tail", o.perRow2), a("weights", o.weights),
 		}, func(t []*tensor.Dense) error { return b.DistillTopK(t[0], t[1], t[2], t[3], t[4], t[5], t[6], distill) }},
 		{"Sum", []arg{a("dst", o.one), free}, func(t []*tensor.Dense) error { return b.Sum(t[0], t[1]) }},
 		{"SumSquares", []arg{a("dst", o.one), free}, func(t []*tensor.Dense) error { return b.SumSquares(t[0], t[1]) }},

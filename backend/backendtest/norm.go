@@ -20,8 +20,12 @@ func normCases(n, c int) []Case {
 			name = "inplace"
 		}
 		cs = append(cs,
-			Case{Op: "RMSNormBackward", Size: sized(name, n, c), Bytes: 1.5 * bytes, build: func(e *env) *trial { return rmsNormBackward(e, n, c, alias) }},
-			Case{Op: "LayerNormBackward", Size: sized(name, n, c), Bytes: 1.5 * bytes, build: func(e *env) *trial { return layerNormBackward(e, n, c, !alias, alias) }},
+			Case{Op: "RMSNormBackward", Size: sized(name, n, c), Bytes: 1.5 * bytes, build: func(e *env) *trial {
+				return rmsNormBackward(e, n, c, alias)
+			}},
+			Case{Op: "LayerNormBackward", Size: sized(name, n, c), Bytes: 1.5 * bytes, build: func(e *env) *trial {
+				return layerNormBackward(e, n, c, !alias, alias)
+			}},
 		)
 	}
 	return cs

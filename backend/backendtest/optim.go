@@ -13,7 +13,9 @@ import (
 func optimCases(n, c int) []Case {
 	var cs []Case
 	for _, decay := range []float32{0, 0.1} {
-		cs = append(cs, Case{Op: "AdamW", Size: sized("decay", decay, n, c), Bytes: 28 * float64(n*c), build: func(e *env) *trial { return adamW(e, n, c, decay) }})
+		cs = append(cs, Case{Op: "AdamW", Size: sized("decay", decay, n, c), Bytes: 28 * float64(n*c), build: func(e *env) *trial {
+			return adamW(e, n, c, decay)
+		}})
 	}
 	for _, maxNorm := range []float32{0, 0.5, 1e6} {
 		cs = append(cs, Case{Op: "ClipScale", Size: sized("max", maxNorm, n, c), build: func(e *env) *trial { return clipScale(e, maxNorm) }})
@@ -36,7 +38,9 @@ func optimCases(n, c int) []Case {
 		if !nesterov {
 			name = "plain"
 		}
-		cs = append(cs, Case{Op: "Muon", Size: sized(name, n, c), Flops: flops, Bytes: 20 * float64(n*c), build: func(e *env) *trial { return muon(e, n, c, nesterov) }})
+		cs = append(cs, Case{Op: "Muon", Size: sized(name, n, c), Flops: flops, Bytes: 20 * float64(n*c), build: func(e *env) *trial {
+			return muon(e, n, c, nesterov)
+		}})
 	}
 	return cs
 }

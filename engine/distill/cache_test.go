@@ -107,7 +107,8 @@ func FuzzCache(f *testing.F) {
 			if err := c.Write(wrote, step, 0); err != nil {
 				t.Fatal(err)
 			}
-			if found, err := c.Read(r, step, 0, 2); err != nil || !found || !slices.Equal(r.Probs, wrote.Probs) || !slices.Equal(r.Tail, wrote.Tail) {
+			found, err := c.Read(r, step, 0, 2)
+			if err != nil || !found || !slices.Equal(r.Probs, wrote.Probs) || !slices.Equal(r.Tail, wrote.Tail) {
 				t.Fatalf("step %d: found %v, %v, read %+v, wrote %+v", step, found, err, r, wrote)
 			}
 		}

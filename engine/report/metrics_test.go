@@ -114,7 +114,9 @@ func TestMetricsErrors(t *testing.T) {
 }
 
 func TestRecordsKeepTheirBits(t *testing.T) {
-	in := Record{1 << 53, map[string]float64{"a": 0.1, "b": math.SmallestNonzeroFloat64, "c": -math.MaxFloat64, "nan": math.NaN(), "inf": math.Inf(1), `q"<`: 1}}
+	in := Record{1 << 53, map[string]float64{
+		"a": 0.1, "b": math.SmallestNonzeroFloat64, "c": -math.MaxFloat64, "nan": math.NaN(), "inf": math.Inf(1), `q"<`: 1,
+	}}
 	text, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)

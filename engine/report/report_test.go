@@ -51,7 +51,10 @@ func sample(t *testing.T) *Report {
 		Seeds:  map[string]uint64{"data": math.MaxUint64, "init": 7},
 		Splits: []Split{{Name: "train", Examples: 4520, Hash: "00ff"}, {Name: "test", Tokens: 900, Hash: "ff00"}},
 		Rows: []Row{
-			{Name: "student trained alone", Model: Model{Params: 50000, LossNats: 0.3, BitsPerByte: NotMeasured}, TokensPerSecond: NotMeasured, Note: "same steps"},
+			{
+				Name: "student trained alone", Model: Model{Params: 50000, LossNats: 0.3, BitsPerByte: NotMeasured},
+				TokensPerSecond: NotMeasured, Note: "same steps",
+			},
 			{Name: "student distilled", Model: Model{Params: 50000, LossNats: 0.26, BitsPerByte: NotMeasured}, TokensPerSecond: NotMeasured},
 		},
 		Notes: []string{"The shipped student trains on all positions; its held-out loss comes from a run that does not."},
@@ -140,7 +143,8 @@ func TestSaveAndRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Compressed.Digest != sample(t).Compressed.Digest || r.Student.BitsPerByte.Measured() || r.Seeds["data"] != math.MaxUint64 || r.Curves != CurvesName || len(r.Rows) != 2 || r.Rows[0].LossNats != 0.3 {
+	if r.Compressed.Digest != sample(t).Compressed.Digest || r.Student.BitsPerByte.Measured() ||
+		r.Seeds["data"] != math.MaxUint64 || r.Curves != CurvesName || len(r.Rows) != 2 || r.Rows[0].LossNats != 0.3 {
 		t.Errorf("%+v", r)
 	}
 	var a, b bytes.Buffer
@@ -202,12 +206,16 @@ func TestMarkdownCannotBeBroken(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1234: "-1,234", math.MinInt64: "-9,223,372,036,854,775,808"} {
+	for n, want := range map[int64]string{
+		0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1234: "-1,234", math.MinInt64: "-9,223,372,036,854,775,808",
+	} {
 		if got := thousands(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
 	}
-	for n, want := range map[Number]string{0: "0", 1.234: "1.23", 99.96: "100", 8123.4: "8,123", -1: none, Number(math.Inf(1)): none, 1e300: none} {
+	for n, want := range map[Number]string{
+		0: "0", 1.234: "1.23", 99.96: "100", 8123.4: "8,123", -1: none, Number(math.Inf(1)): none, 1e300: none,
+	} {
 		if got := rate(n); got != want {
 			t.Errorf("%v: %s, want %s", n, got, want)
 		}

@@ -269,7 +269,8 @@ func TestScoreErrors(t *testing.T) {
 		if _, err := task.Score(t.Context(), chooseFunc(func() ([]Choice, error) { return nil, nil }), ScoreOptions{}); !errors.As(err, &pe) {
 			t.Errorf("%s: no answers: %v", task.Name(), err)
 		}
-		if _, err := task.Score(t.Context(), chooseFunc(func() ([]Choice, error) { return nil, broken }), ScoreOptions{}); !errors.Is(err, broken) {
+		failing := chooseFunc(func() ([]Choice, error) { return nil, broken })
+		if _, err := task.Score(t.Context(), failing, ScoreOptions{}); !errors.Is(err, broken) {
 			t.Errorf("%s: failing player: %v", task.Name(), err)
 		}
 		var oe *OpponentError

@@ -33,7 +33,8 @@ func Parse(data []byte) (Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := top.only("version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"); err != nil {
+	if err := top.only("version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
+		"decoder", "model"); err != nil {
 		return nil, err
 	}
 	for _, key := range []string{"truncation", "padding", "normalizer"} {
@@ -168,8 +169,8 @@ func vocabulary(model fields, added addedTokens) (spelling []string, ids map[str
 	seen := make([]bool, len(ids))
 	for token, id := range ids {
 		if int(id) >= len(ids) || seen[id] {
-			return nil, nil, nil, &FormatError{"model.vocab", fmt.Sprintf("id %d of token %q is taken twice or leaves a gap: %d tokens need the ids 0 to %d",
-				id, clip(token), len(ids), len(ids)-1)}
+			return nil, nil, nil, &FormatError{"model.vocab", fmt.Sprintf(
+				"id %d of token %q is taken twice or leaves a gap: %d tokens need the ids 0 to %d", id, clip(token), len(ids), len(ids)-1)}
 		}
 		seen[id], own[id], spelling[id] = true, true, token
 	}
@@ -198,7 +199,8 @@ func parseChars(top, model fields, added addedTokens) (Tokenizer, error) {
 		return nil, err
 	}
 	if _, used := ids[unk]; used {
-		return nil, &UnsupportedError{"model.unk_token", strconv.Quote(unk) + " in the vocabulary", "one outside it, so that unknown characters are errors"}
+		return nil, &UnsupportedError{"model.unk_token", strconv.Quote(unk) + " in the vocabulary",
+			"one outside it, so that unknown characters are errors"}
 	}
 	chars := 0
 	for id, s := range spelling {

@@ -32,6 +32,6 @@ func outOfMemory(err error, m *model.Model, rows, tokens int) error {
 	if lo == 0 {
 		return fmt.Errorf("train: not even one sequence of %d tokens fits; a smaller model or a shorter context is needed: %w", tokens, err)
 	}
-	return fmt.Errorf("train: %d of the batch's %d sequences fit at a time: use %d micro-batches, which give the same weights, or a smaller batch: %w",
-		lo, rows, (rows+lo-1)/lo, err)
+	return fmt.Errorf("train: %d of the batch's %d sequences fit at a time: "+
+		"use %d micro-batches, which give the same weights, or a smaller batch: %w", lo, rows, (rows+lo-1)/lo, err)
 }

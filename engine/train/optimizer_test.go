@@ -18,7 +18,9 @@ type expected struct {
 }
 
 func follow(tr *Trainer) *expected {
-	e := &expected{o: tr.o, p: map[string][]float64{}, first: map[string][]float64{}, second: map[string][]float64{}, mv: map[string][]float64{}}
+	e := &expected{
+		o: tr.o, p: map[string][]float64{}, first: map[string][]float64{}, second: map[string][]float64{}, mv: map[string][]float64{},
+	}
 	for _, q := range tr.Model.Params.List {
 		e.first[q.Name], e.second[q.Name] = make([]float64, q.Size()), make([]float64, q.Size())
 		e.p[q.Name], e.mv[q.Name] = widen(q.Value.Float32s()), widen(q.Value.Float32s())
