@@ -6,8 +6,8 @@ import (
 	"mito/backend"
 )
 
-// maxRecordings bounds what a recorder keeps: a run has a few kinds of parts, unless their scalars change from step to
-// step, which no recording can follow.
+// maxRecordings bounds what a recorder keeps: a run has a few kinds of parts. Those whose scalars change from step to
+// step cannot be recorded, and are forgotten.
 const maxRecordings = 16
 
 // part identifies a sequence of operations with everything in it that is not in a tensor: parts that are equal do the
@@ -48,6 +48,7 @@ func (r *recorder) run(p part, f func() error) error {
 	known := r.parts[p]
 	switch {
 	case known == nil:
+		r.forget()
 		if len(r.parts) < maxRecordings {
 			r.parts[p] = &recording{}
 		}
@@ -67,6 +68,18 @@ func (r *recorder) run(p part, f func() error) error {
 	}
 	known.graph = g
 	return g.Replay()
+}
+
+// forget makes room where the table is full of parts that came once.
+func (r *recorder) forget() {
+	if len(r.parts) < maxRecordings {
+		return
+	}
+	for p, known := range r.parts {
+		if known.graph == nil && !known.refused {
+			delete(r.parts, p)
+		}
+	}
 }
 
 // close frees the recordings; nil is allowed.

@@ -74,7 +74,7 @@ func TestRecorderRefused(t *testing.T) {
 	}
 }
 
-// Parts whose scalars change are never recorded, and do not pile up.
+// Parts whose scalars change are not recorded, and do not pile up.
 func TestRecorderChangingScalars(t *testing.T) {
 	r, c := newFake(nil)
 	for i := range 100 {
@@ -84,6 +84,15 @@ func TestRecorderChangingScalars(t *testing.T) {
 	}
 	if c.captures != 0 || len(r.parts) > maxRecordings {
 		t.Errorf("%d captures, %d parts kept", c.captures, len(r.parts))
+	}
+	// Once they stay the same, they are.
+	for range 3 {
+		if err := r.run(part{scalar: 0.5}, func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.captures != 1 || c.graphs[0].replays != 2 {
+		t.Errorf("a part that stays the same afterwards: %d captures", c.captures)
 	}
 	if err := (*recorder)(nil).close(); err != nil {
 		t.Error(err)
