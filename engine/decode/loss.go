@@ -93,7 +93,7 @@ func score(s Session, b *data.Batch, row int) (l rowLoss) {
 			return nil
 		}
 		nats, err := crossEntropy(logits, targets[first+i])
-		l.nats += w * nats
+		l.nats += float64(w * nats)
 		l.weight += w
 		return err
 	})

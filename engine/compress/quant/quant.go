@@ -165,9 +165,9 @@ func quantizeMatrix(m *student.Matrix, x, weight []float32, method Method) float
 			m.Scale[r] = SearchRow(q, row, weight)
 		}
 		for i, v := range row {
-			d := float64(v) - float64(q[i])*float64(m.Scale[r])
-			lost += d * d
-			total += float64(v) * float64(v)
+			d := float64(v) - float64(float64(q[i])*float64(m.Scale[r]))
+			lost += float64(d * d)
+			total += float64(float64(v) * float64(v))
 		}
 	}
 	if total == 0 {
@@ -184,6 +184,7 @@ const (
 
 // SearchRow quantises one row (q, x [n]) to [-127,127] with the scale that minimises Σ weight[i]·(x[i] - scale·q[i])² over the
 // clip ratios 1, 0.99, … 0.6 and a least-squares refinement of the best, and returns the scale. A nil weight is all ones.
+// Products are rounded before they are added, so that every processor chooses the same scale.
 func SearchRow(q []int8, x, weight []float32) float32 {
 	best := vec.QuantizeRow(q, x)
 	if best == 0 {
@@ -199,7 +200,7 @@ func SearchRow(q []int8, x, weight []float32) float32 {
 		}
 	}
 	for i := 1; i <= clipSteps; i++ {
-		consider(float32(float64(full) * (1 - clipStep*float64(i))))
+		consider(float32(float64(full) * (1 - float64(clipStep*float64(i)))))
 	}
 	for range 3 {
 		was := best
@@ -227,10 +228,10 @@ func rowError(q []int8, x, weight []float32, scale float32) float64 {
 	var e float64
 	s := float64(scale)
 	for i, v := range x {
-		d := float64(v) - s*float64(q[i])
-		d *= d
+		d := float64(v) - float64(s*float64(q[i]))
+		d = float64(d * d)
 		if weight != nil {
-			d *= float64(weight[i])
+			d = float64(d * float64(weight[i]))
 		}
 		e += d
 	}
@@ -245,8 +246,8 @@ func fit(q []int8, x, weight []float32) float32 {
 		if weight != nil {
 			h = float64(weight[i])
 		}
-		xq += h * float64(v) * float64(q[i])
-		qq += h * float64(q[i]) * float64(q[i])
+		xq += float64(float64(h*float64(v)) * float64(q[i]))
+		qq += float64(float64(h*float64(q[i])) * float64(q[i]))
 	}
 	if qq == 0 {
 		return 0

@@ -1,6 +1,9 @@
 package quant
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -85,6 +88,32 @@ func TestSearchIsNeverWorse(t *testing.T) {
 	}
 	if better < 20 {
 		t.Errorf("the search gained a tenth in %d of 120 rows only", better)
+	}
+}
+
+// TestSearchIsTheSameEverywhere holds the integers and scales of many rows against those that amd64 chooses: the student that
+// ships does not depend on the machine that quantised it.
+func TestSearchIsTheSameEverywhere(t *testing.T) {
+	const golden = "fc3aba3949e213d92e556ca8f8c048b976283b9bb818c5b19e8b31d84b3d0b7c"
+	rng := rand.New(rand.NewPCG(7, 7))
+	sum := sha256.New()
+	for i := range 600 {
+		width := widths[i%len(widths)]
+		x, weight, q := make([]float32, width), make([]float32, width), make([]int8, width)
+		for i := range x {
+			x[i], weight[i] = rng.Float32()-0.5, rng.Float32()
+		}
+		if i%2 == 0 {
+			weight = nil
+		}
+		scale := SearchRow(q, x, weight)
+		for _, v := range q {
+			sum.Write([]byte{byte(v)})
+		}
+		sum.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(scale)))
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != golden {
+		t.Errorf("%s, want %s", got, golden)
 	}
 }
 
