@@ -199,11 +199,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestPrunedShapes runs layers that differ in heads and MLP width.
-func TestPrunedShapes(t *testing.T) {
-	c := edgeConfig()
-	w := randomWeights(c, 9)
-	l := &w.Layers[1]
+// pruneHeads leaves three query heads, one key head and 20 neurons of a layer.
+func pruneHeads(l *Layer, headDim int) {
 	cut := func(m *Matrix, rows int) {
 		m.Rows, m.Q, m.Scale = rows, m.Q[:rows*m.Cols], m.Scale[:rows]
 	}
@@ -214,20 +211,40 @@ func TestPrunedShapes(t *testing.T) {
 		}
 		m.Cols, m.Q = cols, q
 	}
-	cut(&l.Query, 3*c.HeadDim)
-	cut(&l.Key, c.HeadDim)
-	cut(&l.Value, c.HeadDim)
-	narrow(&l.Output, 3*c.HeadDim)
+	cut(&l.Query, 3*headDim)
+	cut(&l.Key, headDim)
+	cut(&l.Value, headDim)
+	narrow(&l.Output, 3*headDim)
 	cut(&l.Up, 20)
 	narrow(&l.Down, 20)
+}
+
+// TestPrunedShapes runs layers that differ in heads and MLP width, the narrower one first or last, through every variant of
+// attention.
+func TestPrunedShapes(t *testing.T) {
+	defer func() {
+		if err := attn.SetDecodeVariant(attn.DecodeVariants()[len(attn.DecodeVariants())-1]); err != nil {
+			t.Error(err)
+		}
+	}()
+	c := edgeConfig()
 	tokens := DigestTokens(c)
-	want := specForward(w, tokens)
-	got, err := newSession(t, newModel(t, w, Options{}), 1).Prefill(0, tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at := sameBits(got, want[len(want)-1]); at >= 0 {
-		t.Errorf("logit %d differs", at)
+	for pruned := range c.Layers {
+		w := randomWeights(c, 9)
+		pruneHeads(&w.Layers[pruned], c.HeadDim)
+		want := specForward(w, tokens)
+		for _, v := range attn.DecodeVariants() {
+			if err := attn.SetDecodeVariant(v); err != nil {
+				t.Fatal(err)
+			}
+			got, err := newSession(t, newModel(t, w, Options{}), 1).Prefill(0, tokens)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at := sameBits(got, want[len(want)-1]); at >= 0 {
+				t.Errorf("layer %d pruned, %s: logit %d differs", pruned, v, at)
+			}
+		}
 	}
 }
 

@@ -252,9 +252,18 @@ func TestRefusedCallsChangeNothing(t *testing.T) {
 }
 
 func TestNoAllocationPerToken(t *testing.T) {
-	for _, batch := range []int{1, 8} {
-		c := edgeConfig()
-		s := newSession(t, newModel(t, randomWeights(c, 6), Options{PageSize: 4}), batch)
+	c := edgeConfig()
+	plain, pruned := randomWeights(c, 6), randomWeights(c, 6)
+	pruneHeads(&pruned.Layers[1], c.HeadDim)
+	for _, tc := range []struct {
+		name        string
+		w           *Weights
+		batch, page int
+	}{
+		{"one sequence", plain, 1, 4}, {"eight", plain, 8, 4}, {"whole blocks", plain, 2, 16}, {"pruned", pruned, 2, 16},
+	} {
+		batch := tc.batch
+		s := newSession(t, newModel(t, tc.w, Options{PageSize: tc.page}), batch)
 		step := make([]int32, batch)
 		decode := func() {
 			s.Reset()
@@ -266,7 +275,7 @@ func TestNoAllocationPerToken(t *testing.T) {
 		}
 		decode()
 		if n := testing.AllocsPerRun(3, decode); n > 0 {
-			t.Errorf("batch %d: %v allocations in %d tokens", batch, n, c.Context)
+			t.Errorf("%s: %v allocations in %d tokens", tc.name, n, c.Context)
 		}
 	}
 }

@@ -91,18 +91,21 @@ func NewScratchQS8(s *DecodeShape, maxPos int) *ScratchQS8 {
 	}
 }
 
-// whole makes room for a kernel that does all heads of s at once.
+// whole makes room for a kernel that does all heads of s at once. The layers of a pruned model take turns with different
+// numbers of heads, so memory is kept for the most there were.
 func (sc *ScratchQS8) whole(s *DecodeShape) {
-	sc.queries = make([]int8, s.Heads*s.HeadDim)
-	sc.states = make([]headState, s.Heads)
-	sc.places = make([]headPlace, s.Heads)
-	for h := range sc.places {
+	if s.Heads > len(sc.places) {
+		sc.queries = make([]int8, s.Heads*s.HeadDim)
+		sc.states = make([]headState, s.Heads)
+		sc.places = make([]headPlace, s.Heads)
+		sc.records = make([]byte, s.Heads*len(sc.scores)/blockPos*recordBytes+lineBytes)
+		off := -int(uintptr(unsafe.Pointer(&sc.records[0]))) & (lineBytes - 1)
+		sc.records = sc.records[off:]
+	}
+	for h := range s.Heads {
 		g := h * s.KVHeads / s.Heads
 		sc.places[h] = headPlace{g * s.blocks() * s.kBlock(), g * s.blocks() * s.vBlock(), g * s.blocks() * blockPos * 4}
 	}
-	sc.records = make([]byte, s.Heads*len(sc.scores)/blockPos*recordBytes+lineBytes)
-	off := -int(uintptr(unsafe.Pointer(&sc.records[0]))) & (lineBytes - 1)
-	sc.records = sc.records[off:]
 	sc.kernel = attendQS8{
 		places: &sc.places[0], pageBlocks: s.blocks(), heads: s.Heads, groups: s.groups(), dim: s.HeadDim, padDim: s.padDim(),
 		scale: s.Scale, q8: &sc.queries[0], state: &sc.states[0], records: &sc.records[0],
