@@ -197,7 +197,8 @@ type caches struct {
 
 func (l *caches) get(a backend.AttentionArgs) *cache {
 	shape := attn.DecodeShape{
-		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window, PageSize: a.Time, Scale: a.Scale,
+		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window, Scale: a.Scale,
+		PageSize: (a.Time + 15) / 16 * 16, // whole blocks: the kernels for all heads at once want them
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
