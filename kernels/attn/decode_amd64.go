@@ -8,8 +8,6 @@ import (
 	"mito/kernels/isa"
 )
 
-//go:generate go run -C ../_asm ./attndecode -out ../attn/decode_amd64.s -stubs ../attn/stubs_decode_amd64.go -pkg attn
-
 func decodeVariants() []isa.Impl[decodeFuncs] {
 	with := func(attend func(*attendQS8) bool) decodeFuncs {
 		f := decodeGeneric

@@ -2,6 +2,8 @@ package attn
 
 import "mito/kernels/isa"
 
+//go:generate go run -C ../_asm ./attndecode -out ../attn/decode_amd64.s -stubs ../attn/stubs_decode_amd64.go -pkg attn
+
 // decodeFuncs are the inner loops of AttendQS8, per head and page. All integers are exact and the float operations are
 // rounded one by one, so that variants have the same bits.
 type decodeFuncs struct {

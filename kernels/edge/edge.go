@@ -5,6 +5,8 @@ import (
 	"mito/kernels/vec"
 )
 
+//go:generate go run -C ../_asm ./edge -out ../edge/edge_amd64.s -stubs ../edge/stubs_amd64.go -pkg edge
+
 // funcs are the kernels of one variant. They take sizes that are multiples of 16 (half: of 4) and return false, perhaps with part
 // written, when the scale would be zero or something is not finite.
 type funcs struct {

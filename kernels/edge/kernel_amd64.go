@@ -4,8 +4,6 @@ package edge
 
 import "mito/kernels/isa"
 
-//go:generate go run -C ../_asm ./edge -out ../edge/edge_amd64.s -stubs ../edge/stubs_amd64.go -pkg edge
-
 func variants() []isa.Impl[funcs] {
 	return []isa.Impl[funcs]{
 		{Name: isa.AVX2, Funcs: funcs{rmsNormQuantizeAVX2, residualRMSNormQuantizeAVX2, relu2QuantizeAVX2, ropeHeadsAVX2}},

@@ -4,8 +4,6 @@ package qgemm
 
 import "mito/kernels/isa"
 
-//go:generate go run -C ../_asm ./qgemm -out ../qgemm/qgemm_amd64.s -stubs ../qgemm/stubs_amd64.go -pkg qgemm
-
 func variants() []isa.Impl[funcs] {
 	return []isa.Impl[funcs]{
 		{Name: isa.AVX2, Funcs: funcs{mulAVX2, mulUnsignedAVX2}},

@@ -6,6 +6,8 @@ import (
 	"mito/kernels/isa"
 )
 
+//go:generate go run -C ../_asm ./qgemm -out ../qgemm/qgemm_amd64.s -stubs ../qgemm/stubs_amd64.go -pkg qgemm
+
 // funcs are the kernels of one variant. Each computes, for m < rows and n < 32·blocks,
 //
 //	acc[m·ldacc+n] = Σ_{k < 4·k4} w[n,k]·x[m·ldx+k]

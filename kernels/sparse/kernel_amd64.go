@@ -4,8 +4,6 @@ package sparse
 
 import "mito/kernels/isa"
 
-//go:generate go run -C ../_asm ./sparse -out ../sparse/sparse_amd64.s -stubs ../sparse/stubs_amd64.go -pkg sparse
-
 func variants() []isa.Impl[funcs] {
 	return []isa.Impl[funcs]{
 		{Name: isa.AVX2, Funcs: funcs{mulAVX2, mulUnsignedAVX2}},

@@ -2,6 +2,8 @@ package sparse
 
 import "mito/kernels/isa"
 
+//go:generate go run -C ../_asm ./sparse -out ../sparse/sparse_amd64.s -stubs ../sparse/stubs_amd64.go -pkg sparse
+
 // funcs are the kernels of one variant: for one activation row and the slices from ≤ s < to of a tile they set, or with add = 1
 // add to, acc[n] for every row n of those slices, up to PaddedN. x begins at the tile's columns and has a multiple of 8.
 type funcs struct {
