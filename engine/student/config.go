@@ -50,11 +50,21 @@ const (
 	maxLayers  = 1 << 10
 	maxVocab   = 1 << 22
 	maxContext = 1 << 20
+	maxCells   = min(1<<36, math.MaxInt/16) // of a matrix, and of the keys of one sequence
 )
 
 // Validate refuses configurations that no model can have; the error is a *ConfigError.
 func (c Config) Validate() error {
 	in := func(v, lo, hi int) bool { return v >= lo && v <= hi }
+	fit := func(sizes ...int) bool {
+		n := int64(1)
+		for _, s := range sizes {
+			if n *= int64(s); n > maxCells {
+				return false
+			}
+		}
+		return true
+	}
 	rope := c.Position == PositionRoPE
 	for _, f := range []struct {
 		ok    bool
@@ -70,6 +80,8 @@ func (c Config) Validate() error {
 		{in(c.Heads, 1, maxWidth), "num_attention_heads", c.Heads, fmt.Sprintf("1 to %d", maxWidth)},
 		{in(c.KVHeads, 1, c.Heads) && c.Heads%c.KVHeads == 0, "num_key_value_heads", c.KVHeads, fmt.Sprintf("a divisor of num_attention_heads (%d)", c.Heads)},
 		{in(c.HeadDim, 1, maxWidth) && in(c.HeadDim*c.Heads, 1, maxWidth), "head_dim", c.HeadDim, fmt.Sprintf("1 or more, at most %d over all heads", maxWidth)},
+		{fit(c.VocabSize, c.HiddenSize) && fit(c.IntermediateSize, c.HiddenSize), "hidden_size", c.HiddenSize, fmt.Sprintf("no matrix of more than %d weights", int64(maxCells))},
+		{fit(c.Layers, c.KVHeads, c.HeadDim, c.Context), "max_position_embeddings", c.Context, fmt.Sprintf("at most %d numbers in the keys of a sequence", int64(maxCells))},
 		{!rope || c.HeadDim%2 == 0, "head_dim", c.HeadDim, "an even number with rope"},
 		{slices.Contains([]string{ActReLU, ActReLU2, ActGELU, ActSwiGLU}, c.Activation), "hidden_act", fmt.Sprintf("%q", c.Activation), "relu, relu2, gelu or swiglu"},
 		{c.Norm == NormRMS || c.Norm == NormLayer, "norm_type", fmt.Sprintf("%q", c.Norm), "rmsnorm or layernorm"},

@@ -171,7 +171,7 @@ func TestNewRefuses(t *testing.T) {
 		"odd head with rope":      {func(w *Weights) { w.Config.HeadDim = 7 }, nil},
 		"unknown activation":      {func(w *Weights) { w.Config.Activation = "tanh" }, nil},
 		"no width":                {func(w *Weights) { w.Config.HiddenSize = 0 }, nil},
-		"too wide":                {func(w *Weights) { w.Config.IntermediateSize = 1 << 40 }, nil},
+		"too wide":                {func(w *Weights) { w.Config.IntermediateSize = math.MaxInt }, nil},
 		"bias without biases":     {func(w *Weights) { w.Layers[0].Up.Bias = make([]float32, 64) }, nil},
 		"missing bias":            {func(w *Weights) { w.Config.AttentionBias = true }, nil},
 		"missing norm bias":       {func(w *Weights) { w.Config.Norm = NormLayer }, nil},
@@ -195,6 +195,24 @@ func TestNewRefuses(t *testing.T) {
 		}
 		if tc.want != nil && !errors.Is(err, tc.want) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestConfigBounds has sizes that are allowed one by one but not together.
+func TestConfigBounds(t *testing.T) {
+	for field, change := range map[string]func(c *Config){
+		"hidden_size": func(c *Config) { c.VocabSize, c.HiddenSize = maxVocab, maxWidth },
+		"max_position_embeddings": func(c *Config) {
+			c.Heads, c.KVHeads, c.HeadDim, c.Layers, c.Context = 1, 1, maxWidth, maxLayers, maxContext
+		},
+		"head_dim": func(c *Config) { c.Heads, c.KVHeads, c.HeadDim = maxWidth, maxWidth, maxWidth },
+	} {
+		c := edgeConfig()
+		change(&c)
+		var ce *ConfigError
+		if err := c.Validate(); !errors.As(err, &ce) || ce.Field != field {
+			t.Errorf("%s: got %v", field, err)
 		}
 	}
 }
