@@ -16,6 +16,10 @@ type Options struct {
 	Level    string                             // of the kernels, see isa.Limit; "" is the processor's best
 	Threads  int                                // of the rows with several threads; fewer than two is two
 	Progress func(done, total int, name string) // called before every measurement, if not nil
+
+	// Patience is how long, in all, to measure again what other programs disturbed (on Linux). What is disturbed when it
+	// has run out is kept, and counted in the report.
+	Patience time.Duration
 }
 
 const defaultRounds = 5
@@ -63,7 +67,7 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 		if err := isa.Limit(o.Level); err != nil {
 			return nil, err
 		}
-		m := &meter{ctx: ctx, o: o}
+		m := &meter{ctx: ctx, o: o, clock: readLoad, pause: func() { time.Sleep(pauseTime) }}
 		defer func() { err = errors.Join(err, m.close()) }()
 		if err := b.plan(m); err != nil {
 			return nil, fmt.Errorf("bench: %s: %w", name, err)
@@ -72,6 +76,9 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 			return nil, fmt.Errorf("bench: %s: %w", name, err)
 		}
 		r := &Report{Bench: name, Machine: Describe(), Rounds: o.Rounds, Level: o.Level}
+		if m.measured > 0 {
+			r.Disturbed = float64(m.disturbed) / float64(m.measured)
+		}
 		for _, row := range m.rows {
 			r.Results = append(r.Results, row())
 		}
@@ -113,7 +120,13 @@ type meter struct {
 	probes  []*probe
 	rows    []func() Result
 	closers []io.Closer
+
+	clock               func() (load, bool)
+	pause               func() // between disturbed measurements
+	measured, disturbed int    // measurements that were kept, and those of them that others disturbed
 }
+
+const pauseTime = 200 * time.Millisecond
 
 // keep closes c at the end.
 func (m *meter) keep(c io.Closer) { m.closers = append(m.closers, c) }
@@ -177,13 +190,10 @@ func (m *meter) measure() error {
 	total := m.o.Rounds * len(m.probes)
 	for round := range m.o.Rounds {
 		for i, p := range m.probes {
-			if err := m.ctx.Err(); err != nil {
-				return err
-			}
 			if m.o.Progress != nil {
 				m.o.Progress(round*len(m.probes)+i, total, p.result.Name)
 			}
-			if err := p.once(); err != nil {
+			if err := m.once(p); err != nil {
 				return fmt.Errorf("%s: %w", p.result.Name, err)
 			}
 		}
@@ -191,17 +201,46 @@ func (m *meter) measure() error {
 	return nil
 }
 
-func (p *probe) once() error {
-	if p.limit != nil {
-		v, err := p.limit()
+// once measures a probe, again and again while others disturb it and there is patience.
+func (m *meter) once(p *probe) error {
+	for {
+		if err := m.ctx.Err(); err != nil {
+			return err
+		}
+		began := time.Now()
+		before, known := m.clock()
+		value, limit, err := p.measure()
 		if err != nil {
 			return err
 		}
-		p.limits = append(p.limits, v)
+		after, _ := m.clock()
+		disturbed := known && after.others(before) > disturbance
+		if disturbed && m.o.Patience > 0 {
+			m.pause()
+			m.o.Patience -= time.Since(began)
+			continue
+		}
+		m.measured++
+		if disturbed {
+			m.disturbed++
+		}
+		p.values = append(p.values, value)
+		if p.limit != nil {
+			p.limits = append(p.limits, limit)
+		}
+		return nil
 	}
-	v, err := p.run()
-	p.values = append(p.values, v)
-	return err
+}
+
+// measure measures the limit and then what it limits.
+func (p *probe) measure() (value, limit float64, err error) {
+	if p.limit != nil {
+		if limit, err = p.limit(); err != nil {
+			return 0, 0, err
+		}
+	}
+	value, err = p.run()
+	return value, limit, err
 }
 
 // Repetitions within a round: as many as package peak takes, and as long.

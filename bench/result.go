@@ -18,11 +18,14 @@ type Result struct {
 
 // Report is what a benchmark measured.
 type Report struct {
-	Bench   string   `json:"bench"`
-	Machine Machine  `json:"machine"`
-	Rounds  int      `json:"rounds"`
-	Level   string   `json:"level"` // what the kernels may use of the processor, as isa.Limit names it
-	Results []Result `json:"results"`
+	Bench   string  `json:"bench"`
+	Machine Machine `json:"machine"`
+	Rounds  int     `json:"rounds"`
+	Level   string  `json:"level"` // what the kernels may use of the processor, as isa.Limit names it
+	// Disturbed is the share of the measurements during which other programs used a twentieth of the machine or more
+	// (on Linux; 0 elsewhere). With much of it the medians say little.
+	Disturbed float64  `json:"disturbed"`
+	Results   []Result `json:"results"`
 }
 
 // Units.

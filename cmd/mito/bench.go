@@ -35,6 +35,9 @@ lesser processor.`,
 			if o.Rounds < 1 {
 				return usagef("--rounds is %d, want 1 or more", o.Rounds)
 			}
+			if o.Patience < 0 {
+				return usagef("--patience is %v, want 0 or more", o.Patience)
+			}
 			if o.Threads < 2 {
 				return usagef("--threads is %d, want 2 or more: it is for the rows with several threads, the others have one", o.Threads)
 			}
@@ -71,6 +74,7 @@ lesser processor.`,
 	flags.IntVar(&o.Rounds, "rounds", 5, "rounds; a value is the median over them")
 	flags.StringVar(&o.Level, "level", "", fmt.Sprintf("the most that kernels may use of the processor: %v; the best where it is left out", isa.Levels()))
 	flags.IntVar(&o.Threads, "threads", max(2, runtime.GOMAXPROCS(0)), "CPU threads of the rows with several")
+	flags.DurationVar(&o.Patience, "patience", 0, "how long in all to measure again what other programs disturbed, such as 2m (linux)")
 	flags.BoolVar(&markdown, "markdown", false, "write the table into bench/results/MACHINE.md below this folder, in place of an older one")
 	flags.StringVar(&out, "out", "", "write the table into this file instead, in place of an older one")
 	return cmd
@@ -113,4 +117,7 @@ func printBench(w io.Writer, r *bench.Report) {
 		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Name, threads, x.Variant, bench.Number(x.Value), x.Unit, of)
 	}
 	tab.Flush()
+	if r.Disturbed > 0 {
+		fmt.Fprintf(w, "%.0f%% of the measurements were disturbed by other programs; --patience measures them again\n", 100*r.Disturbed)
+	}
 }
