@@ -42,6 +42,13 @@ alignas(128) thread_local unsigned char dynamic_memory[kDynamicShared];
 std::mutex fault_mutex;
 std::string fault;
 
+// Stacks that no block uses. OS threads come and go; the stacks stay.
+std::mutex stacks_mutex;
+std::vector<void*>& spare_stacks() {
+	static auto* all = new std::vector<void*>;  // outlives every thread
+	return *all;
+}
+
 // A fiber is its stack pointer; switching saves and restores what a call must keep.
 extern "C" void emu_switch(void** save, void* to);
 #if defined(__x86_64__)
@@ -80,6 +87,10 @@ void* new_fiber(void* stack, void (*entry)()) {
 void* take_stack() {
 	Worker& w = worker;
 	if (w.stacks.empty()) {
+		std::lock_guard<std::mutex> lock(stacks_mutex);
+		w.stacks.swap(spare_stacks());
+	}
+	if (w.stacks.empty()) {
 		void* p = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (p == MAP_FAILED) return nullptr;
 		mprotect(p, kPage, PROT_NONE);
@@ -89,6 +100,13 @@ void* take_stack() {
 	w.stacks.pop_back();
 	ASAN_UNPOISON_MEMORY_REGION((char*)stack + kPage, kStack - kPage);
 	return stack;
+}
+
+void give_back_stacks() {
+	std::lock_guard<std::mutex> lock(stacks_mutex);
+	auto& spare = spare_stacks();
+	spare.insert(spare.end(), worker.stacks.begin(), worker.stacks.end());
+	worker.stacks.clear();
 }
 
 // A thread that exits may be the last one that the others wait for.
@@ -269,6 +287,7 @@ bool launch(const Kernel& kernel, dim3 grid, dim3 block, size_t dynamic, void** 
 			w.block = {(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y), (unsigned)(b / grid.x / grid.y)};
 			if (!run_block()) ok = false;
 		}
+		give_back_stacks();
 		ASAN_UNPOISON_MEMORY_REGION(dynamic_memory + dynamic, kDynamicShared - dynamic);
 	};
 #ifdef __SANITIZE_ADDRESS__
