@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	"mito/kernels/isa"
@@ -214,7 +215,7 @@ func (m *meter) once(p *probe) error {
 			return err
 		}
 		after, _ := m.clock()
-		disturbed := known && after.others(before) > disturbance
+		disturbed := known && disturbs(after.others(before), p.result.Threads, runtime.NumCPU())
 		if disturbed && m.o.Patience > 0 {
 			m.pause()
 			m.o.Patience -= time.Since(began)

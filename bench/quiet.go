@@ -12,8 +12,8 @@ type load struct {
 	own         float64 // of this process
 }
 
-// disturbance is the share of the machine that other programs may use before a measurement counts as disturbed.
-const disturbance = 0.05
+// tolerance is the share of the machine that other programs may use beyond the processors that a measurement leaves free.
+const tolerance = 0.05
 
 // readLoad reads the clocks of the kernel. false where there are none (all but Linux).
 func readLoad() (load, bool) {
@@ -61,4 +61,11 @@ func (l load) others(since load) float64 {
 		return 0
 	}
 	return max(0, l.busy-since.busy-(l.own-since.own)-1) / total
+}
+
+// disturbs reports whether others, a share of a machine of so many processors, took some of what a measurement with so
+// many threads needs.
+func disturbs(others float64, threads, processors int) bool {
+	free := 1 - float64(min(max(threads, 1), processors))/float64(processors)
+	return others > free+tolerance
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"math"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -39,6 +40,18 @@ func TestOthers(t *testing.T) {
 	}
 }
 
+func TestDisturbs(t *testing.T) {
+	for _, c := range []struct {
+		others     float64
+		threads, n int
+		want       bool
+	}{{0.04, 2, 2, false}, {0.06, 2, 2, true}, {0.5, 1, 2, false}, {0.6, 1, 2, true}, {0.6, 0, 2, true}, {0.04, 8, 2, false}, {0.7, 4, 16, false}} {
+		if got := disturbs(c.others, c.threads, c.n); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
 // A disturbed round is measured again, as long as there is patience.
 func TestPatience(t *testing.T) {
 	busy := []float64{0.5, 0.5, 0, 0.5} // of each measurement
@@ -46,7 +59,7 @@ func TestPatience(t *testing.T) {
 	clock := func() (load, bool) { return ticks, true }
 	n := 0
 	m := &meter{ctx: t.Context(), o: Options{Rounds: 2, Patience: time.Hour}, clock: clock, pause: func() {}}
-	p := m.add(Result{Name: "x"}, func() (float64, error) {
+	p := m.add(Result{Name: "x", Threads: runtime.NumCPU()}, func() (float64, error) {
 		ticks.total += 100
 		ticks.busy += 100 * busy[n]
 		if n++; n == len(busy) {

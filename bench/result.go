@@ -22,7 +22,7 @@ type Report struct {
 	Machine Machine `json:"machine"`
 	Rounds  int     `json:"rounds"`
 	Level   string  `json:"level"` // what the kernels may use of the processor, as isa.Limit names it
-	// Disturbed is the share of the measurements during which other programs used a twentieth of the machine or more
+	// Disturbed is the share of the measurements during which other programs took processors that the measurement needed
 	// (on Linux; 0 elsewhere). With much of it the medians say little.
 	Disturbed float64  `json:"disturbed"`
 	Results   []Result `json:"results"`
