@@ -19,6 +19,7 @@ type floatWorker struct {
 	out   []float32 // [rows,V]
 	attn  *attn.ScratchF32
 	mul   *gemm.Scratch
+	seen  *moments // of a calibration, else nil
 }
 
 func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
@@ -44,7 +45,7 @@ func (r *float32Runtime) forward(w *floatWorker, pages [][]*attn.PageF32, rows [
 	}
 	for l := range r.layers {
 		r.attention(w, pages, l, rows)
-		r.mlp(w, &r.layers[l], len(rows))
+		r.mlp(w, l, len(rows))
 	}
 	wanted := 0
 	for i := range rows {
@@ -56,6 +57,7 @@ func (r *float32Runtime) forward(w *floatWorker, pages [][]*attn.PageF32, rows [
 	if wanted == 0 {
 		return
 	}
+	w.seen.add(len(r.layers), readByHead, w.h, ld, wanted, c)
 	r.head.mul(w, w.out, w.h, ld, wanted, r.pool)
 	v, next := r.cfg.VocabSize, 0
 	for i := range rows {
@@ -71,6 +73,7 @@ func (r *float32Runtime) attention(w *floatWorker, pages [][]*attn.PageF32, laye
 	for i := range rows {
 		l.norm1.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
+	w.seen.add(layer, readByQKV, w.h, ld, len(rows), c)
 	l.qkv.mul(w, w.qkv, w.h, ld, len(rows), r.pool)
 	q, kv, wide := r.shape.Heads*r.shape.HeadDim, r.shape.KVHeads*r.shape.HeadDim, l.qkv.stride()
 	for i := range rows {
@@ -82,6 +85,7 @@ func (r *float32Runtime) attention(w *floatWorker, pages [][]*attn.PageF32, laye
 		// Later rows of the sequence are stored after this: a row sees no more than it should.
 		r.shape.AttendF32(w.heads[i*q:][:q], row[:q], page, at.pos, w.attn)
 	}
+	w.seen.add(layer, readByOut, w.heads, q, len(rows), q)
 	l.out.mul(w, w.h, w.heads, q, len(rows), r.pool)
 	vec.Add(w.x[:len(rows)*ld], w.x, w.h)
 }
@@ -99,11 +103,13 @@ func (r *float32Runtime) place(x, gain []float32, pos int) {
 	}
 }
 
-func (r *float32Runtime) mlp(w *floatWorker, l *floatLayer, rows int) {
+func (r *float32Runtime) mlp(w *floatWorker, layer, rows int) {
+	l := &r.layers[layer]
 	c, ld, f, wide := r.cfg.HiddenSize, padded(r.cfg.HiddenSize), r.cfg.IntermediateSize, l.up.stride()
 	for i := range rows {
 		l.norm2.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
+	w.seen.add(layer, readByUp, w.h, ld, rows, c)
 	l.up.mul(w, w.up, w.h, ld, rows, r.pool)
 	for i := range rows {
 		row := w.up[i*wide:][:wide]
@@ -118,6 +124,7 @@ func (r *float32Runtime) mlp(w *floatWorker, l *floatLayer, rows int) {
 			vec.SwiGLU(u, u, row[f:])
 		}
 	}
+	w.seen.add(layer, readByDown, w.up, wide, rows, f)
 	l.down.mul(w, w.h, w.up, wide, rows, r.pool)
 	vec.Add(w.x[:rows*ld], w.x, w.h)
 }
