@@ -1,5 +1,7 @@
-// What clang needs to compile the kernels without a CUDA toolkit:
-// clang++ -x cuda --cuda-device-only -nocudainc -nocudalib.
+// What clang (14 or later) needs to compile the kernels without a CUDA toolkit:
+//
+//	clang++ -x cuda --cuda-device-only -nocudainc -nocudalib --cuda-gpu-arch=sm_80 \
+//	    -Xclang -target-feature -Xclang +ptx71 -fdeclspec -std=c++17 -O3 -S
 #pragma once
 
 typedef unsigned char uint8_t;
