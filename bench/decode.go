@@ -80,6 +80,9 @@ func addRuntime(m *meter, c class, r decode.Runtime, products func()) error {
 // taking the processor.
 const stretch = 8
 
+// decodeTime is how long a measurement of decoding takes at least.
+const decodeTime = 20 * time.Millisecond
+
 // steps decodes whole contexts and counts tokens. The time of a context is the sum of the fastest times of its
 // stretches.
 func steps(r decode.Runtime, batch int) (rate, error) {
@@ -115,7 +118,7 @@ func contexts(s decode.Session, length, vocab int) rate {
 		for i := range best {
 			best[i] = 1<<63 - 1
 		}
-		for range trials {
+		for n, began := 0, time.Now(); n < trials || time.Since(began) < decodeTime; n++ {
 			if err := context(); err != nil {
 				return 0, err
 			}
