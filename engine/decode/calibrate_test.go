@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"mito/engine/compress/quant"
@@ -67,6 +68,30 @@ func TestCalibrateMoments(t *testing.T) {
 		want32 := 7*c.Layers + 1
 		if len(got.SecondMoment) != want32 {
 			t.Errorf("moments of %d matrices, want %d", len(got.SecondMoment), want32)
+		}
+	})
+}
+
+// TestCalibrateRowByRow feeds the same tokens one at a time, which leaves no room for mistaken strides.
+func TestCalibrateRowByRow(t *testing.T) {
+	eachConfig(t, func(t *testing.T, c model.Config) {
+		_, w := floatModel(t, c, 4)
+		tokens := make([]int32, c.Context)
+		for i := range tokens {
+			tokens[i] = int32(i * 7 % c.VocabSize)
+		}
+		got := must(Calibrate(w, [][]int32{tokens}, Options{Threads: 2})).SecondMoment
+		s := newFloatSession(must(NewFloat32(w, nil, Options{})).(*float32Runtime), 1)
+		seen, worker := newMoments(c.Layers), <-s.workers
+		worker.seen = seen
+		s.workers <- worker
+		for i := range tokens {
+			must(s.Step(tokens[i : i+1]))
+		}
+		for name, want := range seen.means(c.Layers) {
+			if !slices.Equal(got[name], want) {
+				t.Errorf("%s: %v, row by row %v", name, got[name], want)
+			}
 		}
 	})
 }
