@@ -5,9 +5,13 @@
 //
 // # Layout
 //
-// Only blocks that hold something are stored: 32 weights, row by row, one 32-byte load, and a 16-bit column index. Eight
-// block rows (32 rows) form a slice and are worked on together, their blocks stored in turn: step j of a slice holds the
+// Only blocks that hold something are stored: 32 weights, and a 16-bit column index. Four blocks of neighbouring block rows,
+// a quad, are together: first their rows 0 and 2, 16 bytes a block, then their rows 1 and 3. So one register of
+// activations, of each block those that it needs, twice, serves two loads of weights, and a shift, a sum and a blend leave the
+// sums of the four rows in their order, without a shuffle.
+//
+// Eight block rows (32 rows) form a slice and are worked on together, their blocks stored in turn: step j of a slice holds the
 // j-th block of each of its eight block rows. Block rows are sorted by their number of blocks first, so that those of a slice
-// have nearly the same and few blocks of zeros fill it up (SELL-C-σ, Kreutzer et al., arXiv:1307.6209). One loop count
-// a slice is also one branch to predict instead of eight.
+// have nearly the same (SELL-C-σ, Kreutzer et al., arXiv:1307.6209), and the first four of a slice may go on for some
+// steps more than the others: that leaves about 4 % of filling in matrices of 96 columns.
 package sparse

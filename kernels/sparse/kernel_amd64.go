@@ -12,36 +12,42 @@ func variants() []isa.Impl[funcs] {
 	}
 }
 
-type kernel = func(acc *int32, w *int8, index *uint16, steps, places, corr *int32, x *int8, k, slices, add int)
-
-func run(f kernel, t *tile, acc []int32, x []int8, from, to, add int) {
+// prepare checks that the places of the slices lie in acc, and returns the first step of slice from, or -1 when no slice has any.
+func (t *tile) prepare(acc []int32, from, to, add int) int {
 	if len(t.w) == 0 {
 		if add == 0 {
 			clear(acc[from*outRows : to*outRows]) // nothing to sort: rows are in order
 		}
-		return
+		return -1
 	}
 	_ = acc[len(t.rows)*BlockRows-1]
-	at := min(int(t.starts[from])*sliceRows, len(t.index)-1) // slices without blocks may begin at the end
-	f(&acc[0], &t.w[at*blockBytes], &t.index[at], &t.steps[from], &t.places[from*sliceRows], &t.corr[from*outRows], &x[0], len(x), to-from, add)
+	return min(int(t.starts[from])*quadRows, len(t.index)-1) // slices without blocks may begin at the end
 }
 
 func mulAVX2(t *tile, acc []int32, x []int8, from, to, add int) {
-	run(mulQS8AVX2, t, acc, x, from, to, add)
+	if at := t.prepare(acc, from, to, add); at >= 0 {
+		mulQS8AVX2(&acc[0], &t.w[at*blockBytes], &t.index[at], &t.steps[2*from], &t.places[from*sliceRows], &t.corr[from*outRows], &x[0], len(x), to-from, add)
+	}
 }
 
 func mulUnsignedAVX2(t *tile, acc []int32, x []int8, from, to, add int) {
-	run(mulQU8AVX2, t, acc, x, from, to, add)
+	if at := t.prepare(acc, from, to, add); at >= 0 {
+		mulQU8AVX2(&acc[0], &t.w[at*blockBytes], &t.index[at], &t.steps[2*from], &t.places[from*sliceRows], &t.corr[from*outRows], &x[0], len(x), to-from, add)
+	}
 }
 
 func mulAVXVNNI(t *tile, acc []int32, x []int8, from, to, add int) {
-	run(mulQS8AVXVNNI, t, acc, x, from, to, add)
+	if at := t.prepare(acc, from, to, add); at >= 0 {
+		mulQS8AVXVNNI(&acc[0], &t.w[at*blockBytes], &t.index[at], &t.steps[2*from], &t.places[from*sliceRows], &t.corr[from*outRows], &x[0], len(x), to-from, add)
+	}
 }
 
 func mulAVX512VNNI(t *tile, acc []int32, x []int8, from, to, add int) {
 	if len(x) > registerCols { // packed while another variant was chosen
-		run(mulQS8AVX2, t, acc, x, from, to, add)
+		mulAVX2(t, acc, x, from, to, add)
 		return
 	}
-	run(mulQS8AVX512VNNI, t, acc, x, from, to, add)
+	if at := t.prepare(acc, from, to, add); at >= 0 {
+		mulQS8AVX512VNNI(&acc[0], &t.w[at*blockBytes], &t.index[at], &t.steps[2*from], &t.places[from*sliceRows], &t.corr[from*outRows], &x[0], len(x), to-from, add)
+	}
 }

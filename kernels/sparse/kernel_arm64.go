@@ -12,7 +12,7 @@ func variants() []isa.Impl[funcs] {
 }
 
 // mulNEON1 computes the sums of slices · 32 weight rows with one activation row, and adds them to acc if add is 1. Slice s
-// has steps[s] steps of eight blocks; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.
+// has steps[2·s] steps of eight blocks and steps[2·s+1] of four; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.
 //
 //go:noescape
 func mulNEON1(acc *int32, w *int8, index *uint16, steps, places *int32, x *int8, slices, add int)
@@ -40,6 +40,6 @@ func run(f kernel, t *tile, acc []int32, x []int8, from, to, add int) {
 		return
 	}
 	_ = acc[len(t.rows)*BlockRows-1]
-	at := min(int(t.starts[from])*sliceRows, len(t.index)-1) // slices without blocks may begin at the end
-	f(&acc[0], &t.w[at*blockBytes], &t.index[at], &t.steps[from], &t.places[from*sliceRows], &x[0], to-from, add)
+	at := min(int(t.starts[from])*quadRows, len(t.index)-1) // slices without blocks may begin at the end
+	f(&acc[0], &t.w[at*blockBytes], &t.index[at], &t.steps[2*from], &t.places[from*sliceRows], &x[0], to-from, add)
 }

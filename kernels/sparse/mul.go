@@ -47,7 +47,7 @@ func (p *Packed) Mul(acc []int32, stride int, x []int8, rows, n0, n1 int, unsign
 		if n0 > 0 {
 			return
 		}
-		to = len(p.tiles[0].steps)
+		to = p.PaddedN() / outRows
 	}
 	if rows <= 0 || from >= to {
 		return
@@ -76,14 +76,15 @@ func (p *Packed) Mul(acc []int32, stride int, x []int8, rows, n0, n1 int, unsign
 func mulGeneric(t *tile, acc []int32, x []int8, from, to, add int) {
 	for s := from; s < to; s++ {
 		var sum [outRows]int32
-		for j := int(t.starts[s]); j < int(t.starts[s]+t.steps[s]); j++ {
-			for i, c := range t.index[j*sliceRows:][:sliceRows] {
-				xs := x[min(len(x), int(c)*BlockCols):min(len(x), int(c+1)*BlockCols)]
-				w := t.w[(j*sliceRows+i)*blockBytes:][:blockBytes]
+		for i := range sliceRows {
+			for j := range t.count(s*sliceRows + i) {
+				slot := t.slot(s*sliceRows+i, j)
+				c := int(t.index[slot]) * BlockCols
+				xs := x[min(len(x), c):min(len(x), c+BlockCols)]
 				for r := range BlockRows {
-					wr := w[r*BlockCols:][:BlockCols]
+					w := t.w[place(slot, r):][:BlockCols]
 					for b, v := range xs {
-						sum[i*BlockRows+r] += int32(v) * int32(wr[b])
+						sum[i*BlockRows+r] += int32(v) * int32(w[b])
 					}
 				}
 			}

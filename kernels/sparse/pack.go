@@ -15,7 +15,8 @@ const (
 	BlockRows    = 4
 	BlockCols    = 8
 	blockBytes   = BlockRows * BlockCols
-	sliceRows    = 8 // block rows of a slice
+	quadRows     = 4            // blocks that are stored together
+	sliceRows    = 2 * quadRows // block rows of a slice
 	outRows      = sliceRows * BlockRows
 	lineBytes    = 64
 	registerCols = 128 // activations that two 512-bit registers hold
@@ -38,13 +39,13 @@ type Packed struct {
 }
 
 // tile holds the blocks of the columns col ≤ k < end. The sums of the first tile begin at zero, those of the others are
-// added. The AVX-512 kernel wants tiles of 128 columns; all others do better with one tile.
+// added. The AVX-512 kernel wants tiles of 128 columns; all others do better with one.
 type tile struct {
 	col, end int
-	w        []int8   // [step][8][4][8]
-	index    []uint16 // [step][8] column of the block in the tile, in blocks
-	steps    []int32  // [slice] number of steps
-	starts   []int32  // [slice] first step
+	w        []int8   // [quad][rows 0 and 2, rows 1 and 3][4][2][8]
+	index    []uint16 // [quad][4] column of the block in the tile, in blocks
+	steps    []int32  // [slice][2] number of steps of two quads, and of one
+	starts   []int32  // [slice] first quad
 	rows     []int32  // [slice][8] block row
 	places   []int32  // [slice][8] twice the block row: with a scale of 8 bytes, the place of its sums
 	corr     []int32  // [slice][8][4] -128·Σ_k w[n,k]
@@ -96,22 +97,25 @@ func (p *Packed) newTile(w []int8, col, end int) tile {
 	}
 	total := 0
 	for s := 0; s < blockRows; s += sliceRows {
-		steps := len(full[t.rows[s]]) // the longest comes first
+		most, both := len(full[t.rows[s]]), len(full[t.rows[s+quadRows]]) // the longest come first
 		t.starts = append(t.starts, int32(total))
-		t.steps = append(t.steps, int32(steps))
-		total += steps
+		t.steps = append(t.steps, int32(both), int32(most-both))
+		total += most + both
 	}
-	t.w = aligned(total * sliceRows * blockBytes)
-	t.index = make([]uint16, total*sliceRows)
+	t.w = aligned(total * quadRows * blockBytes)
+	t.index = make([]uint16, total*quadRows)
 	t.corr = make([]int32, blockRows*BlockRows)
 	for i, r := range t.rows {
-		start := int(t.starts[i/sliceRows])
 		for j, c := range full[r] {
-			at := (start+j)*sliceRows + i%sliceRows
+			at := t.slot(i, j)
 			t.index[at] = c
-			fetch(t.w[at*blockBytes:][:blockBytes], w, p.n, p.k, int(r), col/BlockCols+int(c))
-			for b, v := range t.w[at*blockBytes:][:blockBytes] {
-				t.corr[i*BlockRows+b/BlockCols] -= 128 * int32(v)
+			for b := range min(BlockRows, p.n-int(r)*BlockRows) {
+				from, to := col+int(c)*BlockCols, min(end, col+int(c+1)*BlockCols)
+				row := (int(r)*BlockRows + b) * p.k
+				for e, v := range w[row+from : row+to] {
+					t.w[place(at, b)+e] = v
+					t.corr[i*BlockRows+b] -= 128 * int32(v)
+				}
 			}
 		}
 	}
@@ -130,11 +134,25 @@ func used(w []int8, n, k, r, c int) bool {
 	return false
 }
 
-// fetch copies a block, with zeros beyond the matrix.
-func fetch(dst, w []int8, n, k, r, c int) {
-	for i := r * BlockRows; i < min(n, (r+1)*BlockRows); i++ {
-		copy(dst[i%BlockRows*BlockCols:][:BlockCols], w[i*k+c*BlockCols:i*k+min(k, (c+1)*BlockCols)])
+// count returns the number of blocks that block row i, in the order of t.rows, has with its filling.
+func (t *tile) count(i int) int {
+	both, one := t.steps[i/sliceRows*2], t.steps[i/sliceRows*2+1]
+	if i%sliceRows >= quadRows {
+		return int(both)
 	}
+	return int(both + one)
+}
+
+// slot returns the number of the slot of block j of block row i, in the order of t.rows.
+func (t *tile) slot(i, j int) int {
+	s := i / sliceRows
+	at, both := int(t.starts[s])*quadRows+i%sliceRows, int(t.steps[2*s])
+	return at + min(j, both)*sliceRows + max(0, j-both)*quadRows
+}
+
+// place returns where the eight weights of a row of the block in a slot lie.
+func place(slot, row int) int {
+	return slot/quadRows*quadRows*blockBytes + row%2*quadRows*blockBytes/2 + slot%quadRows*blockBytes/2 + row/2*BlockCols
 }
 
 // N returns the number of weight rows.
@@ -168,10 +186,9 @@ func (p *Packed) Row(dst []int8, r int) {
 	for ti := range p.tiles {
 		t := &p.tiles[ti]
 		i := slices.Index(t.rows, int32(r/BlockRows))
-		s := i / sliceRows
-		for j := range int(t.steps[s]) {
-			at := (int(t.starts[s])+j)*sliceRows + i%sliceRows
-			for b, v := range t.w[at*blockBytes+r%BlockRows*BlockCols:][:BlockCols] {
+		for j := range t.count(i) {
+			at := t.slot(i, j)
+			for b, v := range t.w[place(at, r%BlockRows):][:BlockCols] {
 				if v != 0 {
 					dst[t.col+int(t.index[at])*BlockCols+b] = v
 				}

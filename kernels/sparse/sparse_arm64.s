@@ -8,40 +8,61 @@
 #define SMULL2(m, n, d) WORD $(0x4E20C000 | (m)<<16 | (n)<<5 | (d))
 #define SADALP(n, d) WORD $(0x4E606800 | (n)<<5 | (d))
 
-// ACTIVATIONS loads the eight activations of the next block, twice, into V16, and its weights into V17 and V18.
+// WEIGHTS loads four blocks: their rows 0 and 2 into V24 to V27, their rows 1 and 3 into V28 to V31.
+#define WEIGHTS \
+	VLD1.P 64(R1), [V24.B16, V25.B16, V26.B16, V27.B16] \
+	VLD1.P 64(R1), [V28.B16, V29.B16, V30.B16, V31.B16]
+
+// ACTIVATIONS loads the eight activations of the next block, twice, into V16.
 #define ACTIVATIONS \
 	MOVHU.P 2(R2), R8 \
 	ADD     R8<<3, R6, R9 \
-	VLD1R   (R9), [V16.D2] \
-	VLD1.P  32(R1), [V17.B16, V18.B16]
+	VLD1R   (R9), [V16.D2]
 
 // Two rows of a block to a register: two lanes of sums for each row.
-#define BLOCKSDOT(a, b) \
+#define BLOCKSDOT(w, a) \
 	ACTIVATIONS \
-	SDOT(16, 17, a) \
-	SDOT(16, 18, b)
+	SDOT(16, w, a) \
+	SDOT(16, (w+4), (a+1))
+
+#define QUADSDOT(a) \
+	WEIGHTS \
+	BLOCKSDOT(24, a) \
+	BLOCKSDOT(25, (a+2)) \
+	BLOCKSDOT(26, (a+4)) \
+	BLOCKSDOT(27, (a+6))
 
 // A pair of products of 127·127 fits 16 bits.
-#define BLOCKNEON(a, b) \
+#define BLOCKNEON(w, a) \
 	ACTIVATIONS \
-	SMULL(16, 17, 20) \
-	SMULL2(16, 17, 21) \
-	SMULL(16, 18, 22) \
-	SMULL2(16, 18, 23) \
+	SMULL(16, w, 20) \
+	SMULL2(16, w, 21) \
+	SMULL(16, (w+4), 22) \
+	SMULL2(16, (w+4), 23) \
 	VADDP V21.H8, V20.H8, V20.H8 \
 	VADDP V23.H8, V22.H8, V22.H8 \
 	SADALP(20, a) \
-	SADALP(22, b)
+	SADALP(22, (a+1))
 
-// PLACE adds the lanes of a block row, and what is in acc already if R10 is 1, and stores the four sums.
+#define QUADNEON(a) \
+	WEIGHTS \
+	BLOCKNEON(24, a) \
+	BLOCKNEON(25, (a+2)) \
+	BLOCKNEON(26, (a+4)) \
+	BLOCKNEON(27, (a+6))
+
+// PLACE adds the lanes of a block row, a of rows 0 and 2 and b of rows 1 and 3, and what is in acc already if R10 is 1,
+// and stores the four sums.
 #define PLACE(a, b) \
-	VADDP  b.S4, a.S4, a.S4 \
+	VTRN1  b.S4, a.S4, V16.S4 \
+	VTRN2  b.S4, a.S4, V17.S4 \
+	VADD   V17.S4, V16.S4, V16.S4 \
 	MOVW.P 4(R4), R8 \
 	ADD    R8<<3, R0, R9 \
-	VLD1   (R9), [V16.S4] \
-	VAND   V19.B16, V16.B16, V16.B16 \
-	VADD   V16.S4, a.S4, a.S4 \
-	VST1   [a.S4], (R9)
+	VLD1   (R9), [V17.S4] \
+	VAND   V19.B16, V17.B16, V17.B16 \
+	VADD   V17.S4, V16.S4, V16.S4 \
+	VST1   [V16.S4], (R9)
 
 // func mulSDOT1(acc *int32, w *int8, index *uint16, steps, places *int32, x *int8, slices, add int)
 TEXT ·mulSDOT1(SB), NOSPLIT, $0-64
@@ -74,19 +95,22 @@ sslice:
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
 	MOVWU.P 4(R3), R5
-	CBZ     R5, sstore
+	CBZ     R5, sone
 
 sstep:
-	BLOCKSDOT(0, 1)
-	BLOCKSDOT(2, 3)
-	BLOCKSDOT(4, 5)
-	BLOCKSDOT(6, 7)
-	BLOCKSDOT(8, 9)
-	BLOCKSDOT(10, 11)
-	BLOCKSDOT(12, 13)
-	BLOCKSDOT(14, 15)
+	QUADSDOT(0)
+	QUADSDOT(8)
 	SUBS $1, R5, R5
 	BNE  sstep
+
+sone:
+	MOVWU.P 4(R3), R5
+	CBZ     R5, sstore
+
+shalf:
+	QUADSDOT(0)
+	SUBS $1, R5, R5
+	BNE  shalf
 
 sstore:
 	PLACE(V0, V1)
@@ -132,19 +156,22 @@ nslice:
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
 	MOVWU.P 4(R3), R5
-	CBZ     R5, nstore
+	CBZ     R5, none
 
 nstep:
-	BLOCKNEON(0, 1)
-	BLOCKNEON(2, 3)
-	BLOCKNEON(4, 5)
-	BLOCKNEON(6, 7)
-	BLOCKNEON(8, 9)
-	BLOCKNEON(10, 11)
-	BLOCKNEON(12, 13)
-	BLOCKNEON(14, 15)
+	QUADNEON(0)
+	QUADNEON(8)
 	SUBS $1, R5, R5
 	BNE  nstep
+
+none:
+	MOVWU.P 4(R3), R5
+	CBZ     R5, nstore
+
+nhalf:
+	QUADNEON(0)
+	SUBS $1, R5, R5
+	BNE  nhalf
 
 nstore:
 	PLACE(V0, V1)
