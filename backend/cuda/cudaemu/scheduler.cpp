@@ -3,6 +3,7 @@
 // The scheduler: fibers for the threads of a block, blocks on OS threads.
 #include "cuda_emu.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <map>
@@ -87,8 +88,12 @@ void* new_fiber(void* stack, void (*entry)()) {
 void* take_stack() {
 	Worker& w = worker;
 	if (w.stacks.empty()) {
+		// A few at a time: a thread that took all of them would have the others map new ones at every launch.
 		std::lock_guard<std::mutex> lock(stacks_mutex);
-		w.stacks.swap(spare_stacks());
+		auto& spare = spare_stacks();
+		size_t n = std::min<size_t>(spare.size(), 64);
+		w.stacks.assign(spare.end() - n, spare.end());
+		spare.resize(spare.size() - n);
 	}
 	if (w.stacks.empty()) {
 		void* p = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
