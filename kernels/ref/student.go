@@ -34,7 +34,7 @@ func StudentExp(x float32) float32 {
 	}
 	y := float32(float32(p*r)*r) + r
 	y++
-	return y * bits(uint32(n+127)<<23)
+	return float32(y * bits(uint32(n+127)<<23))
 }
 
 // roundAway moves t half a unit away from zero, for truncation to round it.

@@ -49,6 +49,12 @@ func (s *Attention) studentRow(q, k, v []float32, b, h, pos int) []float32 {
 		score[t] = StudentExp(score[t] - best)
 	}
 	z := 1 / StudentSum(pos+1, func(t int) float32 { return score[t] })
+	if math.IsNaN(float64(most)) || math.IsNaN(float64(z)) {
+		for d := range out {
+			out[d] = float32(math.NaN())
+		}
+		return out
+	}
 	unit, g := 32767/most, most/32767
 	acc := make([]int32, s.HeadDim)
 	for t := first; t <= pos; t++ {
@@ -60,9 +66,6 @@ func (s *Attention) studentRow(q, k, v []float32, b, h, pos int) []float32 {
 	}
 	for d := range out {
 		out[d] = float32(acc[d]) * g
-		if math.IsNaN(float64(most)) {
-			out[d] = float32(math.NaN())
-		}
 	}
 	return out
 }
