@@ -40,16 +40,15 @@ func Digest(m *Model, o DigestOptions) (string, error) {
 		return "", err
 	}
 	tokens, v := DigestTokens(m.cfg), m.cfg.VocabSize
-	first := make([]byte, 0, 4*v*len(tokens))
+	first := make([]float32, 0, v*len(tokens))
 	visit := func(seq, i int, logits []float32) error {
+		if seq == 0 {
+			first = append(first, logits...)
+			return nil
+		}
 		for j, x := range logits {
-			if !finite(x) {
-				return fmt.Errorf("student: digest: logit %d after token %d is %v: %w", j, i, x, ErrNotFinite)
-			}
-			b := math.Float32bits(x)
-			if seq == 0 {
-				first = binary.LittleEndian.AppendUint32(first, b)
-			} else if at := 4 * (i*v + j); binary.LittleEndian.Uint32(first[at:]) != b {
+			y := first[i*v+j]
+			if math.Float32bits(x) != math.Float32bits(y) && (x == x || y == y) { // two NaN are refused below
 				return fmt.Errorf("student: digest: sequence %d of the batch differs at token %d", seq, i)
 			}
 		}
@@ -76,6 +75,18 @@ func Digest(m *Model, o DigestOptions) (string, error) {
 			}
 		}
 	}
-	sum := sha256.Sum256(first)
+	return DigestLogits(first, v)
+}
+
+// DigestLogits returns the SHA-256, in hexadecimal, of the logits [tokens,V] as little-endian bits. Errors: ErrNotFinite.
+func DigestLogits(logits []float32, vocab int) (string, error) {
+	bytes := make([]byte, 0, 4*len(logits))
+	for i, x := range logits {
+		if !finite(x) {
+			return "", fmt.Errorf("student: digest: logit %d after token %d is %v: %w", i%vocab, i/vocab, x, ErrNotFinite)
+		}
+		bytes = binary.LittleEndian.AppendUint32(bytes, math.Float32bits(x))
+	}
+	sum := sha256.Sum256(bytes)
 	return hex.EncodeToString(sum[:]), nil
 }

@@ -1,12 +1,6 @@
 package seam
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
-	"math"
-
 	"mito/backend"
 	"mito/engine/student"
 )
@@ -28,14 +22,5 @@ func Digest(b backend.Backend, w *student.Weights) (digest string, err error) {
 	if err := r.Logits(logits, tokens); err != nil {
 		return "", err
 	}
-	bytes := make([]byte, 0, 4*len(logits))
-	for i, v := range logits {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return "", fmt.Errorf("student: digest: logit %d after token %d is %v: %w",
-				i%w.Config.VocabSize, i/w.Config.VocabSize, v, student.ErrNotFinite)
-		}
-		bytes = binary.LittleEndian.AppendUint32(bytes, math.Float32bits(v))
-	}
-	sum := sha256.Sum256(bytes)
-	return hex.EncodeToString(sum[:]), nil
+	return student.DigestLogits(logits, w.Config.VocabSize)
 }
