@@ -32,9 +32,8 @@ func (p *Packed) MulVec(acc []int32, x []int8) { p.Mul(acc, p.n, x, 1, 0, p.n, f
 func (p *Packed) MulRows(acc []int32, x []int8, rows int) { p.Mul(acc, p.n, x, rows, 0, p.n, false) }
 
 // Mul is MulRows for a share of the weight rows, so that threads can split a product: calls whose ranges n0 ≤ n < n1 cover
-// 0 ≤ n < N once compute every row once, but not necessarily the rows n0 to n1 themselves: rows are sorted, and a matrix of
-// several tiles, whose orders differ, is computed by the call with n0 = 0 alone. n0 is a multiple of 32, and so
-// is n1 unless it is N. Row m of acc begins at m·stride; when stride ≥ PaddedN, columns N to
+// 0 ≤ n < N once compute every row once, but not necessarily the rows n0 to n1 themselves, because rows are sorted. n0 is
+// a multiple of 32, and so is n1 unless it is N. Row m of acc begins at m·stride; when stride ≥ PaddedN, columns N to
 // PaddedN-1 of acc are set to zero on the way. unsigned promises activations in [0,127].
 //
 //	acc [M,stride] i32   x [M,K] i8
@@ -42,29 +41,24 @@ func (p *Packed) Mul(acc []int32, stride int, x []int8, rows, n0, n1 int, unsign
 	if n0%outRows != 0 || n1 > p.n || (n1 != p.n && n1%outRows != 0) || stride < p.n {
 		panic("sparse: bad range")
 	}
-	from, to := n0/outRows, (n1+outRows-1)/outRows
-	if len(p.tiles) > 1 {
-		if n0 > 0 {
-			return
-		}
-		to = p.PaddedN() / outRows
-	}
+	// A range computes the windows that begin in it.
+	mask := p.window - 1
+	from := (n0 + mask) &^ mask / outRows
+	to := min((n1+mask)&^mask, p.padded) / outRows
 	if rows <= 0 || from >= to {
 		return
 	}
 	x = x[:rows*p.k]
 	f := kernels.Funcs()
-	mul := f.signed
+	mul, width := f.signed, p.padded
 	if unsigned {
 		mul = f.unsigned
 	}
-	if p.k%BlockCols != 0 || stride < p.PaddedN() {
-		mul = mulGeneric // never reads or writes beyond a row
+	if p.k%BlockCols != 0 || stride < p.padded {
+		mul, width = mulGeneric, p.n // never reads or writes beyond a row
 	}
 	for m := range rows {
-		row := acc[m*stride:]
-		row = row[:min(len(row), min(stride, p.PaddedN()))]
-		xs := x[m*p.k:][:p.k]
+		row, xs := acc[m*stride:][:width], x[m*p.k:]
 		for i := range p.tiles {
 			t := &p.tiles[i]
 			mul(t, row, xs[t.col:t.end], from, to, min(i, 1))
@@ -89,8 +83,8 @@ func mulGeneric(t *tile, acc []int32, x []int8, from, to, add int) {
 				}
 			}
 		}
-		for i, r := range t.rows[s*sliceRows:][:sliceRows] {
-			at := int(r) * BlockRows
+		for i, place := range t.places[s*sliceRows:][:sliceRows] {
+			at := int(place) / 2 * BlockRows
 			for b := at; b < min(at+BlockRows, len(acc)); b++ {
 				v := sum[i*BlockRows+b-at]
 				if add == 1 {

@@ -18,6 +18,7 @@ const (
 	quadRows     = 4            // blocks that are stored together
 	sliceRows    = 2 * quadRows // block rows of a slice
 	outRows      = sliceRows * BlockRows
+	windowRows   = 4 * outRows // sorted together in matrices of several tiles
 	lineBytes    = 64
 	registerCols = 128 // activations that two 512-bit registers hold
 
@@ -34,6 +35,8 @@ var ErrShape = errors.New("sparse: bad shape")
 // Packed is an INT8 weight matrix [N,K] in blocks. It is immutable and safe for concurrent use.
 type Packed struct {
 	n, k   int
+	padded int // n rounded up to whole slices
+	window int // rows that one call of Mul computes together: outRows or windowRows, powers of two
 	blocks int // that hold something
 	tiles  []tile
 }
@@ -46,9 +49,10 @@ type tile struct {
 	index    []uint16 // [quad][4] column of the block in the tile, in blocks
 	steps    []int32  // [slice][2] number of steps of two quads, and of one
 	starts   []int32  // [slice] first quad
-	rows     []int32  // [slice][8] block row
 	places   []int32  // [slice][8] twice the block row: with a scale of 8 bytes, the place of its sums
 	corr     []int32  // [slice][8][4] -128·Σ_k w[n,k]
+
+	at [][5]*byte // [slice] where its w, index, steps, places and corr begin
 }
 
 // Pack stores the blocks of the row-major matrix w [N,K] that are not all zero. K need not be a multiple of 8, nor N of
@@ -63,10 +67,13 @@ func Pack(w []int8, n, k int) (*Packed, error) {
 	if i := slices.Index(w, -128); i >= 0 {
 		return nil, fmt.Errorf("%w at [%d,%d]", ErrMinus128, i/k, i%k)
 	}
-	p := &Packed{n: n, k: k}
+	p := &Packed{n: n, k: k, padded: (n + outRows - 1) / outRows * outRows, window: outRows}
 	width := k
 	if Variant() == isa.AVX512VNNI {
 		width = registerCols
+	}
+	if k > width {
+		p.window = windowRows
 	}
 	for col := 0; col < k; col += width {
 		p.tiles = append(p.tiles, p.newTile(w, col, min(col+width, k)))
@@ -86,18 +93,20 @@ func (p *Packed) newTile(w []int8, col, end int) tile {
 			}
 		}
 	}
-	t.rows = make([]int32, blockRows)
-	for i := range t.rows {
-		t.rows[i] = int32(i)
+	for r := range blockRows {
+		t.places = append(t.places, 2*int32(r))
 	}
-	slices.SortStableFunc(t.rows, func(a, b int32) int { return cmp.Compare(len(full[b]), len(full[a])) })
-
-	for _, r := range t.rows {
-		t.places = append(t.places, 2*r)
+	// A row is in a single slice of the only tile. With several, a row's slices must be in the same window.
+	window := blockRows
+	if p.window > outRows {
+		window = p.window / BlockRows
+	}
+	for places := range slices.Chunk(t.places, window) {
+		slices.SortStableFunc(places, func(a, b int32) int { return cmp.Compare(len(full[b/2]), len(full[a/2])) })
 	}
 	total := 0
 	for s := 0; s < blockRows; s += sliceRows {
-		most, both := len(full[t.rows[s]]), len(full[t.rows[s+quadRows]]) // the longest come first
+		most, both := len(full[t.places[s]/2]), len(full[t.places[s+quadRows]/2]) // the longest come first
 		t.starts = append(t.starts, int32(total))
 		t.steps = append(t.steps, int32(both), int32(most-both))
 		total += most + both
@@ -105,7 +114,8 @@ func (p *Packed) newTile(w []int8, col, end int) tile {
 	t.w = aligned(total * quadRows * blockBytes)
 	t.index = make([]uint16, total*quadRows)
 	t.corr = make([]int32, blockRows*BlockRows)
-	for i, r := range t.rows {
+	for i, at := range t.places {
+		r := at / 2
 		for j, c := range full[r] {
 			at := t.slot(i, j)
 			t.index[at] = c
@@ -119,7 +129,28 @@ func (p *Packed) newTile(w []int8, col, end int) tile {
 			}
 		}
 	}
+	t.locate()
 	return t
+}
+
+// locate sets at. A slice without blocks has no weights and may lie behind the last.
+func (t *tile) locate() {
+	t.at = make([][5]*byte, len(t.starts))
+	for s, start := range t.starts {
+		a := &t.at[s]
+		if at := int(start) * quadRows; at < len(t.index) {
+			a[0], a[1] = bytes(&t.w[at*blockBytes]), bytes(&t.index[at])
+		}
+		a[2], a[3], a[4] = bytes(&t.steps[2*s]), bytes(&t.places[s*sliceRows]), bytes(&t.corr[s*outRows])
+	}
+}
+
+func bytes[T any](p *T) *byte { return (*byte)(unsafe.Pointer(p)) }
+
+// first returns the beginning of acc, in which all block rows have a place.
+func (t *tile) first(acc []int32) *int32 {
+	_ = acc[len(t.places)*BlockRows-1]
+	return &acc[0]
 }
 
 // used reports whether a block holds a weight that is not zero.
@@ -134,7 +165,7 @@ func used(w []int8, n, k, r, c int) bool {
 	return false
 }
 
-// count returns the number of blocks that block row i, in the order of t.rows, has with its filling.
+// count returns the number of blocks that block row i, in the order of t.places, has with its filling.
 func (t *tile) count(i int) int {
 	both, one := t.steps[i/sliceRows*2], t.steps[i/sliceRows*2+1]
 	if i%sliceRows >= quadRows {
@@ -162,7 +193,7 @@ func (p *Packed) N() int { return p.n }
 func (p *Packed) K() int { return p.k }
 
 // PaddedN returns N rounded up to whole slices of 32 rows.
-func (p *Packed) PaddedN() int { return (p.n + outRows - 1) / outRows * outRows }
+func (p *Packed) PaddedN() int { return p.padded }
 
 // Blocks returns the number of stored blocks that hold something, and the number that the matrix has.
 func (p *Packed) Blocks() (stored, all int) {
@@ -174,7 +205,7 @@ func (p *Packed) Bytes() int {
 	n := 0
 	for i := range p.tiles {
 		t := &p.tiles[i]
-		n += len(t.w) + 2*len(t.index) + 4*(len(t.steps)+len(t.starts)+len(t.rows)+len(t.places)+len(t.corr))
+		n += len(t.w) + 2*len(t.index) + int(unsafe.Sizeof(t.at[0]))*len(t.at) + 4*(len(t.steps)+len(t.starts)+len(t.places)+len(t.corr))
 	}
 	return n
 }
@@ -185,7 +216,7 @@ func (p *Packed) Row(dst []int8, r int) {
 	clear(dst)
 	for ti := range p.tiles {
 		t := &p.tiles[ti]
-		i := slices.Index(t.rows, int32(r/BlockRows))
+		i := slices.Index(t.places, 2*int32(r/BlockRows))
 		for j := range t.count(i) {
 			at := t.slot(i, j)
 			for b, v := range t.w[place(at, r%BlockRows):][:BlockCols] {

@@ -4,18 +4,19 @@
 
 #include "textflag.h"
 
-// func mulQS8AVX2(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// func mulQS8AVX2(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)
 // Requires: AVX, AVX2
-TEXT ·mulQS8AVX2(SB), NOSPLIT, $0-80
-	MOVQ     acc+0(FP), AX
-	MOVQ     w+8(FP), CX
-	MOVQ     index+16(FP), DX
-	MOVQ     steps+24(FP), BX
-	MOVQ     places+32(FP), SI
-	MOVQ     corr+40(FP), DI
-	MOVQ     x+48(FP), R8
-	MOVQ     slices+64(FP), R9
-	MOVQ     add+72(FP), R10
+TEXT ·mulQS8AVX2(SB), NOSPLIT, $0-48
+	MOVQ     at+8(FP), AX
+	MOVQ     (AX), CX
+	MOVQ     8(AX), DX
+	MOVQ     16(AX), BX
+	MOVQ     24(AX), SI
+	MOVQ     32(AX), AX
+	MOVQ     acc+0(FP), DI
+	MOVQ     x+16(FP), R8
+	MOVQ     slices+32(FP), R9
+	MOVQ     add+40(FP), R10
 	VPCMPEQW Y0, Y0, Y0
 	VPSRLW   $0x0f, Y0, Y0
 
@@ -169,74 +170,75 @@ mulQS8AVX2_one_done:
 	TESTQ        R10, R10
 	JNZ          mulQS8AVX2_add
 	MOVLQZX      (SI), R11
-	VMOVDQU      X1, (AX)(R11*8)
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      4(SI), R11
-	VEXTRACTI128 $0x01, Y1, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y1, (DI)(R11*8)
 	MOVLQZX      8(SI), R11
-	VMOVDQU      X3, (AX)(R11*8)
+	VMOVDQU      X3, (DI)(R11*8)
 	MOVLQZX      12(SI), R11
-	VEXTRACTI128 $0x01, Y3, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y3, (DI)(R11*8)
 	MOVLQZX      16(SI), R11
-	VMOVDQU      X5, (AX)(R11*8)
+	VMOVDQU      X5, (DI)(R11*8)
 	MOVLQZX      20(SI), R11
-	VEXTRACTI128 $0x01, Y5, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y5, (DI)(R11*8)
 	MOVLQZX      24(SI), R11
-	VMOVDQU      X7, (AX)(R11*8)
+	VMOVDQU      X7, (DI)(R11*8)
 	MOVLQZX      28(SI), R11
-	VEXTRACTI128 $0x01, Y7, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y7, (DI)(R11*8)
 	JMP          mulQS8AVX2_next
 
 mulQS8AVX2_add:
 	MOVLQZX      4(SI), R11
 	VEXTRACTI128 $0x01, Y1, X2
-	VPADDD       (AX)(R11*8), X2, X2
-	VMOVDQU      X2, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X2, X2
+	VMOVDQU      X2, (DI)(R11*8)
 	MOVLQZX      (SI), R11
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      12(SI), R11
 	VEXTRACTI128 $0x01, Y3, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      8(SI), R11
-	VPADDD       (AX)(R11*8), X3, X3
-	VMOVDQU      X3, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X3, X3
+	VMOVDQU      X3, (DI)(R11*8)
 	MOVLQZX      20(SI), R11
 	VEXTRACTI128 $0x01, Y5, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      16(SI), R11
-	VPADDD       (AX)(R11*8), X5, X5
-	VMOVDQU      X5, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X5, X5
+	VMOVDQU      X5, (DI)(R11*8)
 	MOVLQZX      28(SI), R11
 	VEXTRACTI128 $0x01, Y7, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      24(SI), R11
-	VPADDD       (AX)(R11*8), X7, X7
-	VMOVDQU      X7, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X7, X7
+	VMOVDQU      X7, (DI)(R11*8)
 
 mulQS8AVX2_next:
 	ADDQ $0x08, BX
 	ADDQ $0x20, SI
-	ADDQ $0x00000080, DI
+	ADDQ $0x00000080, AX
 	DECQ R9
 	JNZ  mulQS8AVX2_slice
 	VZEROUPPER
 	RET
 
-// func mulQU8AVX2(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// func mulQU8AVX2(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)
 // Requires: AVX, AVX2
-TEXT ·mulQU8AVX2(SB), NOSPLIT, $0-80
-	MOVQ     acc+0(FP), AX
-	MOVQ     w+8(FP), CX
-	MOVQ     index+16(FP), DX
-	MOVQ     steps+24(FP), BX
-	MOVQ     places+32(FP), SI
-	MOVQ     corr+40(FP), DI
-	MOVQ     x+48(FP), R8
-	MOVQ     slices+64(FP), R9
-	MOVQ     add+72(FP), R10
+TEXT ·mulQU8AVX2(SB), NOSPLIT, $0-48
+	MOVQ     at+8(FP), AX
+	MOVQ     (AX), CX
+	MOVQ     8(AX), DX
+	MOVQ     16(AX), BX
+	MOVQ     24(AX), SI
+	MOVQ     32(AX), AX
+	MOVQ     acc+0(FP), DI
+	MOVQ     x+16(FP), R8
+	MOVQ     slices+32(FP), R9
+	MOVQ     add+40(FP), R10
 	VPCMPEQW Y0, Y0, Y0
 	VPSRLW   $0x0f, Y0, Y0
 
@@ -360,74 +362,75 @@ mulQU8AVX2_one_done:
 	TESTQ        R10, R10
 	JNZ          mulQU8AVX2_add
 	MOVLQZX      (SI), R11
-	VMOVDQU      X1, (AX)(R11*8)
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      4(SI), R11
-	VEXTRACTI128 $0x01, Y1, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y1, (DI)(R11*8)
 	MOVLQZX      8(SI), R11
-	VMOVDQU      X3, (AX)(R11*8)
+	VMOVDQU      X3, (DI)(R11*8)
 	MOVLQZX      12(SI), R11
-	VEXTRACTI128 $0x01, Y3, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y3, (DI)(R11*8)
 	MOVLQZX      16(SI), R11
-	VMOVDQU      X5, (AX)(R11*8)
+	VMOVDQU      X5, (DI)(R11*8)
 	MOVLQZX      20(SI), R11
-	VEXTRACTI128 $0x01, Y5, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y5, (DI)(R11*8)
 	MOVLQZX      24(SI), R11
-	VMOVDQU      X7, (AX)(R11*8)
+	VMOVDQU      X7, (DI)(R11*8)
 	MOVLQZX      28(SI), R11
-	VEXTRACTI128 $0x01, Y7, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y7, (DI)(R11*8)
 	JMP          mulQU8AVX2_next
 
 mulQU8AVX2_add:
 	MOVLQZX      4(SI), R11
 	VEXTRACTI128 $0x01, Y1, X2
-	VPADDD       (AX)(R11*8), X2, X2
-	VMOVDQU      X2, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X2, X2
+	VMOVDQU      X2, (DI)(R11*8)
 	MOVLQZX      (SI), R11
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      12(SI), R11
 	VEXTRACTI128 $0x01, Y3, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      8(SI), R11
-	VPADDD       (AX)(R11*8), X3, X3
-	VMOVDQU      X3, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X3, X3
+	VMOVDQU      X3, (DI)(R11*8)
 	MOVLQZX      20(SI), R11
 	VEXTRACTI128 $0x01, Y5, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      16(SI), R11
-	VPADDD       (AX)(R11*8), X5, X5
-	VMOVDQU      X5, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X5, X5
+	VMOVDQU      X5, (DI)(R11*8)
 	MOVLQZX      28(SI), R11
 	VEXTRACTI128 $0x01, Y7, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      24(SI), R11
-	VPADDD       (AX)(R11*8), X7, X7
-	VMOVDQU      X7, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X7, X7
+	VMOVDQU      X7, (DI)(R11*8)
 
 mulQU8AVX2_next:
 	ADDQ $0x08, BX
 	ADDQ $0x20, SI
-	ADDQ $0x00000080, DI
+	ADDQ $0x00000080, AX
 	DECQ R9
 	JNZ  mulQU8AVX2_slice
 	VZEROUPPER
 	RET
 
-// func mulQS8AVXVNNI(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// func mulQS8AVXVNNI(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI
-TEXT ·mulQS8AVXVNNI(SB), NOSPLIT, $0-80
-	MOVQ      acc+0(FP), AX
-	MOVQ      w+8(FP), CX
-	MOVQ      index+16(FP), DX
-	MOVQ      steps+24(FP), BX
-	MOVQ      places+32(FP), SI
-	MOVQ      corr+40(FP), DI
-	MOVQ      x+48(FP), R8
-	MOVQ      slices+64(FP), R9
-	MOVQ      add+72(FP), R10
+TEXT ·mulQS8AVXVNNI(SB), NOSPLIT, $0-48
+	MOVQ      at+8(FP), AX
+	MOVQ      (AX), CX
+	MOVQ      8(AX), DX
+	MOVQ      16(AX), BX
+	MOVQ      24(AX), SI
+	MOVQ      32(AX), AX
+	MOVQ      acc+0(FP), DI
+	MOVQ      x+16(FP), R8
+	MOVQ      slices+32(FP), R9
+	MOVQ      add+40(FP), R10
 	VPCMPEQB  Y0, Y0, Y0
 	VPSLLW    $0x07, Y0, Y0
 	VPACKSSWB Y0, Y0, Y0
@@ -528,97 +531,98 @@ mulQS8AVXVNNI_one_done:
 	VPSLLQ       $0x20, Y2, Y9
 	VPADDD       Y9, Y2, Y2
 	VPBLENDD     $0xaa, Y2, Y1, Y1
-	VPADDD       (DI), Y1, Y1
+	VPADDD       (AX), Y1, Y1
 	VPSRLQ       $0x20, Y3, Y2
 	VPADDD       Y2, Y3, Y3
 	VPSLLQ       $0x20, Y4, Y2
 	VPADDD       Y2, Y4, Y4
 	VPBLENDD     $0xaa, Y4, Y3, Y3
-	VPADDD       32(DI), Y3, Y3
+	VPADDD       32(AX), Y3, Y3
 	VPSRLQ       $0x20, Y5, Y2
 	VPADDD       Y2, Y5, Y5
 	VPSLLQ       $0x20, Y6, Y2
 	VPADDD       Y2, Y6, Y6
 	VPBLENDD     $0xaa, Y6, Y5, Y5
-	VPADDD       64(DI), Y5, Y5
+	VPADDD       64(AX), Y5, Y5
 	VPSRLQ       $0x20, Y7, Y2
 	VPADDD       Y2, Y7, Y7
 	VPSLLQ       $0x20, Y8, Y2
 	VPADDD       Y2, Y8, Y8
 	VPBLENDD     $0xaa, Y8, Y7, Y7
-	VPADDD       96(DI), Y7, Y7
+	VPADDD       96(AX), Y7, Y7
 	TESTQ        R10, R10
 	JNZ          mulQS8AVXVNNI_add
 	MOVLQZX      (SI), R11
-	VMOVDQU      X1, (AX)(R11*8)
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      4(SI), R11
-	VEXTRACTI128 $0x01, Y1, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y1, (DI)(R11*8)
 	MOVLQZX      8(SI), R11
-	VMOVDQU      X3, (AX)(R11*8)
+	VMOVDQU      X3, (DI)(R11*8)
 	MOVLQZX      12(SI), R11
-	VEXTRACTI128 $0x01, Y3, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y3, (DI)(R11*8)
 	MOVLQZX      16(SI), R11
-	VMOVDQU      X5, (AX)(R11*8)
+	VMOVDQU      X5, (DI)(R11*8)
 	MOVLQZX      20(SI), R11
-	VEXTRACTI128 $0x01, Y5, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y5, (DI)(R11*8)
 	MOVLQZX      24(SI), R11
-	VMOVDQU      X7, (AX)(R11*8)
+	VMOVDQU      X7, (DI)(R11*8)
 	MOVLQZX      28(SI), R11
-	VEXTRACTI128 $0x01, Y7, (AX)(R11*8)
+	VEXTRACTI128 $0x01, Y7, (DI)(R11*8)
 	JMP          mulQS8AVXVNNI_next
 
 mulQS8AVXVNNI_add:
 	MOVLQZX      4(SI), R11
 	VEXTRACTI128 $0x01, Y1, X2
-	VPADDD       (AX)(R11*8), X2, X2
-	VMOVDQU      X2, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X2, X2
+	VMOVDQU      X2, (DI)(R11*8)
 	MOVLQZX      (SI), R11
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      12(SI), R11
 	VEXTRACTI128 $0x01, Y3, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      8(SI), R11
-	VPADDD       (AX)(R11*8), X3, X3
-	VMOVDQU      X3, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X3, X3
+	VMOVDQU      X3, (DI)(R11*8)
 	MOVLQZX      20(SI), R11
 	VEXTRACTI128 $0x01, Y5, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      16(SI), R11
-	VPADDD       (AX)(R11*8), X5, X5
-	VMOVDQU      X5, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X5, X5
+	VMOVDQU      X5, (DI)(R11*8)
 	MOVLQZX      28(SI), R11
 	VEXTRACTI128 $0x01, Y7, X1
-	VPADDD       (AX)(R11*8), X1, X1
-	VMOVDQU      X1, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X1, X1
+	VMOVDQU      X1, (DI)(R11*8)
 	MOVLQZX      24(SI), R11
-	VPADDD       (AX)(R11*8), X7, X7
-	VMOVDQU      X7, (AX)(R11*8)
+	VPADDD       (DI)(R11*8), X7, X7
+	VMOVDQU      X7, (DI)(R11*8)
 
 mulQS8AVXVNNI_next:
 	ADDQ $0x08, BX
 	ADDQ $0x20, SI
-	ADDQ $0x00000080, DI
+	ADDQ $0x00000080, AX
 	DECQ R9
 	JNZ  mulQS8AVXVNNI_slice
 	VZEROUPPER
 	RET
 
-// func mulQS8AVX512VNNI(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// func mulQS8AVX512VNNI(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI
-TEXT ·mulQS8AVX512VNNI(SB), NOSPLIT, $0-80
-	MOVQ         acc+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         index+16(FP), DX
-	MOVQ         steps+24(FP), BX
-	MOVQ         places+32(FP), SI
-	MOVQ         corr+40(FP), DI
-	MOVQ         slices+64(FP), R8
-	MOVQ         add+72(FP), R9
-	MOVQ         x+48(FP), R10
-	MOVQ         k+56(FP), R11
+TEXT ·mulQS8AVX512VNNI(SB), NOSPLIT, $0-48
+	MOVQ         at+8(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), AX
+	MOVQ         acc+0(FP), DI
+	MOVQ         slices+32(FP), R8
+	MOVQ         add+40(FP), R9
+	MOVQ         x+16(FP), R10
+	MOVQ         k+24(FP), R11
 	SHRQ         $0x03, R11
 	XORQ         R12, R12
 	BTSQ         R11, R12
@@ -682,68 +686,68 @@ mulQS8AVX512VNNI_one_done:
 	VPADDD        Z8, Z3, Z3
 	VPSLLQ        $0x20, Z4, Z8
 	VPADDD        Z8, Z4, K3, Z3
-	VPADDD        (DI), Z3, Z3
+	VPADDD        (AX), Z3, Z3
 	VPSRLQ        $0x20, Z5, Z8
 	VPADDD        Z8, Z5, Z5
 	VPSLLQ        $0x20, Z6, Z8
 	VPADDD        Z8, Z6, K3, Z5
-	VPADDD        64(DI), Z5, Z5
+	VPADDD        64(AX), Z5, Z5
 	TESTQ         R9, R9
 	JNZ           mulQS8AVX512VNNI_add
 	MOVLQZX       (SI), R10
-	VMOVDQU       X3, (AX)(R10*8)
+	VMOVDQU       X3, (DI)(R10*8)
 	MOVLQZX       4(SI), R10
-	VEXTRACTI32X4 $0x01, Z3, (AX)(R10*8)
+	VEXTRACTI32X4 $0x01, Z3, (DI)(R10*8)
 	MOVLQZX       8(SI), R10
-	VEXTRACTI32X4 $0x02, Z3, (AX)(R10*8)
+	VEXTRACTI32X4 $0x02, Z3, (DI)(R10*8)
 	MOVLQZX       12(SI), R10
-	VEXTRACTI32X4 $0x03, Z3, (AX)(R10*8)
+	VEXTRACTI32X4 $0x03, Z3, (DI)(R10*8)
 	MOVLQZX       16(SI), R10
-	VMOVDQU       X5, (AX)(R10*8)
+	VMOVDQU       X5, (DI)(R10*8)
 	MOVLQZX       20(SI), R10
-	VEXTRACTI32X4 $0x01, Z5, (AX)(R10*8)
+	VEXTRACTI32X4 $0x01, Z5, (DI)(R10*8)
 	MOVLQZX       24(SI), R10
-	VEXTRACTI32X4 $0x02, Z5, (AX)(R10*8)
+	VEXTRACTI32X4 $0x02, Z5, (DI)(R10*8)
 	MOVLQZX       28(SI), R10
-	VEXTRACTI32X4 $0x03, Z5, (AX)(R10*8)
+	VEXTRACTI32X4 $0x03, Z5, (DI)(R10*8)
 	JMP           mulQS8AVX512VNNI_next
 
 mulQS8AVX512VNNI_add:
 	MOVLQZX       12(SI), R10
 	VEXTRACTI32X4 $0x03, Z3, X8
-	VPADDD        (AX)(R10*8), X8, X8
-	VMOVDQU       X8, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X8, X8
+	VMOVDQU       X8, (DI)(R10*8)
 	MOVLQZX       8(SI), R10
 	VEXTRACTI32X4 $0x02, Z3, X8
-	VPADDD        (AX)(R10*8), X8, X8
-	VMOVDQU       X8, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X8, X8
+	VMOVDQU       X8, (DI)(R10*8)
 	MOVLQZX       4(SI), R10
 	VEXTRACTI32X4 $0x01, Z3, X8
-	VPADDD        (AX)(R10*8), X8, X8
-	VMOVDQU       X8, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X8, X8
+	VMOVDQU       X8, (DI)(R10*8)
 	MOVLQZX       (SI), R10
-	VPADDD        (AX)(R10*8), X3, X3
-	VMOVDQU       X3, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X3, X3
+	VMOVDQU       X3, (DI)(R10*8)
 	MOVLQZX       28(SI), R10
 	VEXTRACTI32X4 $0x03, Z5, X8
-	VPADDD        (AX)(R10*8), X8, X8
-	VMOVDQU       X8, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X8, X8
+	VMOVDQU       X8, (DI)(R10*8)
 	MOVLQZX       24(SI), R10
 	VEXTRACTI32X4 $0x02, Z5, X8
-	VPADDD        (AX)(R10*8), X8, X8
-	VMOVDQU       X8, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X8, X8
+	VMOVDQU       X8, (DI)(R10*8)
 	MOVLQZX       20(SI), R10
 	VEXTRACTI32X4 $0x01, Z5, X8
-	VPADDD        (AX)(R10*8), X8, X8
-	VMOVDQU       X8, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X8, X8
+	VMOVDQU       X8, (DI)(R10*8)
 	MOVLQZX       16(SI), R10
-	VPADDD        (AX)(R10*8), X5, X5
-	VMOVDQU       X5, (AX)(R10*8)
+	VPADDD        (DI)(R10*8), X5, X5
+	VMOVDQU       X5, (DI)(R10*8)
 
 mulQS8AVX512VNNI_next:
 	ADDQ $0x08, BX
 	ADDQ $0x20, SI
-	ADDQ $0x00000080, DI
+	ADDQ $0x00000080, AX
 	DECQ R8
 	JNZ  mulQS8AVX512VNNI_slice
 	VZEROUPPER

@@ -64,16 +64,15 @@
 	VADD   V17.S4, V16.S4, V16.S4 \
 	VST1   [V16.S4], (R9)
 
-// func mulSDOT1(acc *int32, w *int8, index *uint16, steps, places *int32, x *int8, slices, add int)
-TEXT ·mulSDOT1(SB), NOSPLIT, $0-64
+// func mulSDOT1(acc *int32, at *[5]*byte, x *int8, slices, add int)
+TEXT ·mulSDOT1(SB), NOSPLIT, $0-40
 	MOVD acc+0(FP), R0
-	MOVD w+8(FP), R1
-	MOVD index+16(FP), R2
-	MOVD steps+24(FP), R3
-	MOVD places+32(FP), R4
-	MOVD x+40(FP), R6
-	MOVD slices+48(FP), R7
-	MOVD add+56(FP), R10
+	MOVD at+8(FP), R5
+	LDP  0(R5), (R1, R2)
+	LDP  16(R5), (R3, R4)
+	MOVD x+16(FP), R6
+	MOVD slices+24(FP), R7
+	MOVD add+32(FP), R10
 	NEG  R10, R10
 	VDUP R10, V19.D2
 
@@ -125,16 +124,15 @@ sstore:
 	BNE  sslice
 	RET
 
-// func mulNEON1(acc *int32, w *int8, index *uint16, steps, places *int32, x *int8, slices, add int)
-TEXT ·mulNEON1(SB), NOSPLIT, $0-64
+// func mulNEON1(acc *int32, at *[5]*byte, x *int8, slices, add int)
+TEXT ·mulNEON1(SB), NOSPLIT, $0-40
 	MOVD acc+0(FP), R0
-	MOVD w+8(FP), R1
-	MOVD index+16(FP), R2
-	MOVD steps+24(FP), R3
-	MOVD places+32(FP), R4
-	MOVD x+40(FP), R6
-	MOVD slices+48(FP), R7
-	MOVD add+56(FP), R10
+	MOVD at+8(FP), R5
+	LDP  0(R5), (R1, R2)
+	LDP  16(R5), (R3, R4)
+	MOVD x+16(FP), R6
+	MOVD slices+24(FP), R7
+	MOVD add+32(FP), R10
 	NEG  R10, R10
 	VDUP R10, V19.D2
 

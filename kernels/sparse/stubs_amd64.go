@@ -7,19 +7,23 @@ package sparse
 // mulQS8AVX2 computes the sums of slices · 32 weight rows with k columns of one activation row, and adds them to acc if add is 1.
 //
 // Slice s has steps[2·s] steps of eight blocks and steps[2·s+1] of four; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.
-func mulQS8AVX2(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// at points to w, index, steps, places and corr of the first slice.
+func mulQS8AVX2(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)
 
 // mulQU8AVX2 computes the sums of slices · 32 weight rows with k columns of one activation row, and adds them to acc if add is 1.
 //
 // Slice s has steps[2·s] steps of eight blocks and steps[2·s+1] of four; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.
-func mulQU8AVX2(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// at points to w, index, steps, places and corr of the first slice.
+func mulQU8AVX2(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)
 
 // mulQS8AVXVNNI computes the sums of slices · 32 weight rows with k columns of one activation row, and adds them to acc if add is 1.
 //
 // Slice s has steps[2·s] steps of eight blocks and steps[2·s+1] of four; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.
-func mulQS8AVXVNNI(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// at points to w, index, steps, places and corr of the first slice.
+func mulQS8AVXVNNI(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)
 
 // mulQS8AVX512VNNI computes the sums of slices · 32 weight rows with k columns of one activation row, and adds them to acc if add is 1.
 //
 // Slice s has steps[2·s] steps of eight blocks and steps[2·s+1] of four; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.
-func mulQS8AVX512VNNI(acc *int32, w *int8, index *uint16, steps *int32, places *int32, corr *int32, x *int8, k int, slices int, add int)
+// at points to w, index, steps, places and corr of the first slice.
+func mulQS8AVX512VNNI(acc *int32, at *[5]*byte, x *int8, k int, slices int, add int)

@@ -100,9 +100,8 @@ func vnni() method {
 func product(name string, start func() method) {
 	TEXT(name, NOSPLIT, signature)
 	document(name)
-	acc0, w, index, steps := asm.LoadInt("acc"), asm.LoadInt("w"), asm.LoadInt("index"), asm.LoadInt("steps")
-	rows, corr, x, slices := asm.LoadInt("places"), asm.LoadInt("corr"), asm.LoadInt("x"), asm.LoadInt("slices")
-	adding := asm.LoadInt("add")
+	w, index, steps, places, corr := arrays()
+	acc0, x, slices, adding := asm.LoadInt("acc"), asm.LoadInt("x"), asm.LoadInt("slices"), asm.LoadInt("add")
 	m := start()
 	label := func(s string) string { return fmt.Sprintf("%s_%s", name, s) }
 
@@ -123,7 +122,7 @@ func product(name string, start func() method) {
 	})
 
 	// A row has two neighbouring lanes: rows 0 and 2 gather in the lower of them, rows 1 and 3 in the upper.
-	scatter(acc0, rows, adding, 2, sliceRows/2, label, func(i int) reg.VecVirtual {
+	scatter(acc0, places, adding, 2, sliceRows/2, label, func(i int) reg.VecVirtual {
 		even, odd, t := acc[2*i], acc[2*i+1], YMM()
 		VPSRLQ(Imm(32), even, t)
 		VPADDD(t, even, even)
@@ -136,7 +135,7 @@ func product(name string, start func() method) {
 		return even
 	})
 	ADDQ(Imm(8), steps)
-	ADDQ(Imm(4*sliceRows), rows)
+	ADDQ(Imm(4*sliceRows), places)
 	ADDQ(U32(16*sliceRows), corr)
 	DECQ(slices)
 	JNZ(LabelRef(label("slice")))
@@ -161,11 +160,23 @@ func loops(w, index, steps reg.Register, label func(string) string, step func(pa
 	}
 }
 
-const signature = "func(acc *int32, w *int8, index *uint16, steps, places, corr *int32, x *int8, k, slices, add int)"
+const signature = "func(acc *int32, at *[5]*byte, x *int8, k, slices, add int)"
+
+// arrays returns where weights, columns, steps, places and corrections begin, to which at points in this order.
+func arrays() (w, index, steps, places, corr reg.Register) {
+	at := asm.LoadInt("at")
+	load := func(i int) reg.Register {
+		r := GP64()
+		MOVQ(Mem{Base: at, Disp: 8 * i}, r)
+		return r
+	}
+	return load(0), load(1), load(2), load(3), load(4)
+}
 
 func document(name string) {
 	Doc(name+" computes the sums of slices · 32 weight rows with k columns of one activation row, and adds them to acc if add is 1.", "",
-		"Slice s has steps[2·s] steps of eight blocks and steps[2·s+1] of four; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.")
+		"Slice s has steps[2·s] steps of eight blocks and steps[2·s+1] of four; its eight block rows go to acc[2·places[8·s+i]:]. slices is positive.",
+		"at points to w, index, steps, places and corr of the first slice.")
 }
 
 // scatter stores the sums of groups of block rows, or adds them, at the places rows says. sum computes those of group i.
@@ -218,8 +229,8 @@ func tileAVX512() {
 	const name = "mulQS8AVX512VNNI"
 	TEXT(name, NOSPLIT, signature)
 	document(name)
-	acc0, w, index, steps := asm.LoadInt("acc"), asm.LoadInt("w"), asm.LoadInt("index"), asm.LoadInt("steps")
-	rows, corr, slices, adding := asm.LoadInt("places"), asm.LoadInt("corr"), asm.LoadInt("slices"), asm.LoadInt("add")
+	w, index, steps, places, corr := arrays()
+	acc0, slices, adding := asm.LoadInt("acc"), asm.LoadInt("slices"), asm.LoadInt("add")
 	x, k := asm.LoadInt("x"), asm.LoadInt("k")
 	label := func(s string) string { return fmt.Sprintf("%s_%s", name, s) }
 
@@ -266,7 +277,7 @@ func tileAVX512() {
 			VPDPBUSD(Mem{Base: w, Disp: quadBytes*i + quadBytes/2}, at, acc[2*i+1])
 		}
 	})
-	scatter(acc0, rows, adding, 4, sliceRows/4, label, func(i int) reg.VecVirtual {
+	scatter(acc0, places, adding, 4, sliceRows/4, label, func(i int) reg.VecVirtual {
 		even, odd, t := acc[2*i], acc[2*i+1], ZMM()
 		VPSRLQ(Imm(32), even, t)
 		VPADDD(t, even, even)
@@ -276,7 +287,7 @@ func tileAVX512() {
 		return even
 	})
 	ADDQ(Imm(8), steps)
-	ADDQ(Imm(4*sliceRows), rows)
+	ADDQ(Imm(4*sliceRows), places)
 	ADDQ(U32(16*sliceRows), corr)
 	DECQ(slices)
 	JNZ(LabelRef(label("slice")))
