@@ -108,13 +108,20 @@ func product(name string, start func() method) {
 	Label(label("slice"))
 	acc := asm.ZeroY(sliceRows) // those of rows 0 and 2 and those of rows 1 and 3 of each pair of block rows
 	loops(w, index, steps, label, func(pairs int) {
+		// Four columns at a load: the units for loads are the busiest.
+		var columns reg.GPVirtual
+		next := func() Mem {
+			c := GP64()
+			MOVWLZX(columns.As16(), c.As32())
+			SHRQ(Imm(16), columns)
+			return Mem{Base: x, Index: c, Scale: 8}
+		}
 		for pair := range pairs {
-			group := func(i int) Mem {
-				c := GP64()
-				MOVWLZX(Mem{Base: index, Disp: 2 * i}, c.As32())
-				return Mem{Base: x, Index: c, Scale: 8}
+			if pair%2 == 0 {
+				columns = GP64()
+				MOVQ(Mem{Base: index, Disp: 4 * pair}, columns)
 			}
-			xs := m.x(group(2*pair), group(2*pair+1))
+			xs := m.x(next(), next())
 			at := pair/2*quadBytes + pair%2*32
 			m.add(Mem{Base: w, Disp: at}, xs, acc[2*pair])
 			m.add(Mem{Base: w, Disp: at + quadBytes/2}, xs, acc[2*pair+1])
@@ -181,9 +188,20 @@ func document(name string) {
 
 // scatter stores the sums of groups of block rows, or adds them, at the places rows says. sum computes those of group i.
 func scatter(acc0, rows, adding reg.Register, size, groups int, label func(string) string, sum func(i int) reg.VecVirtual) {
+	var two reg.GPVirtual
 	place := func(i int) Mem {
 		r := GP64()
-		MOVLQZX(Mem{Base: rows, Disp: 4 * i}, r)
+		switch {
+		case size == 2:
+			MOVLQZX(Mem{Base: rows, Disp: 4 * i}, r)
+		case i%2 == 0: // two at a load
+			two = GP64()
+			MOVQ(Mem{Base: rows, Disp: 4 * i}, two)
+			MOVL(two.As32(), r.As32())
+		default:
+			MOVQ(two, r)
+			SHRQ(Imm(32), r)
+		}
 		return Mem{Base: acc0, Index: r, Scale: 8}
 	}
 	var y []reg.VecVirtual
@@ -201,13 +219,13 @@ func scatter(acc0, rows, adding reg.Register, size, groups int, label func(strin
 	JMP(LabelRef(label("next")))
 	Label(label("add"))
 	for i, a := range y {
-		for lane := size - 1; lane >= 0; lane-- {
-			at, t := place(size*i+lane), a.AsX()
+		for lane := range size {
+			at, t, old := place(size*i+lane), XMM(), a.AsX()
 			if lane > 0 {
-				t = XMM()
 				extract(lane, size, a, t)
+				old = t
 			}
-			VPADDD(at, t, t)
+			VPADDD(at, old, t)
 			VMOVDQU(t, at)
 		}
 	}
