@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -9,18 +10,22 @@ import (
 	"mito/engine/compress/quant"
 	"mito/engine/pipeline"
 	"mito/engine/student"
+	"mito/engine/tokenizer"
 )
 
 func newQuantize() *cobra.Command {
 	var (
 		output     outputFlags
+		machine    machineFlags
+		work       workFlags
 		model, out string
 		method     string
+		calibrate  int
 	)
 	cmd := &cobra.Command{
 		Use:     "quantize",
 		Short:   "Make the INT8 student of a trained model",
-		Example: "  mito quantize --model student --out student-int8",
+		Example: "  mito quantize --model student --out student-int8\n  mito quantize --model student --out student-int8 --calibrate 256 --corpus book.txt",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if model == "" || out == "" {
@@ -33,7 +38,16 @@ func newQuantize() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w, r, err := pipeline.Quantize(dir, out, quant.Options{Method: quant.Method(method)})
+			o := quant.Options{}
+			if calibrate != 0 {
+				if o, err = calibration(cmd, &machine, &work, dir, calibrate); err != nil {
+					return err
+				}
+			} else if work.kind() != "" {
+				return usagef("--task and --corpus give the sequences of --calibrate, which is missing")
+			}
+			o.Method = quant.Method(method)
+			w, r, err := pipeline.Quantize(dir, out, o)
 			if err != nil {
 				return err
 			}
@@ -63,8 +77,37 @@ func newQuantize() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	output.register(fs)
+	work.register(fs)
+	machine.registerThreads(fs)
+	fs.IntVar(&calibrate, "calibrate", 0, "training sequences that weigh the errors of the weights; 0 for none")
 	fs.StringVar(&model, "model", "", "folder of the trained model (required)")
 	fs.StringVar(&out, "out", "", "folder for the INT8 student (required)")
 	fs.StringVar(&method, "method", string(quant.Search), "how the scale of a row is found: search or rtn (round to nearest)")
 	return cmd
+}
+
+// calibration runs the float model of a folder over training sequences of the workload.
+func calibration(cmd *cobra.Command, machine *machineFlags, work *workFlags, dir string, rows int) (o quant.Options, err error) {
+	if rows < 0 {
+		return o, usagef("--calibrate is %d, want 1 or more sequences, or 0 for none", rows)
+	}
+	if err := errors.Join(machine.check(), work.check(cmd.Flags())); err != nil {
+		return o, err
+	}
+	_, floats, err := pipeline.OpenFloat(dir)
+	if err != nil {
+		return o, err
+	}
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return o, err
+	}
+	if !cmd.Flags().Changed("context") {
+		work.context = floats.Config.Context
+	}
+	w, err := work.open(cmd.Flags(), nil, tok)
+	if err != nil {
+		return o, err
+	}
+	return pipeline.Calibrate(floats, w, rows, work.taskSeed, machine.threads)
 }

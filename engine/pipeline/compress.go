@@ -2,13 +2,62 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
+	"mito/engine/data"
+	"mito/engine/decode"
 	"mito/engine/model"
 	"mito/engine/student"
+	"mito/engine/task"
 	"mito/engine/tokenizer"
 )
+
+// OpenFloat reads a folder of float weights. INT8 students are refused.
+func OpenFloat(dir string) (*checkpoint.Folder, *model.Weights, error) {
+	f, err := checkpoint.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if q, err := f.Quantization(); err != nil {
+		return nil, nil, err
+	} else if q != nil {
+		return nil, nil, fmt.Errorf("quantize: %s is quantised already", dir)
+	}
+	w, err := model.ReadWeights(f)
+	return f, w, err
+}
+
+// Calibrate runs a float model over rows of the training split. Quantize, given the result, weighs its errors by what
+// the model's matrices read there, and refuses rows that the held-out split has too.
+func Calibrate(floats *model.Weights, w *Workload, rows int, seed uint64, threads int) (o quant.Options, err error) {
+	source, err := w.Source(task.Train, rows, seed)
+	if err != nil {
+		return o, err
+	}
+	held, err := w.Eval(task.Test, 1)
+	if err != nil {
+		return o, err
+	}
+	var b data.Batch
+	if err := source.Fill(&b, 0); err != nil {
+		return o, err
+	}
+	sequences := make([][]int32, b.Rows)
+	for i := range sequences {
+		sequences[i] = slices.Clone(b.Inputs[i*b.Time:][:b.Time])
+	}
+	o.Evaluation = &quant.Samples{}
+	for i := range held.Batches() {
+		if err := held.Fill(&b, i); err != nil {
+			return o, err
+		}
+		o.Evaluation.Add(b.Inputs)
+	}
+	o.Calibration, err = decode.Calibrate(floats, sequences, decode.Options{Threads: threads})
+	return o, err
+}
 
 // Quantize makes the INT8 student of a float model folder and writes it, with the tokenizer, to dir. It returns what
 // was saved, read back.
@@ -16,16 +65,7 @@ func Quantize(from, dir string, o quant.Options) (*student.Weights, *quant.Repor
 	if err := checkpoint.CheckOutput(dir); err != nil {
 		return nil, nil, err
 	}
-	f, err := checkpoint.Open(from)
-	if err != nil {
-		return nil, nil, err
-	}
-	if q, err := f.Quantization(); err != nil {
-		return nil, nil, err
-	} else if q != nil {
-		return nil, nil, fmt.Errorf("quantize: %s is quantised already", from)
-	}
-	floats, err := model.ReadWeights(f)
+	f, floats, err := OpenFloat(from)
 	if err != nil {
 		return nil, nil, err
 	}
