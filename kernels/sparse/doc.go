@@ -13,5 +13,6 @@
 // Eight block rows (32 rows) form a slice and are worked on together, their blocks stored in turn: step j of a slice holds the
 // j-th block of each of its eight block rows. Block rows are sorted by their number of blocks first, so that those of a slice
 // have nearly the same (SELL-C-σ, Kreutzer et al., arXiv:1307.6209), and the first four of a slice may go on for some
-// steps more than the others: that leaves about 4 % of filling in matrices of 96 columns.
+// steps more than the others. At 50 to 75 % zero blocks, drawn at random, that leaves 4 to 6 % of filling in matrices of 96
+// columns.
 package sparse
