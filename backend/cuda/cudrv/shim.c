@@ -13,6 +13,7 @@
 // The values of CUresult that the shim itself gives.
 enum {
 	CUDA_SUCCESS = 0,
+	CUDA_ERROR_STUB_LIBRARY = 34,
 	CUDA_ERROR_NO_DEVICE = 100,
 	CUDA_ERROR_NOT_FOUND = 500,
 };
@@ -65,19 +66,30 @@ static void *look(const char *name) {
 
 static void load(void) {
 	static const char *const names[] = {"libcuda.so.1", "libcuda.so", "/usr/lib/wsl/lib/libcuda.so.1"};
-	for (size_t i = 0; i < sizeof names / sizeof *names && !library && !emu_cuda_lookup; i++)
+	int (*init)(unsigned) = NULL;
+	int stub = 0;
+	// The stub that toolkits bring for linking is passed over: the driver may lie behind it.
+	for (size_t i = 0; i < sizeof names / sizeof *names && !library && !emu_cuda_lookup; i++) {
 		library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+		if (!library) continue;
+		init = (int (*)(unsigned))look("cuInit");
+		if (!init || (status = init(0)) != CUDA_ERROR_STUB_LIBRARY) break;
+		stub = 1;
+		dlclose(library);
+		library = NULL;
+	}
+	if (emu_cuda_lookup && (init = (int (*)(unsigned))look("cuInit"))) status = init(0);
 	if (!library && !emu_cuda_lookup) {
-		snprintf(reason, sizeof reason, "no NVIDIA driver: libcuda.so.1 was not found");
+		status = CUDA_ERROR_NO_DEVICE;
+		snprintf(reason, sizeof reason, "no NVIDIA driver: libcuda.so.1 %s",
+		         stub ? "is only the stub of a CUDA toolkit" : "was not found");
 		return;
 	}
-	int (*init)(unsigned) = (int (*)(unsigned))look("cuInit");
 	if (!init) {
 		status = CUDA_ERROR_NOT_FOUND;
 		snprintf(reason, sizeof reason, "the driver library has no cuInit");
 		return;
 	}
-	status = init(0);
 	if (status == CUDA_ERROR_NO_DEVICE) {
 		snprintf(reason, sizeof reason, "the NVIDIA driver finds no GPU");
 		return;
