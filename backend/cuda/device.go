@@ -148,11 +148,13 @@ func (d *device) function(k kernels.Kernel) (cu.Function, error) {
 	if err != nil {
 		return f, fmt.Errorf("kernel %s: %w", entry.Name, err)
 	}
+	// A driver that loads lazily puts a function on the device when it is first asked about it or launched. Asking here
+	// keeps that out of captures.
+	a, err := cudax.FunctionAttributes(f)
+	if err != nil {
+		return f, fmt.Errorf("kernel %s: %w", entry.Name, err)
+	}
 	if usesDynamicShared(k) {
-		a, err := cudax.FunctionAttributes(f)
-		if err != nil {
-			return f, err
-		}
 		if err := cudax.SetMaxDynamicShared(f, d.maxShared-a.Shared); err != nil {
 			return f, fmt.Errorf("kernel %s: %d bytes of shared memory: %w", entry.Name, d.maxShared-a.Shared, err)
 		}
