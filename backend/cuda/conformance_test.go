@@ -3,6 +3,7 @@
 package cuda_test
 
 import (
+	"errors"
 	"testing"
 
 	"mito/backend"
@@ -14,9 +15,10 @@ import (
 func open(t testing.TB, p backend.Precision) *cuda.Backend {
 	t.Helper()
 	b, err := cuda.Open(backend.Options{Precision: p})
-	if err != nil {
+	if errors.Is(err, backend.ErrUnavailable) {
 		t.Skip(err)
 	}
+	must(t, err)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Errorf("Close: %v", err)
