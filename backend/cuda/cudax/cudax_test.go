@@ -177,7 +177,7 @@ func TestBlas(t *testing.T) {
 	must(t, err)
 	defer func() { must(t, cu.MemFree(p)) }()
 	in := []float32{1, 2, 3, 4, 5, 6, 1, 0, 1, 0, 1, 0}
-	must(t, cu.MemcpyHtoD(p, unsafe.Pointer(&in[0]), 48))
+	must(t, cu.MemcpyHtoDAsync(p, unsafe.Pointer(&in[0]), 48, s)) // s does not wait for copies outside it
 	must(t, b.Gemm(false, false, true, 2, 2, 3, p, p+24, 0, p+48))
 	must(t, s.Synchronize())
 	out := make([]float32, 4)
