@@ -2,7 +2,7 @@
 """The training and distillation steps of mito's CUDA benchmarks in PyTorch on the same GPU: same model, batch, precision
 and optimiser.
 
-    python3 bench/peers/pytorch_gpu.py [--all] [--seconds 2] [--modes eager,compile,reduce-overhead,max-autotune]
+    python3 bench/peers/pytorch_gpu.py [--all] [--seconds 2] [--modes eager,compile,reduce-overhead]
 
 needs PyTorch 2.4 or later with CUDA. Matrix products run in bfloat16 (autocast over float32 weights and optimiser
 state) or float32, attention is flash attention where PyTorch has it, AdamW is the fused one, whole steps are compiled.
@@ -144,7 +144,7 @@ def line(name, seconds, n):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=2, help="time of a measurement")
-    parser.add_argument("--modes", default="eager,compile", help="eager, compile, or modes of torch.compile")
+    parser.add_argument("--modes", default="eager,compile,reduce-overhead", help="eager, compile, or modes of torch.compile")
     parser.add_argument("--all", action="store_true", help="also the 460K class, and float32")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu only checks that the script runs")
     args = parser.parse_args()
