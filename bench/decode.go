@@ -66,7 +66,7 @@ func addRuntime(m *meter, c class, r decode.Runtime, products func()) error {
 	name := row.Name
 	whole := m.add(row, run, readLimit(r.Bytes(), 1))
 	row.Name = name + ", matrix products alone"
-	part := m.add(row, per(1, products), readLimit(r.Bytes(), 1))
+	part := m.add(row, stretches(c.config.Context, 1, func(int) error { products(); return nil }), readLimit(r.Bytes(), 1))
 	m.combine(Result{Name: name + ", not matrix products", Unit: unitShare, Threads: 1}, whole, part,
 		func(whole, part float64) float64 { return 1 - whole/part })
 	if run, err = steps(r, manyRows); err != nil {
@@ -83,8 +83,7 @@ const stretch = 8
 // decodeTime is how long a measurement of decoding takes at least.
 const decodeTime = 20 * time.Millisecond
 
-// steps decodes whole contexts and counts tokens. The time of a context is the sum of the fastest times of its
-// stretches.
+// steps decodes whole contexts and counts tokens.
 func steps(r decode.Runtime, batch int) (rate, error) {
 	s, err := r.NewSession(batch)
 	if err != nil {
@@ -95,15 +94,26 @@ func steps(r decode.Runtime, batch int) (rate, error) {
 
 func contexts(s decode.Session, length, vocab int) rate {
 	tokens := make([]int32, s.Batch())
+	return stretches(length, float64(s.Batch()), func(i int) error {
+		if i == 0 {
+			s.Reset()
+		}
+		for j := range tokens {
+			tokens[j] = int32((7*i + j) % vocab)
+		}
+		_, err := s.Step(tokens)
+		return err
+	})
+}
+
+// stretches returns the rate of step, each call counting amount. It calls step for positions 0 to length-1 again and
+// again; the time of a context is the sum of the fastest times of its stretches.
+func stretches(length int, amount float64, step func(i int) error) rate {
 	best := make([]time.Duration, (length+stretch-1)/stretch)
 	context := func() error {
-		s.Reset()
 		start := time.Now()
 		for i := range length {
-			for j := range tokens {
-				tokens[j] = int32((7*i + j) % vocab)
-			}
-			if _, err := s.Step(tokens); err != nil {
+			if err := step(i); err != nil {
 				return err
 			}
 			if (i+1)%stretch == 0 || i+1 == length {
@@ -127,7 +137,7 @@ func contexts(s decode.Session, length, vocab int) rate {
 		for _, d := range best {
 			sum += d
 		}
-		return float64(s.Batch()*length) / sum.Seconds(), nil
+		return amount * float64(length) / sum.Seconds(), nil
 	}
 }
 

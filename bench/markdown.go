@@ -8,8 +8,8 @@ import (
 // Markdown writes a report as a section: a heading, how it was measured, and a table.
 func (r *Report) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nMedian of %d rounds, kernels up to %s; %.0f%% of the measurements were disturbed by other programs.\n\n",
-		r.heading(), r.Rounds, r.Level, 100*r.Disturbed)
+	fmt.Fprintf(&b, "%s\n\n`mito bench %s --rounds %d --level %s`: medians; %.0f%% of the measurements were disturbed by other programs.\n\n",
+		r.heading(), r.Bench, r.Rounds, r.Level, 100*r.Disturbed)
 	b.WriteString("| what | threads | variant | measured | unit | limit | of limit | low to high |\n|---|---|---|---|---|---|---|---|\n")
 	for _, x := range r.Results {
 		threads, limit, of := "", "", ""
