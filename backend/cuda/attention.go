@@ -58,7 +58,15 @@ func (b *Backend) attentionOf(op string, dim int) (k attentionKernels, err error
 
 // attentionShape adds the shape to a kernel's arguments.
 func attentionShape(x *cudax.Args, a *backend.AttentionArgs) {
-	x.I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(a.Window).F32(a.Scale)
+	x.I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(window(a)).F32(a.Scale)
+}
+
+// window is the window for a kernel, which computes in 32 bits: one that hides nothing is none.
+func window(a *backend.AttentionArgs) int {
+	if a.Window >= a.Time {
+		return 0
+	}
+	return a.Window
 }
 
 // Attention implements backend.Attention.
@@ -166,7 +174,7 @@ func (b *Backend) quantizedAttention(op string, out, q, k, v cu.DevicePtr, a *ba
 	scratch := 4*a.Time + stride // of a warp
 	warps := max(1, min(4, (48<<10)/scratch))
 	b.begin(op, kernels.QAttentionF32).Ptr(out + skip).Ptr(q + skip).Ptr(kv.k).Ptr(kv.ks).Ptr(kv.v).Ptr(kv.vs).
-		I32(rows).I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(stride).I32(a.Window).F32(a.Scale)
+		I32(rows).I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(stride).I32(window(a)).F32(a.Scale)
 	b.task.shared = warps * scratch
 	return b.run(line(ceil(rows*a.Heads, warps)), line(32*warps))
 }

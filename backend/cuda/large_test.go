@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"gorgonia.org/tensor"
@@ -187,6 +188,41 @@ func TestLargeAttention(t *testing.T) {
 				p.close(name+" dv", dv, limit)
 			}
 		})
+	}
+}
+
+// A window wider than the sequence, also one that 32 bits do not hold, hides nothing.
+func TestWideWindow(t *testing.T) {
+	for _, prec := range precisions {
+		p := newPair(t, prec.precision)
+		b := p.on[1]
+		const n, width = 20, 8
+		q, k, v, dout := p.normal(n, width)[1], p.normal(n, width)[1], p.normal(n, width)[1], p.normal(n, width)[1]
+		var want [][]float32
+		for i, w := range []int{0, n, math.MaxInt32, 1<<32 + 3} {
+			a := backend.AttentionArgs{Batch: 1, Time: n, Heads: 1, KVHeads: 1, HeadDim: width, Window: w, Scale: 0.35}
+			lse := p.normal(n, 1)[1]
+			results := []*tensor.Dense{p.normal(n, width)[1], p.normal(n, width)[1], p.normal(n, width)[1], p.normal(n, width)[1],
+				p.normal(n, width)[1]}
+			out, dq, dk, dv := results[0], results[1], results[2], results[3]
+			must(t, b.Attention(out, lse, q, k, v, a))
+			must(t, b.AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v, a))
+			must(t, b.QAttention(results[4], q, k, v, a))
+			var got [][]float32
+			for _, x := range results {
+				host := make([]float32, n*width)
+				must(t, b.Download(host, x))
+				got = append(got, host)
+			}
+			if i == 0 {
+				want = got
+			}
+			for j := range got {
+				if !slices.Equal(got[j], want[j]) {
+					t.Errorf("%v: window %d: result %d is not that of no window", prec.precision, w, j)
+				}
+			}
+		}
 	}
 }
 
