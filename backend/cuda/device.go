@@ -16,6 +16,10 @@ import (
 // Attributes of a device that cu has no name for.
 const maxSharedOptin = cu.DeviceAttribute(97) // CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 
+// oldestDriver is the version of CUDA whose drivers first compile PTX of the committed version, as cuDriverGetVersion
+// gives it: 1000·major + 10·minor.
+const oldestDriver = 11080
+
 // device is the driver's side of the backend. Only the owner goroutine touches it.
 type device struct {
 	handle    cu.Device
@@ -39,6 +43,10 @@ type device struct {
 
 // open finds the device, makes its primary context current in this thread and reserves the workspace.
 func (d *device) open(ordinal int, workspace func(total int64) int64) error {
+	if v := cu.Version(); v < oldestDriver {
+		return fmt.Errorf("the driver is of CUDA %d.%d, %d.%d is needed to compile the kernels: %w",
+			v/1000, v%1000/10, oldestDriver/1000, oldestDriver%1000/10, backend.ErrUnavailable)
+	}
 	n, err := cu.NumDevices()
 	if err != nil {
 		return fmt.Errorf("counting devices: %w", err)

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -158,6 +159,24 @@ func TestNoSuchDevice(t *testing.T) {
 	for _, n := range []int{-1, 99} {
 		if _, err := Open(backend.Options{Device: n}); !errors.Is(err, backend.ErrUnavailable) {
 			t.Errorf("device %d: %v", n, err)
+		}
+	}
+}
+
+// The driver that is asked for is the first that compiles the committed PTX: PTX 7.8 came with CUDA 11.8.
+func TestOldestDriver(t *testing.T) {
+	for _, e := range kernels.Table {
+		image, err := kernels.Image(e.Module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(image, ".version ")
+		var major, minor int
+		if _, err := fmt.Sscanf(rest, "%d.%d", &major, &minor); err != nil {
+			t.Fatalf("%s: no version: %v", e.Module, err)
+		}
+		if need := 1000*(major+4) + 10*minor; need > oldestDriver {
+			t.Errorf("%s is PTX %d.%d, which needs a driver of %d; oldestDriver is %d", e.Module, major, minor, need, oldestDriver)
 		}
 	}
 }

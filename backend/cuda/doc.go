@@ -1,4 +1,5 @@
-// Package cuda is the backend on an NVIDIA GPU of compute capability 8.0 or later, through gorgonia.org/cu.
+// Package cuda is the backend on an NVIDIA GPU of compute capability 8.0 or later, with a driver of CUDA 11.8
+// or later, through gorgonia.org/cu.
 //
 // Building with -tags cuda needs cgo and one environment line, and no CUDA toolkit:
 //
