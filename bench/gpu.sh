@@ -39,6 +39,7 @@ part() {
 	name=$1
 	limit=$2
 	shift 2
+	rm -f "$out/$name.log" # of an earlier run
 	began=$(date +%s)
 	[ "$limit" -le $((deadline - began)) ] || limit=$((deadline - began))
 	if [ "$limit" -lt 5 ]; then
@@ -70,7 +71,7 @@ skipped() {
 
 table() {
 	printf '\n## %s\n\n```\n' "$1" >>"$out/gpu.md"
-	grep '^Benchmark' "$2" >>"$out/gpu.md" || echo "not measured" >>"$out/gpu.md"
+	grep -s '^Benchmark' "$2" >>"$out/gpu.md" || echo "not measured" >>"$out/gpu.md"
 	printf '```\n' >>"$out/gpu.md"
 }
 
@@ -87,6 +88,7 @@ run() {
 	rm -f "$out/losses"
 	failed=0
 	deadline=$(($(date +%s) + 465))
+	PATH=$PATH:/usr/local/cuda/bin # compute-sanitizer
 	# The driver keeps what it compiles here, where it can be written, and each module is compiled once.
 	export CUDA_CACHE_PATH="$out/compiled" CUDA_CACHE_DISABLE=0
 	device=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
@@ -126,7 +128,7 @@ run() {
 			rm -rf "$out/text-$precision"
 			part "text-$precision" 60 ./mito train --corpus "$text" --model char --backend cuda --precision "$precision" \
 				--optimizer adamw --lr 0.002 --steps 1000 --json --quiet --out "$out/text-$precision"
-			sed -n 's/.*"loss_nats": \([0-9.]*\).*/held-out loss '"$precision"': \1 nats/p' "$out/text-$precision.log" |
+			sed -n 's/.*"loss_nats": \([0-9.]*\).*/held-out loss '"$precision"': \1 nats/p' "$out/text-$precision.log" 2>/dev/null |
 				tee -a "$out/losses"
 		done
 	else
