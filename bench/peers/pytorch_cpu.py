@@ -319,7 +319,7 @@ def main():
         rounds=args.rounds, disturbed=disturbed, results=rows(values, args.threads),
     )
     command = "python3 bench/peers/pytorch_cpu.py" + "".join(
-        f" {flag} {value}" for flag, value in (("--threads", args.threads), ("--rounds", args.rounds), ("--patience", args.patience)))
+        f" {flag} {value}" for flag, value in (("--threads", args.threads), ("--rounds", args.rounds), ("--patience", f"{args.patience:g}")))
     command += " --mito ./mito" * bool(args.mito) + " --no-compile" * args.no_compile
     section = markdown(report, command)
     if args.out:
