@@ -123,8 +123,16 @@ type tasks struct {
 // Work below these sizes is not worth waking another thread for.
 const (
 	grainElems = 8192 // elements of cheap elementwise work
-	grainCols  = 16   // columns of work that is split by column; a cache line of float32
+	lineCols   = 16   // columns of work that is split by column: a cache line of float32
 )
 
 // grainRows is the number of rows of c elements that make a piece of work.
 func grainRows(c int) int { return max(1, grainElems/max(c, 1)) }
+
+// grainCols gives every thread one range of c columns: a range is walked row by row, and the calls on narrow ones cost
+// more than they compute.
+func (b *Backend) grainCols(c int) int {
+	lines := (c + lineCols - 1) / lineCols
+	threads := b.pool.Threads()
+	return (lines + threads - 1) / threads * lineCols
+}

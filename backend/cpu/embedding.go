@@ -50,7 +50,7 @@ func (b *Backend) EmbedBackward(dtable, dy, ids *tensor.Dense) error {
 		return err
 	}
 	b.tasks.embedBack = embedBackTask{dtable: f32(dtable), dy: f32(dy), ids: i32(ids), n: n, c: c}
-	b.pool.Run(c, grainCols, &b.tasks.embedBack)
+	b.pool.Run(c, b.grainCols(c), &b.tasks.embedBack)
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (b *Backend) SumRows(dst, x *tensor.Dense) error {
 		return err
 	}
 	b.tasks.sumRows = sumRowsTask{dst: f32(dst), x: f32(x), n: n, c: c}
-	b.pool.Run(c, grainCols, &b.tasks.sumRows)
+	b.pool.Run(c, b.grainCols(c), &b.tasks.sumRows)
 	return nil
 }
 

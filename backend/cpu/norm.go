@@ -38,7 +38,7 @@ func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) er
 		return err
 	}
 	b.tasks.gainGrad = gainGradTask{dgain: f32(dgain), dy: f32(dy), x: f32(x), rstd: f32(rstd), n: n, c: c}
-	b.pool.Run(c, grainCols, &b.tasks.gainGrad)
+	b.pool.Run(c, b.grainCols(c), &b.tasks.gainGrad)
 	b.tasks.rmsNormBack = rmsNormBackTask{dx: f32(dx), dy: f32(dy), x: f32(x), gain: f32(gain), rstd: f32(rstd), c: c}
 	b.pool.Run(n, grainRows(c), &b.tasks.rmsNormBack)
 	return nil
@@ -110,7 +110,7 @@ func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *t
 	b.tasks.gainGrad = gainGradTask{
 		dgain: f32(dgain), dbias: f32(dbias), dy: f32(dy), x: f32(x), mean: f32(mean), rstd: f32(rstd), n: n, c: c,
 	}
-	b.pool.Run(c, grainCols, &b.tasks.gainGrad)
+	b.pool.Run(c, b.grainCols(c), &b.tasks.gainGrad)
 	b.tasks.layerNormBack = layerNormBackTask{
 		dx: f32(dx), dy: f32(dy), x: f32(x), gain: f32(gain), mean: f32(mean), rstd: f32(rstd), c: c,
 	}
