@@ -34,6 +34,9 @@ func newQuantize() *cobra.Command {
 			if m := quant.Method(method); m != quant.Search && m != quant.RoundToNearest {
 				return usagef("--method is %q, want %s or %s", method, quant.Search, quant.RoundToNearest)
 			}
+			if calibrate == 0 && work.kind() != "" {
+				return usagef("--task and --corpus give the sequences of --calibrate, which is missing")
+			}
 			dir, err := modelFolder("--model", model)
 			if err != nil {
 				return err
@@ -43,8 +46,6 @@ func newQuantize() *cobra.Command {
 				if o, err = calibration(cmd, &machine, &work, dir, calibrate); err != nil {
 					return err
 				}
-			} else if work.kind() != "" {
-				return usagef("--task and --corpus give the sequences of --calibrate, which is missing")
 			}
 			o.Method = quant.Method(method)
 			w, r, err := pipeline.Quantize(dir, out, o)
