@@ -138,7 +138,7 @@ func TestClasses(t *testing.T) {
 			t.Errorf("%s has %d parameters", c.name, n)
 		}
 		vectors := (2*c.config.Layers + 1) * c.config.HiddenSize
-		if got := c.config.Params() - vectors; got != c.macs() {
+		if got := int(c.config.Params()) - vectors; got != c.macs() {
 			t.Errorf("%s: products of %d weights, the matrices have %d", c.name, c.macs(), got)
 		}
 	}

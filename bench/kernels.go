@@ -39,7 +39,7 @@ func planPeaks(m *meter) {
 	}
 	sizes := []int{16 << 10}
 	for _, c := range classes() {
-		sizes = append(sizes, c.config.Params(), 4*c.config.Params())
+		sizes = append(sizes, int(c.config.Params()), 4*int(c.config.Params()))
 	}
 	for _, bytes := range sizes {
 		m.add(Result{Name: fmt.Sprintf("peak/read %d KB", bytes>>10), Unit: unitGBS, Threads: 1, Variant: measured()}, gbs(bytes), nil)

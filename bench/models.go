@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"mito/backend/cpu"
+	"mito/engine/arch"
 	"mito/engine/compress/quant"
 	"mito/engine/model"
 	"mito/engine/student"
@@ -14,15 +15,15 @@ import (
 // class is a size of model that the benchmarks measure.
 type class struct {
 	name   string
-	config model.Config
+	config arch.Config
 }
 
 // classes are the sizes that peers publish: MicroGPT-C's 460K parameters, and a small teacher of 7M. Vocabulary 64,
 // context 128.
 func classes() []class {
 	return []class{
-		{"460K", model.Edge(64, 128, 4, 96, 4, 4)},
-		{"7M", model.Edge(64, 128, 4, 384, 6, 6)},
+		{"460K", arch.Edge(64, 128, 4, 96, 4, 4)},
+		{"7M", arch.Edge(64, 128, 4, 384, 6, 6)},
 	}
 }
 
@@ -42,7 +43,7 @@ func (c class) weights() (_ *model.Weights, err error) {
 
 // quantized is the INT8 student of w.
 func quantized(w *model.Weights) (*student.Weights, error) {
-	q, _, err := quant.Quantize(student.Config(w.Config), w.Tensors, quant.Options{Method: quant.RoundToNearest})
+	q, _, err := quant.Quantize(w.Config, w.Tensors, quant.Options{Method: quant.RoundToNearest})
 	return q, err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/backendtest"
+	"mito/engine/arch"
 	"mito/engine/data"
 	"mito/engine/distill"
 	"mito/engine/model"
@@ -27,14 +28,14 @@ const (
 	benchWarmup                         = 4 // steps: modules are compiled and graphs recorded in them
 )
 
-func class7M() model.Config   { return model.Edge(benchVocab, benchContext, 4, 384, 6, 6) }
-func class460K() model.Config { return model.Edge(benchVocab, benchContext, 4, 96, 4, 4) }
+func class7M() arch.Config   { return arch.Edge(benchVocab, benchContext, 4, 384, 6, 6) }
+func class460K() arch.Config { return arch.Edge(benchVocab, benchContext, 4, 96, 4, 4) }
 
 // BenchmarkTraining times whole steps: forward, backward, clipping, AdamW, batches from the host.
 func BenchmarkTraining(b *testing.B) {
 	for _, c := range []struct {
 		name   string
-		config model.Config
+		config arch.Config
 	}{{"460K", class460K()}, {"7M", class7M()}} {
 		for _, p := range []backend.Precision{backend.BFloat16, backend.Float32} {
 			b.Run(fmt.Sprintf("%s/%v", c.name, p), func(b *testing.B) { benchmarkSteps(b, c.config, nil, p) })
@@ -48,9 +49,9 @@ func BenchmarkDistillation(b *testing.B) {
 	b.Run("7M-460K/bf16", func(b *testing.B) { benchmarkSteps(b, class460K(), &teacher, backend.BFloat16) })
 }
 
-func benchmarkSteps(b *testing.B, config model.Config, teacher *model.Config, p backend.Precision) {
+func benchmarkSteps(b *testing.B, config arch.Config, teacher *arch.Config, p backend.Precision) {
 	bk := open(b, p)
-	build := func(c model.Config, grads bool) *model.Model {
+	build := func(c arch.Config, grads bool) *model.Model {
 		m, err := model.New(bk, c, grads)
 		must(b, err)
 		b.Cleanup(func() { must(b, m.Close()) })

@@ -10,6 +10,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cpu"
+	"mito/engine/arch"
 	"mito/engine/data"
 	"mito/engine/distill"
 	"mito/engine/model"
@@ -37,28 +38,28 @@ var stepsFlag = flag.Int("steps", 20, "steps of the training runs that are compa
 
 // run is one training run: model, options and, for a distillation, a teacher.
 type run struct {
-	config  func() model.Config
+	config  func() arch.Config
 	options func(o *train.Options)
 	teacher bool
 	changes bool // scalars change from step to step, so that nothing can be replayed
 }
 
-func edge() model.Config { return model.Edge(vocab, time, 2, 32, 4, 2) }
+func edge() arch.Config { return arch.Edge(vocab, time, 2, 32, 4, 2) }
 
 var runs = map[string]run{
 	"edge": {config: edge},
 	"llama, muon, micro-batches": {
-		config: func() model.Config {
+		config: func() arch.Config {
 			c := edge()
-			c.Activation, c.TieEmbeddings, c.QKNorm, c.Window = model.ActSwiGLU, false, true, 9
+			c.Activation, c.TieEmbeddings, c.QKNorm, c.Window = arch.ActSwiGLU, false, true, 9
 			return c
 		},
 		options: func(o *train.Options) { o.Optimizer, o.MicroBatches = train.Muon, 3 },
 	},
 	"gpt2, dropout, average": {
-		config: func() model.Config {
+		config: func() arch.Config {
 			c := edge()
-			c.Norm, c.Position, c.Activation, c.KVHeads = model.NormLayer, model.PositionLearned, model.ActGELU, 4
+			c.Norm, c.Position, c.Activation, c.KVHeads = arch.NormLayer, arch.PositionLearned, arch.ActGELU, 4
 			c.AttentionBias, c.MLPBias = true, true
 			return c
 		},
@@ -101,7 +102,7 @@ func losses(t *testing.T, b backend.Backend, r run, steps int) []float64 {
 	return all
 }
 
-func newModel(t *testing.T, b backend.Backend, c model.Config, seed uint64) *model.Model {
+func newModel(t *testing.T, b backend.Backend, c arch.Config, seed uint64) *model.Model {
 	t.Helper()
 	m, err := model.New(b, c, true)
 	must(t, err)

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"mito/backend"
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
-	"mito/engine/model"
 	"mito/engine/pipeline"
 	"mito/engine/report"
 	"mito/engine/task"
@@ -139,7 +139,7 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 
 // override replaces keys of a configuration by those of a file. Keys that config.json does not have are refused: a
 // mistyped one would be passed over in silence.
-func override(c model.Config, path string) (model.Config, error) {
+func override(c arch.Config, path string) (arch.Config, error) {
 	var keys map[string]json.RawMessage
 	if err := checkpoint.ReadJSON(path, &keys, 0); err != nil {
 		return c, fmt.Errorf("--config: %w", err)
@@ -165,7 +165,7 @@ func override(c model.Config, path string) (model.Config, error) {
 	if text, err = json.Marshal(all); err != nil {
 		return c, err
 	}
-	return model.ParseConfig(text)
+	return arch.Parse(text)
 }
 
 // fitResult is what train and distill print.
@@ -174,7 +174,7 @@ type fitResult struct {
 	Seed        uint64        `json:"seed"`
 	Backend     string        `json:"backend"`
 	Dir         string        `json:"dir"`
-	Params      int           `json:"params"`
+	Params      int64         `json:"params"`
 	Steps       int           `json:"steps"`
 	LossNats    report.Number `json:"loss_nats"`
 	BitsPerByte report.Number `json:"bits_per_byte"`

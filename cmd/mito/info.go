@@ -37,7 +37,7 @@ type backendInfo struct {
 type modelInfo struct {
 	Name   string `json:"name"`
 	About  string `json:"about"`
-	Params int    `json:"params"` // with the vocabulary and context below
+	Params int64  `json:"params"` // with the vocabulary and context below
 	Layers int    `json:"layers"`
 	Width  int    `json:"width"`
 	MLP    int    `json:"mlp"`

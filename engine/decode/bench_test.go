@@ -5,18 +5,18 @@ import (
 	"testing"
 	"time"
 
-	"mito/engine/model"
+	"mito/engine/arch"
 	"mito/kernels/gemm"
 	"mito/kernels/peak"
 )
 
 // class460K is the model that the decode benchmarks use.
-func class460K() model.Config {
-	c := model.Edge(64, 128, 4, 96, 4, 4)
+func class460K() arch.Config {
+	c := arch.Edge(64, 128, 4, 96, 4, 4)
 	return c
 }
 
-func class7M() model.Config { return model.Edge(64, 256, 4, 384, 12, 4) }
+func class7M() arch.Config { return arch.Edge(64, 256, 4, 384, 12, 4) }
 
 // BenchmarkFloat32 decodes whole contexts, one sequence on one thread, and reports the mean over positions of the fastest
 // step at each, which other programs on the machine disturb least, beside the products of a step alone and reading the
@@ -24,13 +24,13 @@ func class7M() model.Config { return model.Edge(64, 256, 4, 384, 12, 4) }
 func BenchmarkFloat32(b *testing.B) {
 	for _, tc := range []struct {
 		name string
-		c    model.Config
+		c    arch.Config
 	}{{"460K", class460K()}, {"7M", class7M()}} {
 		b.Run(tc.name, func(b *testing.B) { benchmarkFloat32(b, tc.c) })
 	}
 }
 
-func benchmarkFloat32(b *testing.B, c model.Config) {
+func benchmarkFloat32(b *testing.B, c arch.Config) {
 	_, weights := floatModel(b, c, 1)
 	r := must(NewFloat32(weights, nil, Options{})).(*float32Runtime)
 	s := must(r.NewSession(1)).(*floatSession)

@@ -3,63 +3,39 @@ package decode
 import (
 	"fmt"
 
+	"mito/engine/arch"
 	"mito/engine/compress/quant"
 	"mito/engine/model"
 )
 
-// inputs says which products of a layer read the same row.
-type inputs int
-
-const (
-	readByQKV inputs = iota
-	readByOut
-	readByUp
-	readByDown
-	readsOfLayer
-)
-
-// readByHead is the only one of the layer behind the last.
-const readByHead inputs = 0
-
-// modules names the matrices that read it.
-func (in inputs) modules(layer, layers int) []string {
-	if layer == layers {
-		return []string{"lm_head"}
-	}
-	var names []string
-	for _, name := range [readsOfLayer][]string{
-		readByQKV: {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, readByOut: {"self_attn.o_proj"},
-		readByUp: {"mlp.gate_proj", "mlp.up_proj"}, readByDown: {"mlp.down_proj"},
-	}[in] {
-		names = append(names, fmt.Sprintf("model.layers.%d.%s", layer, name))
-	}
-	return names
+// reader is a row that products of a layer read; that of the head belongs to the layer behind the last.
+type reader struct {
+	layer int
+	input arch.Input
 }
 
 // moments adds up the squares of the rows that products read. Nil adds nothing.
-type moments struct {
-	sums [][]float64 // [layer·readsOfLayer + inputs][channel]
-	rows []int
-}
+type moments map[reader]*moment
 
-func newMoments(layers int) *moments {
-	n := (layers + 1) * int(readsOfLayer)
-	return &moments{sums: make([][]float64, n), rows: make([]int, n)}
+type moment struct {
+	sums []float64 // by channel
+	rows int
 }
 
 // add takes rows of width elements of x, ld apart.
-func (m *moments) add(layer int, in inputs, x []float32, ld, rows, width int) {
+func (m moments) add(layer int, in arch.Input, x []float32, ld, rows, width int) {
 	if m == nil {
 		return
 	}
-	at := layer*int(readsOfLayer) + int(in)
-	if m.sums[at] == nil {
-		m.sums[at] = make([]float64, width)
+	of := m[reader{layer, in}]
+	if of == nil {
+		of = &moment{sums: make([]float64, width)}
+		m[reader{layer, in}] = of
 	}
-	m.rows[at] += rows
+	of.rows += rows
 	for r := range rows {
 		for i, v := range x[r*ld:][:width] {
-			m.sums[at][i] += float64(float64(v) * float64(v))
+			of.sums[i] += float64(float64(v) * float64(v))
 		}
 	}
 }
@@ -67,26 +43,31 @@ func (m *moments) add(layer int, in inputs, x []float32, ld, rows, width int) {
 // damping is added to every mean square, as a share of their average: what calibration did not see may still come.
 const damping = 0.01
 
-// means returns the damped mean squares of each module.
-func (m *moments) means(layers int) map[string][]float32 {
+// means returns the damped mean squares of each module's input.
+func (m moments) means(c arch.Config) map[string][]float32 {
 	out := map[string][]float32{}
-	for at, sums := range m.sums {
-		if sums == nil {
-			continue
+	for _, mod := range c.Modules() {
+		layer := mod.Layer
+		if layer < 0 {
+			layer = c.Layers
 		}
-		total := 0.0
-		for _, v := range sums {
-			total += v
-		}
-		mean := make([]float32, len(sums))
-		for i, v := range sums {
-			mean[i] = float32((v + float64(damping*total)/float64(len(sums))) / float64(m.rows[at]))
-		}
-		for _, name := range inputs(at%int(readsOfLayer)).modules(at/int(readsOfLayer), layers) {
-			out[name] = mean
+		if of := m[reader{layer, mod.Part.Input()}]; of != nil {
+			out[mod.Name] = of.mean()
 		}
 	}
 	return out
+}
+
+func (m *moment) mean() []float32 {
+	total := 0.0
+	for _, v := range m.sums {
+		total += v
+	}
+	mean := make([]float32, len(m.sums))
+	for i, v := range m.sums {
+		mean[i] = float32((v + float64(damping*total)/float64(len(m.sums))) / float64(m.rows))
+	}
+	return mean
 }
 
 // Calibrate runs a float model over sequences of its training data, each at most a context long, and returns the mean squares
@@ -105,7 +86,7 @@ func Calibrate(w *model.Weights, sequences [][]int32, o Options) (c *quant.Calib
 		}
 	}()
 	s := newFloatSession(r, 1)
-	seen := newMoments(r.cfg.Layers)
+	seen := moments{}
 	worker := <-s.workers // one sequence has one
 	worker.seen = seen
 	s.workers <- worker
@@ -117,6 +98,6 @@ func Calibrate(w *model.Weights, sequences [][]int32, o Options) (c *quant.Calib
 		}
 		c.Samples.Add(tokens)
 	}
-	c.SecondMoment = seen.means(r.cfg.Layers)
+	c.SecondMoment = seen.means(r.cfg)
 	return c, nil
 }

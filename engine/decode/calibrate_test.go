@@ -7,15 +7,14 @@ import (
 	"slices"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/compress/quant"
-	"mito/engine/model"
-	"mito/engine/student"
 )
 
 // TestCalibrateMoments holds the moments of a model that can be computed by hand against what Calibrate finds: the first norm
 // of a token's embedding is what the first products read.
 func TestCalibrateMoments(t *testing.T) {
-	eachConfig(t, func(t *testing.T, c model.Config) {
+	eachConfig(t, func(t *testing.T, c arch.Config) {
 		_, w := floatModel(t, c, 4)
 		rng := rand.New(rand.NewPCG(4, 4))
 		var sequences [][]int32
@@ -31,13 +30,13 @@ func TestCalibrateMoments(t *testing.T) {
 			t.Error("no samples were kept")
 		}
 		norm := floatNorm{gain: w.Tensors["model.layers.0.input_layernorm.weight"], bias: w.Tensors["model.layers.0.input_layernorm.bias"],
-			layer: c.Norm == model.NormLayer, eps: c.NormEps}
+			layer: c.Norm == arch.NormLayer, eps: c.NormEps}
 		want, rows, n := make([]float64, c.HiddenSize), 0, c.HiddenSize
 		x := make([]float32, n)
 		for _, tokens := range sequences {
 			for pos, token := range tokens {
 				copy(x, w.Tensors["model.embed_tokens.weight"][int(token)*n:])
-				if c.Position == model.PositionLearned {
+				if c.Position == arch.PositionLearned {
 					for i, v := range w.Tensors["model.embed_positions.weight"][pos*n:][:n] {
 						x[i] += v
 					}
@@ -62,19 +61,21 @@ func TestCalibrateMoments(t *testing.T) {
 			}
 		}
 		// Every matrix but the ones that are looked up has its moments, of its width: Quantize takes them all.
-		if _, _, err := quant.Quantize(student.Config(c), w.Tensors, quant.Options{Calibration: got}); err != nil {
+		if _, _, err := quant.Quantize(c, w.Tensors, quant.Options{Calibration: got}); err != nil {
 			t.Error(err)
 		}
-		want32 := 7*c.Layers + 1
-		if len(got.SecondMoment) != want32 {
-			t.Errorf("moments of %d matrices, want %d", len(got.SecondMoment), want32)
+		for _, m := range c.Modules() {
+			reads := m.Part.Input() != arch.NoInput
+			if n := len(got.SecondMoment[m.Name]); reads && n != m.Cols || !reads && n != 0 {
+				t.Errorf("%s: %d moments", m.Name, n)
+			}
 		}
 	})
 }
 
 // TestCalibrateRowByRow feeds the same tokens one at a time, which leaves no room for mistaken strides.
 func TestCalibrateRowByRow(t *testing.T) {
-	eachConfig(t, func(t *testing.T, c model.Config) {
+	eachConfig(t, func(t *testing.T, c arch.Config) {
 		_, w := floatModel(t, c, 4)
 		tokens := make([]int32, c.Context)
 		for i := range tokens {
@@ -82,13 +83,13 @@ func TestCalibrateRowByRow(t *testing.T) {
 		}
 		got := must(Calibrate(w, [][]int32{tokens}, Options{Threads: 2})).SecondMoment
 		s := newFloatSession(must(NewFloat32(w, nil, Options{})).(*float32Runtime), 1)
-		seen, worker := newMoments(c.Layers), <-s.workers
+		seen, worker := moments{}, <-s.workers
 		worker.seen = seen
 		s.workers <- worker
 		for i := range tokens {
 			must(s.Step(tokens[i : i+1]))
 		}
-		for name, want := range seen.means(c.Layers) {
+		for name, want := range seen.means(c) {
 			if !slices.Equal(got[name], want) {
 				t.Errorf("%s: %v, row by row %v", name, got[name], want)
 			}

@@ -2,8 +2,8 @@ package decode
 
 import (
 	"fmt"
-	"math"
 
+	"mito/engine/arch"
 	"mito/engine/model"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
@@ -15,7 +15,7 @@ import (
 
 // float32Runtime is a model of engine/model packed for decoding.
 type float32Runtime struct {
-	cfg       model.Config
+	cfg       arch.Config
 	params    int
 	tok       tokenizer.Tokenizer
 	embed     []float32 // [V,C]
@@ -24,7 +24,6 @@ type float32Runtime struct {
 	norm      floatNorm
 	head      floatLinear
 	cos, sin  []float32 // [context,D/2], nil without RoPE
-	shape     attn.DecodeShape
 	pool      *parallel.Pool
 }
 
@@ -75,10 +74,12 @@ type floatLayer struct {
 	out                floatLinear // [C,H·D]
 	up                 floatLinear // [F,C], below the gate [F,C] with SwiGLU
 	down               floatLinear // [C,F]
+	mlp                int         // F
+	shape              attn.DecodeShape
 }
 
 // NewFloat32 makes a runtime of float32 weights, which must not change afterwards; tok may be nil. Errors:
-// *model.ConfigError, *VocabularyError, *TensorError.
+// *arch.FieldError, *VocabularyError, *TensorError.
 func NewFloat32(w *model.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, error) {
 	c := w.Config
 	if err := c.Validate(); err != nil {
@@ -87,24 +88,18 @@ func NewFloat32(w *model.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, 
 	if err := checkVocabulary(tok, c.VocabSize); err != nil {
 		return nil, err
 	}
-	l := floatLoader{tensors: w.Tensors, cfg: c}
-	r := &float32Runtime{cfg: c, tok: tok, norm: l.norm("model.norm")}
-	r.shape = attn.DecodeShape{
-		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: c.Window, PageSize: c.Context,
-		Scale: float32(1 / math.Sqrt(float64(c.HeadDim))),
+	l := floatLoader{tensors: w.Tensors, cfg: c, modules: c.Index()}
+	r := &float32Runtime{cfg: c, tok: tok, norm: l.norm(-1, arch.FinalNorm)}
+	r.embed, r.positions = l.table(arch.Embedding), l.table(arch.Positions)
+	if c.Position == arch.PositionRoPE {
+		r.cos, r.sin = model.RoPETables(c)
 	}
-	r.embed = l.take("model.embed_tokens.weight", c.VocabSize*c.HiddenSize)
-	if c.Position == model.PositionLearned {
-		r.positions = l.take("model.embed_positions.weight", c.Context*c.HiddenSize)
-	} else {
-		r.cos, r.sin = c.RoPETables()
-	}
-	head := r.embed
-	if !c.TieEmbeddings {
-		head = l.take("lm_head.weight", c.VocabSize*c.HiddenSize)
+	head := l.table(arch.Head)
+	if head == nil {
+		head = r.embed
 	}
 	for i := range c.Layers {
-		r.layers = append(r.layers, l.layer(fmt.Sprintf("model.layers.%d.", i)))
+		r.layers = append(r.layers, l.layer(i))
 	}
 	if l.err != nil {
 		return nil, l.err
@@ -127,80 +122,90 @@ func (e *TensorError) Error() string {
 	return fmt.Sprintf("decode: %s has %d elements, want %d", e.Name, e.Got, e.Want)
 }
 
-// floatLoader takes tensors by name and keeps the first error.
+// floatLoader takes tensors by module and keeps the first error.
 type floatLoader struct {
 	tensors map[string][]float32
-	cfg     model.Config
+	cfg     arch.Config
+	modules arch.Index
 	params  int
 	err     error
 }
 
-func (l *floatLoader) take(name string, n int) []float32 {
-	t := l.tensors[name]
-	if len(t) != n && l.err == nil {
-		l.err = &TensorError{Name: name, Got: len(t), Want: n}
+func (l *floatLoader) take(t arch.Tensor) []float32 {
+	n, x := int(t.Size()), l.tensors[t.Name]
+	if len(x) != n && l.err == nil {
+		l.err = &TensorError{Name: t.Name, Got: len(x), Want: n}
 	}
 	l.params += n
-	return t
+	return x
 }
 
-func (l *floatLoader) norm(name string) floatNorm {
-	n := floatNorm{gain: l.take(name+".weight", l.cfg.HiddenSize), layer: l.cfg.Norm == model.NormLayer, eps: l.cfg.NormEps}
-	if n.layer {
-		n.bias = l.take(name+".bias", l.cfg.HiddenSize)
+// table takes the weight of a module outside the layers, nil where the model has none.
+func (l *floatLoader) table(p arch.Part) []float32 {
+	m, ok := l.modules[arch.Place{Layer: -1, Part: p}]
+	if !ok {
+		return nil
+	}
+	return l.take(m.Weight())
+}
+
+func (l *floatLoader) norm(layer int, p arch.Part) floatNorm {
+	m := l.modules[arch.Place{Layer: layer, Part: p}]
+	n := floatNorm{gain: l.take(m.Weight()), layer: l.cfg.Norm == arch.NormLayer, eps: l.cfg.NormEps}
+	if m.Bias {
+		n.bias = l.take(m.BiasTensor())
 	}
 	return n
 }
 
-// linear stacks the rows of matrices that read the same k inputs.
-func (l *floatLoader) linear(k int, bias bool, parts ...floatPart) floatLinear {
-	var w, b []float32
+// gain is that of a norm over heads, nil where the model has none.
+func (l *floatLoader) gain(layer int, p arch.Part) []float32 {
+	m, ok := l.modules[arch.Place{Layer: layer, Part: p}]
+	if !ok {
+		return nil
+	}
+	return l.take(m.Weight())
+}
+
+// linear stacks the rows of those matrices that the layer has; they read the same input.
+func (l *floatLoader) linear(layer int, parts ...arch.Part) floatLinear {
+	var list []arch.Module
 	rows := 0
 	for _, p := range parts {
-		part := l.take(p.name+".weight", p.rows*k)
-		if len(parts) == 1 {
+		if m, ok := l.modules[arch.Place{Layer: layer, Part: p}]; ok {
+			list = append(list, m)
+			rows += m.Rows
+		}
+	}
+	var w, b []float32
+	for _, m := range list {
+		part := l.take(m.Weight())
+		if len(list) == 1 {
 			w = part
 		} else {
 			w = append(w, part...)
 		}
-		if bias {
-			b = append(b, l.take(p.name+".bias", p.rows)...)
+		if m.Bias {
+			b = append(b, l.take(m.BiasTensor())...)
 		}
-		rows += p.rows
 	}
 	if l.err != nil {
 		return floatLinear{}
 	}
-	return floatLinear{w: gemm.Pack(w, rows, k), bias: b}
+	return floatLinear{w: gemm.Pack(w, rows, list[0].Cols), bias: b}
 }
 
-type floatPart struct {
-	name string
-	rows int
-}
-
-func (l *floatLoader) layer(at string) floatLayer {
-	c := l.cfg
-	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	layer := floatLayer{
-		norm1: l.norm(at + "input_layernorm"),
-		qkv: l.linear(c.HiddenSize, c.AttentionBias,
-			floatPart{at + "self_attn.q_proj", q}, floatPart{at + "self_attn.k_proj", kv}, floatPart{at + "self_attn.v_proj", kv}),
-		out:   l.linear(q, c.AttentionBias, floatPart{at + "self_attn.o_proj", c.HiddenSize}),
-		norm2: l.norm(at + "post_attention_layernorm"),
-		down:  l.linear(c.IntermediateSize, c.MLPBias, floatPart{at + "mlp.down_proj", c.HiddenSize}),
+func (l *floatLoader) layer(i int) floatLayer {
+	c, shape := &l.cfg, l.cfg.Layer(i)
+	return floatLayer{
+		norm1: l.norm(i, arch.Norm1), norm2: l.norm(i, arch.Norm2),
+		queryNorm: l.gain(i, arch.QueryNorm), keyNorm: l.gain(i, arch.KeyNorm),
+		qkv: l.linear(i, arch.Query, arch.Key, arch.Value), out: l.linear(i, arch.Output),
+		up: l.linear(i, arch.Gate, arch.Up), down: l.linear(i, arch.Down), mlp: shape.IntermediateSize,
+		shape: attn.DecodeShape{
+			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: c.Context, Scale: shape.Scale,
+		},
 	}
-	if c.QKNorm {
-		layer.queryNorm = l.take(at+"self_attn.q_norm.weight", c.HeadDim)
-		layer.keyNorm = l.take(at+"self_attn.k_norm.weight", c.HeadDim)
-	}
-	up := floatPart{at + "mlp.up_proj", c.IntermediateSize}
-	if c.Activation == model.ActSwiGLU {
-		layer.up = l.linear(c.HiddenSize, c.MLPBias, floatPart{at + "mlp.gate_proj", c.IntermediateSize}, up)
-	} else {
-		layer.up = l.linear(c.HiddenSize, c.MLPBias, up)
-	}
-	return layer
 }
 
 func (r *float32Runtime) Kind() string                   { return Float32 }
@@ -236,7 +241,10 @@ func (r *float32Runtime) NewSession(batch int) (Session, error) {
 	if batch < 1 {
 		return nil, fmt.Errorf("decode: a session of %d sequences, want 1 or more: %w", batch, student.ErrSequence)
 	}
-	per := int64(r.shape.BytesF32()) * int64(r.cfg.Layers)
+	per := int64(0)
+	for i := range r.layers {
+		per += int64(r.layers[i].shape.BytesF32())
+	}
 	if per > maxCacheBytes/int64(batch) {
 		return nil, &CacheError{Batch: batch, Bytes: per}
 	}

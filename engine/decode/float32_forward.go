@@ -1,7 +1,7 @@
 package decode
 
 import (
-	"mito/engine/model"
+	"mito/engine/arch"
 	"mito/kernels/attn"
 	"mito/kernels/gemm"
 	"mito/kernels/vec"
@@ -19,16 +19,25 @@ type floatWorker struct {
 	out   []float32 // [rows,V]
 	attn  *attn.ScratchF32
 	mul   *gemm.Scratch
-	seen  *moments // of a calibration, else nil
+	seen  moments // of a calibration, else nil
 }
 
 func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	c := &r.cfg
 	buffer := func(n int) []float32 { return make([]float32, rows*padded(n)) }
+	var qkv, up int
+	widest := r.layers[0].shape // the one with the most heads needs the largest scratch
+	for i := range r.layers {
+		l := &r.layers[i]
+		qkv, up = max(qkv, l.qkv.stride()), max(up, l.up.stride())
+		if l.shape.Heads > widest.Heads {
+			widest = l.shape
+		}
+	}
 	return &floatWorker{
-		rows: rows, x: buffer(c.HiddenSize), h: buffer(c.HiddenSize), qkv: buffer((c.Heads + 2*c.KVHeads) * c.HeadDim),
-		heads: buffer(c.Heads * c.HeadDim), up: make([]float32, rows*r.layers[0].up.stride()),
-		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&r.shape), mul: gemm.NewScratch(),
+		rows: rows, x: buffer(c.HiddenSize), h: buffer(c.HiddenSize), qkv: make([]float32, rows*qkv),
+		heads: buffer(c.Heads * c.HeadDim), up: make([]float32, rows*up),
+		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&widest), mul: gemm.NewScratch(),
 	}
 }
 
@@ -57,7 +66,7 @@ func (r *float32Runtime) forward(w *floatWorker, pages [][]*attn.PageF32, rows [
 	if wanted == 0 {
 		return
 	}
-	w.seen.add(len(r.layers), readByHead, w.h, ld, wanted, c)
+	w.seen.add(len(r.layers), arch.NormedHead, w.h, ld, wanted, c)
 	r.head.mul(w, w.out, w.h, ld, wanted, r.pool)
 	v, next := r.cfg.VocabSize, 0
 	for i := range rows {
@@ -73,19 +82,19 @@ func (r *float32Runtime) attention(w *floatWorker, pages [][]*attn.PageF32, laye
 	for i := range rows {
 		l.norm1.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
-	w.seen.add(layer, readByQKV, w.h, ld, len(rows), c)
+	w.seen.add(layer, arch.NormedAttn, w.h, ld, len(rows), c)
 	l.qkv.mul(w, w.qkv, w.h, ld, len(rows), r.pool)
-	q, kv, wide := r.shape.Heads*r.shape.HeadDim, r.shape.KVHeads*r.shape.HeadDim, l.qkv.stride()
+	q, kv, wide := l.shape.Heads*l.shape.HeadDim, l.shape.KVHeads*l.shape.HeadDim, l.qkv.stride()
 	for i := range rows {
 		row, at := w.qkv[i*wide:][:wide], &rows[i]
 		r.place(row[:q], l.queryNorm, at.pos)
 		r.place(row[q:][:kv], l.keyNorm, at.pos)
 		page := pages[at.seq][layer]
-		r.shape.StoreF32(page, at.pos, row[q:], row[q+kv:])
+		l.shape.StoreF32(page, at.pos, row[q:], row[q+kv:])
 		// Later rows of the sequence are stored after this: a row sees no more than it should.
-		r.shape.AttendF32(w.heads[i*q:][:q], row[:q], page, at.pos, w.attn)
+		l.shape.AttendF32(w.heads[i*q:][:q], row[:q], page, at.pos, w.attn)
 	}
-	w.seen.add(layer, readByOut, w.heads, q, len(rows), q)
+	w.seen.add(layer, arch.Attended, w.heads, q, len(rows), q)
 	l.out.mul(w, w.h, w.heads, q, len(rows), r.pool)
 	vec.Add(w.x[:len(rows)*ld], w.x, w.h)
 }
@@ -105,26 +114,26 @@ func (r *float32Runtime) place(x, gain []float32, pos int) {
 
 func (r *float32Runtime) mlp(w *floatWorker, layer, rows int) {
 	l := &r.layers[layer]
-	c, ld, f, wide := r.cfg.HiddenSize, padded(r.cfg.HiddenSize), r.cfg.IntermediateSize, l.up.stride()
+	c, ld, f, wide := r.cfg.HiddenSize, padded(r.cfg.HiddenSize), l.mlp, l.up.stride()
 	for i := range rows {
 		l.norm2.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
-	w.seen.add(layer, readByUp, w.h, ld, rows, c)
+	w.seen.add(layer, arch.NormedMLP, w.h, ld, rows, c)
 	l.up.mul(w, w.up, w.h, ld, rows, r.pool)
 	for i := range rows {
 		row := w.up[i*wide:][:wide]
 		switch u := row[:f]; r.cfg.Activation {
-		case model.ActReLU:
+		case arch.ActReLU:
 			vec.ReLU(u, u)
-		case model.ActReLU2:
+		case arch.ActReLU2:
 			vec.ReLU2(u, u)
-		case model.ActGELU:
+		case arch.ActGELU:
 			vec.GELU(u, u)
-		case model.ActSwiGLU:
+		case arch.ActSwiGLU:
 			vec.SwiGLU(u, u, row[f:])
 		}
 	}
-	w.seen.add(layer, readByDown, w.up, wide, rows, f)
+	w.seen.add(layer, arch.HiddenMLP, w.up, wide, rows, f)
 	l.down.mul(w, w.h, w.up, wide, rows, r.pool)
 	vec.Add(w.x[:rows*ld], w.x, w.h)
 }

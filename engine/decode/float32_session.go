@@ -38,9 +38,9 @@ func newFloatSession(r *float32Runtime, batch int) *floatSession {
 		logits: make([]float32, batch*r.cfg.VocabSize), rows: make([]floatRow, 0, batch), spans: make([]floatSpan, 0, batch),
 	}
 	for i := range s.pages {
-		s.pages[i] = make([]*attn.PageF32, r.cfg.Layers)
+		s.pages[i] = make([]*attn.PageF32, len(r.layers))
 		for l := range s.pages[i] {
-			s.pages[i][l] = attn.NewPageF32(&r.shape)
+			s.pages[i][l] = attn.NewPageF32(&r.layers[l].shape)
 		}
 	}
 	threads := min(r.Threads(), batch)

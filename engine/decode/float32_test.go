@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/model"
 )
 
@@ -32,7 +33,7 @@ func forward(t *testing.T, m *model.Model, tokens []int32) [][]float32 {
 // positions, in where a bias enters a sum, and by an ulp in exponentials: each sub-layer perturbs its output by about
 // √n·eps of its size for sums of n terms, and perturbations of the 2L+1 sub-layers, each passed on with a gain of about
 // one, add up. The factor 2 covers the derivative of ReLU², which is that large at 1.
-func tolerance(c model.Config, logits []float32) float64 {
+func tolerance(c arch.Config, logits []float32) float64 {
 	size := 1.0
 	for _, v := range logits {
 		size = math.Max(size, math.Abs(float64(v)))
@@ -42,7 +43,7 @@ func tolerance(c model.Config, logits []float32) float64 {
 }
 
 func TestFloat32IsTheModel(t *testing.T) {
-	eachConfig(t, func(t *testing.T, c model.Config) {
+	eachConfig(t, func(t *testing.T, c arch.Config) {
 		m, w := floatModel(t, c, 1)
 		r := must(NewFloat32(w, nil, Options{}))
 		tokens := randomTokens(rand.New(rand.NewPCG(2, 2)), c.VocabSize, c.Context)

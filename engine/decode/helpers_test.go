@@ -9,57 +9,63 @@ import (
 	"testing"
 
 	"mito/backend/cpu"
+	"mito/engine/arch"
 	"mito/engine/model"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 )
 
-func edge() model.Config {
-	return model.Config{
+func edge() arch.Config {
+	return arch.Config{
 		ModelType: "mito", VocabSize: 37, HiddenSize: 32, IntermediateSize: 64, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
-		Context: 40, Activation: model.ActReLU2, Norm: model.NormRMS, NormEps: 1e-5, Position: model.PositionRoPE,
+		Context: 40, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE,
 		RoPETheta: 10000, TieEmbeddings: true,
 	}
 }
 
 // configs covers every option of a configuration, with sizes that leave tails.
-func configs() map[string]model.Config {
-	out := map[string]model.Config{"edge": edge()}
-	add := func(name string, f func(c *model.Config)) {
+func configs() map[string]arch.Config {
+	out := map[string]arch.Config{"edge": edge()}
+	add := func(name string, f func(c *arch.Config)) {
 		c := edge()
 		f(&c)
 		out[name] = c
 	}
-	add("mha", func(c *model.Config) { c.KVHeads = 4 })
-	add("mqa", func(c *model.Config) { c.KVHeads = 1 })
-	add("window", func(c *model.Config) { c.Window = 5 })
-	add("window 1", func(c *model.Config) { c.Window = 1 })
-	add("gelu", func(c *model.Config) { c.Activation = model.ActGELU })
-	add("relu", func(c *model.Config) { c.Activation = model.ActReLU })
-	add("qk-norm", func(c *model.Config) { c.QKNorm = true })
-	add("untied", func(c *model.Config) { c.TieEmbeddings = false })
-	add("learned", func(c *model.Config) { c.Position = model.PositionLearned })
-	add("layernorm", func(c *model.Config) { c.Norm = model.NormLayer })
-	add("biases", func(c *model.Config) { c.AttentionBias, c.MLPBias = true, true })
-	add("llama", func(c *model.Config) {
-		c.Activation, c.TieEmbeddings, c.IntermediateSize = model.ActSwiGLU, false, 44
+	add("mha", func(c *arch.Config) { c.KVHeads = 4 })
+	add("mqa", func(c *arch.Config) { c.KVHeads = 1 })
+	add("window", func(c *arch.Config) { c.Window = 5 })
+	add("window 1", func(c *arch.Config) { c.Window = 1 })
+	add("gelu", func(c *arch.Config) { c.Activation = arch.ActGELU })
+	add("relu", func(c *arch.Config) { c.Activation = arch.ActReLU })
+	add("qk-norm", func(c *arch.Config) { c.QKNorm = true })
+	add("untied", func(c *arch.Config) { c.TieEmbeddings = false })
+	add("learned", func(c *arch.Config) { c.Position = arch.PositionLearned })
+	add("layernorm", func(c *arch.Config) { c.Norm = arch.NormLayer })
+	add("biases", func(c *arch.Config) { c.AttentionBias, c.MLPBias = true, true })
+	add("llama", func(c *arch.Config) {
+		c.Activation, c.TieEmbeddings, c.IntermediateSize = arch.ActSwiGLU, false, 44
 	})
-	add("gpt2", func(c *model.Config) {
-		c.Norm, c.Position, c.Activation = model.NormLayer, model.PositionLearned, model.ActGELU
+	add("gpt2", func(c *arch.Config) {
+		c.Norm, c.Position, c.Activation = arch.NormLayer, arch.PositionLearned, arch.ActGELU
 		c.AttentionBias, c.MLPBias, c.KVHeads = true, true, 4
 	})
-	add("odd sizes", func(c *model.Config) {
+	add("odd sizes", func(c *arch.Config) {
 		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize = 33, 3, 1, 10, 172, 65
-		c.AttentionBias, c.MLPBias, c.QKNorm, c.Window, c.Activation = true, true, true, 7, model.ActSwiGLU
+		c.AttentionBias, c.MLPBias, c.QKNorm, c.Window, c.Activation = true, true, true, 7, arch.ActSwiGLU
 	})
-	add("one", func(c *model.Config) {
+	add("uneven", func(c *arch.Config) {
+		c.SetLayers([]arch.Layer{
+			{Heads: 2, KVHeads: 1, IntermediateSize: 64, Window: 5}, {Heads: 6, KVHeads: 3, IntermediateSize: 20, Scale: 1}, {Heads: 3, KVHeads: 3, IntermediateSize: 33},
+		})
+	})
+	add("one", func(c *arch.Config) {
 		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize, c.Layers = 1, 1, 1, 1, 1, 2, 1
-		c.Position = model.PositionLearned
+		c.Position = arch.PositionLearned
 	})
 	return out
 }
 
-func eachConfig(t *testing.T, f func(t *testing.T, c model.Config)) {
+func eachConfig(t *testing.T, f func(t *testing.T, c arch.Config)) {
 	all := configs()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		t.Run(name, func(t *testing.T) { f(t, all[name]) })
@@ -67,7 +73,7 @@ func eachConfig(t *testing.T, f func(t *testing.T, c model.Config)) {
 }
 
 // floatModel draws a model whose activations stay of order one and whose gains and biases all matter.
-func floatModel(t testing.TB, c model.Config, seed uint64) (*model.Model, *model.Weights) {
+func floatModel(t testing.TB, c arch.Config, seed uint64) (*model.Model, *model.Weights) {
 	t.Helper()
 	b := cpu.New(1)
 	m := must(model.New(b, c, false))
@@ -94,9 +100,9 @@ func floatModel(t testing.TB, c model.Config, seed uint64) (*model.Model, *model
 	return m, must(m.Host())
 }
 
-func studentWeights(t testing.TB, c model.Config, seed uint64) *student.Weights {
+func studentWeights(t testing.TB, c arch.Config, seed uint64) *student.Weights {
 	t.Helper()
-	w := must(student.NewWeights(student.Config(c)))
+	w := must(student.NewWeights(c))
 	rng := rand.New(rand.NewPCG(seed, 5))
 	check(t, w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
 		if m == nil {
@@ -120,7 +126,7 @@ func studentWeights(t testing.TB, c model.Config, seed uint64) *student.Weights 
 }
 
 // runtimes opens the same configuration in float32 and in INT8.
-func runtimes(t testing.TB, c model.Config, tok tokenizer.Tokenizer, threads int) map[string]Runtime {
+func runtimes(t testing.TB, c arch.Config, tok tokenizer.Tokenizer, threads int) map[string]Runtime {
 	t.Helper()
 	_, w := floatModel(t, c, 1)
 	out := map[string]Runtime{

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/data"
-	"mito/engine/model"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 )
@@ -134,7 +134,7 @@ func TestLossErrors(t *testing.T) {
 		t.Errorf("a missing tensor: error %v", err)
 	}
 	w.Config.Heads = 3
-	var bad *model.ConfigError
+	var bad *arch.FieldError
 	if _, err := NewFloat32(w, nil, Options{}); !errors.As(err, &bad) {
 		t.Errorf("an impossible configuration: error %v", err)
 	}

@@ -93,7 +93,7 @@ func ResolveModel(dir string) string {
 
 // Open reads a model from its folder or the folder of a run (see ResolveModel) with its tokenizer, if there is one. A
 // quantization_config makes it INT8. Errors: fs.ErrNotExist naming the missing file, *checkpoint.FormatError,
-// *model.ConfigError, *student.ConfigError, *student.WeightError, those of the tokenizer, *VocabularyError.
+// *arch.FieldError, *arch.FieldError, *student.WeightError, those of the tokenizer, *VocabularyError.
 func Open(dir string, o Options) (Runtime, error) {
 	f, err := checkpoint.Open(ResolveModel(dir))
 	if err != nil {
@@ -144,7 +144,7 @@ type int8Runtime struct {
 	tok           tokenizer.Tokenizer
 }
 
-// NewInt8 makes a runtime of an INT8 student; tok may be nil. Errors: *student.ConfigError, *student.WeightError,
+// NewInt8 makes a runtime of an INT8 student; tok may be nil. Errors: *arch.FieldError, *student.WeightError,
 // *VocabularyError.
 func NewInt8(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, error) {
 	if err := checkVocabulary(tok, w.Config.VocabSize); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cpu"
+	"mito/engine/arch"
 	"mito/engine/data"
 	"mito/engine/model"
 	"mito/engine/train"
@@ -18,7 +19,7 @@ const vocab, tokens, rows = 11, 12, 6
 
 func newModel(t *testing.T, b backend.Backend, width int, grads bool) *model.Model {
 	t.Helper()
-	m, err := model.New(b, model.Edge(vocab, tokens, 2, width, 4, 2), grads)
+	m, err := model.New(b, arch.Edge(vocab, tokens, 2, width, 4, 2), grads)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func TestRefusals(t *testing.T) {
 	if err := CheckTokenizers("a", "b"); !errors.As(err, &tok) {
 		t.Errorf("different tokenizers: %v", err)
 	}
-	other, err := model.New(b, model.Edge(vocab+1, tokens, 1, 32, 4, 2), false)
+	other, err := model.New(b, arch.Edge(vocab+1, tokens, 1, 32, 4, 2), false)
 	if err != nil {
 		t.Fatal(err)
 	}

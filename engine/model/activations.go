@@ -6,6 +6,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/engine/arch"
 )
 
 // Activations holds everything of a forward and backward pass that depends on the batch. The exported tensors are
@@ -35,8 +36,13 @@ type Activations struct {
 	final      *tensor.Dense // [N,C]
 	finalStats normStats
 
-	// Gradients, shared by all layers.
-	dx, dn           *tensor.Dense // [N,C]
+	// Gradients. All layers share their memory.
+	dx, dn *tensor.Dense // [N,C]
+	grads  []*layerGradients
+}
+
+// layerGradients are the gradients inside one layer.
+type layerGradients struct {
 	dAttn            *tensor.Dense // [N,H·D]
 	dq, dk, dv       *tensor.Dense // [N,H·D] and [N,G·D]
 	dqHeads, dkHeads *tensor.Dense // the same, one row per head
@@ -92,14 +98,6 @@ func (m *Model) ActivationBytes(batch, time int, training bool) (int64, error) {
 // Close frees the memory.
 func (a *Activations) Close() error { return a.slab.Free() }
 
-// layer gives the activations of layer i.
-func (a *Activations) layer(i int) *layerActivations {
-	if len(a.layers) == 1 {
-		return a.layers[0]
-	}
-	return a.layers[i]
-}
-
 // dropout applies the mask of one place in the model. Without dropout it does nothing: the callers read the
 // source where gradOf says so, or pass the same tensor twice.
 func (a *Activations) dropout(b backend.Backend, dst, src *tensor.Dense, place int) error {
@@ -119,43 +117,8 @@ func (a *Activations) gradOf(masked *tensor.Dense) *tensor.Dense {
 	return masked
 }
 
-// maker makes tensors until something fails. A counting allocator returns no tensors, and there are no views of
-// them.
-type maker struct {
-	b     backend.Backend
-	alloc backend.Allocator
-	err   error
-}
-
-func (mk *maker) make(dt tensor.Dtype, shape ...int) *tensor.Dense {
-	if mk.err != nil {
-		return nil
-	}
-	var t *tensor.Dense
-	t, mk.err = mk.alloc.New(dt, shape...)
-	return t
-}
-
-func (mk *maker) f32(shape ...int) *tensor.Dense { return mk.make(backend.F32, shape...) }
-
-func (mk *maker) view(t *tensor.Dense, shape ...int) *tensor.Dense {
-	if mk.err != nil || t == nil {
-		return nil
-	}
-	t, mk.err = mk.b.View(t, 0, shape...)
-	return t
-}
-
-func (mk *maker) stats(c Config, n int) normStats {
-	s := normStats{rstd: mk.f32(n)}
-	if c.Norm == NormLayer {
-		s.mean = mk.f32(n)
-	}
-	return s
-}
-
 func (m *Model) activations(alloc backend.Allocator, batch, time int, training bool) (*Activations, error) {
-	c, n := m.Config, batch*time
+	c, n := &m.Config, batch*time
 	mk := &maker{b: m.b, alloc: alloc}
 	a := &Activations{
 		Batch: batch, Time: time,
@@ -170,10 +133,6 @@ func (m *Model) activations(alloc backend.Allocator, batch, time int, training b
 	}
 	a.finalStats = mk.stats(c, n)
 	a.x = make([]*tensor.Dense, c.Layers+1)
-	layers := 1
-	if training {
-		layers = c.Layers
-	}
 	for i := range a.x {
 		if i > 0 && !training {
 			a.x[i] = a.x[0]
@@ -181,49 +140,57 @@ func (m *Model) activations(alloc backend.Allocator, batch, time int, training b
 		}
 		a.x[i] = mk.f32(n, c.HiddenSize)
 	}
-	for range layers {
-		a.layers = append(a.layers, m.layerActivations(mk, n))
-	}
 	if training {
+		for i := range c.Layers {
+			a.layers = append(a.layers, m.layerActivations(mk, n, c.Layer(i)))
+		}
 		m.gradients(mk, a, n)
+		return a, mk.err
 	}
+	mk.overlaid(c.Layers, func(mk *maker, i int) {
+		a.layers = append(a.layers[:i], m.layerActivations(mk, n, c.Layer(i)))
+	})
 	return a, mk.err
 }
 
-func (m *Model) layerActivations(mk *maker, n int) *layerActivations {
-	c := m.Config
-	width, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+func (m *Model) layerActivations(mk *maker, n int, shape arch.Layer) *layerActivations {
+	c := &m.Config
+	width, kv, mlp := shape.Heads*c.HeadDim, shape.KVHeads*c.HeadDim, shape.IntermediateSize
 	s := &layerActivations{
 		n1: mk.f32(n, c.HiddenSize), n2: mk.f32(n, c.HiddenSize),
 		stats1: mk.stats(c, n), stats2: mk.stats(c, n),
 		qRaw: mk.f32(n, width), kRaw: mk.f32(n, kv), v: mk.f32(n, kv),
-		attn: mk.f32(n, width), lse: mk.f32(n, c.Heads),
+		attn: mk.f32(n, width), lse: mk.f32(n, shape.Heads),
 		mid: mk.f32(n, c.HiddenSize),
-		up:  mk.f32(n, c.IntermediateSize), hidden: mk.f32(n, c.IntermediateSize),
+		up:  mk.f32(n, mlp), hidden: mk.f32(n, mlp),
 	}
 	s.q, s.k = s.qRaw, s.kRaw
 	if c.QKNorm {
 		s.q, s.k = mk.f32(n, width), mk.f32(n, kv)
-		s.qHeads, s.kHeads = mk.view(s.q, n*c.Heads, c.HeadDim), mk.view(s.k, n*c.KVHeads, c.HeadDim)
-		s.qRawHeads, s.kRawHeads = mk.view(s.qRaw, n*c.Heads, c.HeadDim), mk.view(s.kRaw, n*c.KVHeads, c.HeadDim)
-		s.qStats, s.kStats = normStats{rstd: mk.f32(n * c.Heads)}, normStats{rstd: mk.f32(n * c.KVHeads)}
+		s.qHeads, s.kHeads = mk.view(s.q, n*shape.Heads, c.HeadDim), mk.view(s.k, n*shape.KVHeads, c.HeadDim)
+		s.qRawHeads, s.kRawHeads = mk.view(s.qRaw, n*shape.Heads, c.HeadDim), mk.view(s.kRaw, n*shape.KVHeads, c.HeadDim)
+		s.qStats, s.kStats = normStats{rstd: mk.f32(n * shape.Heads)}, normStats{rstd: mk.f32(n * shape.KVHeads)}
 	}
-	if c.Activation == ActSwiGLU {
-		s.gate = mk.f32(n, c.IntermediateSize)
+	if c.Activation == arch.ActSwiGLU {
+		s.gate = mk.f32(n, mlp)
 	}
 	return s
 }
 
 func (m *Model) gradients(mk *maker, a *Activations, n int) {
-	c := m.Config
-	width, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	c := &m.Config
 	a.DLogits = mk.f32(a.Batch, a.Time, c.VocabSize)
 	a.dx, a.dn = mk.f32(n, c.HiddenSize), mk.f32(n, c.HiddenSize)
-	a.dAttn, a.dq = mk.f32(n, width), mk.f32(n, width)
-	a.dk, a.dv = mk.f32(n, kv), mk.f32(n, kv)
-	a.dqHeads, a.dkHeads = mk.view(a.dq, n*c.Heads, c.HeadDim), mk.view(a.dk, n*c.KVHeads, c.HeadDim)
-	a.dHidden = mk.f32(n, c.IntermediateSize)
-	if c.Activation == ActSwiGLU {
-		a.dUp = mk.f32(n, c.IntermediateSize)
-	}
+	mk.overlaid(c.Layers, func(mk *maker, i int) {
+		shape := c.Layer(i)
+		width, kv, mlp := shape.Heads*c.HeadDim, shape.KVHeads*c.HeadDim, shape.IntermediateSize
+		g := &layerGradients{
+			dAttn: mk.f32(n, width), dq: mk.f32(n, width), dk: mk.f32(n, kv), dv: mk.f32(n, kv), dHidden: mk.f32(n, mlp),
+		}
+		g.dqHeads, g.dkHeads = mk.view(g.dq, n*shape.Heads, c.HeadDim), mk.view(g.dk, n*shape.KVHeads, c.HeadDim)
+		if c.Activation == arch.ActSwiGLU {
+			g.dUp = mk.f32(n, mlp)
+		}
+		a.grads = append(a.grads[:i], g)
+	})
 }

@@ -1,12 +1,10 @@
 package model
 
 import (
-	"fmt"
-	"math"
-
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/engine/arch"
 )
 
 // Block is one pre-norm transformer layer:
@@ -16,59 +14,52 @@ import (
 //
 // with norms of q and k, and a gate beside up, where the configuration has them.
 type Block struct {
-	norm1, norm2    Norm
-	q, k, v, o      Linear
-	qNorm, kNorm    *Norm // nil without QK-norm, arXiv:2010.04245
-	gate            *Linear
-	up, down        Linear
-	heads, kvHeads  int
-	headDim, window int
-	act             backend.Activation
+	norm1, norm2 Norm
+	q, k, v, o   Linear
+	qNorm, kNorm *Norm // nil without QK-norm, arXiv:2010.04245
+	gate         *Linear
+	up, down     Linear
+	shape        arch.Layer
+	headDim      int
+	act          backend.Activation
 }
 
-func newBlock(ps *Params, c Config, i int) *Block {
-	name := fmt.Sprintf("model.layers.%d.", i)
-	linear := func(part string, out, in int, bias, residual bool) Linear {
-		l := Linear{W: ps.add(name+part+".weight", Matrix, out, in)}
-		l.W.residual = residual
-		if bias {
-			l.B = ps.add(name+part+".bias", Vector, out)
-		}
-		return l
+// newBlock connects layer i to its parameters; part gives those of a module, or none.
+func newBlock(c arch.Config, i int, part func(arch.Part) declared) *Block {
+	linear := func(p arch.Part) Linear {
+		d := part(p)
+		return Linear{W: d.weight, B: d.bias}
 	}
 	b := &Block{
-		heads: c.Heads, kvHeads: c.KVHeads, headDim: c.HeadDim, window: c.Window, act: c.activation(),
+		norm1: newNorm(c, part(arch.Norm1)), norm2: newNorm(c, part(arch.Norm2)),
+		q: linear(arch.Query), k: linear(arch.Key), v: linear(arch.Value), o: linear(arch.Output),
+		up: linear(arch.Up), down: linear(arch.Down), shape: c.Layer(i), headDim: c.HeadDim, act: activation(c),
 	}
-	width, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	b.norm1 = newNorm(ps, c, name+"input_layernorm")
-	b.q = linear("self_attn.q_proj", width, c.HiddenSize, c.AttentionBias, false)
-	b.k = linear("self_attn.k_proj", kv, c.HiddenSize, c.AttentionBias, false)
-	b.v = linear("self_attn.v_proj", kv, c.HiddenSize, c.AttentionBias, false)
-	b.o = linear("self_attn.o_proj", c.HiddenSize, width, c.AttentionBias, true)
-	if c.QKNorm {
-		b.qNorm = &Norm{Gain: ps.add(name+"self_attn.q_norm.weight", Vector, c.HeadDim), eps: c.NormEps}
-		b.kNorm = &Norm{Gain: ps.add(name+"self_attn.k_norm.weight", Vector, c.HeadDim), eps: c.NormEps}
+	if d := part(arch.QueryNorm); d.weight != nil {
+		b.qNorm = &Norm{Gain: d.weight, eps: c.NormEps}
+		b.kNorm = &Norm{Gain: part(arch.KeyNorm).weight, eps: c.NormEps}
 	}
-	b.norm2 = newNorm(ps, c, name+"post_attention_layernorm")
-	if c.Activation == ActSwiGLU {
-		gate := linear("mlp.gate_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias, false)
+	if part(arch.Gate).weight != nil {
+		gate := linear(arch.Gate)
 		b.gate = &gate
 	}
-	b.up = linear("mlp.up_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias, false)
-	b.down = linear("mlp.down_proj", c.HiddenSize, c.IntermediateSize, c.MLPBias, true)
 	return b
+}
+
+func newNorm(c arch.Config, d declared) Norm {
+	return Norm{Gain: d.weight, Bias: d.bias, eps: c.NormEps, layer: c.Norm == arch.NormLayer}
 }
 
 func (l *Block) attention(a *Activations) backend.AttentionArgs {
 	return backend.AttentionArgs{
-		Batch: a.Batch, Time: a.Time, Heads: l.heads, KVHeads: l.kvHeads, HeadDim: l.headDim,
-		Window: l.window, Scale: float32(1 / math.Sqrt(float64(l.headDim))),
+		Batch: a.Batch, Time: a.Time, Heads: l.shape.Heads, KVHeads: l.shape.KVHeads, HeadDim: l.headDim,
+		Window: l.shape.Window, Scale: l.shape.Scale,
 	}
 }
 
 // Forward computes a.x[i+1] from a.x[i].
 func (l *Block) Forward(m *Model, a *Activations, i int) error {
-	b, s := m.b, a.layer(i)
+	b, s := m.b, a.layers[i]
 	x, out := a.x[i], a.x[i+1]
 	return first(
 		l.norm1.Forward(b, s.n1, x, s.stats1),
@@ -125,11 +116,11 @@ func (l *Block) activate(b backend.Backend, s *layerActivations) error {
 
 // Backward turns a.dx, the gradient of a.x[i+1], into that of a.x[i].
 func (l *Block) Backward(m *Model, a *Activations, i int) error {
-	b, s := m.b, a.layer(i)
+	b, s, g := m.b, a.layers[i], a.grads[i]
 	if err := first(
 		a.dropout(b, a.branch, a.dx, 2*i+2),
-		l.down.Backward(b, a.dHidden, a.gradOf(a.branch), s.hidden, false),
-		l.activateBackward(b, a, s),
+		l.down.Backward(b, g.dHidden, a.gradOf(a.branch), s.hidden, false),
+		l.activateBackward(b, a, s, g),
 		l.norm2.Backward(b, a.dn, a.dn, s.mid, s.stats2),
 		b.Add(a.dx, a.dx, a.dn),
 	); err != nil {
@@ -137,39 +128,39 @@ func (l *Block) Backward(m *Model, a *Activations, i int) error {
 	}
 	return first(
 		a.dropout(b, a.branch, a.dx, 2*i+1),
-		l.o.Backward(b, a.dAttn, a.gradOf(a.branch), s.attn, false),
-		b.AttentionBackward(a.dq, a.dk, a.dv, a.dAttn, s.attn, s.lse, s.q, s.k, s.v, l.attention(a)),
-		l.positionBackward(m, a, s),
-		l.q.Backward(b, a.dn, a.dq, s.n1, false),
-		l.k.Backward(b, a.dn, a.dk, s.n1, true),
-		l.v.Backward(b, a.dn, a.dv, s.n1, true),
+		l.o.Backward(b, g.dAttn, a.gradOf(a.branch), s.attn, false),
+		b.AttentionBackward(g.dq, g.dk, g.dv, g.dAttn, s.attn, s.lse, s.q, s.k, s.v, l.attention(a)),
+		l.positionBackward(m, a, s, g),
+		l.q.Backward(b, a.dn, g.dq, s.n1, false),
+		l.k.Backward(b, a.dn, g.dk, s.n1, true),
+		l.v.Backward(b, a.dn, g.dv, s.n1, true),
 		l.norm1.Backward(b, a.dn, a.dn, a.x[i], s.stats1),
 		b.Add(a.dx, a.dx, a.dn),
 	)
 }
 
-// activateBackward turns a.dHidden into a.dn, the gradient of s.n2.
-func (l *Block) activateBackward(b backend.Backend, a *Activations, s *layerActivations) error {
+// activateBackward turns g.dHidden into a.dn, the gradient of s.n2.
+func (l *Block) activateBackward(b backend.Backend, a *Activations, s *layerActivations, g *layerGradients) error {
 	if l.gate == nil {
 		return first(
-			b.ActivateBackward(a.dHidden, a.dHidden, s.up, l.act),
-			l.up.Backward(b, a.dn, a.dHidden, s.n2, false),
+			b.ActivateBackward(g.dHidden, g.dHidden, s.up, l.act),
+			l.up.Backward(b, a.dn, g.dHidden, s.n2, false),
 		)
 	}
 	return first(
-		b.SwiGLUBackward(a.dHidden, a.dUp, a.dHidden, s.gate, s.up),
-		l.gate.Backward(b, a.dn, a.dHidden, s.n2, false),
-		l.up.Backward(b, a.dn, a.dUp, s.n2, true),
+		b.SwiGLUBackward(g.dHidden, g.dUp, g.dHidden, s.gate, s.up),
+		l.gate.Backward(b, a.dn, g.dHidden, s.n2, false),
+		l.up.Backward(b, a.dn, g.dUp, s.n2, true),
 	)
 }
 
-func (l *Block) positionBackward(m *Model, a *Activations, s *layerActivations) error {
-	err := l.rotate(m, a, a.dq, a.dk, true)
+func (l *Block) positionBackward(m *Model, a *Activations, s *layerActivations, g *layerGradients) error {
+	err := l.rotate(m, a, g.dq, g.dk, true)
 	if err != nil || l.qNorm == nil {
 		return err
 	}
 	return first(
-		l.qNorm.Backward(m.b, a.dqHeads, a.dqHeads, s.qRawHeads, s.qStats),
-		l.kNorm.Backward(m.b, a.dkHeads, a.dkHeads, s.kRawHeads, s.kStats),
+		l.qNorm.Backward(m.b, g.dqHeads, g.dqHeads, s.qRawHeads, s.qStats),
+		l.kNorm.Backward(m.b, g.dkHeads, g.dkHeads, s.kRawHeads, s.kStats),
 	)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"mito/backend"
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/kernels/kerneltest"
 )
@@ -21,7 +22,7 @@ func TestGolden(t *testing.T) {
 func checkGolden(t *testing.T, b backend.Backend, path string) {
 	f, err := checkpoint.ReadFile(path)
 	check(t, err)
-	c, err := ParseConfig([]byte(f.Metadata["config"]))
+	c, err := arch.Parse([]byte(f.Metadata["config"]))
 	check(t, err)
 	m, err := New(b, c, true)
 	check(t, err)

@@ -8,6 +8,7 @@ import (
 	"mito/backend"
 	_ "mito/backend/cpu"
 	_ "mito/backend/cuda"
+	"mito/engine/arch"
 	"mito/kernels/kerneltest"
 )
 
@@ -43,54 +44,63 @@ func check(t testing.TB, err error) {
 }
 
 // small is a configuration with odd sizes that the variants change.
-func small() Config {
-	return Config{
-		ModelType: ModelType, VocabSize: 11, HiddenSize: 10, IntermediateSize: 14, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 6,
-		Context: 24, Activation: ActReLU2, Norm: NormRMS, NormEps: 1e-5, Position: PositionRoPE, RoPETheta: 100, TieEmbeddings: true,
+func small() arch.Config {
+	return arch.Config{
+		ModelType: arch.ModelType, VocabSize: 11, HiddenSize: 10, IntermediateSize: 14, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 6,
+		Context: 24, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE, RoPETheta: 100, TieEmbeddings: true,
 	}
 }
 
 // variant is a configuration and a way to train it.
 type variant struct {
 	name      string
-	change    func(c *Config)
+	change    func(c *arch.Config)
 	dropout   float32
 	smoothing float32
 }
 
 // gpt2 and llama are the two well-known members of the family.
-func gpt2(c *Config) {
-	c.KVHeads, c.Activation, c.Norm, c.Position = c.Heads, ActGELU, NormLayer, PositionLearned
+func gpt2(c *arch.Config) {
+	c.KVHeads, c.Activation, c.Norm, c.Position = c.Heads, arch.ActGELU, arch.NormLayer, arch.PositionLearned
 	c.AttentionBias, c.MLPBias = true, true
 }
 
-func llama(c *Config) { c.Activation, c.TieEmbeddings = ActSwiGLU, false }
+func llama(c *arch.Config) { c.Activation, c.TieEmbeddings = arch.ActSwiGLU, false }
 
 var variants = []variant{
-	{name: "edge", change: func(c *Config) {}},
+	{name: "edge", change: func(c *arch.Config) {}},
 	{name: "gpt2", change: gpt2},
 	{name: "llama", change: llama},
-	{name: "mha", change: func(c *Config) { c.KVHeads = 4 }},
-	{name: "mqa", change: func(c *Config) { c.KVHeads = 1 }},
-	{name: "window", change: func(c *Config) { c.Window = 5 }},
-	{name: "window of one", change: func(c *Config) { c.Window = 1 }},
-	{name: "learned", change: func(c *Config) { c.Position = PositionLearned }},
-	{name: "layernorm", change: func(c *Config) { c.Norm = NormLayer }},
-	{name: "relu", change: func(c *Config) { c.Activation = ActReLU }},
-	{name: "gelu", change: func(c *Config) { c.Activation = ActGELU }},
-	{name: "swiglu with biases", change: func(c *Config) { c.Activation, c.MLPBias = ActSwiGLU, true }},
-	{name: "qk-norm", change: func(c *Config) { c.QKNorm = true }},
-	{name: "qk-norm, learned, layernorm", change: func(c *Config) { gpt2(c); c.QKNorm = true }},
-	{name: "untied", change: func(c *Config) { c.TieEmbeddings = false }},
-	{name: "biases", change: func(c *Config) { c.AttentionBias, c.MLPBias = true, true }},
-	{name: "three layers", change: func(c *Config) { c.Layers = 3 }},
-	{name: "one layer", change: func(c *Config) { c.Layers = 1 }},
-	{name: "dropout", change: func(c *Config) {}, dropout: 0.3},
+	{name: "mha", change: func(c *arch.Config) { c.KVHeads = 4 }},
+	{name: "mqa", change: func(c *arch.Config) { c.KVHeads = 1 }},
+	{name: "window", change: func(c *arch.Config) { c.Window = 5 }},
+	{name: "window of one", change: func(c *arch.Config) { c.Window = 1 }},
+	{name: "learned", change: func(c *arch.Config) { c.Position = arch.PositionLearned }},
+	{name: "layernorm", change: func(c *arch.Config) { c.Norm = arch.NormLayer }},
+	{name: "relu", change: func(c *arch.Config) { c.Activation = arch.ActReLU }},
+	{name: "gelu", change: func(c *arch.Config) { c.Activation = arch.ActGELU }},
+	{name: "swiglu with biases", change: func(c *arch.Config) { c.Activation, c.MLPBias = arch.ActSwiGLU, true }},
+	{name: "qk-norm", change: func(c *arch.Config) { c.QKNorm = true }},
+	{name: "qk-norm, learned, layernorm", change: func(c *arch.Config) { gpt2(c); c.QKNorm = true }},
+	{name: "untied", change: func(c *arch.Config) { c.TieEmbeddings = false }},
+	{name: "biases", change: func(c *arch.Config) { c.AttentionBias, c.MLPBias = true, true }},
+	{name: "three layers", change: func(c *arch.Config) { c.Layers = 3 }},
+	{name: "uneven layers", change: func(c *arch.Config) {
+		c.SetLayers([]arch.Layer{
+			{Heads: 2, KVHeads: 1, IntermediateSize: 14, Window: 5}, {Heads: 6, KVHeads: 3, IntermediateSize: 5, Scale: 1}, {Heads: 3, KVHeads: 3, IntermediateSize: 9},
+		})
+	}},
+	{name: "uneven layers, swiglu, qk-norm", change: func(c *arch.Config) {
+		c.Activation, c.QKNorm = arch.ActSwiGLU, true
+		c.SetLayers([]arch.Layer{{Heads: 1, KVHeads: 1, IntermediateSize: 3}, {Heads: 4, KVHeads: 2, IntermediateSize: 14, Window: 2}})
+	}},
+	{name: "one layer", change: func(c *arch.Config) { c.Layers = 1 }},
+	{name: "dropout", change: func(c *arch.Config) {}, dropout: 0.3},
 	{name: "dropout, learned", change: gpt2, dropout: 0.2},
-	{name: "smoothing", change: func(c *Config) {}, smoothing: 0.1},
+	{name: "smoothing", change: func(c *arch.Config) {}, smoothing: 0.1},
 }
 
-func (v variant) config() Config {
+func (v variant) config() arch.Config {
 	c := small()
 	v.change(&c)
 	return c
@@ -106,7 +116,7 @@ type batch struct {
 }
 
 // newBatch draws rows of time tokens; some targets have no weight or a fraction of one.
-func newBatch(c Config, rows, time int) *batch {
+func newBatch(c arch.Config, rows, time int) *batch {
 	r := kerneltest.Rand("batch")
 	b := &batch{rows: rows, time: time, seed: 0x1234567890abcdef}
 	for row := range rows {
@@ -130,7 +140,7 @@ func (b *batch) scale() float32 {
 }
 
 // newModel builds a model with random parameters, gains and biases too.
-func newModel(t testing.TB, b backend.Backend, c Config) *Model {
+func newModel(t testing.TB, b backend.Backend, c arch.Config) *Model {
 	t.Helper()
 	m, err := New(b, c, true)
 	check(t, err)
@@ -144,7 +154,7 @@ func newModel(t testing.TB, b backend.Backend, c Config) *Model {
 		}
 		for i := range w {
 			w[i] *= std
-			if isGain(p.Name) {
+			if p.gain {
 				w[i]++
 			}
 		}

@@ -6,23 +6,24 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 )
 
 // Weights is a model's configuration with its parameters in ordinary memory, by name.
 type Weights struct {
-	Config  Config
+	Config  arch.Config
 	Tensors map[string][]float32
 }
 
 // ReadWeights reads a checkpoint folder without a backend. Every tensor of the configuration must be there with its
 // shape, and nothing else; values must be finite.
 func ReadWeights(f *checkpoint.Folder) (*Weights, error) {
-	c, err := ParseConfig(f.Config)
+	c, err := arch.Parse(f.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
-	ps := declared(c)
+	ps := parameters(c)
 	if err := f.Weights.Expect(ps.Names()...); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
@@ -37,21 +38,21 @@ func ReadWeights(f *checkpoint.Folder) (*Weights, error) {
 	return w, nil
 }
 
-// declared are the parameters of a configuration, without values.
-func declared(c Config) *Params {
-	m := &Model{Config: c, Params: &Params{}}
-	m.declare()
-	return m.Params
+// parameters are those of a configuration, without values.
+func parameters(c arch.Config) *Params {
+	ps := &Params{}
+	ps.declare(c)
+	return ps
 }
 
 // Open builds a model on a backend from a checkpoint folder.
 func Open(b backend.Backend, f *checkpoint.Folder, grads bool) (*Model, error) {
-	c, err := ParseConfig(f.Config)
+	c, err := arch.Parse(f.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	// Before memory is reserved, so that a configuration that lies about its size costs nothing.
-	if err := declared(c).fits(f.Weights); err != nil {
+	if err := parameters(c).fits(f.Weights); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	m, err := New(b, c, grads)

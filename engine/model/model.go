@@ -3,16 +3,16 @@ package model
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/engine/arch"
 )
 
 // Model is a decoder with its parameters on a backend.
 type Model struct {
-	Config Config
+	Config arch.Config
 	Params *Params
 
 	b         backend.Backend
@@ -28,14 +28,14 @@ type Model struct {
 
 // New builds a model with zero parameters on a backend. With grads it can be trained. Call Initialize or Load
 // next, and Close when done.
-func New(b backend.Backend, c Config, grads bool) (*Model, error) {
+func New(b backend.Backend, c arch.Config, grads bool) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	m := &Model{Config: c, Params: &Params{}, b: b}
-	m.declare()
+	m.wire()
 	// Sizes are ints from here on, which are of 32 bits on small machines.
-	if n := m.Params.elements(); n > math.MaxInt/8 {
+	if n := c.Params(); n > math.MaxInt/8 {
 		return nil, fmt.Errorf("model: %d parameters: %w", n, backend.ErrOutOfMemory)
 	}
 	m.Params.layout()
@@ -62,33 +62,22 @@ func (m *Model) Close() error { return m.slab.Free() }
 // Backend is the backend that the model lives on.
 func (m *Model) Backend() backend.Backend { return m.b }
 
-// declare lists the parameters in the order of the file and wires the layers to them.
-func (m *Model) declare() {
-	c, ps := m.Config, m.Params
-	m.embed = ps.add("model.embed_tokens.weight", Table, c.VocabSize, c.HiddenSize)
-	if c.Position == PositionLearned {
-		m.positions = ps.add("model.embed_positions.weight", Table, c.Context, c.HiddenSize)
-	}
+// wire declares the parameters and connects the layers to them.
+func (m *Model) wire() {
+	c := m.Config
+	all := m.Params.declare(c)
+	at := func(p arch.Part) declared { return all[arch.Place{Layer: -1, Part: p}] }
+	m.embed, m.positions = at(arch.Embedding).weight, at(arch.Positions).weight
 	for i := range c.Layers {
-		m.blocks = append(m.blocks, newBlock(ps, c, i))
+		m.blocks = append(m.blocks, newBlock(c, i, func(p arch.Part) declared { return all[arch.Place{Layer: i, Part: p}] }))
 	}
-	m.norm = newNorm(ps, c, "model.norm")
-	if c.TieEmbeddings {
-		m.head.W = &Param{Name: m.embed.Name, Kind: Table, Shape: m.embed.Shape}
+	m.norm = newNorm(c, at(arch.FinalNorm))
+	if head := at(arch.Head); head.weight != nil {
+		m.head.W = head.weight
 	} else {
-		m.head.W = ps.add("lm_head.weight", Table, c.VocabSize, c.HiddenSize)
+		m.head.W = &Param{Name: m.embed.Name, Kind: Table, Shape: m.embed.Shape}
 	}
 }
-
-func newNorm(ps *Params, c Config, name string) Norm {
-	n := Norm{Gain: ps.add(name+".weight", Vector, c.HiddenSize), eps: c.NormEps, layer: c.Norm == NormLayer}
-	if n.layer {
-		n.Bias = ps.add(name+".bias", Vector, c.HiddenSize)
-	}
-	return n
-}
-
-func isGain(name string) bool { return strings.HasSuffix(name, "norm.weight") }
 
 func (m *Model) allocate(alloc backend.Allocator, grads bool) (err error) {
 	if err = m.Params.allocate(m.b, alloc, grads); err != nil {
@@ -104,7 +93,7 @@ func (m *Model) allocate(alloc backend.Allocator, grads bool) (err error) {
 			}
 		}
 	}
-	if m.Config.Position != PositionRoPE {
+	if m.Config.Position != arch.PositionRoPE {
 		return nil
 	}
 	half := m.Config.HeadDim / 2
@@ -119,7 +108,7 @@ func (m *Model) fill(slab backend.Slab, grads bool) error {
 	if err := m.allocate(slab, grads); err != nil || m.cos == nil {
 		return err
 	}
-	cos, sin := m.Config.RoPETables()
+	cos, sin := RoPETables(m.Config)
 	return first(m.b.Upload(m.cos, cos), m.b.Upload(m.sin, sin))
 }
 

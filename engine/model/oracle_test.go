@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"math"
 
+	"mito/engine/arch"
 	"mito/kernels/ref"
 )
 
 // oracle is the model in float64, written from the equations over kernels/ref and sharing no code with the layers.
 type oracle struct {
-	Config
+	arch.Config
 	w map[string][]float64
 	b *batch
 }
@@ -66,7 +67,7 @@ func (o *oracle) dropout(x []float64, place int) []float64 {
 }
 
 func (o *oracle) rotate(x []float64, heads int) (y []float64) {
-	if o.Position != PositionRoPE {
+	if o.Position != arch.PositionRoPE {
 		return x
 	}
 	for n := range len(x) / (heads * o.HeadDim) {
@@ -77,38 +78,49 @@ func (o *oracle) rotate(x []float64, heads int) (y []float64) {
 	return y
 }
 
-func (o *oracle) attention(x []float64, name string) []float64 {
+// shape is what config.json says of layer i; a scale of 0 is 1/√D.
+func (o *oracle) shape(i int) arch.Layer {
+	if o.LayerShapes != nil {
+		return o.LayerShapes[i]
+	}
+	return arch.Layer{Heads: o.Heads, KVHeads: o.KVHeads, IntermediateSize: o.IntermediateSize, Window: o.Window}
+}
+
+func (o *oracle) attention(x []float64, name string, shape arch.Layer) []float64 {
 	q, k, v := o.linear(x, name+"q_proj", o.HiddenSize), o.linear(x, name+"k_proj", o.HiddenSize), o.linear(x, name+"v_proj", o.HiddenSize)
 	if o.QKNorm {
 		q, k = o.norm(q, name+"q_norm", o.HeadDim, true), o.norm(k, name+"k_norm", o.HeadDim, true)
 	}
 	a := ref.Attention{
-		Batch: o.b.rows, Time: o.b.time, Heads: o.Heads, KVHeads: o.KVHeads, HeadDim: o.HeadDim, Window: o.Window,
+		Batch: o.b.rows, Time: o.b.time, Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: o.HeadDim, Window: shape.Window,
 		Scale: 1 / math.Sqrt(float64(o.HeadDim)),
 	}
-	out, _ := a.Forward(o.rotate(q, o.Heads), o.rotate(k, o.KVHeads), v)
-	return o.linear(out, name+"o_proj", o.Heads*o.HeadDim)
+	if shape.Scale != 0 {
+		a.Scale = float64(shape.Scale)
+	}
+	out, _ := a.Forward(o.rotate(q, shape.Heads), o.rotate(k, shape.KVHeads), v)
+	return o.linear(out, name+"o_proj", shape.Heads*o.HeadDim)
 }
 
-func (o *oracle) mlp(x []float64, name string) []float64 {
+func (o *oracle) mlp(x []float64, name string, shape arch.Layer) []float64 {
 	h := o.linear(x, name+"up_proj", o.HiddenSize)
 	var gate []float64
-	if o.Activation == ActSwiGLU {
+	if o.Activation == arch.ActSwiGLU {
 		gate = o.linear(x, name+"gate_proj", o.HiddenSize)
 	}
 	for i, v := range h {
 		switch o.Activation {
-		case ActReLU:
+		case arch.ActReLU:
 			h[i] = ref.ReLU(v)
-		case ActReLU2:
+		case arch.ActReLU2:
 			h[i] = ref.ReLU2(v)
-		case ActGELU:
+		case arch.ActGELU:
 			h[i] = ref.GELU(v)
 		default:
 			h[i] = ref.SwiGLU(gate[i], v)
 		}
 	}
-	return o.linear(h, name+"down_proj", o.IntermediateSize)
+	return o.linear(h, name+"down_proj", shape.IntermediateSize)
 }
 
 func add(x, y []float64) []float64 {
@@ -121,15 +133,15 @@ func add(x, y []float64) []float64 {
 
 func (o *oracle) logits() []float64 {
 	x := ref.Embed(o.w["model.embed_tokens.weight"], o.b.inputs, o.HiddenSize, nil)
-	if o.Position == PositionLearned {
+	if o.Position == arch.PositionLearned {
 		x = ref.Embed(o.w["model.embed_positions.weight"], o.b.positions, o.HiddenSize, x)
 	}
 	x = o.dropout(x, 0)
-	rms := o.Norm == NormRMS
+	rms := o.Norm == arch.NormRMS
 	for i := range o.Layers {
 		name := fmt.Sprintf("model.layers.%d.", i)
-		x = add(x, o.dropout(o.attention(o.norm(x, name+"input_layernorm", o.HiddenSize, rms), name+"self_attn."), 2*i+1))
-		x = add(x, o.dropout(o.mlp(o.norm(x, name+"post_attention_layernorm", o.HiddenSize, rms), name+"mlp."), 2*i+2))
+		x = add(x, o.dropout(o.attention(o.norm(x, name+"input_layernorm", o.HiddenSize, rms), name+"self_attn.", o.shape(i)), 2*i+1))
+		x = add(x, o.dropout(o.mlp(o.norm(x, name+"post_attention_layernorm", o.HiddenSize, rms), name+"mlp.", o.shape(i)), 2*i+2))
 	}
 	x = o.norm(x, "model.norm", o.HiddenSize, rms)
 	if o.TieEmbeddings {

@@ -9,6 +9,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/engine/arch"
 )
 
 // Kind tells optimisers how to treat a parameter.
@@ -27,6 +28,7 @@ type Param struct {
 	Shape       []int
 	Value, Grad *tensor.Dense
 	residual    bool // writes into the residual stream: scaled at initialisation
+	gain        bool // of a norm: starts at one
 	offset      int
 }
 
@@ -83,18 +85,6 @@ func (ps *Params) Count() int {
 	return n
 }
 
-// elements is Count for configurations of any size.
-func (ps *Params) elements() (n int64) {
-	for _, p := range ps.List {
-		size := int64(1)
-		for _, d := range p.Shape {
-			size *= int64(d)
-		}
-		n += size
-	}
-	return n
-}
-
 // Names lists the names in the order of the file.
 func (ps *Params) Names() []string {
 	names := make([]string, len(ps.List))
@@ -118,6 +108,37 @@ func (ps *Params) add(name string, kind Kind, shape ...int) *Param {
 	p := &Param{Name: name, Kind: kind, Shape: shape}
 	ps.List = append(ps.List, p)
 	return p
+}
+
+// declared is a module with its parameters.
+type declared struct {
+	arch.Module
+	weight, bias *Param // bias nil without one
+}
+
+// declare lists the parameters of a configuration in the order of the file and returns them by place.
+func (ps *Params) declare(c arch.Config) map[arch.Place]declared {
+	all := map[arch.Place]declared{}
+	for _, m := range c.Modules() {
+		kind := Matrix
+		switch {
+		case m.Part.Table():
+			kind = Table
+		case !m.IsMatrix():
+			kind = Vector
+		}
+		d := declared{Module: m}
+		w := m.Weight()
+		d.weight = ps.add(w.Name, kind, w.Shape...)
+		d.weight.residual = m.Part.Residual()
+		d.weight.gain = !m.IsMatrix()
+		if m.Bias {
+			b := m.BiasTensor()
+			d.bias = ps.add(b.Name, Vector, b.Shape...)
+		}
+		all[arch.Place{Layer: m.Layer, Part: m.Part}] = d
+	}
+	return all
 }
 
 // layout gives every parameter its place.
@@ -184,7 +205,7 @@ func (m *Model) Initialize(seed uint64, init Init) error {
 func draw(p *Param, seed uint64, init Init, layers int) []float32 {
 	w := make([]float32, p.Size())
 	if p.Kind == Vector {
-		if isGain(p.Name) {
+		if p.gain {
 			for i := range w {
 				w[i] = 1
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"mito/backend"
+	"mito/engine/arch"
 	"mito/kernels/kerneltest"
 )
 
@@ -144,11 +145,11 @@ func TestMisuse(t *testing.T) {
 	if err := frozen.ZeroGrad(); !errors.As(err, &owner) {
 		t.Errorf("gradients of a model without: %v, want an *OwnerError", err)
 	}
-	if _, err := New(b, Config{}, true); err == nil {
+	if _, err := New(b, arch.Config{}, true); err == nil {
 		t.Error("a model of no configuration")
 	}
 	huge := small()
-	huge.VocabSize, huge.HiddenSize, huge.IntermediateSize = 1<<22, 1<<16, 1<<19
+	huge.VocabSize, huge.HiddenSize, huge.IntermediateSize = 1<<20, 1<<16, 1<<16
 	if _, err := New(b, huge, true); !errors.Is(err, backend.ErrOutOfMemory) {
 		t.Errorf("a model larger than the machine: %v, want ErrOutOfMemory", err)
 	}

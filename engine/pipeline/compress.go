@@ -69,7 +69,7 @@ func Quantize(from, dir string, o quant.Options) (*student.Weights, *quant.Repor
 	if err != nil {
 		return nil, nil, err
 	}
-	w, r, err := quant.Quantize(student.Config(floats.Config), floats.Tensors, o)
+	w, r, err := quant.Quantize(floats.Config, floats.Tensors, o)
 	if err != nil {
 		return nil, nil, err
 	}

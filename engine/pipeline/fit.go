@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"mito/backend"
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/data"
 	"mito/engine/decode"
@@ -43,7 +44,7 @@ type FitOptions struct {
 	Dir    string
 	Resume bool // continue what is in Dir; without it Dir must not hold a run
 
-	Config model.Config
+	Config arch.Config
 	Init   model.Init
 	Train  train.Options
 	Rows   int        // sequences of a batch
@@ -235,7 +236,7 @@ type fit struct {
 	w       *Workload
 	t       *train.Trainer
 	p       Progress
-	config  model.Config
+	config  arch.Config
 	eval    *evaluator
 	metrics *report.Metrics
 	events  *report.Events

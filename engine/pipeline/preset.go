@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mito/engine/arch"
 	"mito/engine/distill"
 	"mito/engine/model"
 	"mito/engine/task"
@@ -14,18 +15,18 @@ import (
 // Shape is a model preset: everything of a configuration but vocabulary and context.
 type Shape struct {
 	Name, About string
-	Config      model.Config
+	Config      arch.Config
 }
 
 // At completes a shape.
-func (s Shape) At(vocab, context int) model.Config {
+func (s Shape) At(vocab, context int) arch.Config {
 	c := s.Config
 	c.VocabSize, c.Context = vocab, context
 	return c
 }
 
 func edge(name, about string, layers, width, mlp, heads, kvHeads int, qkNorm bool) Shape {
-	c := model.Edge(1, 1, layers, width, heads, kvHeads)
+	c := arch.Edge(1, 1, layers, width, heads, kvHeads)
 	c.IntermediateSize, c.QKNorm = mlp, qkNorm
 	return Shape{Name: name, About: about, Config: c}
 }
@@ -33,10 +34,10 @@ func edge(name, about string, layers, width, mlp, heads, kvHeads int, qkNorm boo
 // Shapes lists the model presets, smallest first.
 func Shapes() []Shape {
 	gpt := edge("gpt", "GPT-2's layers: LayerNorm, learned positions, GELU, biases", 4, 128, 512, 4, 4, false)
-	gpt.Config.Norm, gpt.Config.Position, gpt.Config.Activation = model.NormLayer, model.PositionLearned, model.ActGELU
+	gpt.Config.Norm, gpt.Config.Position, gpt.Config.Activation = arch.NormLayer, arch.PositionLearned, arch.ActGELU
 	gpt.Config.AttentionBias, gpt.Config.MLPBias = true, true
 	llama := edge("llama", "Llama's layers: RMSNorm, RoPE, GQA, SwiGLU, no biases, untied", 4, 128, 352, 4, 2, false)
-	llama.Config.Activation, llama.Config.TieEmbeddings = model.ActSwiGLU, false
+	llama.Config.Activation, llama.Config.TieEmbeddings = arch.ActSwiGLU, false
 	return []Shape{
 		edge("micro", "60 K: fits 64 KB of flash as INT8", 2, 64, 128, 4, 2, true),
 		edge("mini", "350 K", 3, 128, 256, 8, 4, true),

@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"mito/engine/arch"
 	"mito/kernels/peak"
 	"mito/kernels/qgemm"
 )
 
 // class460K is the model that the decode benchmarks use: d 96, 4 layers, MLP 384 ReLU², V 64, context 128.
-func class460K() Config {
+func class460K() arch.Config {
 	c := configs()["class 460K"]
 	return c
 }

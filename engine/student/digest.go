@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+
+	"mito/engine/arch"
 )
 
 // DigestOptions say how the logits are computed, which must not change them.
@@ -19,7 +21,7 @@ const MaxDigestTokens = 256
 
 // DigestTokens returns the stream over which the digest is taken: min(Context, 256) tokens x mod V, where x runs through the
 // 32-bit xorshift generator (13, 17, 5) started at 2463534242 and stepped before each token.
-func DigestTokens(c Config) []int32 {
+func DigestTokens(c arch.Config) []int32 {
 	tokens := make([]int32, min(c.Context, MaxDigestTokens))
 	x := uint32(2463534242)
 	for i := range tokens {

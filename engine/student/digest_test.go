@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/kernels/attn"
 	"mito/kernels/edge"
 	"mito/kernels/qgemm"
@@ -22,7 +23,7 @@ import (
 const goldenDigest = "8237adaffaa1dc36fb7c043a76c688abead09b550df6dbb2bcbee74d56d48360"
 
 func TestDigestIsTheSameEverywhere(t *testing.T) {
-	eachConfig(t, func(t *testing.T, c Config) {
+	eachConfig(t, func(t *testing.T, c arch.Config) {
 		w := randomWeights(c, 1)
 		want := ""
 		for _, o := range []struct {
@@ -46,7 +47,7 @@ func TestDigestIsTheSameEverywhere(t *testing.T) {
 				t.Errorf("%+v: %s, want %s", o, got, want)
 			}
 		}
-		if c == edgeConfig() && want != goldenDigest {
+		if c.Equal(edgeConfig()) && want != goldenDigest {
 			t.Errorf("digest %s, golden %s", want, goldenDigest)
 		}
 	})
@@ -69,7 +70,7 @@ func variantPackages() []variantPackage {
 // TestDigestInEveryVariant turns every kernel package through its variants.
 func TestDigestInEveryVariant(t *testing.T) {
 	pkgs := variantPackages()
-	eachConfig(t, func(t *testing.T, c Config) {
+	eachConfig(t, func(t *testing.T, c arch.Config) {
 		m := newModel(t, randomWeights(c, 1), Options{PageSize: 16})
 		want, err := Digest(m, DigestOptions{})
 		if err != nil {
@@ -157,7 +158,7 @@ func TestNewRefuses(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for name, tc := range map[string]struct {
 		change func(w *Weights)
-		want   error // nil: a *ConfigError or *ShapeError is enough
+		want   error // nil: a *arch.FieldError or *ShapeError is enough
 	}{
 		"-128 in a layer":         {func(w *Weights) { w.Layers[1].Up.Q[5] = -128 }, ErrMinus128},
 		"-128 in the embedding":   {func(w *Weights) { w.Embedding.Q[0] = -128 }, ErrMinus128},
@@ -174,7 +175,7 @@ func TestNewRefuses(t *testing.T) {
 		"too wide":                {func(w *Weights) { w.Config.IntermediateSize = math.MaxInt }, nil},
 		"bias without biases":     {func(w *Weights) { w.Layers[0].Up.Bias = make([]float32, 64) }, nil},
 		"missing bias":            {func(w *Weights) { w.Config.AttentionBias = true }, nil},
-		"missing norm bias":       {func(w *Weights) { w.Config.Norm = NormLayer }, nil},
+		"missing norm bias":       {func(w *Weights) { w.Config.Norm = arch.NormLayer }, nil},
 		"missing QK-norm":         {func(w *Weights) { w.Config.QKNorm = true }, nil},
 		"head although tied":      {func(w *Weights) { w.Head = w.Embedding }, nil},
 		"no head although untied": {func(w *Weights) { w.Config.TieEmbeddings = false }, nil},
@@ -188,7 +189,7 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 			continue
 		}
-		var ce *ConfigError
+		var ce *arch.FieldError
 		var we *WeightError
 		if !errors.As(err, &ce) && !errors.As(err, &we) {
 			t.Errorf("%s: %T is no typed error", name, err)
@@ -199,26 +200,9 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestConfigBounds has sizes that are allowed one by one but not together.
-func TestConfigBounds(t *testing.T) {
-	for field, change := range map[string]func(c *Config){
-		"hidden_size": func(c *Config) { c.VocabSize, c.HiddenSize = maxVocab, maxWidth },
-		"max_position_embeddings": func(c *Config) {
-			c.Heads, c.KVHeads, c.HeadDim, c.Layers, c.Context = 1, 1, maxWidth, maxLayers, maxContext
-		},
-		"head_dim": func(c *Config) { c.Heads, c.KVHeads, c.HeadDim = maxWidth, maxWidth, maxWidth },
-	} {
-		c := edgeConfig()
-		change(&c)
-		var ce *ConfigError
-		if err := c.Validate(); !errors.As(err, &ce) || ce.Field != field {
-			t.Errorf("%s: got %v", field, err)
-		}
-	}
-}
-
 // pruneHeads leaves three query heads, one key head and 20 neurons of a layer.
-func pruneHeads(l *Layer, headDim int) {
+func pruneHeads(w *Weights, layer int) {
+	l, headDim := &w.Layers[layer], w.Config.HeadDim
 	cut := func(m *Matrix, rows int) {
 		m.Rows, m.Q, m.Scale = rows, m.Q[:rows*m.Cols], m.Scale[:rows]
 	}
@@ -235,6 +219,12 @@ func pruneHeads(l *Layer, headDim int) {
 	narrow(&l.Output, 3*headDim)
 	cut(&l.Up, 20)
 	narrow(&l.Down, 20)
+	shapes := make([]arch.Layer, w.Config.Layers)
+	for i := range shapes {
+		shapes[i] = w.Config.Layer(i)
+	}
+	shapes[layer].Heads, shapes[layer].KVHeads, shapes[layer].IntermediateSize = 3, 1, 20
+	w.Config.SetLayers(shapes)
 }
 
 // TestPrunedShapes runs layers that differ in heads and MLP width, the narrower one first or last, through every variant of
@@ -249,7 +239,7 @@ func TestPrunedShapes(t *testing.T) {
 	tokens := DigestTokens(c)
 	for pruned := range c.Layers {
 		w := randomWeights(c, 9)
-		pruneHeads(&w.Layers[pruned], c.HeadDim)
+		pruneHeads(w, pruned)
 		want := specForward(w, tokens)
 		for _, v := range attn.DecodeVariants() {
 			if err := attn.SetDecodeVariant(v); err != nil {
@@ -282,7 +272,7 @@ func TestRopeTablesAreAccurate(t *testing.T) {
 	}
 }
 
-// TestImports keeps the edge runtime small: mito's kernels and the standard library only.
+// TestImports keeps the edge runtime small: mito's kernels, the description of the architecture and the standard library only.
 func TestImports(t *testing.T) {
 	files, err := os.ReadDir(".")
 	if err != nil {
@@ -302,7 +292,7 @@ func TestImports(t *testing.T) {
 				t.Fatal(err)
 			}
 			first, _, _ := strings.Cut(path, "/")
-			if !strings.HasPrefix(path, "mito/kernels/") && (first == "mito" || strings.Contains(first, ".")) {
+			if !strings.HasPrefix(path, "mito/kernels/") && path != "mito/engine/arch" && (first == "mito" || strings.Contains(first, ".")) {
 				t.Errorf("%s imports %s", f.Name(), path)
 			}
 		}

@@ -14,17 +14,6 @@ var (
 	ErrSequence    = errors.New("no such sequence")
 )
 
-// ConfigError reports a field of a configuration that cannot be.
-type ConfigError struct {
-	Field string
-	Got   any
-	Want  string
-}
-
-func (e *ConfigError) Error() string {
-	return fmt.Sprintf("student: config: %s is %v, want %s", e.Field, e.Got, e.Want)
-}
-
 // WeightError reports a tensor that does not fit the configuration or holds a value that it must not.
 type WeightError struct {
 	Tensor string

@@ -1,6 +1,7 @@
 package student
 
 import (
+	"mito/engine/arch"
 	"mito/kernels/attn"
 	"mito/kernels/edge"
 	"mito/kernels/vec"
@@ -98,7 +99,7 @@ func (m *Model) lookup(w *worker, x []float32, r *row) {
 func (m *Model) normalize(w *worker, i int, from, gain, bias []float32) {
 	width := m.cfg.HiddenSize
 	h, q := w.h[:width], w.q8[i*width:][:width]
-	if m.cfg.Norm == NormRMS {
+	if m.cfg.Norm == arch.NormRMS {
 		w.scale[i] = edge.RMSNormQuantize(q, h, from, gain, m.cfg.NormEps)
 		return
 	}
@@ -130,7 +131,7 @@ func (m *Model) residual(w *worker, i int, l *linear) {
 func (m *Model) residualNorm(w *worker, i int, l *linear, gain, bias []float32) {
 	width := m.cfg.HiddenSize
 	x := w.x[i*width:][:width]
-	if l.bias == nil && m.cfg.Norm == NormRMS {
+	if l.bias == nil && m.cfg.Norm == arch.NormRMS {
 		w.scale[i] = edge.ResidualRMSNormQuantize(w.q8[i*width:][:width], w.h[:width], x, gain, m.cfg.NormEps, w.acc[i*l.stride:], w.scale[i], l.scale)
 		return
 	}
@@ -182,19 +183,19 @@ func (m *Model) mlp(w *worker, l *layer, rows int) {
 	m.product(w, &l.up, rows, false)
 	for i := range rows {
 		h, q := w.h[:l.up.n], w.q8[i*f:][:f]
-		if m.cfg.Activation == ActReLU2 && l.up.bias == nil {
+		if m.cfg.Activation == arch.ActReLU2 && l.up.bias == nil {
 			w.scale[i] = edge.ReLU2Quantize(q, h, w.acc[i*l.up.stride:], w.scale[i], l.up.scale)
 			continue
 		}
 		dequantize(h, w, i, &l.up)
 		switch m.cfg.Activation {
-		case ActReLU:
+		case arch.ActReLU:
 			vec.ReLU(h, h)
-		case ActReLU2:
+		case arch.ActReLU2:
 			vec.ReLU2(h, h)
-		case ActGELU:
+		case arch.ActGELU:
 			vec.GELU(h, h)
-		case ActSwiGLU:
+		case arch.ActSwiGLU:
 			vec.SwiGLU(h[:f], h[:f], h[f:])
 		}
 		w.scale[i] = vec.QuantizeRow(q, h[:f])

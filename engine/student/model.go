@@ -2,8 +2,8 @@ package student
 
 import (
 	"fmt"
-	"math"
 
+	"mito/engine/arch"
 	"mito/kernels/attn"
 	"mito/kernels/parallel"
 	"mito/kernels/qgemm"
@@ -49,7 +49,7 @@ type layer struct {
 
 // Model is a student ready to run. It is immutable but for Close.
 type Model struct {
-	cfg         Config
+	cfg         arch.Config
 	embed, pos  linear
 	head        linear
 	layers      []layer
@@ -74,13 +74,13 @@ func New(w *Weights, o Options) (*Model, error) {
 		m.page = defaultPage
 	}
 	m.page = min(m.page, (c.Context+15)/16*16) // whole blocks of the decode kernels
-	m.unsignedMLP = c.Activation == ActReLU || c.Activation == ActReLU2
-	if c.Position == PositionRoPE {
+	m.unsignedMLP = c.Activation == arch.ActReLU || c.Activation == arch.ActReLU2
+	if c.Position == arch.PositionRoPE {
 		m.cos, m.sin = ropeTables(c.Context, c.HeadDim, c.RoPETheta)
 	}
 	p := packer{sparse: o.Sparse}
 	m.embed = p.pack("model.embed_tokens", &w.Embedding)
-	if c.Position == PositionLearned {
+	if c.Position == arch.PositionLearned {
 		m.pos = p.pack("model.embed_positions", &w.Positions)
 	}
 	m.head = m.embed
@@ -88,7 +88,7 @@ func New(w *Weights, o Options) (*Model, error) {
 		m.head = p.pack("lm_head", &w.Head)
 	}
 	for i := range w.Layers {
-		m.layers = append(m.layers, m.newLayer(&p, fmt.Sprintf("model.layers.%d.", i), &w.Layers[i]))
+		m.layers = append(m.layers, m.newLayer(&p, i, &w.Layers[i]))
 	}
 	if p.err != nil {
 		return nil, p.err
@@ -100,20 +100,19 @@ func New(w *Weights, o Options) (*Model, error) {
 	return m, nil
 }
 
-func (m *Model) newLayer(p *packer, at string, w *Layer) layer {
-	c := &m.cfg
+func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
+	c, shape, at := &m.cfg, m.cfg.Layer(i), fmt.Sprintf("model.layers.%d.", i)
 	l := layer{
 		norm1: w.Norm1, norm1Bias: w.Norm1Bias, norm2: w.Norm2, norm2Bias: w.Norm2Bias,
-		queryNorm: w.QueryNorm, keyNorm: w.KeyNorm, mlp: w.Up.Rows,
+		queryNorm: w.QueryNorm, keyNorm: w.KeyNorm, mlp: shape.IntermediateSize,
 		qkv:  p.pack(at+"self_attn.qkv", &w.Query, &w.Key, &w.Value),
 		out:  p.pack(at+"self_attn.o_proj", &w.Output),
 		down: p.pack(at+"mlp.down_proj", &w.Down),
 		shape: attn.DecodeShape{
-			Heads: w.Query.Rows / c.HeadDim, KVHeads: w.Key.Rows / c.HeadDim, HeadDim: c.HeadDim, Window: c.Window,
-			PageSize: m.page, Scale: float32(1 / math.Sqrt(float64(c.HeadDim))),
+			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: m.page, Scale: shape.Scale,
 		},
 	}
-	if c.Activation == ActSwiGLU {
+	if c.Activation == arch.ActSwiGLU {
 		l.up = p.pack(at+"mlp.gate_up", &w.Gate, &w.Up)
 	} else {
 		l.up = p.pack(at+"mlp.up_proj", &w.Up)
@@ -179,7 +178,7 @@ func (m *Model) measure() {
 		w.qkv = max(w.qkv, l.qkv.n)
 		w.heads = max(w.heads, l.out.k)
 	}
-	if m.cfg.Activation == ActSwiGLU {
+	if m.cfg.Activation == arch.ActSwiGLU {
 		for i := range m.layers {
 			w.x = max(w.x, 2*m.layers[i].mlp)
 		}
@@ -187,7 +186,7 @@ func (m *Model) measure() {
 }
 
 // Config returns the shape of the model.
-func (m *Model) Config() Config { return m.cfg }
+func (m *Model) Config() arch.Config { return m.cfg }
 
 // Threads returns the number of threads that a session may use.
 func (m *Model) Threads() int { return m.pool.Threads() }

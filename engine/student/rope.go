@@ -1,6 +1,10 @@
 package student
 
-import "math"
+import (
+	"math"
+
+	"mito/engine/arch"
+)
 
 // ropeTables computes the cosines and sines of RoPE by the arithmetic of SPEC.md: float64, every operation rounded once, no
 // mathematical library. cos, sin [positions,D/2].
@@ -60,4 +64,6 @@ func sincos64(x float64) (c, s float64) {
 
 // RoPETables returns the tables of a configuration with rotary positions, as every implementation computes them.
 // cos, sin [Context,D/2].
-func RoPETables(c Config) (cos, sin []float32) { return ropeTables(c.Context, c.HeadDim, c.RoPETheta) }
+func RoPETables(c arch.Config) (cos, sin []float32) {
+	return ropeTables(c.Context, c.HeadDim, c.RoPETheta)
+}

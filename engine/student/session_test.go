@@ -254,7 +254,7 @@ func TestRefusedCallsChangeNothing(t *testing.T) {
 func TestNoAllocationPerToken(t *testing.T) {
 	c := edgeConfig()
 	plain, pruned := randomWeights(c, 6), randomWeights(c, 6)
-	pruneHeads(&pruned.Layers[1], c.HeadDim)
+	pruneHeads(pruned, 1)
 	for _, tc := range []struct {
 		name        string
 		w           *Weights

@@ -3,6 +3,8 @@ package student
 import (
 	"math"
 	"testing"
+
+	"mito/engine/arch"
 )
 
 // This file is SPEC.md restated from its text alone: whole sequences, plain loops, no packing, no cache, none of mito's
@@ -190,24 +192,29 @@ func specAttend(q []float32, keys, values []specRow, first int, scale float32) [
 // specForward returns the logits after every token.
 func specForward(w *Weights, tokens []int32) [][]float32 {
 	c := &w.Config
-	ln := c.Norm == NormLayer
+	ln := c.Norm == arch.NormLayer
 	keys, values := make([][][]specRow, c.Layers), make([][][]specRow, c.Layers) // [layer][head][position]
 	for l := range keys {
 		g := w.Layers[l].Key.Rows / c.HeadDim
 		keys[l], values[l] = make([][]specRow, g), make([][]specRow, g)
 	}
-	scale := float32(1 / math.Sqrt(float64(c.HeadDim)))
 	var all [][]float32
 	for pos, tok := range tokens {
 		x := make([]float32, c.HiddenSize)
 		for i := range x {
 			x[i] = float32(float32(w.Embedding.Q[int(tok)*len(x)+i]) * w.Embedding.Scale[tok])
-			if c.Position == PositionLearned {
+			if c.Position == arch.PositionLearned {
 				x[i] += float32(float32(w.Positions.Q[pos*len(x)+i]) * w.Positions.Scale[pos])
 			}
 		}
 		for li := range w.Layers {
-			l := &w.Layers[li]
+			l, window, scale := &w.Layers[li], c.Window, c.Scale
+			if c.LayerShapes != nil {
+				window, scale = c.LayerShapes[li].Window, c.LayerShapes[li].Scale
+			}
+			if scale == 0 {
+				scale = float32(1 / math.Sqrt(float64(c.HeadDim)))
+			}
 			h := specQuantize(specNorm(x, l.Norm1, l.Norm1Bias, ln, c.NormEps))
 			q, k, v := specLinear(&l.Query, h), specLinear(&l.Key, h), specLinear(&l.Value, h)
 			d := c.HeadDim
@@ -215,7 +222,7 @@ func specForward(w *Weights, tokens []int32) [][]float32 {
 				if c.QKNorm {
 					y = specNorm(y, gain, nil, false, c.NormEps)
 				}
-				if c.Position == PositionRoPE {
+				if c.Position == arch.PositionRoPE {
 					specRope(y, pos, c.RoPETheta)
 				}
 				return y
@@ -225,8 +232,8 @@ func specForward(w *Weights, tokens []int32) [][]float32 {
 				values[li][g] = append(values[li][g], specQuantize(v[g*d:][:d]))
 			}
 			first := 0
-			if c.Window > 0 {
-				first = max(0, pos-c.Window+1)
+			if window > 0 {
+				first = max(0, pos-window+1)
 			}
 			var heads []float32
 			n := len(q) / d
@@ -240,20 +247,20 @@ func specForward(w *Weights, tokens []int32) [][]float32 {
 			h = specQuantize(specNorm(x, l.Norm2, l.Norm2Bias, ln, c.NormEps))
 			up := specLinear(&l.Up, h)
 			var gate []float32
-			if c.Activation == ActSwiGLU {
+			if c.Activation == arch.ActSwiGLU {
 				gate = specLinear(&l.Gate, h)
 			}
 			for i, u := range up {
 				switch c.Activation {
-				case ActReLU:
+				case arch.ActReLU:
 					up[i] = max(u, 0)
-				case ActReLU2:
+				case arch.ActReLU2:
 					up[i] = max(u, 0) * max(u, 0)
-				case ActGELU:
+				case arch.ActGELU:
 					z := float32(u * u)
 					arg := u * float32(float32(z*math.Float32frombits(0x3d922279))+math.Float32frombits(0x3fcc422a))
 					up[i] = u / float32(1+specExp(-arg))
-				case ActSwiGLU:
+				case arch.ActSwiGLU:
 					up[i] = float32(gate[i]/float32(1+specExp(-gate[i]))) * u
 				}
 			}
@@ -283,7 +290,7 @@ func sameBits(a, b []float32) int {
 }
 
 func TestRuntimeIsTheSpec(t *testing.T) {
-	eachConfig(t, func(t *testing.T, c Config) {
+	eachConfig(t, func(t *testing.T, c arch.Config) {
 		w := randomWeights(c, 1)
 		tokens := DigestTokens(c)
 		want := specForward(w, tokens)

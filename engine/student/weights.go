@@ -3,6 +3,8 @@ package student
 import (
 	"errors"
 	"fmt"
+
+	"mito/engine/arch"
 )
 
 // Matrix is an INT8 weight [Rows,Cols], row-major, in [-127,127]. Row r stands for Scale[r]·Q[r,:]. Bias [Rows] is nil for none.
@@ -13,8 +15,7 @@ type Matrix struct {
 	Bias       []float32
 }
 
-// Layer holds the weights of one decoder layer. Heads may differ from layer to layer (pruned heads): they are counted
-// from the rows of Query and Key, as the MLP width is from the rows of Up.
+// Layer holds the weights of one decoder layer; H, G and F are those of arch.Config.Layer.
 type Layer struct {
 	Norm1, Norm1Bias   []float32 // [C]; biases only with layernorm
 	Query, Key, Value  Matrix    // [H·D,C], [G·D,C], [G·D,C]
@@ -26,7 +27,7 @@ type Layer struct {
 
 // Weights is the shipped model. No float copy of an INT8 matrix exists.
 type Weights struct {
-	Config         Config
+	Config         arch.Config
 	Embedding      Matrix // [V,C]; also the output head when tied
 	Positions      Matrix // [Context,C], only with learned positions
 	Layers         []Layer
@@ -62,8 +63,9 @@ func (w *Weights) Params() int {
 	return n
 }
 
-// NewWeights returns zero weights with every shape of a configuration. Errors: *ConfigError.
-func NewWeights(c Config) (*Weights, error) {
+// NewWeights returns zero weights with every shape of a configuration. Errors: *arch.FieldError.
+func NewWeights(c arch.Config) (*Weights, error) {
+	c = c.Shipped()
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -73,108 +75,119 @@ func NewWeights(c Config) (*Weights, error) {
 		}
 		return make([]float32, n)
 	}
-	matrix := func(rows, cols int, bias bool) Matrix {
-		return Matrix{Rows: rows, Cols: cols, Q: make([]int8, rows*cols), Scale: make([]float32, rows), Bias: vector(rows, bias)}
-	}
-	width, ln := c.HiddenSize, c.Norm == NormLayer
-	w := &Weights{Config: c, Embedding: matrix(c.VocabSize, width, false), Norm: vector(width, true), NormBias: vector(width, ln)}
-	if c.Position == PositionLearned {
-		w.Positions = matrix(c.Context, width, false)
-	}
-	if !c.TieEmbeddings {
-		w.Head = matrix(c.VocabSize, width, false)
-	}
-	w.Layers = make([]Layer, c.Layers)
-	for i := range w.Layers {
-		w.Layers[i] = Layer{
-			Norm1: vector(width, true), Norm1Bias: vector(width, ln), Norm2: vector(width, true), Norm2Bias: vector(width, ln),
-			Query: matrix(c.Heads*c.HeadDim, width, c.AttentionBias), Key: matrix(c.KVHeads*c.HeadDim, width, c.AttentionBias),
-			Value: matrix(c.KVHeads*c.HeadDim, width, c.AttentionBias), Output: matrix(width, c.Heads*c.HeadDim, c.AttentionBias),
-			QueryNorm: vector(c.HeadDim, c.QKNorm), KeyNorm: vector(c.HeadDim, c.QKNorm),
-			Up: matrix(c.IntermediateSize, width, c.MLPBias), Down: matrix(width, c.IntermediateSize, c.MLPBias),
+	w := &Weights{Config: c, Layers: make([]Layer, c.Layers)}
+	for _, mod := range c.Modules() {
+		p := w.place(mod)
+		if mod.IsMatrix() {
+			*p.matrix = Matrix{Rows: mod.Rows, Cols: mod.Cols, Q: make([]int8, mod.Rows*mod.Cols), Scale: make([]float32, mod.Rows), Bias: vector(mod.Rows, mod.Bias)}
+			continue
 		}
-		if c.Activation == ActSwiGLU {
-			w.Layers[i].Gate = matrix(c.IntermediateSize, width, c.MLPBias)
+		*p.gain = vector(mod.Cols, true)
+		if mod.Bias {
+			*p.bias = vector(mod.Cols, true)
 		}
 	}
 	return w, nil
 }
 
+// place is where the weights of a module are: a matrix, or a gain and its bias.
+type place struct {
+	matrix     *Matrix
+	gain, bias *[]float32
+}
+
+// place finds the weights of a module of the configuration.
+func (w *Weights) place(m arch.Module) place {
+	l := &Layer{}
+	if m.Layer >= 0 {
+		l = &w.Layers[m.Layer]
+	}
+	switch m.Part {
+	case arch.Embedding:
+		return place{matrix: &w.Embedding}
+	case arch.Positions:
+		return place{matrix: &w.Positions}
+	case arch.Norm1:
+		return place{gain: &l.Norm1, bias: &l.Norm1Bias}
+	case arch.Query:
+		return place{matrix: &l.Query}
+	case arch.Key:
+		return place{matrix: &l.Key}
+	case arch.Value:
+		return place{matrix: &l.Value}
+	case arch.Output:
+		return place{matrix: &l.Output}
+	case arch.QueryNorm:
+		return place{gain: &l.QueryNorm}
+	case arch.KeyNorm:
+		return place{gain: &l.KeyNorm}
+	case arch.Norm2:
+		return place{gain: &l.Norm2, bias: &l.Norm2Bias}
+	case arch.Gate:
+		return place{matrix: &l.Gate}
+	case arch.Up:
+		return place{matrix: &l.Up}
+	case arch.Down:
+		return place{matrix: &l.Down}
+	case arch.FinalNorm:
+		return place{gain: &w.Norm, bias: &w.NormBias}
+	default:
+		return place{matrix: &w.Head}
+	}
+}
+
 // Visit calls f for every matrix with the name of its module (without .weight), and for every other vector that the
-// configuration has with the name of its tensor, all as in a Hugging Face folder, in a fixed order. One of m and v is
-// nil. Biases of matrices are part of the matrix. It returns the errors of f, joined.
+// configuration has with the name of its tensor, all as in a Hugging Face folder, in the order of arch.Config.Modules. One of
+// m and v is nil. Biases of matrices are part of the matrix. It returns the errors of f, joined.
 func (w *Weights) Visit(f func(name string, m *Matrix, v *[]float32) error) error {
 	var errs []error
-	c := &w.Config
-	mat := func(name string, m *Matrix) { errs = append(errs, f(name, m, nil)) }
-	vector := func(name string, v *[]float32, present bool) {
-		if present {
-			errs = append(errs, f(name, nil, v))
+	for _, mod := range w.Config.Modules() {
+		p := w.place(mod)
+		if mod.IsMatrix() {
+			errs = append(errs, f(mod.Name, p.matrix, nil))
+			continue
 		}
-	}
-	ln := c.Norm == NormLayer
-	mat("model.embed_tokens", &w.Embedding)
-	if c.Position == PositionLearned {
-		mat("model.embed_positions", &w.Positions)
-	}
-	for i := range w.Layers {
-		l, at := &w.Layers[i], fmt.Sprintf("model.layers.%d.", i)
-		vector(at+"input_layernorm.weight", &l.Norm1, true)
-		vector(at+"input_layernorm.bias", &l.Norm1Bias, ln)
-		mat(at+"self_attn.q_proj", &l.Query)
-		mat(at+"self_attn.k_proj", &l.Key)
-		mat(at+"self_attn.v_proj", &l.Value)
-		vector(at+"self_attn.q_norm.weight", &l.QueryNorm, c.QKNorm)
-		vector(at+"self_attn.k_norm.weight", &l.KeyNorm, c.QKNorm)
-		mat(at+"self_attn.o_proj", &l.Output)
-		vector(at+"post_attention_layernorm.weight", &l.Norm2, true)
-		vector(at+"post_attention_layernorm.bias", &l.Norm2Bias, ln)
-		if c.Activation == ActSwiGLU {
-			mat(at+"mlp.gate_proj", &l.Gate)
+		errs = append(errs, f(mod.Weight().Name, nil, p.gain))
+		if mod.Bias {
+			errs = append(errs, f(mod.BiasTensor().Name, nil, p.bias))
 		}
-		mat(at+"mlp.up_proj", &l.Up)
-		mat(at+"mlp.down_proj", &l.Down)
-	}
-	vector("model.norm.weight", &w.Norm, true)
-	vector("model.norm.bias", &w.NormBias, ln)
-	if !c.TieEmbeddings {
-		mat("lm_head", &w.Head)
 	}
 	return errors.Join(errs...)
 }
 
-// Validate checks the configuration, every shape and every value. Errors: *ConfigError, *WeightError (a *ShapeError,
+// Validate checks the configuration, every shape and every value. Errors: *arch.FieldError, *WeightError (a *ShapeError,
 // ErrMinus128 or ErrNotFinite).
 func (w *Weights) Validate() error {
 	c := &w.Config
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	if c.AuxVocab != 0 {
+		return &arch.FieldError{Field: "aux_vocab_size", Got: c.AuxVocab, Want: "0: a second head does not ship"}
+	}
 	if len(w.Layers) != c.Layers {
-		return &ConfigError{Field: "num_hidden_layers", Got: c.Layers, Want: fmt.Sprintf("%d, the number of layers given", len(w.Layers))}
+		return &arch.FieldError{Field: "num_hidden_layers", Got: c.Layers, Want: fmt.Sprintf("%d, the number of layers given", len(w.Layers))}
 	}
-	k := checker{w: w}
-	k.matrix("model.embed_tokens", &w.Embedding, c.VocabSize, c.HiddenSize, false)
-	if c.Position == PositionLearned {
-		k.matrix("model.embed_positions", &w.Positions, c.Context, c.HiddenSize, false)
+	var k checker
+	for _, mod := range c.Modules() {
+		p := w.place(mod)
+		if mod.IsMatrix() {
+			k.matrix(mod.Name, p.matrix, mod.Rows, mod.Cols, mod.Bias)
+			continue
+		}
+		k.vector(mod.Weight().Name, *p.gain, mod.Cols)
+		if mod.Bias {
+			k.vector(mod.BiasTensor().Name, *p.bias, mod.Cols)
+		} else if p.bias != nil && *p.bias != nil {
+			k.fail(mod.BiasTensor().Name, errors.New("present although the configuration has none"))
+		}
 	}
-	for i := range w.Layers {
-		k.layer(fmt.Sprintf("model.layers.%d.", i), &w.Layers[i])
-	}
-	k.norm("model.norm", w.Norm, w.NormBias)
-	if !c.TieEmbeddings {
-		k.matrix("lm_head", &w.Head, c.VocabSize, c.HiddenSize, false)
-	} else if w.Head.Q != nil {
-		k.fail("lm_head", errors.New("present although the embeddings are tied"))
-	}
+	k.absent(w)
 	return k.err
 }
 
 // checker keeps the first error.
-type checker struct {
-	w   *Weights
-	err error
-}
+type checker struct{ err error }
 
 func (k *checker) fail(tensor string, err error) {
 	if k.err == nil {
@@ -182,48 +195,16 @@ func (k *checker) fail(tensor string, err error) {
 	}
 }
 
-func (k *checker) layer(at string, l *Layer) {
-	c := &k.w.Config
-	width, dim := c.HiddenSize, c.HeadDim
-	// Pruned layers may have fewer heads and neurons than the configuration says, never more.
-	heads, kv, mlp := l.Query.Rows/dim, l.Key.Rows/dim, l.Up.Rows
-	if heads < 1 || heads > c.Heads {
-		heads = c.Heads
+// absent refuses weights that the configuration has no module for.
+func (k *checker) absent(w *Weights) {
+	c := &w.Config
+	if c.TieEmbeddings && w.Head.Q != nil {
+		k.fail("lm_head", errors.New("present although the embeddings are tied"))
 	}
-	if kv < 1 || kv > c.KVHeads || heads%kv != 0 {
-		kv = c.KVHeads
-	}
-	if mlp < 1 || mlp > c.IntermediateSize {
-		mlp = c.IntermediateSize
-	}
-	k.norm(at+"input_layernorm", l.Norm1, l.Norm1Bias)
-	k.matrix(at+"self_attn.q_proj", &l.Query, heads*dim, width, c.AttentionBias)
-	k.matrix(at+"self_attn.k_proj", &l.Key, kv*dim, width, c.AttentionBias)
-	k.matrix(at+"self_attn.v_proj", &l.Value, kv*dim, width, c.AttentionBias)
-	k.matrix(at+"self_attn.o_proj", &l.Output, width, heads*dim, c.AttentionBias)
-	if heads%kv != 0 {
-		k.fail(at+"self_attn.k_proj", fmt.Errorf("%d key/value heads do not divide %d heads", kv, heads))
-	}
-	if c.QKNorm {
-		k.vector(at+"self_attn.q_norm.weight", l.QueryNorm, dim)
-		k.vector(at+"self_attn.k_norm.weight", l.KeyNorm, dim)
-	} else if l.QueryNorm != nil || l.KeyNorm != nil {
-		k.fail(at+"self_attn.q_norm.weight", errors.New("present although qk_norm is false"))
-	}
-	k.norm(at+"post_attention_layernorm", l.Norm2, l.Norm2Bias)
-	if c.Activation == ActSwiGLU {
-		k.matrix(at+"mlp.gate_proj", &l.Gate, mlp, width, c.MLPBias)
-	}
-	k.matrix(at+"mlp.up_proj", &l.Up, mlp, width, c.MLPBias)
-	k.matrix(at+"mlp.down_proj", &l.Down, width, mlp, c.MLPBias)
-}
-
-func (k *checker) norm(name string, gain, bias []float32) {
-	k.vector(name+".weight", gain, k.w.Config.HiddenSize)
-	if k.w.Config.Norm == NormLayer {
-		k.vector(name+".bias", bias, k.w.Config.HiddenSize)
-	} else if bias != nil {
-		k.fail(name+".bias", errors.New("present although rmsnorm has none"))
+	for i := range w.Layers {
+		if l := &w.Layers[i]; !c.QKNorm && (l.QueryNorm != nil || l.KeyNorm != nil) {
+			k.fail(fmt.Sprintf("model.layers.%d.%s.weight", i, arch.QueryNorm), errors.New("present although qk_norm is false"))
+		}
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/data"
-	"mito/engine/model"
 )
 
 func saveTrainer(t *testing.T, tr *Trainer, dir string) *checkpoint.SavedState {
@@ -94,17 +94,17 @@ func TestResumeRefusesAnotherRun(t *testing.T) {
 	}
 	for _, c := range []struct {
 		says   string
-		change func(c *model.Config, o *Options, s *Source, ob *Objective)
+		change func(c *arch.Config, o *Options, s *Source, ob *Objective)
 	}{
-		{"lr 0.002, now 0.004", func(_ *model.Config, o *Options, _ *Source, _ *Objective) { o.LR *= 2 }},
-		{"other data", func(_ *model.Config, _ *Options, s *Source, _ *Objective) { *s = maskedSource{short} }},
-		{"other teachers", func(_ *model.Config, _ *Options, _ *Source, ob *Objective) {
+		{"lr 0.002, now 0.004", func(_ *arch.Config, o *Options, _ *Source, _ *Objective) { o.LR *= 2 }},
+		{"other data", func(_ *arch.Config, _ *Options, s *Source, _ *Objective) { *s = maskedSource{short} }},
+		{"other teachers", func(_ *arch.Config, _ *Options, _ *Source, ob *Objective) {
 			*ob = other{NewLabels(tr.b, tr.source, o)}
 		}},
 		// Models of the same tensors.
-		{"rope_theta 10000, now 500", func(c *model.Config, _ *Options, _ *Source, _ *Objective) { c.RoPETheta = 500 }},
-		{"sliding_window 0, now 4", func(c *model.Config, _ *Options, _ *Source, _ *Objective) { c.Window = 4 }},
-		{"hidden_act relu2, now gelu", func(c *model.Config, _ *Options, _ *Source, _ *Objective) { c.Activation = model.ActGELU }},
+		{"rope_theta 10000, now 500", func(c *arch.Config, _ *Options, _ *Source, _ *Objective) { c.RoPETheta = 500 }},
+		{"sliding_window 0, now 4", func(c *arch.Config, _ *Options, _ *Source, _ *Objective) { c.Window = 4 }},
+		{"hidden_act relu2, now gelu", func(c *arch.Config, _ *Options, _ *Source, _ *Objective) { c.Activation = arch.ActGELU }},
 	} {
 		config, options, source := testConfig(), o, testSource(t)
 		var objective Objective

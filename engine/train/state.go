@@ -8,18 +8,18 @@ import (
 
 	"gorgonia.org/tensor"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
-	"mito/engine/model"
 )
 
 // savedRun is what a checkpoint holds of a run beside tensors.
 type savedRun struct {
-	Step      int          `json:"step"`
-	Model     model.Config `json:"model"`
-	Options   Options      `json:"options"`
-	Source    string       `json:"source"`    // hash
-	Objective string       `json:"objective"` // hash
-	Best      Best         `json:"best"`
+	Step      int         `json:"step"`
+	Model     arch.Config `json:"model"`
+	Options   Options     `json:"options"`
+	Source    string      `json:"source"`    // hash
+	Objective string      `json:"objective"` // hash
+	Best      Best        `json:"best"`
 }
 
 // Weights copies the model as it ships: the moving average where there is one.
@@ -79,18 +79,21 @@ func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 	return nil
 }
 
-// same refuses a saved value that differs from this run's, and lists the fields that do.
-func same(what string, saved, now any) error {
-	if saved == now {
-		return nil
-	}
+// same refuses a saved struct that differs from this run's, and lists the fields that do. Fields are compared as they
+// are written: an empty list is none.
+func same[T any](what string, saved, now T) error {
 	a, b := reflect.ValueOf(saved), reflect.ValueOf(now)
 	var fields []string
 	for i := range a.NumField() {
-		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); x != y {
-			name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
-			fields = append(fields, fmt.Sprintf("%s %v, now %v", name, x, y))
+		x, y := a.Field(i).Interface(), b.Field(i).Interface()
+		if reflect.DeepEqual(x, y) || a.Field(i).Kind() == reflect.Slice && a.Field(i).Len() == 0 && b.Field(i).Len() == 0 {
+			continue
 		}
+		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+		fields = append(fields, fmt.Sprintf("%s %v, now %v", name, x, y))
+	}
+	if len(fields) == 0 {
+		return nil
 	}
 	return fmt.Errorf("train: cannot resume: the saved run has %s with %s; use the same, or another output folder",
 		what, strings.Join(fields, "; "))

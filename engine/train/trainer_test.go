@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"mito/backend/cpu"
+	"mito/engine/arch"
 	"mito/engine/data"
 	"mito/engine/model"
 	"mito/engine/tokenizer"
@@ -84,8 +85,8 @@ func answers(t testing.TB) Source {
 	return source
 }
 
-func testConfig() model.Config {
-	c := model.Edge(testVocab, testTime, 2, 32, 4, 2)
+func testConfig() arch.Config {
+	c := arch.Edge(testVocab, testTime, 2, 32, 4, 2)
 	c.QKNorm = true
 	return c
 }
@@ -95,7 +96,7 @@ func newTrainer(t testing.TB, threads int, o Options) *Trainer {
 	return trainerOf(t, threads, testConfig(), testSource(t), nil, o)
 }
 
-func trainerOf(t testing.TB, threads int, c model.Config, source Source, objective Objective, o Options) *Trainer {
+func trainerOf(t testing.TB, threads int, c arch.Config, source Source, objective Objective, o Options) *Trainer {
 	t.Helper()
 	b := cpu.New(threads)
 	m, err := model.New(b, c, true)

@@ -6,14 +6,15 @@ import (
 	"testing"
 
 	_ "mito/backend/cpu"
+	"mito/engine/arch"
 	"mito/engine/student"
 )
 
 // The digest through the backends joins the report and agrees with the runtime's.
 func TestBackends(t *testing.T) {
-	w, err := student.NewWeights(student.Config{
+	w, err := student.NewWeights(arch.Config{
 		ModelType: "mito", VocabSize: 11, HiddenSize: 16, IntermediateSize: 32, Layers: 1, Heads: 2, KVHeads: 1, HeadDim: 8,
-		Context: 12, Activation: student.ActReLU2, Norm: student.NormRMS, NormEps: 1e-5, Position: student.PositionRoPE,
+		Context: 12, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE,
 		RoPETheta: 10000, TieEmbeddings: true,
 	})
 	if err != nil {

@@ -7,15 +7,16 @@ import (
 	"slices"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/student"
 	"mito/kernels/isa"
 )
 
-func weights(t *testing.T, seed uint64, change func(c *student.Config)) *student.Weights {
+func weights(t *testing.T, seed uint64, change func(c *arch.Config)) *student.Weights {
 	t.Helper()
-	c := student.Config{
+	c := arch.Config{
 		ModelType: "mito", VocabSize: 37, HiddenSize: 32, IntermediateSize: 72, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
-		Context: 24, Activation: student.ActReLU2, Norm: student.NormRMS, NormEps: 1e-5, Position: student.PositionRoPE,
+		Context: 24, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE,
 		RoPETheta: 10000, TieEmbeddings: true,
 	}
 	if change != nil {
@@ -47,14 +48,14 @@ func weights(t *testing.T, seed uint64, change func(c *student.Config)) *student
 }
 
 func TestStudent(t *testing.T) {
-	for name, change := range map[string]func(c *student.Config){
+	for name, change := range map[string]func(c *arch.Config){
 		"edge":   nil,
-		"window": func(c *student.Config) { c.Window = 5 },
-		"llama": func(c *student.Config) {
-			c.Activation, c.TieEmbeddings, c.QKNorm = student.ActSwiGLU, false, true
+		"window": func(c *arch.Config) { c.Window = 5 },
+		"llama": func(c *arch.Config) {
+			c.Activation, c.TieEmbeddings, c.QKNorm = arch.ActSwiGLU, false, true
 		},
-		"gpt2": func(c *student.Config) {
-			c.Norm, c.Position, c.Activation = student.NormLayer, student.PositionLearned, student.ActGELU
+		"gpt2": func(c *arch.Config) {
+			c.Norm, c.Position, c.Activation = arch.NormLayer, arch.PositionLearned, arch.ActGELU
 			c.AttentionBias, c.MLPBias, c.KVHeads = true, true, 4
 		},
 	} {

@@ -1,10 +1,10 @@
 package quant
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/student"
 )
@@ -14,7 +14,7 @@ var ErrNotQuantized = errors.New("not an INT8 student")
 
 // config is config.json: the model's shape and, beside it, what calibration has seen.
 type config struct {
-	student.Config
+	arch.Config
 	Calibration *CalibrationRecord `json:"mito_calibration,omitempty"`
 }
 
@@ -61,7 +61,7 @@ func Save(dir string, w *student.Weights, report *Report) error {
 }
 
 // Load reads a student from a folder. Errors: ErrNotQuantized for float weights, *checkpoint.FormatError,
-// *student.ConfigError, *student.WeightError, and those of the file system.
+// *arch.FieldError, *student.WeightError, and those of the file system.
 func Load(dir string) (*student.Weights, error) {
 	f, err := checkpoint.Open(dir)
 	if err != nil {
@@ -82,18 +82,12 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 	if err := q.CheckInt8(); err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
-	var c config
-	if err := json.Unmarshal(f.Config, &c); err != nil {
-		return nil, fmt.Errorf("quant: %s: %s: %w", f.Dir, checkpoint.ConfigName, err)
-	}
-	if c.ModelType != checkpoint.ModelType {
-		return nil, &student.ConfigError{Field: "model_type", Got: c.ModelType, Want: checkpoint.ModelType}
-	}
-	if err := c.Config.Validate(); err != nil {
+	c, err := arch.Parse(f.Config)
+	if err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
 	// Sizes come from the tensors, which are as large as the file says; Validate compares them with the configuration.
-	w := &student.Weights{Config: c.Config, Layers: make([]student.Layer, c.Layers)}
+	w := &student.Weights{Config: c, Layers: make([]student.Layer, c.Layers)}
 	if err := fill(w, f.Weights); err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}

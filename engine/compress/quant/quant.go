@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"mito/engine/arch"
 	"mito/engine/student"
 	"mito/kernels/vec"
 )
@@ -65,8 +66,8 @@ type CalibrationRecord struct {
 
 // Quantize makes a student of a float model. tensors holds the float values by the names of a Hugging Face folder
 // (model.layers.0.mlp.up_proj.weight, row-major [out,in]), all of the configuration and nothing else. Errors:
-// *student.ConfigError, ErrMissing, ErrUnexpected, ErrShape, ErrNotFinite, ErrOverlap, ErrMethod.
-func Quantize(c student.Config, tensors map[string][]float32, o Options) (*student.Weights, *Report, error) {
+// *arch.FieldError, ErrMissing, ErrUnexpected, ErrShape, ErrNotFinite, ErrOverlap, ErrMethod.
+func Quantize(c arch.Config, tensors map[string][]float32, o Options) (*student.Weights, *Report, error) {
 	if o.Method == "" {
 		o.Method = Search
 	}
@@ -129,6 +130,14 @@ func Quantize(c student.Config, tensors map[string][]float32, o Options) (*stude
 	})
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, m := range c.Modules() { // a second head is not part of what ships
+		if m.Part != arch.AuxHead {
+			continue
+		}
+		if _, err := take(m.Weight().Name, int(m.Weight().Size())); err != nil {
+			return nil, nil, err
+		}
 	}
 	if used != len(tensors) {
 		return nil, nil, unexpected(w, tensors)

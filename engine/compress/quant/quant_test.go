@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/student"
 )
 
@@ -124,25 +125,25 @@ func TestSearchRowOfZeros(t *testing.T) {
 	}
 }
 
-func config0() student.Config {
-	return student.Config{
+func config0() arch.Config {
+	return arch.Config{
 		ModelType: "mito", VocabSize: 65, HiddenSize: 96, IntermediateSize: 172, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 24,
-		Context: 48, Activation: student.ActReLU2, Norm: student.NormRMS, NormEps: 1e-5, Position: student.PositionRoPE,
+		Context: 48, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE,
 		RoPETheta: 10000, TieEmbeddings: true,
 	}
 }
 
 // configs has the edge default and one with every tensor that is optional.
-func configs() map[string]student.Config {
+func configs() map[string]arch.Config {
 	full := config0()
-	full.Norm, full.Position, full.Activation = student.NormLayer, student.PositionLearned, student.ActSwiGLU
+	full.Norm, full.Position, full.Activation = arch.NormLayer, arch.PositionLearned, arch.ActSwiGLU
 	full.AttentionBias, full.MLPBias, full.QKNorm, full.TieEmbeddings = true, true, true, false
 	small := config0()
 	small.HiddenSize, small.IntermediateSize, small.HeadDim, small.VocabSize, small.Context = 32, 64, 8, 16, 12
-	return map[string]student.Config{"edge": config0(), "full": full, "small": small}
+	return map[string]arch.Config{"edge": config0(), "full": full, "small": small}
 }
 
-func randomTensors(t testing.TB, c student.Config, seed uint64) map[string][]float32 {
+func randomTensors(t testing.TB, c arch.Config, seed uint64) map[string][]float32 {
 	t.Helper()
 	w, err := student.NewWeights(c)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/engine/arch"
 	"mito/engine/student"
 )
 
@@ -51,7 +52,7 @@ func (m *builder) build(r *Runner, w *student.Weights) error {
 	if !c.TieEmbeddings {
 		r.head = m.matrix(&w.Head)
 	}
-	if c.Position == student.PositionLearned {
+	if c.Position == arch.PositionLearned {
 		r.positions = m.matrix(&w.Positions)
 	} else {
 		cos, sin := student.RoPETables(*c)
@@ -61,7 +62,7 @@ func (m *builder) build(r *Runner, w *student.Weights) error {
 	var heads, kvHeads, width int
 	for i := range w.Layers {
 		l := &w.Layers[i]
-		r.layers = append(r.layers, m.layer(l, c))
+		r.layers = append(r.layers, m.layer(l, c, c.Layer(i)))
 		heads, kvHeads, width = max(heads, l.Query.Rows), max(kvHeads, l.Key.Rows), max(width, l.Up.Rows)
 	}
 	places := make([]int32, n)
@@ -79,15 +80,15 @@ func (m *builder) build(r *Runner, w *student.Weights) error {
 	return m.err
 }
 
-func (m *builder) layer(l *student.Layer, c *student.Config) layer {
+func (m *builder) layer(l *student.Layer, c *arch.Config, shape arch.Layer) layer {
 	out := layer{
 		norm1: m.vector(l.Norm1), norm1Bias: m.vector(l.Norm1Bias), norm2: m.vector(l.Norm2), norm2Bias: m.vector(l.Norm2Bias),
 		query: m.matrix(&l.Query), key: m.matrix(&l.Key), value: m.matrix(&l.Value), output: m.matrix(&l.Output),
 		queryNorm: m.vector(l.QueryNorm), keyNorm: m.vector(l.KeyNorm),
 		up: m.matrix(&l.Up), down: m.matrix(&l.Down),
-		heads: l.Query.Rows / c.HeadDim, kvHeads: l.Key.Rows / c.HeadDim,
+		shape: shape,
 	}
-	if c.Activation == student.ActSwiGLU {
+	if c.Activation == arch.ActSwiGLU {
 		out.gate = m.matrix(&l.Gate)
 	}
 	return out

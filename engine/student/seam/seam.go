@@ -2,11 +2,11 @@ package seam
 
 import (
 	"fmt"
-	"math"
 
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/engine/arch"
 	"mito/engine/student"
 )
 
@@ -18,13 +18,13 @@ type layer struct {
 	query, key, value, output          matrix
 	queryNorm, keyNorm                 *tensor.Dense
 	gate, up, down                     matrix
-	heads, kvHeads                     int
+	shape                              arch.Layer
 }
 
 // Runner holds a student's weights and the room for one batch of sequences. It is used by one goroutine at a time.
 type Runner struct {
 	b           backend.Backend
-	config      student.Config
+	config      arch.Config
 	batch, time int
 	slab        backend.Slab
 
@@ -41,13 +41,13 @@ type Runner struct {
 }
 
 // New uploads the weights and makes room for batches of batch sequences of time tokens. Errors: those of
-// student.Weights.Validate, backend.ErrOutOfMemory, and *student.ConfigError where time exceeds the context.
+// student.Weights.Validate, backend.ErrOutOfMemory, and *arch.FieldError where time exceeds the context.
 func New(b backend.Backend, w *student.Weights, batch, time int) (*Runner, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err
 	}
 	if batch < 1 || time < 1 || time > w.Config.Context {
-		return nil, &student.ConfigError{Field: "max_position_embeddings", Got: w.Config.Context,
+		return nil, &arch.FieldError{Field: "max_position_embeddings", Got: w.Config.Context,
 			Want: fmt.Sprintf("room for %d sequences of %d tokens", batch, time)}
 	}
 	var sizer backend.Sizer
@@ -144,7 +144,7 @@ func (r *Runner) normalize(d *do, gain, bias *tensor.Dense) *tensor.Dense {
 }
 
 func (r *Runner) kind() backend.NormKind {
-	if r.config.Norm == student.NormLayer {
+	if r.config.Norm == arch.NormLayer {
 		return backend.Layer
 	}
 	return backend.RMS
@@ -171,19 +171,18 @@ func (r *Runner) residual(d *do, q *tensor.Dense, m matrix) {
 func (r *Runner) attention(d *do, l *layer) {
 	c, n := &r.config, r.rows()
 	h8 := r.normalize(d, l.norm1, l.norm1Bias)
-	q, k, v := d.view(r.q, n, l.heads*c.HeadDim), d.view(r.k, n, l.kvHeads*c.HeadDim), d.view(r.v, n, l.kvHeads*c.HeadDim)
-	out := d.view(r.out, n, l.heads*c.HeadDim)
+	q, k, v := d.view(r.q, n, l.shape.Heads*c.HeadDim), d.view(r.k, n, l.shape.KVHeads*c.HeadDim), d.view(r.v, n, l.shape.KVHeads*c.HeadDim)
+	out := d.view(r.out, n, l.shape.Heads*c.HeadDim)
 	d.run(func() error { return r.linear(q, h8, l.query) })
 	d.run(func() error { return r.linear(k, h8, l.key) })
 	d.run(func() error { return r.linear(v, h8, l.value) })
-	r.place(d, q, l.queryNorm, l.heads)
-	r.place(d, k, l.keyNorm, l.kvHeads)
+	r.place(d, q, l.queryNorm, l.shape.Heads)
+	r.place(d, k, l.keyNorm, l.shape.KVHeads)
 	args := backend.AttentionArgs{
-		Batch: r.batch, Time: r.time, Heads: l.heads, KVHeads: l.kvHeads, HeadDim: c.HeadDim, Window: c.Window,
-		Scale: float32(1 / math.Sqrt(float64(c.HeadDim))),
+		Batch: r.batch, Time: r.time, Heads: l.shape.Heads, KVHeads: l.shape.KVHeads, HeadDim: c.HeadDim, Window: l.shape.Window, Scale: l.shape.Scale,
 	}
 	d.run(func() error { return r.b.QAttention(out, q, k, v, args) })
-	r.residual(d, r.quantize(d, out, l.heads*c.HeadDim), l.output)
+	r.residual(d, r.quantize(d, out, l.shape.Heads*c.HeadDim), l.output)
 }
 
 // place normalises the heads of x where the model has QK-norm, and turns them by their positions where it has RoPE.
@@ -215,5 +214,5 @@ func (r *Runner) mlp(d *do, l *layer) {
 }
 
 var activations = map[string]backend.Activation{
-	student.ActReLU: backend.ReLU, student.ActReLU2: backend.ReLU2, student.ActGELU: backend.GELU,
+	arch.ActReLU: backend.ReLU, arch.ActReLU2: backend.ReLU2, arch.ActGELU: backend.GELU,
 }

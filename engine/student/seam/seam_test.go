@@ -8,47 +8,54 @@ import (
 	"mito/backend"
 	_ "mito/backend/cpu"
 	_ "mito/backend/cuda"
+	"mito/engine/arch"
 	"mito/engine/student"
 	"mito/engine/student/seam"
 )
 
-func edge() student.Config {
-	return student.Config{
+func edge() arch.Config {
+	return arch.Config{
 		ModelType: "mito", VocabSize: 37, HiddenSize: 32, IntermediateSize: 64, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
-		Context: 40, Activation: student.ActReLU2, Norm: student.NormRMS, NormEps: 1e-5, Position: student.PositionRoPE,
+		Context: 40, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE,
 		RoPETheta: 10000, TieEmbeddings: true,
 	}
 }
 
 // configs covers every option, with sizes that leave tails.
-func configs() map[string]student.Config {
-	all := map[string]student.Config{"edge": edge()}
-	add := func(name string, change func(c *student.Config)) {
+func configs() map[string]arch.Config {
+	all := map[string]arch.Config{"edge": edge()}
+	add := func(name string, change func(c *arch.Config)) {
 		c := edge()
 		change(&c)
 		all[name] = c
 	}
-	add("mqa and window", func(c *student.Config) { c.KVHeads, c.Window = 1, 5 })
-	add("relu, untied", func(c *student.Config) { c.Activation, c.TieEmbeddings = student.ActReLU, false })
-	add("llama", func(c *student.Config) {
-		c.Activation, c.TieEmbeddings, c.IntermediateSize = student.ActSwiGLU, false, 44
+	add("mqa and window", func(c *arch.Config) { c.KVHeads, c.Window = 1, 5 })
+	add("relu, untied", func(c *arch.Config) { c.Activation, c.TieEmbeddings = arch.ActReLU, false })
+	add("llama", func(c *arch.Config) {
+		c.Activation, c.TieEmbeddings, c.IntermediateSize = arch.ActSwiGLU, false, 44
 	})
-	add("gpt2", func(c *student.Config) {
-		c.Norm, c.Position, c.Activation = student.NormLayer, student.PositionLearned, student.ActGELU
+	add("gpt2", func(c *arch.Config) {
+		c.Norm, c.Position, c.Activation = arch.NormLayer, arch.PositionLearned, arch.ActGELU
 		c.AttentionBias, c.MLPBias, c.KVHeads = true, true, 4
 	})
-	add("odd sizes", func(c *student.Config) {
+	add("odd sizes", func(c *arch.Config) {
 		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize = 33, 3, 1, 10, 172, 65
 		c.AttentionBias, c.QKNorm, c.Window = true, true, 7
 	})
-	add("class 460K", func(c *student.Config) {
+	add("uneven", func(c *arch.Config) {
+		c.Layers = 3
+		c.SetLayers([]arch.Layer{
+			{Heads: 2, KVHeads: 1, IntermediateSize: 64, Window: 5}, {Heads: 6, KVHeads: 3, IntermediateSize: 20, Scale: 1}, {Heads: 3, KVHeads: 3, IntermediateSize: 33},
+		})
+	})
+	add("class 460K", func(c *arch.Config) {
 		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize, c.Layers = 96, 4, 4, 24, 384, 64, 4
 		c.Context = 128
 	})
 	return all
 }
 
-func randomWeights(t *testing.T, c student.Config) *student.Weights {
+func randomWeights(t *testing.T, c arch.Config) *student.Weights {
 	t.Helper()
 	w, err := student.NewWeights(c)
 	if err != nil {
@@ -165,7 +172,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := randomWeights(t, edge())
-	var config *student.ConfigError
+	var config *arch.FieldError
 	if _, err := seam.New(b, w, 1, 41); !errors.As(err, &config) {
 		t.Errorf("a sequence longer than the context: %v", err)
 	}
