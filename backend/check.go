@@ -105,6 +105,11 @@ func (c *checker) finite(arg string, v float32) {
 	that(c, v > 0 && v <= math.MaxFloat32, arg, v, "positive and finite")
 }
 
+// number checks a number that must be finite.
+func (c *checker) number(arg string, v float32) {
+	that(c, math.Abs(float64(v)) <= math.MaxFloat32, arg, v, "finite")
+}
+
 // separate refuses a destination that shares memory with one of the sources.
 func (c *checker) separate(arg string, dst *tensor.Dense, sources ...*tensor.Dense) {
 	if c.err != nil || dst == nil {

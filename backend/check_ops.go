@@ -72,6 +72,7 @@ func CheckMatMul(b tensor.Engine, cc, a, bb *tensor.Dense, args MatMulArgs) (m, 
 	c.matrix("c", cc, F32, m, n)
 	c.optional("bias", args.Bias, F32, n)
 	that(&c, !args.Accumulate || args.Bias == nil, "bias", "set", "nil together with Accumulate")
+	c.number("alpha", args.Alpha)
 	c.separate("c", cc, a, bb)
 	return m, n, k, c.err
 }

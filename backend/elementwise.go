@@ -42,6 +42,9 @@ type DropoutArgs struct {
 type Elementwise interface {
 	// Add computes dst = a + b. All have the same number of elements; dst may alias a or b.
 	Add(dst, a, b *tensor.Dense) error
+	// Mul computes dst = a·b by element: a weight or a gradient times its mask. All have the same number of elements;
+	// dst may alias a or b.
+	Mul(dst, a, b *tensor.Dense) error
 
 	// Activate computes dst = act(x). dst may alias x.
 	Activate(dst, x *tensor.Dense, act Activation) error

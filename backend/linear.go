@@ -8,16 +8,17 @@ type MatMulArgs struct {
 	TransB     bool          // b is stored [N,K], as the weight of a linear layer
 	Accumulate bool          // add to c instead of overwriting it; not together with Bias
 	Bias       *tensor.Dense // [N] added to every row, or nil
+	Alpha      float32       // factor α of the product, not of c or bias; 0 means 1, which changes no bit
 }
 
 // Linear groups the matrix products.
 type Linear interface {
-	// MatMul computes c = op(a)·op(b) + bias, or c += op(a)·op(b).
+	// MatMul computes c = α·op(a)·op(b) + bias, or c += α·op(a)·op(b). α is finite.
 	//
 	//	c [M,N] f32   a [M,K] f32 ([K,M] with TransA)   b [K,N] f32 ([N,K] with TransB)
 	//
-	// Each element is one chain over k, ascending, that starts from c, from the bias or from zero. c must not
-	// alias a or b.
+	// Each element is one chain over k, ascending, that starts from c, from the bias or from zero; α·op(b) is rounded
+	// before the chain begins. c must not alias a or b.
 	MatMul(c, a, b *tensor.Dense, args MatMulArgs) error
 
 	// SumRows adds the rows of x to dst, in row order: the gradient of a bias.

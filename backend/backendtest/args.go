@@ -23,6 +23,11 @@ func badArgs(e *env, opts Options) []badArg {
 	add("MatMul", "bias and accumulate", func() error {
 		return b.MatMul(o.dlogits, o.x, o.table, backend.MatMulArgs{TransB: true, Accumulate: true, Bias: o.vScale})
 	})
+	for _, alpha := range []float32{nan, inf, -inf} {
+		add("MatMul", "alpha", func() error {
+			return b.MatMul(o.dlogits, o.x, o.table, backend.MatMulArgs{TransB: true, Alpha: alpha})
+		})
+	}
 	square := e.f32(e.normal(callCols*callCols), callCols, callCols)
 	add("MatMul", "c in the place of a", func() error { return b.MatMul(o.x, o.x, square, backend.MatMulArgs{}) })
 	add("MatMul", "c overlapping a", func() error {

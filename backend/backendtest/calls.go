@@ -53,6 +53,7 @@ func calls(e *env) []call {
 	add("SumRows", func(t []*tensor.Dense) error { return b.SumRows(t[0], t[1]) }, a("dst", o.perCol3), arg{name: "x", t: o.x, any: true})
 
 	add("Add", func(t []*tensor.Dense) error { return b.Add(t[0], t[1], t[2]) }, a("dst", o.z), a("a", o.x), a("b", o.y))
+	add("Mul", func(t []*tensor.Dense) error { return b.Mul(t[0], t[1], t[2]) }, a("dst", o.z), a("a", o.x), a("b", o.y))
 	add("Activate", func(t []*tensor.Dense) error { return b.Activate(t[0], t[1], backend.GELU) }, a("dst", o.z), a("x", o.x))
 	add("ActivateBackward", func(t []*tensor.Dense) error { return b.ActivateBackward(t[0], t[1], t[2], backend.SiLU) },
 		a("dx", o.z), a("dy", o.y), a("x", o.x))

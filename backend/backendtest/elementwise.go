@@ -42,6 +42,32 @@ func elementwiseCases(n, c int) []Case {
 		}
 		return &trial{run: func() error { return e.b.Add(o.t, x, y) }, outs: []out{o}}
 	})
+	add("Mul", "f64", 3, func(e *env, alias bool) *trial {
+		a, b := e.normal(n*c), e.normal(n*c)
+		o, x := e.dst("dst", a, alias, n, c)
+		y := e.f32(b, n, c)
+		o.want = widen(a)
+		for i, v := range b {
+			o.want[i] *= float64(v)
+		}
+		o.size = even(0) // one rounding of each element, whatever the others are
+		return &trial{run: func() error { return e.b.Mul(o.t, x, y) }, outs: []out{o}}
+	})
+	add("Mul", "mask", 3, func(e *env, alias bool) *trial {
+		a, m := e.normal(n*c), make([]float32, n*c)
+		want := make([]float32, n*c)
+		for i := range m {
+			if e.r.IntN(2) == 1 {
+				m[i] = 1
+			}
+			want[i] = a[i] * m[i] // 0 or -0 where the mask is 0
+		}
+		// In the place of the mask, where the other case is in the place of a.
+		o, mask := e.dst("dst", m, alias, n, c)
+		x := e.f32(a, n, c)
+		o.exact = want
+		return &trial{run: func() error { return e.b.Mul(o.t, x, mask) }, outs: []out{o}}
+	})
 	for _, a := range activations {
 		add("Activate", a.act.String(), 2, func(e *env, alias bool) *trial {
 			v := e.normal(n * c)

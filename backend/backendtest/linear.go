@@ -13,10 +13,14 @@ func linearCases(m, n, k int) []Case {
 	for _, f := range []struct {
 		name                          string
 		transA, transB, add, withBias bool
+		alpha                         float32
 	}{
 		{name: "nn"}, {name: "nt", transB: true}, {name: "nt-bias", transB: true, withBias: true},
 		{name: "nn-add", add: true}, {name: "tn-add", transA: true, add: true}, {name: "tt", transA: true, transB: true},
 		{name: "nn-bias", withBias: true}, {name: "nt-add", transB: true, add: true},
+		{name: "nn-alpha", alpha: -0.375}, {name: "nt-bias-alpha", transB: true, withBias: true, alpha: 2.5},
+		{name: "nt-add-alpha", transB: true, add: true, alpha: 0.3}, {name: "tn-add-alpha", transA: true, add: true, alpha: -1.7},
+		{name: "tt-alpha", transA: true, transB: true, alpha: 1e-3},
 	} {
 		cs = append(cs, Case{
 			Op: "MatMul", Size: sized(f.name, m, n, k), Flops: 2 * float64(m) * float64(n) * float64(k),
@@ -32,7 +36,11 @@ func linearCases(m, n, k int) []Case {
 					b, ldb = e.view(b, 0, n, k), k
 				}
 				o := out{name: "c", t: e.empty(m, n), k: k + 1}
-				args := backend.MatMulArgs{TransA: f.transA, TransB: f.transB, Accumulate: f.add}
+				args := backend.MatMulArgs{TransA: f.transA, TransB: f.transB, Accumulate: f.add, Alpha: f.alpha}
+				alpha := f.alpha
+				if alpha == 0 {
+					alpha = 1
+				}
 				var start []float32
 				switch {
 				case f.add:
@@ -42,7 +50,7 @@ func linearCases(m, n, k int) []Case {
 					start = e.normal(n)
 					args.Bias = e.f32(start)
 				}
-				want, abs := ref.Gemm(m, n, k, av, lda, f.transA, bv, ldb, f.transB, start)
+				want, abs := ref.Gemm(m, n, k, av, lda, f.transA, bv, ldb, f.transB, alpha, start)
 				o.want, o.size = want, func(i int) float64 { return abs[i] }
 				return &trial{run: func() error { return e.b.MatMul(o.t, a, b, args) }, outs: []out{o}}
 			},

@@ -94,6 +94,10 @@ func pieces(e *env) []piece {
 	add("MatMul weight gradient", func(lo, hi int) error {
 		return e.b.MatMul(dw.t, at(y, lo, hi), at(x, lo, hi), backend.MatMulArgs{TransA: true, Accumulate: true})
 	}, dw)
+	da := added("da", m, c)
+	add("MatMul weight gradient with alpha", func(lo, hi int) error {
+		return e.b.MatMul(da.t, at(y, lo, hi), at(x, lo, hi), backend.MatMulArgs{TransA: true, Accumulate: true, Alpha: 0.3})
+	}, da)
 	db := added("db", c)
 	add("SumRows", func(lo, hi int) error { return e.b.SumRows(db.t, at(x, lo, hi)) }, db)
 

@@ -39,7 +39,7 @@ func Run(t *testing.T, open func(t testing.TB) backend.Backend, o Options) {
 func Ops() []string {
 	return []string{
 		"MatMul", "SumRows",
-		"Add", "Activate", "ActivateBackward", "SwiGLU", "SwiGLUBackward", "Dropout", "Softmax",
+		"Add", "Mul", "Activate", "ActivateBackward", "SwiGLU", "SwiGLUBackward", "Dropout", "Softmax",
 		"RMSNorm", "RMSNormBackward", "LayerNorm", "LayerNormBackward",
 		"Embed", "EmbedBackward", "RoPE",
 		"Attention", "AttentionBackward",

@@ -32,6 +32,7 @@ var rules = map[string]rule{
 	"SumRows": {c: 4},
 
 	"Add":              {c: 1},
+	"Mul":              {c: 1},
 	"Activate":         {c: 16}, // exp to 2 ulp, a quotient, three products
 	"ActivateBackward": {c: 32},
 	"SwiGLU":           {c: 16},

@@ -90,6 +90,7 @@ func processor() string {
 type tasks struct {
 	gemm          gemm.Args
 	add           addTask
+	mul           mulTask
 	activate      activateTask
 	swiglu        swigluTask
 	swigluBack    swigluBackTask

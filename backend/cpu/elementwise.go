@@ -24,6 +24,21 @@ type addTask struct{ dst, a, b []float32 }
 
 func (t *addTask) Do(lo, hi int) { vec.Add(t.dst[lo:hi], t.a[lo:hi], t.b[lo:hi]) }
 
+// Mul implements backend.Elementwise.
+func (b *Backend) Mul(dst, x, y *tensor.Dense) error {
+	n, err := backend.CheckSame(b, "Mul", []string{"dst", "a", "b"}, dst, x, y)
+	if err != nil {
+		return err
+	}
+	b.tasks.mul = mulTask{f32(dst), f32(x), f32(y)}
+	b.pool.Run(n, grainElems, &b.tasks.mul)
+	return nil
+}
+
+type mulTask struct{ dst, a, b []float32 }
+
+func (t *mulTask) Do(lo, hi int) { vec.Mul(t.dst[lo:hi], t.a[lo:hi], t.b[lo:hi]) }
+
 // Activate implements backend.Elementwise.
 func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
 	n, err := backend.CheckSame(b, "Activate", []string{"dst", "x"}, dst, x)

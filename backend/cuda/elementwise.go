@@ -22,6 +22,16 @@ func (b *Backend) Add(dst, a, bb *tensor.Dense) error {
 	return b.elements(n)
 }
 
+// Mul implements backend.Elementwise.
+func (b *Backend) Mul(dst, a, bb *tensor.Dense) error {
+	n, err := backend.CheckSame(b, "Mul", []string{"dst", "a", "b"}, dst, a, bb)
+	if err != nil {
+		return err
+	}
+	b.begin("Mul", kernels.MulF32).Ptr(at(dst)).Ptr(at(a)).Ptr(at(bb)).I64(int64(n))
+	return b.elements(n)
+}
+
 var activations = [...]struct{ forward, backward kernels.Kernel }{
 	backend.ReLU:  {kernels.ReLUF32, kernels.ReLUBackwardF32},
 	backend.ReLU2: {kernels.ReLU2F32, kernels.ReLU2BackwardF32},

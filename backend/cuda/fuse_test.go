@@ -82,7 +82,7 @@ func testEpilogues(t *testing.T, b *cuda.Backend, m, n, k int) {
 	c, cv := draw(m, n)
 	other, otherv := draw(m, n)
 
-	for _, args := range []backend.MatMulArgs{{TransB: true, Bias: bias}, {TransB: true, Accumulate: true}} {
+	for _, args := range []backend.MatMulArgs{{TransB: true, Bias: bias}, {TransB: true, Accumulate: true, Alpha: -0.3}} {
 		for _, f := range fusions {
 			run := func(apart bool) (out [3][]float32, launches int64) {
 				must(t, b.Upload(dst, dstv))

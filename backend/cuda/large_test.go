@@ -129,6 +129,7 @@ func TestLargeProducts(t *testing.T) {
 					for mode := range 3 {
 						call := args
 						call.Accumulate = mode == 1
+						call.Alpha = []float32{0, -0.3, 1.75}[mode]
 						p.each(func(be backend.Backend, i int) error {
 							if mode == 2 {
 								call.Bias = bias[i]

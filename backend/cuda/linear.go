@@ -17,6 +17,7 @@ type matrix struct {
 	m, n, k        int
 	transA, transB bool
 	accumulate     bool
+	alpha          float32 // 0 means 1
 	epilogue       epilogue
 }
 
@@ -38,16 +39,20 @@ func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error 
 	return b.hold("MatMul", matrix{
 		c: at(c), a: at(a), b: at(bb), bias: at(args.Bias), m: m, n: n, k: k,
 		transA: args.TransA, transB: args.TransB, accumulate: args.Accumulate,
+		alpha: args.Alpha,
 	})
 }
 
 func (b *Backend) product(op string, x *matrix) error {
+	if x.alpha == 0 {
+		x.alpha = 1
+	}
 	if b.bf16 {
 		return b.productBF16(op, x)
 	}
 	const tile, threads = 64, 128
 	b.begin(op, gemmF32[x.form()]).Ptr(x.c).Ptr(x.a).Ptr(x.b).Ptr(x.bias).Ptr(x.epilogue.second).Ptr(x.epilogue.other).
-		I32(x.m).I32(x.n).I32(x.k).I32(flag(x.accumulate)).I32(x.epilogue.kind)
+		I32(x.m).I32(x.n).I32(x.k).F32(x.alpha).I32(flag(x.accumulate)).I32(x.epilogue.kind)
 	return b.run(cudax.Dim{X: ceil(x.n, tile), Y: ceil(x.m, tile), Z: 1}, line(threads))
 }
 
@@ -94,8 +99,8 @@ func (b *Backend) productBF16(op string, x *matrix) error {
 		}
 	}
 	b.begin(op, kernel).Ptr(x.c).Ptr(partial).Ptr(x.a).Ptr(x.b).Ptr(x.bias).
-		Ptr(x.epilogue.second).Ptr(x.epilogue.other).I32(x.m).I32(x.n).I32(x.k).I32(t.part).I32(flag(x.accumulate)).
-		I32(x.epilogue.kind)
+		Ptr(x.epilogue.second).Ptr(x.epilogue.other).I32(x.m).I32(x.n).I32(x.k).I32(t.part).F32(x.alpha).
+		I32(flag(x.accumulate)).I32(x.epilogue.kind)
 	if err := b.run(cudax.Dim{X: ceil(x.n, t.tile), Y: ceil(x.m, t.tile), Z: t.parts}, line(threads)); err != nil || t.parts == 1 {
 		return err
 	}

@@ -30,6 +30,11 @@ EXPORT add_f32(float* dst, const float* a, const float* b, long long n) {
 }
 KERNEL(add_f32)
 
+EXPORT mul_f32(float* dst, const float* a, const float* b, long long n) {
+	map2(dst, a, b, n, [](float x, float y) { return mul(x, y); });
+}
+KERNEL(mul_f32)
+
 EXPORT lerp_f32(float* dst, const float* x, float weight, long long n) {
 	map2(dst, dst, x, n, [=](float d, float v) { return add(d, mul(weight, sub(v, d))); });
 }

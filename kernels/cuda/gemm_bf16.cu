@@ -69,12 +69,13 @@ struct Strip {
 	static constexpr int kPitch = Width + 8;  // keeps the rows of a store off one bank
 	static constexpr int kSize = 16 * kPitch;
 
-	static DEVICE void put(float* strip, const float (&acc)[Width / 8][4]) {
+	// put leaves alpha times the sums.
+	static DEVICE void put(float* strip, const float (&acc)[Width / 8][4], float alpha) {
 		UNROLL
 		for (int j = 0; j < Width / 8; j++) {
 			UNROLL
 			for (int h = 0; h < 2; h++) {
-				float2 v = {acc[j][h * 2], acc[j][h * 2 + 1]};
+				float2 v = {mul(alpha, acc[j][h * 2]), mul(alpha, acc[j][h * 2 + 1])};
 				*(float2*)&strip[((lane_id() >> 2) + h * 8) * kPitch + j * 8 + (lane_id() & 3) * 2] = v;
 			}
 		}
@@ -107,10 +108,10 @@ struct Strip {
 
 // Rows x Cols by a block of WarpRows x WarpCols warps. blockIdx.z takes the part
 // [z·k_part, (z+1)·k_part) of k; with more than one part, part z is left in
-// partial [parts, m, n] and add_parts_f32 finishes.
+// partial [parts, m, n], alpha applied, and add_parts_f32 finishes.
 template <int Rows, int Cols, int WarpRows, int WarpCols, bool TransA, bool TransB>
 DEVICE void gemm_bf16(Epilogue out, float* partial, const float* a, const float* b, const float* bias, int m, int n, int k,
-                      int k_part, int accumulate) {
+                      int k_part, float alpha, int accumulate) {
 	constexpr int kThreads = WarpRows * WarpCols * 32;
 	constexpr int kM = Rows / WarpRows / 16, kN = Cols / WarpCols / 8;
 	using A = OperandBf16<Rows, !TransA, kThreads>;
@@ -174,7 +175,7 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, const float* a, const float*
 	float* strip = (float*)tiles + warp_id() * Out::kSize;
 	UNROLL
 	for (int i = 0; i < kM; i++) {
-		Out::put(strip, acc[i]);
+		Out::put(strip, acc[i], alpha);
 		__syncwarp();
 		Out::store(out, strip, bias, row0 + wr + i * 16, col0 + wc, m, n, accumulate, quads);
 		__syncwarp();
@@ -184,16 +185,16 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, const float* a, const float*
 #define GEMM_BF16(form, trans_a, trans_b)                                                                            \
 	EXPORT __launch_bounds__(256) gemm_bf16_##form##_128(                                                             \
 	    float* c, float* partial, const float* a, const float* b, const float* bias, float* second,                  \
-	    const float* other, int m, int n, int k, int k_part, int accumulate, int kind) {                              \
+	    const float* other, int m, int n, int k, int k_part, float alpha, int accumulate, int kind) {                 \
 		gemm_bf16<128, 128, 2, 4, trans_a, trans_b>(Epilogue{c, second, other, kind}, partial, a, b, bias, m, n, k,   \
-		                                            k_part, accumulate);                                              \
+		                                            k_part, alpha, accumulate);                                       \
 	}                                                                                                                \
 	KERNEL(gemm_bf16_##form##_128)                                                                                   \
 	EXPORT __launch_bounds__(128) gemm_bf16_##form##_64(                                                              \
 	    float* c, float* partial, const float* a, const float* b, const float* bias, float* second,                  \
-	    const float* other, int m, int n, int k, int k_part, int accumulate, int kind) {                              \
+	    const float* other, int m, int n, int k, int k_part, float alpha, int accumulate, int kind) {                 \
 		gemm_bf16<64, 64, 2, 2, trans_a, trans_b>(Epilogue{c, second, other, kind}, partial, a, b, bias, m, n, k,     \
-		                                          k_part, accumulate);                                                \
+		                                          k_part, alpha, accumulate);                                         \
 	}                                                                                                                \
 	KERNEL(gemm_bf16_##form##_64)
 

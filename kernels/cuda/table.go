@@ -31,6 +31,7 @@ const (
 	GELUBackwardF32
 	GELUF32
 	LerpF32
+	MulF32
 	ReLU2BackwardF32
 	ReLU2F32
 	ReLUBackwardF32
@@ -116,6 +117,7 @@ var Table = [KernelCount]Entry{
 	GELUBackwardF32:      {"gelu_backward_f32", "elementwise", "llll"},
 	GELUF32:              {"gelu_f32", "elementwise", "lll"},
 	LerpF32:              {"lerp_f32", "elementwise", "llfl"},
+	MulF32:               {"mul_f32", "elementwise", "llll"},
 	ReLU2BackwardF32:     {"relu2_backward_f32", "elementwise", "llll"},
 	ReLU2F32:             {"relu2_f32", "elementwise", "lll"},
 	ReLUBackwardF32:      {"relu_backward_f32", "elementwise", "llll"},
@@ -129,18 +131,18 @@ var Table = [KernelCount]Entry{
 	GatherRowsI32:        {"gather_rows_i32", "embedding", "lllllii"},
 	RoPEF32:              {"rope_f32", "embedding", "lllliiiii"},
 	AddPartsF32:          {"add_parts_f32", "gemm_bf16", "llllliliii"},
-	GemmBF16NNx128:       {"gemm_bf16_nn_128", "gemm_bf16", "llllllliiiiii"},
-	GemmBF16NNx64:        {"gemm_bf16_nn_64", "gemm_bf16", "llllllliiiiii"},
-	GemmBF16NTx128:       {"gemm_bf16_nt_128", "gemm_bf16", "llllllliiiiii"},
-	GemmBF16NTx64:        {"gemm_bf16_nt_64", "gemm_bf16", "llllllliiiiii"},
-	GemmBF16TNx128:       {"gemm_bf16_tn_128", "gemm_bf16", "llllllliiiiii"},
-	GemmBF16TNx64:        {"gemm_bf16_tn_64", "gemm_bf16", "llllllliiiiii"},
-	GemmBF16TTx128:       {"gemm_bf16_tt_128", "gemm_bf16", "llllllliiiiii"},
-	GemmBF16TTx64:        {"gemm_bf16_tt_64", "gemm_bf16", "llllllliiiiii"},
-	GemmF32NN:            {"gemm_f32_nn", "gemm_f32", "lllllliiiii"},
-	GemmF32NT:            {"gemm_f32_nt", "gemm_f32", "lllllliiiii"},
-	GemmF32TN:            {"gemm_f32_tn", "gemm_f32", "lllllliiiii"},
-	GemmF32TT:            {"gemm_f32_tt", "gemm_f32", "lllllliiiii"},
+	GemmBF16NNx128:       {"gemm_bf16_nn_128", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16NNx64:        {"gemm_bf16_nn_64", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16NTx128:       {"gemm_bf16_nt_128", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16NTx64:        {"gemm_bf16_nt_64", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16TNx128:       {"gemm_bf16_tn_128", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16TNx64:        {"gemm_bf16_tn_64", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16TTx128:       {"gemm_bf16_tt_128", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16TTx64:        {"gemm_bf16_tt_64", "gemm_bf16", "llllllliiiifii"},
+	GemmF32NN:            {"gemm_f32_nn", "gemm_f32", "lllllliiifii"},
+	GemmF32NT:            {"gemm_f32_nt", "gemm_f32", "lllllliiifii"},
+	GemmF32TN:            {"gemm_f32_tn", "gemm_f32", "lllllliiifii"},
+	GemmF32TT:            {"gemm_f32_tt", "gemm_f32", "lllllliiifii"},
 	CrossEntropyF32:      {"cross_entropy_f32", "loss", "lllllffi"},
 	DistillF32:           {"distill_f32", "loss", "lllllffi"},
 	DistillTopKF32:       {"distill_topk_f32", "loss", "lllllllffii"},

@@ -6,7 +6,7 @@ import (
 	"mito/kernels/parallel"
 )
 
-// Args describes one product C [M,N] = A [M,K] · B [K,N] (+ C or Bias). All matrices are row-major.
+// Args describes one product C [M,N] = A [M,K] · (Alpha·B) [K,N] (+ C or Bias). All matrices are row-major.
 type Args struct {
 	M, N, K int
 
@@ -18,13 +18,17 @@ type Args struct {
 	LDB    int
 	TransB bool
 
+	// Alpha multiplies the elements of B, each product rounded once, before the chains begin: sums that are carried on
+	// from C have the bits of one long sum. 0 means 1, which changes no bit.
+	Alpha float32
+
 	C          []float32 // C[i,j] = C[i*LDC+j]; overlaps neither A nor B
 	LDC        int
 	Accumulate bool      // C += A·B; excludes Bias
 	Bias       []float32 // [N], added once to every row, or nil
 }
 
-// Gemm computes C = A·B, C = A·B + Bias or C += A·B on the threads of p (nil: on the caller). It allocates nothing in
+// Gemm computes C = A·αB, C = A·αB + Bias or C += A·αB on the threads of p (nil: on the caller). It allocates nothing in
 // steady state. It panics when a slice is too short for its matrix or a leading dimension too small.
 func Gemm(a *Args, p *parallel.Pool) {
 	a.check()

@@ -69,10 +69,14 @@ func chain(a *Args) []float32 {
 				if a.TransB {
 					bi = j*a.LDB + k
 				}
+				b := a.B[bi]
+				if a.Alpha != 0 {
+					b = float32(a.Alpha * b)
+				}
 				if fused {
-					s = fma32(a.A[ai], a.B[bi], s)
+					s = fma32(a.A[ai], b, s)
 				} else {
-					s += float32(a.A[ai] * a.B[bi])
+					s += float32(a.A[ai] * b)
 				}
 			}
 			c[i*a.N+j] = s
@@ -126,6 +130,7 @@ func TestGemmIsTheChain(t *testing.T) {
 				for from := fromZero; from <= fromC; from++ {
 					side := kerneltest.Sides[(i+form)%2]
 					a := problem(t, r, s[0], s[1], s[2], (i+form+int(from))%3*5, form&1 != 0, form&2 != 0, from, side)
+					a.Alpha = []float32{0, 1, -0.37}[(i+2*form+int(from))%3]
 					want := chain(a)
 					padding := padOf(a)
 					Gemm(a, nil)
@@ -183,7 +188,7 @@ func TestGemmAgainstFloat64(t *testing.T) {
 		for _, s := range [][3]int{{33, 65, 96}, {48, 40, 700}, {7, 130, 384}} {
 			for form := range 4 {
 				a := problem(t, r, s[0], s[1], s[2], 0, form&1 != 0, form&2 != 0, fromBias, kerneltest.End)
-				want, abs := ref.Gemm(a.M, a.N, a.K, a.A, a.LDA, a.TransA, a.B, a.LDB, a.TransB, a.Bias)
+				want, abs := ref.Gemm(a.M, a.N, a.K, a.A, a.LDA, a.TransA, a.B, a.LDB, a.TransB, 1, a.Bias)
 				Gemm(a, nil)
 				tol := func(i int) float64 { return kerneltest.SumTolerance(a.K, abs[i]) }
 				if err := kerneltest.Close(a.C, want, tol); err != nil {

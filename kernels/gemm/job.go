@@ -106,6 +106,15 @@ func (t *packTask) Do(lo, hi int) {
 			at = (t.j0+j)*a.LDB + t.k0
 		}
 		packPanel(f, t.packed[j*t.k:], src[at:], a.LDB, a.TransB, t.k, n)
+		if a.Alpha != 0 && a.Alpha != 1 {
+			scale(t.packed[j*t.k:][:t.k*panelWidth(f, n)], a.Alpha)
+		}
+	}
+}
+
+func scale(x []float32, s float32) {
+	for i := range x {
+		x[i] *= s
 	}
 }
 

@@ -1,9 +1,9 @@
 package ref
 
-// Gemm returns A·B [M,N] in float64, where A is [M,K] (stored [K,M] with transA) and B is [K,N] (stored [N,K] with
+// Gemm returns alpha·A·B [M,N] in float64, where A is [M,K] (stored [K,M] with transA) and B is [K,N] (stored [N,K] with
 // transB), together with the sums of the absolute products, which scale the rounding error of any order of summation.
 // start is added first: nil for zeros, [N] for a bias, [M,N] for accumulation.
-func Gemm(m, n, k int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, start []float32) (c, abs []float64) {
+func Gemm(m, n, k int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, alpha float32, start []float32) (c, abs []float64) {
 	c, abs = make([]float64, m*n), make([]float64, m*n)
 	for i := range m {
 		for j := range n {
@@ -24,7 +24,7 @@ func Gemm(m, n, k int, a []float32, lda int, transA bool, b []float32, ldb int, 
 				if transB {
 					bi = j*ldb + l
 				}
-				p := float64(a[ai]) * float64(b[bi])
+				p := float64(alpha) * float64(a[ai]) * float64(b[bi])
 				s += p
 				t += max(p, -p)
 			}
