@@ -204,3 +204,19 @@ func TestMessages(t *testing.T) {
 		t.Error("DeviceError does not unwrap")
 	}
 }
+
+// A seed comes back from a step tensor whole, and its slots are whole numbers.
+func TestSeed(t *testing.T) {
+	step := make([]float32, StepLen)
+	for _, seed := range []uint64{0, 1, 1<<22 - 1, 1 << 22, 1 << 43, 1 << 44, 1 << 63, math.MaxUint64, 0xfedcba9876543210, 0x7fc000007f800001} {
+		PutSeed(step, seed)
+		if got := Seed(step); got != seed {
+			t.Errorf("%#x came back as %#x", seed, got)
+		}
+	}
+	for i, v := range step[:StepSeed] {
+		if v != 0 {
+			t.Errorf("PutSeed wrote slot %d", i)
+		}
+	}
+}

@@ -117,6 +117,7 @@ func CheckDropout(b tensor.Engine, dst, x *tensor.Dense, args DropoutArgs) (n, c
 	n, cols = c.rows("x", x)
 	c.matrix("dst", dst, F32, n, cols)
 	that(&c, args.Rate >= 0 && args.Rate < 1, "rate", args.Rate, "in [0,1)")
+	c.optional("step", args.Step, F32, StepLen)
 	return n, cols, c.err
 }
 
@@ -268,6 +269,7 @@ func CheckCrossEntropy(
 	c.vector("weights", weights, F32, n)
 	c.vector("targets", targets, I32, n)
 	that(&c, args.Smoothing >= 0 && args.Smoothing < 1, "smoothing", args.Smoothing, "in [0,1)")
+	c.optional("step", args.Step, F32, StepLen)
 	return n, vocab, c.err
 }
 
@@ -300,6 +302,7 @@ func (c *checker) distill(kl, dlogits, logits, weights *tensor.Dense, args Disti
 	c.vector("kl", kl, F32, n)
 	c.vector("weights", weights, F32, n)
 	c.finite("temperature", args.Temperature)
+	c.optional("step", args.Step, F32, StepLen)
 	c.separate("dlogits", dlogits, logits)
 }
 
@@ -350,10 +353,11 @@ func CheckMuon(b tensor.Engine, p, g, buf, work, step *tensor.Dense, args MuonAr
 }
 
 // CheckLerp checks Lerp.
-func CheckLerp(b tensor.Engine, dst, x *tensor.Dense, weight float32) (int, error) {
+func CheckLerp(b tensor.Engine, dst, x *tensor.Dense, weight float32, step *tensor.Dense) (int, error) {
 	c := checker{owner: b, op: "Lerp"}
 	n := c.size("dst", dst)
 	c.vector("x", x, F32, n)
+	c.optional("step", step, F32, StepLen)
 	that(&c, weight >= 0 && weight <= 1 && !math.IsNaN(float64(weight)), "weight", weight, "in [0,1]")
 	return n, c.err
 }

@@ -33,9 +33,10 @@ func (a Activation) String() string {
 // DropoutArgs makes a dropout mask a pure function of its fields, so that forward and backward agree, a resumed
 // run draws the same mask, and a batch cut into micro-batches draws the mask of the whole batch.
 type DropoutArgs struct {
-	Rate float32 // probability of dropping an element, in [0,1)
-	Seed uint64  // of the run, the step and the layer, mixed by the caller
-	Row  int64   // index of the first row of x in the whole batch
+	Rate float32       // probability of dropping an element, in [0,1)
+	Seed uint64        // of the run, the step and the layer, mixed by the caller; of the layer alone with Step
+	Row  int64         // index of the first row of x in the whole batch
+	Step *tensor.Dense // [StepLen], whose seed is added to Seed (mod 2⁶⁴), or nil
 }
 
 // Elementwise groups operations without interaction between rows.

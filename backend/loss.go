@@ -4,20 +4,22 @@ import "gorgonia.org/tensor"
 
 // CrossEntropyArgs selects the form of CrossEntropy.
 type CrossEntropyArgs struct {
-	Smoothing float32 // label smoothing ε in [0,1): target (1-ε)·onehot + ε/V, arXiv:1512.00567
-	Scale     float32 // of the gradient, e.g. 1/(weighted targets of the whole batch)
+	Smoothing float32       // label smoothing ε in [0,1): target (1-ε)·onehot + ε/V, arXiv:1512.00567
+	Scale     float32       // of the gradient, e.g. 1/(weighted targets of the whole batch)
+	Step      *tensor.Dense // [StepLen], whose StepLossScale multiplies Scale, or nil
 }
 
 // DistillArgs selects the form of the distillation losses.
 type DistillArgs struct {
-	Temperature float32 // τ > 0
-	Scale       float32 // of the gradient
+	Temperature float32       // τ > 0
+	Scale       float32       // of the gradient
+	Step        *tensor.Dense // [StepLen], whose StepLossScale multiplies Scale, or nil
 }
 
 // Loss groups the losses. Each takes per-row weights: zero takes a row out of loss and gradient.
 type Loss interface {
 	// CrossEntropy computes loss[n] = weights[n]·CE(logits[n], targets[n]) in nats and, where dlogits is not nil,
-	// sets dlogits = scale·weights[n]·∂CE/∂logits. dlogits may alias logits.
+	// sets dlogits = scale·weights[n]·∂CE/∂logits, where scale is Scale times that of Step. dlogits may alias logits.
 	//
 	//	loss, weights [N] f32   dlogits, logits [N,V] f32   targets [N] i32
 	//

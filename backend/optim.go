@@ -2,16 +2,6 @@ package backend
 
 import "gorgonia.org/tensor"
 
-// The scalars of a step live in one small tensor, so that a captured graph can be replayed with new values.
-const (
-	StepLR        = iota // learning rate of AdamW
-	StepBias1            // 1-β₁ᵗ
-	StepBias2            // 1-β₂ᵗ
-	StepGradScale        // factor applied to every gradient, written by ClipScale
-	StepMuonLR           // learning rate of Muon
-	StepLen       = 8
-)
-
 // AdamWArgs holds the constants of AdamW.
 type AdamWArgs struct {
 	Beta1, Beta2, Eps float32
@@ -27,7 +17,7 @@ type MuonArgs struct {
 	LRScale     float32 // per matrix, e.g. √max(1, M/N)
 }
 
-// Optim groups the optimisers. step [StepLen] f32 holds the scalars of the step.
+// Optim groups the optimisers. step [StepLen] f32 holds the scalars of the step, see [StepLR].
 type Optim interface {
 	// SumSquares adds Σx² to dst. The order is fixed and does not depend on threads.
 	//
@@ -48,8 +38,11 @@ type Optim interface {
 	//	p, g, buf [M,N] f32   work f32 of at least MuonWork(M,N) elements
 	Muon(p, g, buf, work, step *tensor.Dense, args MuonArgs) error
 
-	// Lerp computes dst += weight·(x-dst): the exponential moving average of the weights.
-	Lerp(dst, x *tensor.Dense, weight float32) error
+	// Lerp computes dst += w·(x-dst) with w = weight·step[StepEMA], or weight where step is nil: the exponential moving
+	// average of the weights. w lies in [0,1].
+	//
+	//	dst, x f32 of one size
+	Lerp(dst, x *tensor.Dense, weight float32, step *tensor.Dense) error
 }
 
 // MuonWork is the number of float32 elements of scratch that Muon needs for a matrix [m,n]: two copies of the

@@ -73,7 +73,7 @@ func badOptim(e *env, o operands) []badArg {
 	}
 	for _, v := range []float32{-0.5, 1.5, nan} {
 		bad = append(bad,
-			badArg{"Lerp", "weight", func() error { return b.Lerp(o.z, o.x, v) }},
+			badArg{"Lerp", "weight", func() error { return b.Lerp(o.z, o.x, v, nil) }},
 			badArg{"AdamW", "beta1", func() error {
 				return b.AdamW(o.z, o.x, o.y, o.z, o.step, backend.AdamWArgs{Beta1: v, Beta2: 0.9, Eps: 1})
 			}},

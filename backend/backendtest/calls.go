@@ -61,7 +61,10 @@ func calls(e *env) []call {
 	dup := e.empty(callRows, callCols)
 	add("SwiGLUBackward", func(t []*tensor.Dense) error { return b.SwiGLUBackward(t[0], t[1], t[2], t[3], t[4]) },
 		a("dgate", o.z), a("dup", dup), a("dy", e.f32(e.normal(callRows*callCols), callRows, callCols)), a("gate", o.x), a("up", o.y))
-	add("Dropout", func(t []*tensor.Dense) error { return b.Dropout(t[0], t[1], backend.DropoutArgs{Rate: 0.5}) }, a("dst", o.z), a("x", o.x))
+	add("Dropout", func(t []*tensor.Dense) error {
+		return b.Dropout(t[0], t[1], backend.DropoutArgs{Rate: 0.5, Step: t[2]})
+	},
+		a("dst", o.z), a("x", o.x), opt("step", o.step))
 	add("Softmax", func(t []*tensor.Dense) error { return b.Softmax(t[0], t[1], 1, 1, false) }, a("dst", o.z), a("x", o.x))
 
 	add("RMSNorm", func(t []*tensor.Dense) error { return b.RMSNorm(t[0], t[1], t[2], t[3], normEps) },
@@ -111,9 +114,12 @@ func attentionCalls(e *env) []call {
 func lossCalls(e *env, o operands) []call {
 	b := e.b
 	a := func(name string, t *tensor.Dense) arg { return arg{name: name, t: t} }
+	opt := func(name string, t *tensor.Dense) arg { return arg{name: name, t: t, optional: true} }
 	top := e.i32([]int32{0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8}, callRows, callTop)
 	topProbs := e.f32(e.positive(callRows*callTop), callRows, callTop)
-	distill := backend.DistillArgs{Temperature: 2, Scale: 1}
+	distill := func(step *tensor.Dense) backend.DistillArgs {
+		return backend.DistillArgs{Temperature: 2, Scale: 1, Step: step}
+	}
 	adamW := backend.AdamWArgs{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8}
 	muon := backend.MuonArgs{Momentum: 0.9, Steps: 1, LRScale: 1}
 	w := e.f32(e.positive(callRows*callCols), callRows, callCols)
@@ -122,16 +128,19 @@ func lossCalls(e *env, o operands) []call {
 	return []call{
 		{"CrossEntropy", []arg{
 			a("loss", o.perRow), {name: "dlogits", t: o.dlogits, optional: true}, a("logits", o.logits), a("targets", o.ids),
-			a("weights", o.weights),
+			a("weights", o.weights), opt("step", o.step),
 		}, func(t []*tensor.Dense) error {
-			return b.CrossEntropy(t[0], t[1], t[2], t[3], t[4], backend.CrossEntropyArgs{Scale: 1})
+			return b.CrossEntropy(t[0], t[1], t[2], t[3], t[4], backend.CrossEntropyArgs{Scale: 1, Step: t[5]})
 		}},
-		{"Distill", []arg{a("kl", o.perRow), a("dlogits", o.dlogits), a("logits", o.logits), a("probs", o.probs), a("weights", o.weights)},
-			func(t []*tensor.Dense) error { return b.Distill(t[0], t[1], t[2], t[3], t[4], distill) }},
+		{"Distill", []arg{
+			a("kl", o.perRow), a("dlogits", o.dlogits), a("logits", o.logits), a("probs", o.probs), a("weights", o.weights), opt("step", o.step),
+		}, func(t []*tensor.Dense) error { return b.Distill(t[0], t[1], t[2], t[3], t[4], distill(t[5])) }},
 		{"DistillTopK", []arg{
 			a("kl", o.perRow), a("dlogits", o.dlogits), a("logits", o.logits), a("ids", top), a("probs", topProbs),
-			a("tail", o.perRow2), a("weights", o.weights),
-		}, func(t []*tensor.Dense) error { return b.DistillTopK(t[0], t[1], t[2], t[3], t[4], t[5], t[6], distill) }},
+			a("tail", o.perRow2), a("weights", o.weights), opt("step", o.step),
+		}, func(t []*tensor.Dense) error {
+			return b.DistillTopK(t[0], t[1], t[2], t[3], t[4], t[5], t[6], distill(t[7]))
+		}},
 		{"Sum", []arg{a("dst", o.one), free}, func(t []*tensor.Dense) error { return b.Sum(t[0], t[1]) }},
 		{"SumSquares", []arg{a("dst", o.one), free}, func(t []*tensor.Dense) error { return b.SumSquares(t[0], t[1]) }},
 		{"ClipScale", []arg{a("step", o.step), a("sumsq", o.one)}, func(t []*tensor.Dense) error { return b.ClipScale(t[0], t[1], 1) }},
@@ -139,7 +148,8 @@ func lossCalls(e *env, o operands) []call {
 			func(t []*tensor.Dense) error { return b.AdamW(t[0], t[1], t[2], t[3], t[4], adamW) }},
 		{"Muon", []arg{a("p", w), a("g", o.x), a("buf", o.y), work, a("step", o.step)},
 			func(t []*tensor.Dense) error { return b.Muon(t[0], t[1], t[2], t[3], t[4], muon) }},
-		{"Lerp", []arg{a("dst", o.z), a("x", o.x)}, func(t []*tensor.Dense) error { return b.Lerp(t[0], t[1], 0.5) }},
+		{"Lerp", []arg{a("dst", o.z), a("x", o.x), opt("step", o.step)},
+			func(t []*tensor.Dense) error { return b.Lerp(t[0], t[1], 0.5, t[2]) }},
 	}
 }
 

@@ -116,7 +116,9 @@ func elementwiseCases(n, c int) []Case {
 			v := e.normal(n * c)
 			args := backend.DropoutArgs{Rate: rate, Seed: e.r.Uint64(), Row: 12345678901}
 			o, x := e.dst("dst", v, alias, n, c)
-			o.want = ref.Dropout(widen(v), c, float64(rate), args.Seed, args.Row)
+			s, step := e.stepIf(alias)
+			args.Step = step
+			o.want = ref.Dropout(widen(v), c, float64(rate), args.Seed+backend.Seed(s), args.Row)
 			return &trial{run: func() error { return e.b.Dropout(o.t, x, args) }, outs: []out{o}}
 		})
 	}

@@ -28,10 +28,16 @@ func lossCases(n, v int) []Case {
 		smoothing float32
 		grad      bool
 		alias     bool
-	}{{"plain", 0, true, false}, {"smooth", 0.1, true, false}, {"inplace", 0.05, true, true}, {"value", 0, false, false}} {
+		step      bool
+	}{
+		{name: "plain", grad: true}, {name: "smooth", smoothing: 0.1, grad: true}, {name: "value"},
+		{name: "inplace", smoothing: 0.05, grad: true, alias: true}, {name: "step", grad: true, step: true},
+	} {
 		cs = append(cs, Case{Op: "CrossEntropy", Size: sized(f.name, n, v), Bytes: 8 * float64(n*v), build: func(e *env) *trial {
 			logits, targets, w := e.normal(n*v), e.ids(n, v), e.weights(n)
-			args := backend.CrossEntropyArgs{Smoothing: f.smoothing, Scale: 0.125}
+			s, step := e.stepIf(f.step)
+			args := backend.CrossEntropyArgs{Smoothing: f.smoothing, Scale: 0.125, Step: step}
+			scale := 0.125 * float64(s[backend.StepLossScale])
 			for i := range targets {
 				if w[i] == 0 {
 					targets[i] = int32(v) + 7 // allowed where the weight is zero
@@ -39,7 +45,7 @@ func lossCases(n, v int) []Case {
 			}
 			loss := out{name: "loss", t: e.empty(n), want: make([]float64, n), k: v, size: even(1)}
 			d, lt := e.dst("dlogits", logits, f.alias, n, v)
-			d.want, d.size = make([]float64, n*v), even(0.125/4)
+			d.want, d.size = make([]float64, n*v), even(scale/4)
 			for r := range n {
 				if w[r] == 0 {
 					continue
@@ -47,7 +53,7 @@ func lossCases(n, v int) []Case {
 				row := widen(logits[r*v:][:v])
 				loss.want[r] = float64(w[r]) * ref.CrossEntropy(row, int(targets[r]), float64(f.smoothing))
 				for i, g := range ref.CrossEntropyGrad(row, int(targets[r]), float64(f.smoothing)) {
-					d.want[r*v+i] = 0.125 * float64(w[r]) * g
+					d.want[r*v+i] = scale * float64(w[r]) * g
 				}
 			}
 			tt, wt, dt := e.i32(targets), e.f32(w), d.t
@@ -86,9 +92,11 @@ func distill(e *env, n, v, k int, temp float32) *trial {
 	for i := range start {
 		start[i] *= 0.1
 	}
-	args := backend.DistillArgs{Temperature: temp, Scale: 0.25}
+	s, step := e.stepIf(temp != 1)
+	args := backend.DistillArgs{Temperature: temp, Scale: 0.25, Step: step}
+	scale := 0.25 * float64(s[backend.StepLossScale])
 	kl := out{name: "kl", t: e.empty(n), want: make([]float64, n), k: v, size: even(float64(temp * temp))}
-	d := out{name: "dlogits", t: e.empty(n, v), start: start, want: widen(start), size: even(0.25)}
+	d := out{name: "dlogits", t: e.empty(n, v), start: start, want: widen(start), size: even(scale)}
 	probs := make([]float32, 0, n*v)
 	ids := make([]int32, 0, n*k)
 	top, tail := make([]float32, 0, n*k), make([]float32, n)
@@ -108,7 +116,7 @@ func distill(e *env, n, v, k int, temp float32) *trial {
 		}
 		kl.want[r] = float64(w[r]) * value
 		for i, g := range grad {
-			d.want[r*v+i] += 0.25 * float64(w[r]) * g
+			d.want[r*v+i] += scale * float64(w[r]) * g
 		}
 	}
 	lt, wt := e.f32(logits, n, v), e.f32(w)

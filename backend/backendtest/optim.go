@@ -20,15 +20,23 @@ func optimCases(n, c int) []Case {
 	for _, maxNorm := range []float32{0, 0.5, 1e6} {
 		cs = append(cs, Case{Op: "ClipScale", Size: sized("max", maxNorm, n, c), build: func(e *env) *trial { return clipScale(e, maxNorm) }})
 	}
-	for _, weight := range []float32{0, 0.01, 1} {
-		cs = append(cs, Case{Op: "Lerp", Size: sized("weight", weight, n, c), Bytes: 12 * float64(n*c), build: func(e *env) *trial {
+	for _, f := range []struct {
+		weight float32
+		step   bool
+	}{{weight: 0}, {weight: 0.01}, {weight: 1}, {0.5, true}} {
+		name := "weight"
+		if f.step {
+			name = "step"
+		}
+		cs = append(cs, Case{Op: "Lerp", Size: sized(name, f.weight, n, c), Bytes: 12 * float64(n*c), build: func(e *env) *trial {
 			x, start := e.normal(n*c), e.normal(n*c)
 			o := out{name: "dst", t: e.empty(n, c), start: start, want: widen(start)}
+			s, step := e.stepIf(f.step)
 			for i, v := range x {
-				o.want[i] += float64(weight) * (float64(v) - o.want[i])
+				o.want[i] += float64(f.weight) * float64(s[backend.StepEMA]) * (float64(v) - o.want[i])
 			}
 			xt := e.f32(x, n, c)
-			return &trial{run: func() error { return e.b.Lerp(o.t, xt, weight) }, outs: []out{o}}
+			return &trial{run: func() error { return e.b.Lerp(o.t, xt, f.weight, step) }, outs: []out{o}}
 		}})
 	}
 	s := float64(min(n, c))
@@ -51,7 +59,19 @@ func (e *env) scalars(t int, beta1, beta2 float32) ([]float32, *tensor.Dense) {
 	s[backend.StepLR], s[backend.StepMuonLR], s[backend.StepGradScale] = 0.01, 0.02, 0.5
 	s[backend.StepBias1] = float32(1 - math.Pow(float64(beta1), float64(t)))
 	s[backend.StepBias2] = float32(1 - math.Pow(float64(beta2), float64(t)))
+	s[backend.StepLossScale], s[backend.StepEMA] = 0.375, 0.3
+	backend.PutSeed(s, 0xfedcba9876543210)
 	return s, e.f32(s)
+}
+
+// stepIf is scalars, or what the absence of a step means: factors of 1, a seed of 0 and no tensor.
+func (e *env) stepIf(with bool) ([]float32, *tensor.Dense) {
+	if with {
+		return e.scalars(1, 0.9, 0.99)
+	}
+	s := make([]float32, backend.StepLen)
+	s[backend.StepLossScale], s[backend.StepEMA] = 1, 1
+	return s, nil
 }
 
 func adamW(e *env, n, c int, decay float32) *trial {

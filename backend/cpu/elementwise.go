@@ -139,6 +139,9 @@ func (b *Backend) Dropout(dst, x *tensor.Dense, args backend.DropoutArgs) error 
 	if err != nil {
 		return err
 	}
+	if args.Step != nil {
+		args.Seed += backend.Seed(f32(args.Step))
+	}
 	b.tasks.dropout = dropoutTask{dst: f32(dst), x: f32(x), c: c, args: args}
 	b.pool.Run(n, grainRows(4*c), &b.tasks.dropout)
 	return nil

@@ -19,6 +19,7 @@ func (b *Backend) CrossEntropy(loss, dlogits, logits, targets, weights *tensor.D
 			return &backend.ArgError{Op: "CrossEntropy", Arg: "targets", Got: [2]int{r, int(id)}, Want: "ids inside the vocabulary (index, id)"}
 		}
 	}
+	args.Scale = scaled(args.Scale, args.Step)
 	b.tasks.crossEntropy = crossEntropyTask{
 		loss: f32(loss), dlogits: f32(dlogits), logits: f32(logits), weights: w, targets: ids, v: v, args: args,
 	}
@@ -49,12 +50,21 @@ func (t *crossEntropyTask) Do(lo, hi int) {
 	}
 }
 
+// scaled is the factor of a gradient: that of the call times that of the step.
+func scaled(scale float32, step *tensor.Dense) float32 {
+	if step == nil {
+		return scale
+	}
+	return scale * f32(step)[backend.StepLossScale]
+}
+
 // Distill implements backend.Loss.
 func (b *Backend) Distill(kl, dlogits, logits, probs, weights *tensor.Dense, args backend.DistillArgs) error {
 	n, v, err := backend.CheckDistill(b, kl, dlogits, logits, probs, weights, args)
 	if err != nil {
 		return err
 	}
+	args.Scale = scaled(args.Scale, args.Step)
 	b.tasks.distill = distillTask{
 		kl: f32(kl), dlogits: f32(dlogits), logits: f32(logits), probs: f32(probs), weights: f32(weights), v: v, args: args,
 	}
@@ -89,6 +99,7 @@ func (b *Backend) DistillTopK(kl, dlogits, logits, ids, probs, tail, weights *te
 	if err != nil {
 		return err
 	}
+	args.Scale = scaled(args.Scale, args.Step)
 	b.tasks.distillTopK = distillTopKTask{
 		kl: f32(kl), dlogits: f32(dlogits), logits: f32(logits), probs: f32(probs), tail: f32(tail), weights: f32(weights),
 		ids: i32(ids), v: v, k: k, args: args,

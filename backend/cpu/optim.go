@@ -57,10 +57,13 @@ func (t *adamWTask) Do(lo, hi int) {
 }
 
 // Lerp implements backend.Optim.
-func (b *Backend) Lerp(dst, x *tensor.Dense, weight float32) error {
-	n, err := backend.CheckLerp(b, dst, x, weight)
+func (b *Backend) Lerp(dst, x *tensor.Dense, weight float32, step *tensor.Dense) error {
+	n, err := backend.CheckLerp(b, dst, x, weight, step)
 	if err != nil {
 		return err
+	}
+	if step != nil {
+		weight *= f32(step)[backend.StepEMA]
 	}
 	b.tasks.lerp = lerpTask{f32(dst), f32(x), weight}
 	b.pool.Run(n, grainElems, &b.tasks.lerp)

@@ -34,7 +34,12 @@ func openOrSkip(t testing.TB) *Backend {
 
 func newTensor(t testing.TB, b *Backend, v []float32) *tensor.Dense {
 	t.Helper()
-	slab, err := b.NewSlab(int64(4 * len(v)))
+	return newOf(t, b, backend.F32, len(v), v)
+}
+
+func newOf(t testing.TB, b *Backend, dt tensor.Dtype, n int, v any) *tensor.Dense {
+	t.Helper()
+	slab, err := b.NewSlab(int64(4 * n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +48,7 @@ func newTensor(t testing.TB, b *Backend, v []float32) *tensor.Dense {
 			t.Errorf("Free: %v", err)
 		}
 	})
-	x, err := slab.New(backend.F32, len(v))
+	x, err := slab.New(dt, n)
 	if err == nil {
 		err = b.Upload(x, v)
 	}
@@ -97,6 +102,79 @@ func TestCapture(t *testing.T) {
 	}
 	if got := read(t, b, y); got[0] != 23 || got[1] != 45 {
 		t.Errorf("after new contents: y = %v, want [23 45]", got)
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A recorded pass draws new masks, scales and weights from the step tensor, with the bits of a pass whose arguments say
+// them.
+func TestReplayOfANewStep(t *testing.T) {
+	b := openOrSkip(t)
+	const place, row = 0x9e3779b97f4a7c15, 1000
+	first, second := make([]float32, backend.StepLen), make([]float32, backend.StepLen)
+	first[backend.StepLossScale], first[backend.StepEMA] = 0.25, 0.1
+	backend.PutSeed(first, 7)
+	second[backend.StepLossScale], second[backend.StepEMA] = 0.3, 0.7
+	backend.PutSeed(second, 0xfedcba9876543210)
+
+	xv := make([]float32, 64)
+	for i := range xv {
+		xv[i] = float32(i%13) - 6
+	}
+	x := newTensor(t, b, xv)
+	rows, err := b.View(x, 0, 8, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	masked, loss, grad, average := newTensor(t, b, xv), newTensor(t, b, xv[:8]), newTensor(t, b, xv), newTensor(t, b, xv)
+	targets := newOf(t, b, backend.I32, 8, []int32{0, 1, 2, 3, 4, 5, 6, 7})
+	weights := newTensor(t, b, []float32{1, 1, 0.5, 1, 0, 1, 1, 1})
+	gradRows, err := b.View(grad, 0, 8, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := func(seed uint64, scale, weight float32, step *tensor.Dense) error {
+		return errors.Join(
+			b.Dropout(masked, x, backend.DropoutArgs{Rate: 0.4, Seed: place + seed, Row: row, Step: step}),
+			b.CrossEntropy(loss, gradRows, rows, targets, weights, backend.CrossEntropyArgs{Scale: scale, Step: step}),
+			b.Distill(loss, gradRows, rows, rows, weights, backend.DistillArgs{Temperature: 2, Scale: scale, Step: step}),
+			b.Lerp(average, x, weight, step),
+		)
+	}
+	outputs := func() (all []float32) {
+		for _, o := range []*tensor.Dense{masked, grad, average} {
+			all = append(all, read(t, b, o)...)
+		}
+		return all
+	}
+	start := func() {
+		if err := errors.Join(b.Upload(average, make([]float32, 64)), b.Upload(grad, xv)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	step := newTensor(t, b, first)
+	g, err := b.Capture(func() error { return pass(0, 1, 1, step) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range [][]float32{first, second} {
+		start()
+		if err := pass(backend.Seed(s), s[backend.StepLossScale], s[backend.StepEMA], nil); err != nil {
+			t.Fatal(err)
+		}
+		want := outputs()
+		start()
+		if err := errors.Join(b.Upload(step, s), g.Replay()); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range outputs() {
+			if v != want[i] {
+				t.Fatalf("seed %#x: element %d is %v, want %v", backend.Seed(s), i, v, want[i])
+			}
+		}
 	}
 	if err := g.Close(); err != nil {
 		t.Error(err)

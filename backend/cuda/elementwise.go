@@ -100,7 +100,7 @@ func (b *Backend) Dropout(dst, x *tensor.Dense, args backend.DropoutArgs) error 
 	}
 	limit := uint32(float64(args.Rate) * (1 << 32)) // below 2³² because the rate is below 1
 	b.begin("Dropout", kernels.DropoutF32).Ptr(at(dst)).Ptr(at(x)).I64(int64(n) * int64(c)).I32(c).
-		I32(int(int32(limit))).F32(1 / (1 - args.Rate)).U64(args.Seed).I64(args.Row)
+		I32(int(int32(limit))).F32(1 / (1 - args.Rate)).U64(args.Seed).I64(args.Row).Ptr(at(args.Step))
 	return b.elements(n * c)
 }
 

@@ -16,7 +16,7 @@ func (b *Backend) CrossEntropy(loss, dlogits, logits, targets, weights *tensor.D
 		return err
 	}
 	b.begin("CrossEntropy", kernels.CrossEntropyF32).Ptr(at(loss)).Ptr(at(dlogits)).Ptr(at(logits)).Ptr(at(targets)).
-		Ptr(at(weights)).F32(args.Smoothing).F32(args.Scale).I32(v)
+		Ptr(at(weights)).F32(args.Smoothing).F32(args.Scale).Ptr(at(args.Step)).I32(v)
 	return b.run(line(n), line(rowThreads(v)))
 }
 
@@ -27,7 +27,7 @@ func (b *Backend) Distill(kl, dlogits, logits, probs, weights *tensor.Dense, arg
 		return err
 	}
 	b.begin("Distill", kernels.DistillF32).Ptr(at(kl)).Ptr(at(dlogits)).Ptr(at(logits)).Ptr(at(probs)).Ptr(at(weights)).
-		F32(args.Temperature).F32(args.Scale).I32(v)
+		F32(args.Temperature).F32(args.Scale).Ptr(at(args.Step)).I32(v)
 	return b.run(line(n), line(rowThreads(v)))
 }
 
@@ -38,7 +38,7 @@ func (b *Backend) DistillTopK(kl, dlogits, logits, ids, probs, tail, weights *te
 		return err
 	}
 	b.begin("DistillTopK", kernels.DistillTopKF32).Ptr(at(kl)).Ptr(at(dlogits)).Ptr(at(logits)).Ptr(at(ids)).Ptr(at(probs)).
-		Ptr(at(tail)).Ptr(at(weights)).F32(args.Temperature).F32(args.Scale).I32(v).I32(k)
+		Ptr(at(tail)).Ptr(at(weights)).F32(args.Temperature).F32(args.Scale).Ptr(at(args.Step)).I32(v).I32(k)
 	b.task.shared = 4 * ceil(v, 32)
 	return b.run(line(n), line(rowThreads(v)))
 }

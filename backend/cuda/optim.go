@@ -47,12 +47,12 @@ func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) 
 }
 
 // Lerp implements backend.Optim.
-func (b *Backend) Lerp(dst, x *tensor.Dense, weight float32) error {
-	n, err := backend.CheckLerp(b, dst, x, weight)
+func (b *Backend) Lerp(dst, x *tensor.Dense, weight float32, step *tensor.Dense) error {
+	n, err := backend.CheckLerp(b, dst, x, weight, step)
 	if err != nil {
 		return err
 	}
-	b.begin("Lerp", kernels.LerpF32).Ptr(at(dst)).Ptr(at(x)).F32(weight).I64(int64(n))
+	b.begin("Lerp", kernels.LerpF32).Ptr(at(dst)).Ptr(at(x)).F32(weight).Ptr(at(step)).I64(int64(n))
 	return b.elements(n)
 }
 

@@ -169,7 +169,7 @@ func (d *Objective) Apply(a *model.Activations, m train.Micro) error {
 	if err != nil {
 		return err
 	}
-	return d.b.Lerp(a.Loss, s.kl, float32(1-d.o.Alpha))
+	return d.b.Lerp(a.Loss, s.kl, float32(1-d.o.Alpha), nil)
 }
 
 func (d *Objective) args(m train.Micro) backend.DistillArgs {

@@ -173,7 +173,7 @@ func (p *optimizer) apply(step int) error {
 	if p.ema == nil {
 		return nil
 	}
-	return b.Lerp(p.ema, p.m.Params.Value, p.averageWeight(step))
+	return b.Lerp(p.ema, p.m.Params.Value, p.averageWeight(step), nil)
 }
 
 // averageWeight is the share of the new parameters in the moving average. It follows fast at first, so that it forgets

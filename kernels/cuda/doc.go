@@ -10,6 +10,7 @@
 //	device.cuh       one language for three compilers; block and warp sums
 //	clang.cuh        what clang lacks without a CUDA toolkit
 //	mma.cuh          tensor-core, ldmatrix and asynchronous-copy instructions
+//	step.cuh         the scalars of a training step
 //	epilogue.cuh     what a product does with its result on the way to memory
 //	stated.cuh       the stated arithmetic of kernels/vec, with explicit rounding
 //	gemm_*.cu        matrix products in float32 and bfloat16

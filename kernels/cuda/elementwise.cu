@@ -1,6 +1,7 @@
 // Operations on single elements. All follow the stated arithmetic, so that they
 // serve the student as well.
 #include "epilogue.cuh"
+#include "step.cuh"
 
 // map calls f(i) for four neighbouring elements at a time where every pointer
 // allows that, and for single ones otherwise.
@@ -35,7 +36,8 @@ EXPORT mul_f32(float* dst, const float* a, const float* b, long long n) {
 }
 KERNEL(mul_f32)
 
-EXPORT lerp_f32(float* dst, const float* x, float weight, long long n) {
+EXPORT lerp_f32(float* dst, const float* x, float weight, const float* step, long long n) {
+	weight = times_step(weight, step, kStepEMA);
 	map2(dst, dst, x, n, [=](float d, float v) { return add(d, mul(weight, sub(v, d))); });
 }
 KERNEL(lerp_f32)
@@ -108,9 +110,10 @@ KERNEL(swiglu_backward_f32)
 
 // dst = x/(1-rate) where backend.DropoutHash is not below limit, else 0.
 EXPORT dropout_f32(float* dst, const float* x, long long n, int cols, unsigned limit, float scale, unsigned long long seed,
-                   long long row0) {
-	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
-	for (; i < n; i += step) {
+                   long long row0, const float* step) {
+	seed = plus_step_seed(seed, step);
+	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
+	for (; i < n; i += stride) {
 		long long row;
 		int col;
 		divide(i, cols, n, &row, &col);

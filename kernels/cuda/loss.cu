@@ -1,6 +1,6 @@
 // Softmax and the losses over it: one block a row, each in two passes over the
 // logits (one to find maximum and sum, one to write).
-#include "stated.cuh"
+#include "step.cuh"
 
 struct SumExp {
 	float max, sum;
@@ -33,7 +33,7 @@ KERNEL(softmax_f32)
 // loss = w·CE and dlogits = scale·w·(p - target distribution); dlogits may be null,
 // or the logits.
 EXPORT cross_entropy_f32(float* loss, float* dlogits, const float* logits, const int* targets, const float* weights,
-                         float smoothing, float scale, int cols) {
+                         float smoothing, float scale, const float* step, int cols) {
 	__shared__ float shared[32];
 	int row = blockIdx.x, target = targets[row];
 	float w = weights[row];
@@ -60,7 +60,7 @@ EXPORT cross_entropy_f32(float* loss, float* dlogits, const float* logits, const
 		loss[row] = mul(w, l);
 	}
 	if (!d) return;
-	float inv = quot(1.0f, e.sum), s = mul(scale, w);
+	float inv = quot(1.0f, e.sum), s = mul(times_step(scale, step, kStepLossScale), w);
 	__syncthreads();  // every thread has read x[target] before any overwrites it
 	for (int i = threadIdx.x; i < cols; i += blockDim.x) {
 		float p = mul(stated_exp(sub(x[i], e.max)), inv);
@@ -71,7 +71,7 @@ KERNEL(cross_entropy_f32)
 
 // kl = w·t²·KL(probs ‖ softmax(logits/t)); dlogits += scale·w·t·(q - probs).
 EXPORT distill_f32(float* kl, float* dlogits, const float* logits, const float* probs, const float* weights,
-                   float temperature, float scale, int cols) {
+                   float temperature, float scale, const float* step, int cols) {
 	__shared__ float shared[32];
 	int row = blockIdx.x;
 	float w = weights[row];
@@ -84,7 +84,8 @@ EXPORT distill_f32(float* kl, float* dlogits, const float* logits, const float* 
 	float* d = dlogits + (size_t)row * cols;
 	float inv_t = quot(1.0f, temperature);
 	SumExp e = row_sum_exp(x, cols, inv_t, shared);
-	float lse = add(e.max, stated_log(e.sum)), inv = quot(1.0f, e.sum), g = mul(temperature, mul(scale, w));
+	float lse = add(e.max, stated_log(e.sum)), inv = quot(1.0f, e.sum);
+	float g = mul(temperature, mul(times_step(scale, step, kStepLossScale), w));
 	float k = 0;
 	for (int i = threadIdx.x; i < cols; i += blockDim.x) {
 		float z = mul(x[i], inv_t), pi = p[i];
@@ -101,7 +102,8 @@ KERNEL(distill_f32)
 // as one bucket. Dynamic shared memory holds a bit for each entry of a row: is it
 // one of the k?
 EXPORT distill_topk_f32(float* kl, float* dlogits, const float* logits, const int* ids, const float* probs,
-                        const float* tails, const float* weights, float temperature, float scale, int cols, int k) {
+                        const float* tails, const float* weights, float temperature, float scale, const float* step, int cols,
+                        int k) {
 	__shared__ float shared[32];
 	DYNAMIC_SHARED(unsigned, known);
 	int row = blockIdx.x;
@@ -123,7 +125,8 @@ EXPORT distill_topk_f32(float* kl, float* dlogits, const float* logits, const in
 	__syncthreads();
 	float inv_t = quot(1.0f, temperature);
 	SumExp e = row_sum_exp(x, cols, inv_t, shared);
-	float lse = add(e.max, stated_log(e.sum)), inv = quot(1.0f, e.sum), g = mul(temperature, mul(scale, w));
+	float lse = add(e.max, stated_log(e.sum)), inv = quot(1.0f, e.sum);
+	float g = mul(temperature, mul(times_step(scale, step, kStepLossScale), w));
 	float rest = 0;
 	for (int i = threadIdx.x; i < cols; i += blockDim.x)
 		if (!(known[i >> 5] >> (i & 31) & 1)) rest += stated_exp(sub(mul(x[i], inv_t), e.max));

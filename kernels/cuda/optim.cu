@@ -1,7 +1,5 @@
-// Optimisers. step holds the scalars of the step; see backend.StepLR and after.
-#include "stated.cuh"
-
-enum { kStepLR, kStepBias1, kStepBias2, kStepGradScale, kStepMuonLR };
+// Optimisers.
+#include "step.cuh"
 
 // min(1, max_norm/sqrt(sumsq))
 EXPORT clip_scale_f32(float* step, const float* sumsq, float max_norm) {
