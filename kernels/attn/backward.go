@@ -31,8 +31,8 @@ func Backward(dq, dk, dv, dout, out, lse, q, k, v []float32, s Shape, p *paralle
 	if len(q) == 0 {
 		return
 	}
-	t := backwardTasks.get()
-	defer backwardTasks.put(t)
+	t := backwardTasks.Get()
+	defer backwardTasks.Put(t)
 	*t = backwardTask{s, dq, dk, dv, dout, out, lse, q, k, v}
 	p.Run(s.Batch*s.KVHeads, 1, t)
 }
@@ -43,8 +43,8 @@ type backwardTask struct {
 }
 
 func (t *backwardTask) Do(lo, hi int) {
-	w := workspaces.get()
-	defer workspaces.put(w)
+	w := workspaces.Get()
+	defer workspaces.Put(w)
 	w.rows = rowKernels.Funcs()
 	w.base = 0
 	stride := t.KVHeads * t.HeadDim

@@ -43,8 +43,8 @@ func Forward(out, lse, q, k, v []float32, s Shape, p *parallel.Pool) {
 	if len(q) == 0 {
 		return
 	}
-	t := forwardTasks.get()
-	defer forwardTasks.put(t)
+	t := forwardTasks.Get()
+	defer forwardTasks.Put(t)
 	*t = forwardTask{Shape: s, out: out, lse: lse, q: q, k: k, v: v}
 	// Every task packs the keys and values that it sees, so long sequences are cut only when there are too few heads
 	// to keep the threads busy.
@@ -62,8 +62,8 @@ type forwardTask struct {
 }
 
 func (t *forwardTask) Do(lo, hi int) {
-	w := workspaces.get()
-	defer workspaces.put(w)
+	w := workspaces.Get()
+	defer workspaces.Put(w)
 	w.rows = rowKernels.Funcs()
 	blocks := (t.Time + queryBlock - 1) / queryBlock
 	for item := lo; item < hi; item++ {

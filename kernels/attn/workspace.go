@@ -1,9 +1,8 @@
 package attn
 
 import (
-	"sync"
-
 	"mito/kernels/gemm"
+	"mito/kernels/parallel"
 )
 
 // workspace is what one thread needs.
@@ -83,44 +82,16 @@ func (w *workspace) scores(s *Shape, t keyTile, b *gemm.Panels, a gemm.Strided, 
 	})
 }
 
-// freeList keeps objects for reuse. Unlike sync.Pool it does not lose them at a collection.
-type freeList[T any] struct {
-	mu    sync.Mutex
-	free  []*T
-	fresh func() *T
-	wipe  func(*T)
-}
-
-func (l *freeList[T]) get() *T {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(l.free)
-	if n == 0 {
-		return l.fresh()
-	}
-	x := l.free[n-1]
-	l.free = l.free[:n-1]
-	return x
-}
-
-func (l *freeList[T]) put(x *T) {
-	l.wipe(x)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.free = append(l.free, x)
-}
-
 var (
-	workspaces = freeList[workspace]{
-		fresh: func() *workspace { return &workspace{mul: gemm.NewScratch()} },
-		wipe:  func(*workspace) {},
+	workspaces = parallel.FreeList[workspace]{
+		Fresh: func() *workspace { return &workspace{mul: gemm.NewScratch()} },
 	}
-	forwardTasks = freeList[forwardTask]{
-		fresh: func() *forwardTask { return new(forwardTask) },
-		wipe:  func(t *forwardTask) { *t = forwardTask{} },
+	forwardTasks = parallel.FreeList[forwardTask]{
+		Fresh: func() *forwardTask { return new(forwardTask) },
+		Wipe:  func(t *forwardTask) { *t = forwardTask{} },
 	}
-	backwardTasks = freeList[backwardTask]{
-		fresh: func() *backwardTask { return new(backwardTask) },
-		wipe:  func(t *backwardTask) { *t = backwardTask{} },
+	backwardTasks = parallel.FreeList[backwardTask]{
+		Fresh: func() *backwardTask { return new(backwardTask) },
+		Wipe:  func(t *backwardTask) { *t = backwardTask{} },
 	}
 )

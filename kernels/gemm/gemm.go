@@ -35,8 +35,8 @@ func Gemm(a *Args, p *parallel.Pool) {
 	if a.M == 0 || a.N == 0 {
 		return
 	}
-	j := jobs.get()
-	defer jobs.put(j)
+	j := jobs.Get()
+	defer jobs.Put(j)
 	j.run(a, p)
 }
 

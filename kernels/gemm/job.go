@@ -1,7 +1,6 @@
 package gemm
 
 import (
-	"sync"
 	"unsafe"
 
 	"mito/kernels/parallel"
@@ -126,8 +125,8 @@ type multiplyTask struct {
 }
 
 func (t *multiplyTask) Do(lo, hi int) {
-	s := scratches.get()
-	defer scratches.put(s)
+	s := scratches.Get()
+	defer scratches.Put(s)
 	panels := (t.n + t.f.nr - 1) / t.f.nr
 	for item := lo; item < hi; item++ {
 		i, group := item/t.groups*t.itemRows, item%t.groups
@@ -266,42 +265,14 @@ type scratch struct {
 	first  [maxNR]float32
 }
 
-// freeList keeps objects for reuse. Unlike sync.Pool it does not lose them at a collection: steady state allocates
-// nothing.
-type freeList[T any] struct {
-	mu    sync.Mutex
-	free  []*T
-	fresh func() *T
-	wipe  func(*T) // drops references to the caller's memory
-}
-
-func (l *freeList[T]) get() *T {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(l.free)
-	if n == 0 {
-		return l.fresh()
-	}
-	x := l.free[n-1]
-	l.free = l.free[:n-1]
-	return x
-}
-
-func (l *freeList[T]) put(x *T) {
-	l.wipe(x)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.free = append(l.free, x)
-}
-
 var (
-	jobs = freeList[job]{
-		fresh: func() *job { return new(job) },
-		wipe:  func(j *job) { *j = job{packed: j.packed} },
+	jobs = parallel.FreeList[job]{
+		Fresh: func() *job { return new(job) },
+		Wipe:  func(j *job) { *j = job{packed: j.packed} },
 	}
-	scratches = freeList[scratch]{
-		fresh: func() *scratch { return &scratch{strips: alignedFloats(blockKTrans * stripFloats)} },
-		wipe:  func(s *scratch) { s.t = tile{} },
+	scratches = parallel.FreeList[scratch]{
+		Fresh: func() *scratch { return &scratch{strips: alignedFloats(blockKTrans * stripFloats)} },
+		Wipe:  func(s *scratch) { s.t = tile{} },
 	}
 )
 

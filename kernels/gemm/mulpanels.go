@@ -57,8 +57,8 @@ func (p *Packed) MulPadded(s *Scratch, y []float32, ldy int, x []float32, ldx, r
 		MulPanels(s, y, ldy, x, ldx, rows, PanelOperand{p.w, p.k * panelCols}, panels, p.k)
 		return
 	}
-	t := paddedTasks.get()
-	defer paddedTasks.put(t)
+	t := paddedTasks.Get()
+	defer paddedTasks.Put(t)
 	*t = paddedTask{p: p, y: y, x: x, ldy: ldy, ldx: ldx, rows: rows}
 	pool.Run(panels, smallGrain, t)
 }
@@ -70,14 +70,14 @@ type paddedTask struct {
 	ldy, ldx, rows int
 }
 
-var paddedTasks = freeList[paddedTask]{
-	fresh: func() *paddedTask { return new(paddedTask) },
-	wipe:  func(t *paddedTask) { *t = paddedTask{} },
+var paddedTasks = parallel.FreeList[paddedTask]{
+	Fresh: func() *paddedTask { return new(paddedTask) },
+	Wipe:  func(t *paddedTask) { *t = paddedTask{} },
 }
 
 func (t *paddedTask) Do(lo, hi int) {
-	s := scratches.get()
-	defer scratches.put(s)
+	s := scratches.Get()
+	defer scratches.Put(s)
 	b := PanelOperand{t.p.w[lo*t.p.k*panelCols:], t.p.k * panelCols}
 	MulPanels(&Scratch{s}, t.y[lo*panelCols:], t.ldy, t.x, t.ldx, t.rows, b, hi-lo, t.p.k)
 }

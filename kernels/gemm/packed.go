@@ -61,8 +61,8 @@ func (p *Packed) MulRows(y, x []float32, rows int, pool *parallel.Pool) {
 	if rows*p.n*p.k < parallelWork {
 		pool = nil
 	}
-	t := smallTasks.get()
-	defer smallTasks.put(t)
+	t := smallTasks.Get()
+	defer smallTasks.Put(t)
 	t.p, t.y, t.x, t.rows, t.f = p, y, x, rows, dispatch.Funcs()
 	pool.Run((p.n+panelCols-1)/panelCols, smallGrain, t)
 }
@@ -75,14 +75,14 @@ type smallTask struct {
 	rows int
 }
 
-var smallTasks = freeList[smallTask]{
-	fresh: func() *smallTask { return new(smallTask) },
-	wipe:  func(t *smallTask) { *t = smallTask{} },
+var smallTasks = parallel.FreeList[smallTask]{
+	Fresh: func() *smallTask { return new(smallTask) },
+	Wipe:  func(t *smallTask) { *t = smallTask{} },
 }
 
 func (t *smallTask) Do(lo, hi int) {
-	s := scratches.get()
-	defer scratches.put(s)
+	s := scratches.Get()
+	defer scratches.Put(s)
 	n, k := t.p.n, t.p.k
 	s.t.k = k
 	s.t.ars, s.t.aks = 4*k, 4
