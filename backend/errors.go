@@ -18,6 +18,17 @@ var (
 	ErrUnavailable = errors.New("not available on this machine")
 )
 
+// First returns the first error of a sequence of operations. The operations after a failed one still run: they are checked
+// one by one and their results are thrown away. It allocates nothing.
+func First(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ShapeError reports a tensor or a parameter whose size does not fit the operation.
 type ShapeError struct {
 	Op, Arg   string

@@ -9,6 +9,26 @@ import (
 	"mito/engine/arch"
 )
 
+// Batch is the shape of what a pass sees, and where it begins and ends.
+type Batch struct {
+	Rows, Time int
+	// Training keeps what the backward pass needs. Without it the layers share one set of activations and only Forward may
+	// be called.
+	Training bool
+	// From is the layer that passes begin at; Hidden(From) is then an input, such as the cached output of a frozen prefix,
+	// and the layers before it take no memory.
+	From int
+	// Middle has some layers see fewer tokens; nil has all see all.
+	Middle *Middle
+	// Taps are the layers whose input an objective reads and gives a gradient to, see Activations.DHidden. The number of
+	// layers means the output of the last.
+	Taps []int
+}
+
+// Middle says that layers From to To-1 see only Time tokens of each row, which Activations.Kept picks. The others pass by
+// on the residual stream; positions stay what they are.
+type Middle struct{ From, To, Time int }
+
 // Activations holds everything of a forward and backward pass that depends on the batch. The exported tensors are
 // the model's inputs and outputs.
 type Activations struct {
@@ -22,35 +42,51 @@ type Activations struct {
 	Logits    *tensor.Dense // [B,T,V] f32
 	DLogits   *tensor.Dense // [B,T,V] f32; nil without training
 
-	// Dropout is the rate during training; Seed and Row place the masks of this micro-batch (see
-	// backend.DropoutArgs).
+	// Those of the second head, nil without one. A gradient that the objective does not set is zero.
+	AuxLogits, DAuxLogits *tensor.Dense // [B,T,classes]
+
+	// What the layers in the middle see, nil where they see all: Kept says which rows of the batch, in ascending order, and
+	// Passed has 1 for the other rows and 0 for these.
+	Kept          *tensor.Dense // [B,T'] i32, from 0 to B·T-1
+	KeptPositions *tensor.Dense // [B,T'] i32
+	Passed        *tensor.Dense // [B,T] i32
+
+	// Dropout is the rate during training. Seed and Row place the masks of this micro-batch; the seed in Step, where there
+	// is one, is added (see backend.DropoutArgs).
 	Dropout float32
 	Seed    uint64
-	Row     int64
+	Row     int64 // in tokens
+	Step    *tensor.Dense
 
 	slab   backend.Slab
-	x      []*tensor.Dense // residual stream before each layer and after the last [N,C]
-	layers []*layerActivations
-	branch *tensor.Dense // what a branch adds to the stream [N,C]
+	shape  Batch
+	x      []*tensor.Dense     // residual stream before each layer and after the last [N,C]
+	layers []*layerActivations // nil before shape.From
+	middle *middleActivations  // nil without
 
 	final      *tensor.Dense // [N,C]
 	finalStats normStats
 
 	// Gradients. All layers share their memory.
-	dx, dn *tensor.Dense // [N,C]
-	grads  []*layerGradients
+	dx    *tensor.Dense // [N,C]
+	grads []*layerGradients
+	taps  map[int]*tensor.Dense
 }
 
-// layerGradients are the gradients inside one layer.
-type layerGradients struct {
-	dAttn            *tensor.Dense // [N,H·D]
-	dq, dk, dv       *tensor.Dense // [N,H·D] and [N,G·D]
-	dqHeads, dkHeads *tensor.Dense // the same, one row per head
-	dHidden, dUp     *tensor.Dense // [N,F]
+// middleActivations are the streams at both ends of the layers that see fewer tokens.
+type middleActivations struct {
+	Middle
+	enter, leave *tensor.Dense // [N',C]: the kept rows before the first of these layers and behind the last
+	zeroOne      *tensor.Dense // [2,C] zeros and ones
+	passed       *tensor.Dense // [N,C] the rows of zeroOne that Passed names
+	dx           *tensor.Dense // [N',C]
 }
 
 // layerActivations is what one layer keeps for its backward pass.
 type layerActivations struct {
+	batch, time          int
+	positions            *tensor.Dense
+	branch               *tensor.Dense // what a branch adds to the stream [N,C]; all layers share its memory
 	n1, n2               *tensor.Dense // [N,C]
 	stats1, stats2       normStats
 	qRaw, kRaw           *tensor.Dense // before QK-norm [N,H·D], [N,G·D]
@@ -61,136 +97,248 @@ type layerActivations struct {
 	attn, lse            *tensor.Dense // [N,H·D], [N,H]
 	mid                  *tensor.Dense // residual stream between the branches [N,C]
 	up, gate, hidden     *tensor.Dense // [N,F]
+	states               struct{ q, k, v, o, gate, up, down State }
 }
 
-// NewActivations reserves what a batch of the given shape needs. With training every layer keeps its activations;
-// without, the layers share one set and only Forward may be called.
+// layerGradients are the gradients inside one layer.
+type layerGradients struct {
+	dn               *tensor.Dense // [N,C]
+	dAttn            *tensor.Dense // [N,H·D]
+	dq, dk, dv       *tensor.Dense // [N,H·D] and [N,G·D]
+	dqHeads, dkHeads *tensor.Dense // the same, one row per head
+	dHidden, dUp     *tensor.Dense // [N,F]
+}
+
+// NewActivations reserves what a plain batch needs: all layers and all tokens.
 func (m *Model) NewActivations(batch, time int, training bool) (*Activations, error) {
-	if batch < 1 || time < 1 || time > m.Config.Context {
-		return nil, fmt.Errorf("model: a batch of %d sequences of %d tokens: want at least one of 1 to %d tokens (max_position_embeddings)",
-			batch, time, m.Config.Context)
-	}
-	var size backend.Sizer
-	if _, err := m.activations(&size, batch, time, training); err != nil {
+	return m.Activations(Batch{Rows: batch, Time: time, Training: training})
+}
+
+// Activations reserves what a batch of the given shape needs. Errors: backend.ErrOutOfMemory with what is needed, *BatchError.
+func (m *Model) Activations(s Batch) (*Activations, error) {
+	if err := m.checkBatch(s); err != nil {
 		return nil, err
 	}
-	slab, err := m.b.NewSlab(size.Bytes())
+	var a *Activations
+	slab, bytes, err := reserve(m.b, func(mk *Maker) { a = m.build(mk, s) })
 	if err != nil {
 		return nil, fmt.Errorf("model: a batch of %d sequences of %d tokens needs %d MiB, %d KiB a sequence: %w",
-			batch, time, size.Bytes()>>20, size.Bytes()>>10/int64(batch), err)
-	}
-	a, err := m.activations(slab, batch, time, training)
-	if err != nil {
-		slab.Free()
-		return nil, err
+			s.Rows, s.Time, bytes>>20, bytes>>10/int64(s.Rows), err)
 	}
 	a.slab = slab
-	return a, nil
+	if a.middle != nil {
+		zeroOne := make([]float32, m.Config.HiddenSize)
+		err = m.b.Upload(a.middle.zeroOne, append(zeroOne, ones(len(zeroOne))...))
+	}
+	return a, err
 }
 
 // ActivationBytes is the memory that NewActivations would reserve.
 func (m *Model) ActivationBytes(batch, time int, training bool) (int64, error) {
 	var size backend.Sizer
-	_, err := m.activations(&size, batch, time, training)
-	return size.Bytes(), err
+	mk := &Maker{b: m.b, alloc: &size}
+	m.build(mk, Batch{Rows: batch, Time: time, Training: training})
+	return size.Bytes(), mk.err
+}
+
+// BatchError reports a shape of a batch that the model cannot see.
+type BatchError struct {
+	Field     string
+	Got, Want string
+}
+
+func (e *BatchError) Error() string {
+	return fmt.Sprintf("model: batch: %s: %s, want %s", e.Field, e.Got, e.Want)
+}
+
+func (m *Model) checkBatch(s Batch) error {
+	layers := m.Config.Layers
+	if s.Rows < 1 || s.Time < 1 || s.Time > m.Config.Context {
+		return &BatchError{"shape", fmt.Sprintf("%d sequences of %d tokens", s.Rows, s.Time),
+			fmt.Sprintf("at least one of 1 to %d tokens (max_position_embeddings)", m.Config.Context)}
+	}
+	if s.From < 0 || s.From > layers {
+		return &BatchError{"first layer", fmt.Sprint(s.From), fmt.Sprintf("0 to %d", layers)}
+	}
+	if d := s.Middle; d != nil && (d.From < s.From || d.To <= d.From || d.To > layers || d.Time < 1 || d.Time > s.Time) {
+		return &BatchError{"middle", fmt.Sprintf("layers %d to %d with %d tokens", d.From, d.To-1, d.Time),
+			fmt.Sprintf("layers from %d to %d with 1 to %d tokens", s.From, layers-1, s.Time)}
+	}
+	for _, i := range s.Taps {
+		if i < s.From || i > layers || s.Middle != nil && i > s.Middle.From && i < s.Middle.To {
+			return &BatchError{"tap", fmt.Sprint(i), "a layer that sees all tokens, or their number"}
+		}
+	}
+	return nil
 }
 
 // Close frees the memory.
 func (a *Activations) Close() error { return a.slab.Free() }
 
+// Hidden is the residual stream before layer i, behind the last for the number of layers [N,C]. It is nil inside the
+// layers that see fewer tokens and before the first.
+func (a *Activations) Hidden(i int) *tensor.Dense {
+	if i < a.shape.From || a.middle != nil && i > a.middle.From && i < a.middle.To {
+		return nil
+	}
+	return a.x[i]
+}
+
+// DHidden is what an objective adds to the gradient of Hidden(i) [N,C], for the layers that the batch taps, else nil.
+func (a *Activations) DHidden(i int) *tensor.Dense { return a.taps[i] }
+
 // dropout applies the mask of one place in the model. Without dropout it does nothing: the callers read the
-// source where gradOf says so, or pass the same tensor twice.
+// source where masked says so, or pass the same tensor twice.
 func (a *Activations) dropout(b backend.Backend, dst, src *tensor.Dense, place int) error {
 	if a.Dropout == 0 {
 		return nil
 	}
+	rows, _ := backend.Rows(dst)
 	return b.Dropout(dst, src, backend.DropoutArgs{
-		Rate: a.Dropout, Seed: a.Seed + uint64(place)*0x9e3779b97f4a7c15, Row: a.Row,
+		Rate: a.Dropout, Seed: a.Seed + uint64(place)*0x9e3779b97f4a7c15, Row: a.Row / int64(a.Time) * int64(rows/a.Batch), Step: a.Step,
 	})
 }
 
-// gradOf is the gradient of a branch's output: masked where there is dropout, else that of the stream itself.
-func (a *Activations) gradOf(masked *tensor.Dense) *tensor.Dense {
+// masked is the gradient of a branch's output: masked where there is dropout, else that of the stream itself.
+func (a *Activations) masked(branch, dx *tensor.Dense) *tensor.Dense {
 	if a.Dropout == 0 {
-		return a.dx
+		return dx
 	}
-	return masked
+	return branch
 }
 
-func (m *Model) activations(alloc backend.Allocator, batch, time int, training bool) (*Activations, error) {
-	c, n := &m.Config, batch*time
-	mk := &maker{b: m.b, alloc: alloc}
+// build cuts the tensors of a batch.
+func (m *Model) build(mk *Maker, s Batch) *Activations {
+	c, n := &m.Config, s.Rows*s.Time
 	a := &Activations{
-		Batch: batch, Time: time,
-		Inputs:    mk.make(backend.I32, batch, time),
-		Positions: mk.make(backend.I32, batch, time),
-		Targets:   mk.make(backend.I32, batch, time),
-		Weights:   mk.f32(batch, time),
-		Loss:      mk.f32(batch, time),
-		Logits:    mk.f32(batch, time, c.VocabSize),
-		branch:    mk.f32(n, c.HiddenSize),
-		final:     mk.f32(n, c.HiddenSize),
+		Batch: s.Rows, Time: s.Time, shape: s,
+		Inputs:    mk.Make(backend.I32, s.Rows, s.Time),
+		Positions: mk.Make(backend.I32, s.Rows, s.Time),
+		Targets:   mk.Make(backend.I32, s.Rows, s.Time),
+		Weights:   mk.F32(s.Rows, s.Time),
+		Loss:      mk.F32(s.Rows, s.Time),
+		Logits:    mk.F32(s.Rows, s.Time, c.VocabSize),
+		final:     mk.F32(n, c.HiddenSize),
+		x:         make([]*tensor.Dense, c.Layers+1),
+		layers:    make([]*layerActivations, c.Layers),
 	}
 	a.finalStats = mk.stats(c, n)
-	a.x = make([]*tensor.Dense, c.Layers+1)
-	for i := range a.x {
-		if i > 0 && !training {
-			a.x[i] = a.x[0]
-			continue
-		}
-		a.x[i] = mk.f32(n, c.HiddenSize)
+	if c.AuxVocab > 0 {
+		a.AuxLogits = mk.F32(s.Rows, s.Time, c.AuxVocab)
 	}
-	if training {
-		for i := range c.Layers {
-			a.layers = append(a.layers, m.layerActivations(mk, n, c.Layer(i)))
-		}
-		m.gradients(mk, a, n)
-		return a, mk.err
+	if s.Middle != nil {
+		m.buildMiddle(mk, a, *s.Middle)
 	}
-	mk.overlaid(c.Layers, func(mk *maker, i int) {
-		a.layers = append(a.layers[:i], m.layerActivations(mk, n, c.Layer(i)))
+	m.buildStream(mk, a)
+	each := func(mk *Maker, from, to int) {
+		for i := from; i < to; i++ {
+			rows, time, positions := s.Rows, s.Time, a.Positions
+			if a.inMiddle(i) {
+				time, positions = s.Middle.Time, a.KeptPositions
+			}
+			a.layers[i] = m.buildLayer(mk, i, rows, time, s.Training)
+			a.layers[i].positions = positions
+		}
+	}
+	if s.Training {
+		each(mk, s.From, c.Layers)
+	} else {
+		mk.overlaid(c.Layers-s.From, func(mk *Maker, i int) { each(mk, s.From+i, s.From+i+1) })
+	}
+	mk.overlaid(c.Layers-s.From, func(mk *Maker, i int) {
+		l := a.layers[s.From+i]
+		l.branch = mk.F32(l.batch*l.time, c.HiddenSize)
 	})
-	return a, mk.err
+	if s.Training {
+		m.buildGradients(mk, a)
+	}
+	return a
 }
 
-func (m *Model) layerActivations(mk *maker, n int, shape arch.Layer) *layerActivations {
-	c := &m.Config
-	width, kv, mlp := shape.Heads*c.HeadDim, shape.KVHeads*c.HeadDim, shape.IntermediateSize
+// inMiddle says that layer i sees fewer tokens.
+func (a *Activations) inMiddle(i int) bool {
+	d := a.shape.Middle
+	return d != nil && i >= d.From && i < d.To
+}
+
+func (m *Model) buildMiddle(mk *Maker, a *Activations, d Middle) {
+	width, n := m.Config.HiddenSize, a.Batch*d.Time
+	a.Kept, a.KeptPositions = mk.Make(backend.I32, a.Batch, d.Time), mk.Make(backend.I32, a.Batch, d.Time)
+	a.Passed = mk.Make(backend.I32, a.Batch, a.Time)
+	a.middle = &middleActivations{
+		Middle: d, enter: mk.F32(n, width), leave: mk.F32(n, width), zeroOne: mk.F32(2, width), passed: mk.F32(a.Batch*a.Time, width),
+	}
+	if a.shape.Training {
+		a.middle.dx = mk.F32(n, width)
+	}
+}
+
+// buildStream makes the residual streams. Without training one tensor is all of those that see every token.
+func (m *Model) buildStream(mk *Maker, a *Activations) {
+	s, width := a.shape, m.Config.HiddenSize
+	for i := s.From; i < len(a.x); i++ {
+		switch d := s.Middle; {
+		case d != nil && i > d.From && i < d.To:
+			a.x[i] = mk.F32(a.Batch*d.Time, width)
+		case !s.Training && i > s.From:
+			a.x[i] = a.x[s.From]
+		default:
+			a.x[i] = mk.F32(a.Batch*a.Time, width)
+		}
+	}
+}
+
+func (m *Model) buildLayer(mk *Maker, i, batch, time int, training bool) *layerActivations {
+	c, l, n := &m.Config, m.blocks[i], batch*time
+	width, kv, mlp := l.shape.Heads*c.HeadDim, l.shape.KVHeads*c.HeadDim, l.shape.IntermediateSize
 	s := &layerActivations{
-		n1: mk.f32(n, c.HiddenSize), n2: mk.f32(n, c.HiddenSize),
+		batch: batch, time: time,
+		n1: mk.F32(n, c.HiddenSize), n2: mk.F32(n, c.HiddenSize),
 		stats1: mk.stats(c, n), stats2: mk.stats(c, n),
-		qRaw: mk.f32(n, width), kRaw: mk.f32(n, kv), v: mk.f32(n, kv),
-		attn: mk.f32(n, width), lse: mk.f32(n, shape.Heads),
-		mid: mk.f32(n, c.HiddenSize),
-		up:  mk.f32(n, mlp), hidden: mk.f32(n, mlp),
+		qRaw: mk.F32(n, width), kRaw: mk.F32(n, kv), v: mk.F32(n, kv),
+		attn: mk.F32(n, width), lse: mk.F32(n, l.shape.Heads),
+		mid: mk.F32(n, c.HiddenSize),
+		up:  mk.F32(n, mlp), hidden: mk.F32(n, mlp),
 	}
 	s.q, s.k = s.qRaw, s.kRaw
-	if c.QKNorm {
-		s.q, s.k = mk.f32(n, width), mk.f32(n, kv)
-		s.qHeads, s.kHeads = mk.view(s.q, n*shape.Heads, c.HeadDim), mk.view(s.k, n*shape.KVHeads, c.HeadDim)
-		s.qRawHeads, s.kRawHeads = mk.view(s.qRaw, n*shape.Heads, c.HeadDim), mk.view(s.kRaw, n*shape.KVHeads, c.HeadDim)
-		s.qStats, s.kStats = normStats{rstd: mk.f32(n * shape.Heads)}, normStats{rstd: mk.f32(n * shape.KVHeads)}
+	if l.qNorm != nil {
+		s.q, s.k = mk.F32(n, width), mk.F32(n, kv)
+		s.qHeads, s.kHeads = mk.View(s.q, 0, n*l.shape.Heads, c.HeadDim), mk.View(s.k, 0, n*l.shape.KVHeads, c.HeadDim)
+		s.qRawHeads, s.kRawHeads = mk.View(s.qRaw, 0, n*l.shape.Heads, c.HeadDim), mk.View(s.kRaw, 0, n*l.shape.KVHeads, c.HeadDim)
+		s.qStats, s.kStats = normStats{rstd: mk.F32(n * l.shape.Heads)}, normStats{rstd: mk.F32(n * l.shape.KVHeads)}
 	}
-	if c.Activation == arch.ActSwiGLU {
-		s.gate = mk.f32(n, mlp)
+	state := func(l *Linear) State { return l.Product.State(mk, n, training) }
+	s.states.q, s.states.k, s.states.v, s.states.o = state(&l.q), state(&l.k), state(&l.v), state(&l.o)
+	if l.gate != nil {
+		s.gate, s.states.gate = mk.F32(n, mlp), state(l.gate)
 	}
+	s.states.up, s.states.down = state(&l.up), state(&l.down)
 	return s
 }
 
-func (m *Model) gradients(mk *maker, a *Activations, n int) {
+func (m *Model) buildGradients(mk *Maker, a *Activations) {
 	c := &m.Config
-	a.DLogits = mk.f32(a.Batch, a.Time, c.VocabSize)
-	a.dx, a.dn = mk.f32(n, c.HiddenSize), mk.f32(n, c.HiddenSize)
-	mk.overlaid(c.Layers, func(mk *maker, i int) {
-		shape := c.Layer(i)
+	a.DLogits = mk.F32(a.Batch, a.Time, c.VocabSize)
+	if c.AuxVocab > 0 {
+		a.DAuxLogits = mk.F32(a.Batch, a.Time, c.AuxVocab)
+	}
+	a.dx = mk.F32(a.Batch*a.Time, c.HiddenSize)
+	a.taps = map[int]*tensor.Dense{}
+	for _, i := range a.shape.Taps {
+		a.taps[i] = mk.F32(a.Batch*a.Time, c.HiddenSize)
+	}
+	a.grads = make([]*layerGradients, c.Layers)
+	mk.overlaid(c.Layers-a.shape.From, func(mk *Maker, i int) {
+		i += a.shape.From
+		shape, n := m.blocks[i].shape, a.layers[i].batch*a.layers[i].time
 		width, kv, mlp := shape.Heads*c.HeadDim, shape.KVHeads*c.HeadDim, shape.IntermediateSize
 		g := &layerGradients{
-			dAttn: mk.f32(n, width), dq: mk.f32(n, width), dk: mk.f32(n, kv), dv: mk.f32(n, kv), dHidden: mk.f32(n, mlp),
+			dn: mk.F32(n, c.HiddenSize), dAttn: mk.F32(n, width), dq: mk.F32(n, width), dk: mk.F32(n, kv), dv: mk.F32(n, kv), dHidden: mk.F32(n, mlp),
 		}
-		g.dqHeads, g.dkHeads = mk.view(g.dq, n*shape.Heads, c.HeadDim), mk.view(g.dk, n*shape.KVHeads, c.HeadDim)
+		g.dqHeads, g.dkHeads = mk.View(g.dq, 0, n*shape.Heads, c.HeadDim), mk.View(g.dk, 0, n*shape.KVHeads, c.HeadDim)
 		if c.Activation == arch.ActSwiGLU {
-			g.dUp = mk.f32(n, mlp)
+			g.dUp = mk.F32(n, mlp)
 		}
-		a.grads = append(a.grads[:i], g)
+		a.grads[i] = g
 	})
 }

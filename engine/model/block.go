@@ -24,83 +24,90 @@ type Block struct {
 	act          backend.Activation
 }
 
-// newBlock connects layer i to its parameters; part gives those of a module, or none.
-func newBlock(c arch.Config, i int, part func(arch.Part) declared) *Block {
-	linear := func(p arch.Part) Linear {
-		d := part(p)
-		return Linear{W: d.weight, B: d.bias}
-	}
+// newBlock connects layer i to its parameters.
+func newBlock(c *arch.Config, i int, all map[arch.Place]declared, linear func(arch.Part) Linear) *Block {
+	at := func(p arch.Part) declared { return all[arch.Place{Layer: i, Part: p}] }
 	b := &Block{
-		norm1: newNorm(c, part(arch.Norm1)), norm2: newNorm(c, part(arch.Norm2)),
-		q: linear(arch.Query), k: linear(arch.Key), v: linear(arch.Value), o: linear(arch.Output),
-		up: linear(arch.Up), down: linear(arch.Down), shape: c.Layer(i), headDim: c.HeadDim, act: activation(c),
+		norm1: newNorm(c, at(arch.Norm1)), q: linear(arch.Query), k: linear(arch.Key), v: linear(arch.Value), o: linear(arch.Output),
+		norm2: newNorm(c, at(arch.Norm2)), shape: c.Layer(i), headDim: c.HeadDim, act: activation(c),
 	}
-	if d := part(arch.QueryNorm); d.weight != nil {
-		b.qNorm = &Norm{Gain: d.weight, eps: c.NormEps}
-		b.kNorm = &Norm{Gain: part(arch.KeyNorm).weight, eps: c.NormEps}
+	if c.QKNorm {
+		b.qNorm, b.kNorm = &Norm{Gain: at(arch.QueryNorm).weight, eps: c.NormEps}, &Norm{Gain: at(arch.KeyNorm).weight, eps: c.NormEps}
 	}
-	if part(arch.Gate).weight != nil {
+	if c.Activation == arch.ActSwiGLU {
 		gate := linear(arch.Gate)
 		b.gate = &gate
 	}
+	b.up, b.down = linear(arch.Up), linear(arch.Down)
 	return b
 }
 
-func newNorm(c arch.Config, d declared) Norm {
-	return Norm{Gain: d.weight, Bias: d.bias, eps: c.NormEps, layer: c.Norm == arch.NormLayer}
+func (l *Block) linears() []*Linear {
+	list := []*Linear{&l.q, &l.k, &l.v, &l.o}
+	if l.gate != nil {
+		list = append(list, l.gate)
+	}
+	return append(list, &l.up, &l.down)
 }
 
-func (l *Block) attention(a *Activations) backend.AttentionArgs {
+func (l *Block) norms() []*Norm {
+	list := []*Norm{&l.norm1, &l.norm2}
+	if l.qNorm != nil {
+		list = append(list, l.qNorm, l.kNorm)
+	}
+	return list
+}
+
+func (l *Block) attention(s *layerActivations) backend.AttentionArgs {
 	return backend.AttentionArgs{
-		Batch: a.Batch, Time: a.Time, Heads: l.shape.Heads, KVHeads: l.shape.KVHeads, HeadDim: l.headDim,
+		Batch: s.batch, Time: s.time, Heads: l.shape.Heads, KVHeads: l.shape.KVHeads, HeadDim: l.headDim,
 		Window: l.shape.Window, Scale: l.shape.Scale,
 	}
 }
 
-// Forward computes a.x[i+1] from a.x[i].
-func (l *Block) Forward(m *Model, a *Activations, i int) error {
+// Forward computes the residual stream behind layer i, out, from that before it, x.
+func (l *Block) Forward(m *Model, a *Activations, i int, out, x *tensor.Dense) error {
 	b, s := m.b, a.layers[i]
-	x, out := a.x[i], a.x[i+1]
-	return first(
+	return backend.First(
 		l.norm1.Forward(b, s.n1, x, s.stats1),
-		l.q.Forward(b, s.qRaw, s.n1),
-		l.k.Forward(b, s.kRaw, s.n1),
-		l.v.Forward(b, s.v, s.n1),
-		l.position(m, a, s),
-		b.Attention(s.attn, s.lse, s.q, s.k, s.v, l.attention(a)),
-		l.o.Forward(b, a.branch, s.attn),
-		a.dropout(b, a.branch, a.branch, 2*i+1),
-		b.Add(s.mid, x, a.branch),
+		l.q.Product.Forward(b, s.qRaw, s.n1, s.states.q),
+		l.k.Product.Forward(b, s.kRaw, s.n1, s.states.k),
+		l.v.Product.Forward(b, s.v, s.n1, s.states.v),
+		l.position(m, s),
+		b.Attention(s.attn, s.lse, s.q, s.k, s.v, l.attention(s)),
+		l.o.Product.Forward(b, s.branch, s.attn, s.states.o),
+		a.dropout(b, s.branch, s.branch, 2*i+1),
+		b.Add(s.mid, x, s.branch),
 
 		l.norm2.Forward(b, s.n2, s.mid, s.stats2),
-		l.up.Forward(b, s.up, s.n2),
+		l.up.Product.Forward(b, s.up, s.n2, s.states.up),
 		l.activate(b, s),
-		l.down.Forward(b, a.branch, s.hidden),
-		a.dropout(b, a.branch, a.branch, 2*i+2),
-		b.Add(out, s.mid, a.branch),
+		l.down.Product.Forward(b, s.branch, s.hidden, s.states.down),
+		a.dropout(b, s.branch, s.branch, 2*i+2),
+		b.Add(out, s.mid, s.branch),
 	)
 }
 
 // position normalises and rotates queries and keys. s.q is s.qRaw where there is no QK-norm.
-func (l *Block) position(m *Model, a *Activations, s *layerActivations) error {
+func (l *Block) position(m *Model, s *layerActivations) error {
 	if l.qNorm != nil {
-		if err := first(
+		if err := backend.First(
 			l.qNorm.Forward(m.b, s.qHeads, s.qRawHeads, s.qStats),
 			l.kNorm.Forward(m.b, s.kHeads, s.kRawHeads, s.kStats),
 		); err != nil {
 			return err
 		}
 	}
-	return l.rotate(m, a, s.q, s.k, false)
+	return l.rotate(m, s, s.q, s.k, false)
 }
 
-func (l *Block) rotate(m *Model, a *Activations, q, k *tensor.Dense, inverse bool) error {
+func (l *Block) rotate(m *Model, s *layerActivations, q, k *tensor.Dense, inverse bool) error {
 	if m.cos == nil {
 		return nil
 	}
-	return first(
-		m.b.RoPE(q, a.Positions, m.cos, m.sin, inverse),
-		m.b.RoPE(k, a.Positions, m.cos, m.sin, inverse),
+	return backend.First(
+		m.b.RoPE(q, s.positions, m.cos, m.sin, inverse),
+		m.b.RoPE(k, s.positions, m.cos, m.sin, inverse),
 	)
 }
 
@@ -108,58 +115,58 @@ func (l *Block) activate(b backend.Backend, s *layerActivations) error {
 	if l.gate == nil {
 		return b.Activate(s.hidden, s.up, l.act)
 	}
-	return first(
-		l.gate.Forward(b, s.gate, s.n2),
+	return backend.First(
+		l.gate.Product.Forward(b, s.gate, s.n2, s.states.gate),
 		b.SwiGLU(s.hidden, s.gate, s.up),
 	)
 }
 
-// Backward turns a.dx, the gradient of a.x[i+1], into that of a.x[i].
-func (l *Block) Backward(m *Model, a *Activations, i int) error {
+// Backward turns dx, the gradient of the stream behind layer i, into that of x, the stream before it.
+func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense) error {
 	b, s, g := m.b, a.layers[i], a.grads[i]
-	if err := first(
-		a.dropout(b, a.branch, a.dx, 2*i+2),
-		l.down.Backward(b, g.dHidden, a.gradOf(a.branch), s.hidden, false),
-		l.activateBackward(b, a, s, g),
-		l.norm2.Backward(b, a.dn, a.dn, s.mid, s.stats2),
-		b.Add(a.dx, a.dx, a.dn),
+	if err := backend.First(
+		a.dropout(b, s.branch, dx, 2*i+2),
+		l.down.Product.Backward(b, g.dHidden, a.masked(s.branch, dx), s.hidden, s.states.down, false),
+		l.activateBackward(b, s, g),
+		l.norm2.Backward(b, g.dn, g.dn, s.mid, s.stats2),
+		b.Add(dx, dx, g.dn),
 	); err != nil {
 		return err
 	}
-	return first(
-		a.dropout(b, a.branch, a.dx, 2*i+1),
-		l.o.Backward(b, g.dAttn, a.gradOf(a.branch), s.attn, false),
-		b.AttentionBackward(g.dq, g.dk, g.dv, g.dAttn, s.attn, s.lse, s.q, s.k, s.v, l.attention(a)),
-		l.positionBackward(m, a, s, g),
-		l.q.Backward(b, a.dn, g.dq, s.n1, false),
-		l.k.Backward(b, a.dn, g.dk, s.n1, true),
-		l.v.Backward(b, a.dn, g.dv, s.n1, true),
-		l.norm1.Backward(b, a.dn, a.dn, a.x[i], s.stats1),
-		b.Add(a.dx, a.dx, a.dn),
+	return backend.First(
+		a.dropout(b, s.branch, dx, 2*i+1),
+		l.o.Product.Backward(b, g.dAttn, a.masked(s.branch, dx), s.attn, s.states.o, false),
+		b.AttentionBackward(g.dq, g.dk, g.dv, g.dAttn, s.attn, s.lse, s.q, s.k, s.v, l.attention(s)),
+		l.positionBackward(m, s, g),
+		l.q.Product.Backward(b, g.dn, g.dq, s.n1, s.states.q, false),
+		l.k.Product.Backward(b, g.dn, g.dk, s.n1, s.states.k, true),
+		l.v.Product.Backward(b, g.dn, g.dv, s.n1, s.states.v, true),
+		l.norm1.Backward(b, g.dn, g.dn, x, s.stats1),
+		b.Add(dx, dx, g.dn),
 	)
 }
 
-// activateBackward turns g.dHidden into a.dn, the gradient of s.n2.
-func (l *Block) activateBackward(b backend.Backend, a *Activations, s *layerActivations, g *layerGradients) error {
+// activateBackward turns g.dHidden into g.dn, the gradient of s.n2.
+func (l *Block) activateBackward(b backend.Backend, s *layerActivations, g *layerGradients) error {
 	if l.gate == nil {
-		return first(
+		return backend.First(
 			b.ActivateBackward(g.dHidden, g.dHidden, s.up, l.act),
-			l.up.Backward(b, a.dn, g.dHidden, s.n2, false),
+			l.up.Product.Backward(b, g.dn, g.dHidden, s.n2, s.states.up, false),
 		)
 	}
-	return first(
+	return backend.First(
 		b.SwiGLUBackward(g.dHidden, g.dUp, g.dHidden, s.gate, s.up),
-		l.gate.Backward(b, a.dn, g.dHidden, s.n2, false),
-		l.up.Backward(b, a.dn, g.dUp, s.n2, true),
+		l.gate.Product.Backward(b, g.dn, g.dHidden, s.n2, s.states.gate, false),
+		l.up.Product.Backward(b, g.dn, g.dUp, s.n2, s.states.up, true),
 	)
 }
 
-func (l *Block) positionBackward(m *Model, a *Activations, s *layerActivations, g *layerGradients) error {
-	err := l.rotate(m, a, g.dq, g.dk, true)
+func (l *Block) positionBackward(m *Model, s *layerActivations, g *layerGradients) error {
+	err := l.rotate(m, s, g.dq, g.dk, true)
 	if err != nil || l.qNorm == nil {
 		return err
 	}
-	return first(
+	return backend.First(
 		l.qNorm.Backward(m.b, g.dqHeads, g.dqHeads, s.qRawHeads, s.qStats),
 		l.kNorm.Backward(m.b, g.dkHeads, g.dkHeads, s.kRawHeads, s.kStats),
 	)

@@ -8,7 +8,7 @@ import (
 )
 
 // activation is the backend's name for a non-gated activation.
-func activation(c arch.Config) backend.Activation {
+func activation(c *arch.Config) backend.Activation {
 	switch c.Activation {
 	case arch.ActReLU:
 		return backend.ReLU

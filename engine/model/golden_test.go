@@ -27,7 +27,7 @@ func checkGolden(t *testing.T, b backend.Backend, path string) {
 	m, err := New(b, c, true)
 	check(t, err)
 	t.Cleanup(func() { check(t, m.Close()) })
-	check(t, m.ReadPrefixed(f, "", m.Params.Value))
+	check(t, m.ReadTrained(f, "", m.Params.Value))
 
 	floats := func(name string) []float32 {
 		tensor, err := f.Tensor(name)

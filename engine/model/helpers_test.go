@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"mito/backend"
@@ -100,6 +101,11 @@ var variants = []variant{
 	{name: "smoothing", change: func(c *arch.Config) {}, smoothing: 0.1},
 }
 
+// some are the variants of these names.
+func some(names ...string) []variant {
+	return slices.DeleteFunc(slices.Clone(variants), func(v variant) bool { return !slices.Contains(names, v.name) })
+}
+
 func (v variant) config() arch.Config {
 	c := small()
 	v.change(&c)
@@ -113,6 +119,37 @@ type batch struct {
 	weights                    []float32
 	dropout, smoothing         float32
 	seed                       uint64
+	middle                     *Middle
+	kept                       []int32 // with middle
+}
+
+// keep has layers from to to-1 see a drawn part of every row.
+func (b *batch) keep(from, to, time int) {
+	r := kerneltest.Rand("kept")
+	b.middle, b.kept = &Middle{From: from, To: to, Time: time}, nil
+	for row := range b.rows {
+		at := r.Perm(b.time)[:time]
+		slices.Sort(at)
+		for _, i := range at {
+			b.kept = append(b.kept, int32(row*b.time+i))
+		}
+	}
+}
+
+// loadKept uploads what the layers in the middle see, of rows that begin at row lo of the batch.
+func (b *batch) loadKept(t testing.TB, m *Model, a *Activations, lo, hi int) {
+	t.Helper()
+	kept := slices.Clone(b.kept[lo*b.middle.Time : hi*b.middle.Time])
+	positions, passed := make([]int32, len(kept)), make([]int32, (hi-lo)*b.time)
+	for i := range passed {
+		passed[i] = 1
+	}
+	for i := range kept {
+		positions[i] = b.positions[kept[i]]
+		kept[i] -= int32(lo * b.time)
+		passed[kept[i]] = 0
+	}
+	check(t, backend.First(m.b.Upload(a.Kept, kept), m.b.Upload(a.KeptPositions, positions), m.b.Upload(a.Passed, passed)))
 }
 
 // newBatch draws rows of time tokens; some targets have no weight or a fraction of one.
@@ -142,11 +179,17 @@ func (b *batch) scale() float32 {
 // newModel builds a model with random parameters, gains and biases too.
 func newModel(t testing.TB, b backend.Backend, c arch.Config) *Model {
 	t.Helper()
-	m, err := New(b, c, true)
+	return buildModel(t, b, c, Options{Grads: true})
+}
+
+// buildModel is newModel with options. The parameters of the configuration are those of newModel.
+func buildModel(t testing.TB, b backend.Backend, c arch.Config, o Options) *Model {
+	t.Helper()
+	m, err := Build(b, c, o)
 	check(t, err)
 	t.Cleanup(func() { check(t, m.Close()) })
 	r := kerneltest.Rand("weights")
-	for _, p := range m.Params.List {
+	check(t, m.set(slices.Concat(m.Params.List, m.Params.Added), func(p *Param) ([]float32, error) {
 		w := kerneltest.Normal(r, make([]float32, p.Size()))
 		std := float32(0.4)
 		if len(p.Shape) == 2 && p.Kind == Matrix {
@@ -158,8 +201,8 @@ func newModel(t testing.TB, b backend.Backend, c arch.Config) *Model {
 				w[i]++
 			}
 		}
-		check(t, b.Upload(p.Value, w))
-	}
+		return w, nil
+	}))
 	return m
 }
 
@@ -167,7 +210,7 @@ func newModel(t testing.TB, b backend.Backend, c arch.Config) *Model {
 func (b *batch) load(t testing.TB, m *Model, a *Activations, lo, hi int) {
 	t.Helper()
 	lo, hi = lo*b.time, hi*b.time
-	check(t, first(
+	check(t, backend.First(
 		m.b.Upload(a.Inputs, b.inputs[lo:hi]), m.b.Upload(a.Targets, b.targets[lo:hi]),
 		m.b.Upload(a.Positions, b.positions[lo:hi]), m.b.Upload(a.Weights, b.weights[lo:hi]),
 	))
@@ -177,7 +220,7 @@ func (b *batch) load(t testing.TB, m *Model, a *Activations, lo, hi int) {
 // pass runs forward, loss and backward over loaded activations.
 func (b *batch) pass(t testing.TB, m *Model, a *Activations) {
 	t.Helper()
-	check(t, first(
+	check(t, backend.First(
 		m.Forward(a),
 		m.b.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{Smoothing: b.smoothing, Scale: b.scale()}),
 		m.Backward(a),
@@ -190,9 +233,12 @@ func (b *batch) train(t testing.TB, m *Model, ends ...int) (loss, logits []float
 	check(t, m.ZeroGrad())
 	start := 0
 	for _, end := range ends {
-		a, err := m.NewActivations(end-start, b.time, true)
+		a, err := m.Activations(Batch{Rows: end - start, Time: b.time, Training: true, Middle: b.middle})
 		check(t, err)
 		b.load(t, m, a, start, end)
+		if b.middle != nil {
+			b.loadKept(t, m, a, start, end)
+		}
 		b.pass(t, m, a)
 		part := make([]float32, (end-start)*b.time)
 		check(t, m.b.Download(part, a.Loss))
@@ -205,7 +251,7 @@ func (b *batch) train(t testing.TB, m *Model, ends ...int) (loss, logits []float
 	}
 	check(t, m.FinishGrad())
 	grads = map[string][]float32{}
-	for _, p := range m.Params.List {
+	for _, p := range m.Params.Trained() {
 		g := make([]float32, p.Size())
 		check(t, m.b.Download(g, p.Grad))
 		grads[p.Name] = g

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 
 	"gorgonia.org/tensor"
@@ -28,7 +29,7 @@ func ReadWeights(f *checkpoint.Folder) (*Weights, error) {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	w := &Weights{Config: c, Tensors: map[string][]float32{}}
-	err = ps.read(f.Weights, "", func(p *Param, values []float32) error {
+	err = read(ps.List, f.Weights, "", func(p *Param, values []float32) error {
 		w.Tensors[p.Name] = values
 		return nil
 	})
@@ -47,6 +48,11 @@ func parameters(c arch.Config) *Params {
 
 // Open builds a model on a backend from a checkpoint folder.
 func Open(b backend.Backend, f *checkpoint.Folder, grads bool) (*Model, error) {
+	return OpenWith(b, f, Options{Grads: grads})
+}
+
+// OpenWith builds a model on a backend as the options say, from a checkpoint folder. What products add to it is zero.
+func OpenWith(b backend.Backend, f *checkpoint.Folder, o Options) (*Model, error) {
 	c, err := arch.Parse(f.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
@@ -55,13 +61,12 @@ func Open(b backend.Backend, f *checkpoint.Folder, grads bool) (*Model, error) {
 	if err := parameters(c).fits(f.Weights); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
-	m, err := New(b, c, grads)
+	m, err := Build(b, c, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := m.Read(f.Weights); err != nil {
-		m.Close()
-		return nil, fmt.Errorf("%s: %w", f.Dir, err)
+		return nil, fmt.Errorf("%s: %w", f.Dir, errors.Join(err, m.Close()))
 	}
 	return m, nil
 }
@@ -71,14 +76,21 @@ func (m *Model) Read(f *checkpoint.File) error {
 	if err := f.Expect(m.Params.Names()...); err != nil {
 		return err
 	}
-	return m.ReadPrefixed(f, "", m.Params.Value)
+	values := map[*Param][]float32{}
+	if err := read(m.Params.List, f, "", func(p *Param, v []float32) error {
+		values[p] = v
+		return nil
+	}); err != nil {
+		return err
+	}
+	return m.set(m.Params.List, func(p *Param) ([]float32, error) { return values[p], nil })
 }
 
-// ReadPrefixed loads tensors whose names are prefix and a parameter's name into a flat tensor with the layout of
-// the parameters: an average of them, or a moment of the optimiser.
-func (m *Model) ReadPrefixed(f *checkpoint.File, prefix string, flat *tensor.Dense) error {
+// ReadTrained loads tensors whose names are prefix and a trained parameter's name into a flat tensor with the layout of
+// what is trained: the parameters, an average of them, or a moment of the optimiser.
+func (m *Model) ReadTrained(f *checkpoint.File, prefix string, flat *tensor.Dense) error {
 	host := make([]float32, m.Params.length)
-	if err := m.Params.read(f, prefix, func(p *Param, values []float32) error {
+	if err := read(m.Params.Trained(), f, prefix, func(p *Param, values []float32) error {
 		copy(host[p.offset:], values)
 		return nil
 	}); err != nil {
@@ -100,8 +112,8 @@ func (ps *Params) fits(f *checkpoint.File) error {
 	return nil
 }
 
-func (ps *Params) read(f *checkpoint.File, prefix string, use func(*Param, []float32) error) error {
-	for _, p := range ps.List {
+func read(list []*Param, f *checkpoint.File, prefix string, use func(*Param, []float32) error) error {
+	for _, p := range list {
 		t, err := f.Get(prefix+p.Name, checkpoint.F32, p.Shape...)
 		if err != nil {
 			return err
@@ -120,28 +132,66 @@ func (ps *Params) read(f *checkpoint.File, prefix string, use func(*Param, []flo
 	return nil
 }
 
-// Tensors copies a flat tensor with the layout of the parameters into named tensors, for a checkpoint.
+// Tensors copies the model's own parameters into named tensors, as they ship. What is trained comes from a flat tensor with
+// its layout, the parameters or an average of them; what a product holds in a form of its own is left out.
 func (m *Model) Tensors(flat *tensor.Dense) ([]checkpoint.Tensor, error) {
-	host := make([]float32, m.Params.length)
-	if err := m.b.Download(host, flat); err != nil {
+	trained, frozen, err := m.download(flat)
+	if err != nil {
 		return nil, err
 	}
-	out := make([]checkpoint.Tensor, len(m.Params.List))
-	for i, p := range m.Params.List {
-		out[i] = checkpoint.FromF32(p.Name, p.Shape, host[p.offset:p.offset+p.Size()])
+	var out []checkpoint.Tensor
+	for _, p := range m.Params.List {
+		if !p.held {
+			out = append(out, checkpoint.FromF32(p.Name, p.Shape, p.of(trained, frozen)))
+		}
 	}
 	return out, nil
 }
 
-// Host copies the parameters into ordinary memory.
-func (m *Model) Host() (*Weights, error) {
+// Trained copies a flat tensor with the layout of what is trained into named tensors, for the state of a run.
+func (m *Model) Trained(flat *tensor.Dense) ([]checkpoint.Tensor, error) {
 	host := make([]float32, m.Params.length)
-	if err := m.b.Download(host, m.Params.Value); err != nil {
+	if err := m.b.Download(host, flat); err != nil {
+		return nil, err
+	}
+	var out []checkpoint.Tensor
+	for _, p := range m.Params.Trained() {
+		out = append(out, checkpoint.FromF32(p.Name, p.Shape, host[p.offset:][:p.Size()]))
+	}
+	return out, nil
+}
+
+// Host copies the model's own parameters into ordinary memory.
+func (m *Model) Host() (*Weights, error) {
+	trained, frozen, err := m.download(m.Params.Value)
+	if err != nil {
 		return nil, err
 	}
 	w := &Weights{Config: m.Config, Tensors: map[string][]float32{}}
 	for _, p := range m.Params.List {
-		w.Tensors[p.Name] = host[p.offset : p.offset+p.Size()]
+		if !p.held {
+			w.Tensors[p.Name] = p.of(trained, frozen)
+		}
 	}
 	return w, nil
+}
+
+// download copies a flat tensor of what is trained, and what is frozen.
+func (m *Model) download(flat *tensor.Dense) (trained, frozen []float32, err error) {
+	trained, frozen = make([]float32, m.Params.length), make([]float32, m.Params.frozen)
+	if flat != nil {
+		err = m.b.Download(trained, flat)
+	}
+	if err == nil && m.Params.Frozen != nil {
+		err = m.b.Download(frozen, m.Params.Frozen)
+	}
+	return trained, frozen, err
+}
+
+// of finds the parameter in copies of the flat tensors.
+func (p *Param) of(trained, frozen []float32) []float32 {
+	if p.Frozen {
+		trained = frozen
+	}
+	return trained[p.offset:][:p.Size()]
 }

@@ -62,7 +62,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // A flat tensor beside the parameters, such as a moment of the optimiser, travels under a prefix.
-func TestReadPrefixed(t *testing.T) {
+func TestReadTrained(t *testing.T) {
 	b := openCPU(t, 1)
 	m := newModel(t, b, small())
 	data := newBatch(m.Config, 1, 8)
@@ -76,13 +76,13 @@ func TestReadPrefixed(t *testing.T) {
 	want := make([]float32, m.Params.Length())
 	check(t, b.Download(want, m.Params.Grad))
 	check(t, m.ZeroGrad())
-	check(t, m.ReadPrefixed(f, "first.", m.Params.Grad))
+	check(t, m.ReadTrained(f, "first.", m.Params.Grad))
 	got := make([]float32, len(want))
 	check(t, b.Download(got, m.Params.Grad))
 	if err := kerneltest.Bits(got, want); err != nil {
 		t.Error(err)
 	}
-	if err := m.ReadPrefixed(f, "second.", m.Params.Grad); !errors.Is(err, checkpoint.ErrMissing) {
+	if err := m.ReadTrained(f, "second.", m.Params.Grad); !errors.Is(err, checkpoint.ErrMissing) {
 		t.Errorf("another prefix: %v, want ErrMissing", err)
 	}
 }

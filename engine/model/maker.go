@@ -7,15 +7,16 @@ import (
 	"mito/engine/arch"
 )
 
-// maker makes tensors until something fails. A counting allocator returns no tensors, and there are no views of
-// them.
-type maker struct {
+// Maker makes tensors until something fails. Building runs twice: first over an allocator that counts and returns no
+// tensors, then over a slab of that size, so a tensor may be nil, and views of it are too.
+type Maker struct {
 	b     backend.Backend
 	alloc backend.Allocator
 	err   error
 }
 
-func (mk *maker) make(dt tensor.Dtype, shape ...int) *tensor.Dense {
+// Make cuts a zeroed tensor.
+func (mk *Maker) Make(dt tensor.Dtype, shape ...int) *tensor.Dense {
 	if mk.err != nil {
 		return nil
 	}
@@ -24,49 +25,74 @@ func (mk *maker) make(dt tensor.Dtype, shape ...int) *tensor.Dense {
 	return t
 }
 
-func (mk *maker) f32(shape ...int) *tensor.Dense { return mk.make(backend.F32, shape...) }
+// F32 cuts a zeroed tensor of float32.
+func (mk *Maker) F32(shape ...int) *tensor.Dense { return mk.Make(backend.F32, shape...) }
 
-func (mk *maker) view(t *tensor.Dense, shape ...int) *tensor.Dense {
+// View is a tensor of another shape over the elements of t from offset on.
+func (mk *Maker) View(t *tensor.Dense, offset int, shape ...int) *tensor.Dense {
 	if mk.err != nil || t == nil {
 		return nil
 	}
-	t, mk.err = mk.b.View(t, 0, shape...)
+	t, mk.err = mk.b.View(t, offset, shape...)
 	return t
 }
 
-func (mk *maker) stats(c *arch.Config, n int) normStats {
-	s := normStats{rstd: mk.f32(n)}
+func (mk *Maker) stats(c *arch.Config, n int) normStats {
+	s := normStats{rstd: mk.F32(n)}
 	if c.Norm == arch.NormLayer {
-		s.mean = mk.f32(n)
+		s.mean = mk.F32(n)
 	}
 	return s
 }
 
-// overlaid builds n sets of float32 tensors over the same memory, of which one is in use at a time.
-func (mk *maker) overlaid(n int, build func(mk *maker, i int)) {
-	most := 0
-	for i := range n {
-		var count overlay
-		sub := &maker{b: mk.b, alloc: &count}
-		build(sub, i)
-		if mk.err == nil {
-			mk.err = sub.err
-		}
-		most = max(most, count.used)
+// reserve runs build over a counting allocator, reserves what it asked for, and runs it again over that.
+func reserve(b backend.Backend, build func(mk *Maker)) (slab backend.Slab, bytes int64, err error) {
+	var size backend.Sizer
+	count := &Maker{b: b, alloc: &size}
+	if build(count); count.err != nil {
+		return nil, 0, count.err
 	}
-	memory := mk.f32(max(1, most))
+	if slab, err = b.NewSlab(size.Bytes()); err != nil {
+		return nil, size.Bytes(), err
+	}
+	mk := &Maker{b: b, alloc: slab}
+	if build(mk); mk.err != nil {
+		slab.Free()
+		return nil, size.Bytes(), mk.err
+	}
+	return slab, size.Bytes(), nil
+}
+
+// overlaid builds n sets of tensors over the same memory, of which one is in use at a time.
+func (mk *Maker) overlaid(n int, build func(mk *Maker, i int)) {
+	most := map[tensor.Dtype]int{}
 	for i := range n {
-		sub := &maker{b: mk.b, alloc: &overlay{b: mk.b, memory: memory}, err: mk.err}
+		count := overlay{used: map[tensor.Dtype]int{}}
+		sub := &Maker{b: mk.b, alloc: &count, err: mk.err}
+		build(sub, i)
+		mk.err = sub.err
+		for dt, used := range count.used {
+			most[dt] = max(most[dt], used)
+		}
+	}
+	memory := map[tensor.Dtype]*tensor.Dense{}
+	for _, dt := range []tensor.Dtype{backend.F32, backend.I32, backend.I8} {
+		if most[dt] > 0 {
+			memory[dt] = mk.Make(dt, most[dt])
+		}
+	}
+	for i := range n {
+		sub := &Maker{b: mk.b, alloc: &overlay{b: mk.b, memory: memory, used: map[tensor.Dtype]int{}}, err: mk.err}
 		build(sub, i)
 		mk.err = sub.err
 	}
 }
 
-// overlay is an allocator that cuts float32 tensors from the beginning of another. Without memory it only counts.
+// overlay is an allocator that cuts tensors from the beginnings of others. Without memory it only counts.
 type overlay struct {
 	b      backend.Backend
-	memory *tensor.Dense
-	used   int // elements
+	memory map[tensor.Dtype]*tensor.Dense
+	used   map[tensor.Dtype]int // elements
 }
 
 // New implements backend.Allocator.
@@ -75,12 +101,9 @@ func (o *overlay) New(dt tensor.Dtype, shape ...int) (t *tensor.Dense, err error
 	if err != nil {
 		return nil, err
 	}
-	if dt != backend.F32 {
-		return nil, &backend.DTypeError{Op: "New", Arg: "overlaid tensor", Got: dt, Want: backend.F32}
+	if memory := o.memory[dt]; memory != nil {
+		t, err = o.b.View(memory, o.used[dt], shape...)
 	}
-	if o.memory != nil {
-		t, err = o.b.View(o.memory, o.used, shape...)
-	}
-	o.used += int(backend.Align(bytes) / 4)
+	o.used[dt] += int(backend.Align(bytes)) / int(dt.Size())
 	return t, err
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -21,37 +22,69 @@ type Model struct {
 	positions *Param // [P,C], or nil
 	blocks    []*Block
 	norm      Norm
-	head      Linear // shares embed where embeddings are tied
+	head      Linear  // shares embed where embeddings are tied
+	aux       *Linear // a second output head, or nil
+	linears   []*Linear
+	holders   map[*Param]Holder
+	lowest    int    // the first layer with something to train; 0 also where the embedding is trained
+	epoch     uint64 // advances with everything that a recorded pass does not see
 
 	cos, sin *tensor.Dense // [P,D/2], or nil
 }
 
-// New builds a model with zero parameters on a backend. With grads it can be trained. Call Initialize or Load
-// next, and Close when done.
+// Options say how a model is built from its configuration. The zero value is for inference.
+type Options struct {
+	// Grads makes room for gradients.
+	Grads bool
+	// Trained says by name which of the model's own parameters are trained; nil means all. It needs Grads.
+	Trained func(tensor string) bool
+	// Masked says by name which of the model's own matrices have a mask, see Model.SetMask; nil means none.
+	Masked func(tensor string) bool
+	// Product gives the product of a linear layer. It may declare parameters of its own. Nil, as a function or as its
+	// result, means Dense. The output heads are always Dense.
+	Product func(l *Linear, own *Declarer) Product
+}
+
+// Declarer takes the parameters that a product has beside the model's own.
+type Declarer struct {
+	params *Params
+	layer  int
+}
+
+// Declare adds a trained parameter. Its name must not be one of the model's. With zero it starts at zero.
+func (d *Declarer) Declare(name string, kind Kind, zero bool, shape ...int) *Param {
+	p := &Param{Name: name, Kind: kind, Shape: shape, zero: zero, level: d.layer}
+	d.params.Added = append(d.params.Added, p)
+	return p
+}
+
+// New builds a model with zero parameters on a backend, all of them dense. With grads all of it can be trained. Call
+// Initialize or Read next, and Close when done.
 func New(b backend.Backend, c arch.Config, grads bool) (*Model, error) {
+	return Build(b, c, Options{Grads: grads})
+}
+
+// Build builds a model as the options say. Errors: *arch.FieldError, backend.ErrOutOfMemory.
+func Build(b backend.Backend, c arch.Config, o Options) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, Params: &Params{}, b: b}
-	m.wire()
 	// Sizes are ints from here on, which are of 32 bits on small machines.
 	if n := c.Params(); n > math.MaxInt/8 {
 		return nil, fmt.Errorf("model: %d parameters: %w", n, backend.ErrOutOfMemory)
 	}
-	m.Params.layout()
-
-	var size backend.Sizer
-	if err := m.allocate(&size, grads); err != nil {
+	m := &Model{Config: c.Clone(), Params: &Params{}, b: b, holders: map[*Param]Holder{}}
+	if err := m.wire(o); err != nil {
 		return nil, err
 	}
-	slab, err := b.NewSlab(size.Bytes())
+	m.Params.layout()
+	slab, bytes, err := reserve(b, func(mk *Maker) { m.allocate(mk, o.Grads) })
 	if err != nil {
-		return nil, fmt.Errorf("model: %d parameters need %d MiB: %w", m.Params.Count(), size.Bytes()>>20, err)
+		return nil, fmt.Errorf("model: %d parameters need %d MiB: %w", m.Params.Count(), bytes>>20, err)
 	}
 	m.slab = slab
-	if err := m.fill(slab, grads); err != nil {
-		slab.Free()
-		return nil, err
+	if err := m.fill(); err != nil {
+		return nil, errors.Join(err, slab.Free())
 	}
 	return m, nil
 }
@@ -62,117 +95,123 @@ func (m *Model) Close() error { return m.slab.Free() }
 // Backend is the backend that the model lives on.
 func (m *Model) Backend() backend.Backend { return m.b }
 
+// Epoch tells recordings of passes apart: it advances when a mask or a product changes what a pass computes in a way that
+// no tensor of the pass shows.
+func (m *Model) Epoch() uint64 { return m.epoch }
+
+// Changed advances the epoch. A product whose settings change calls it, such as an adapter that is switched.
+func (m *Model) Changed() { m.epoch++ }
+
+// Linears lists the linear layers in the order of the file, the heads included.
+func (m *Model) Linears() []*Linear { return m.linears }
+
 // wire declares the parameters and connects the layers to them.
-func (m *Model) wire() {
-	c := m.Config
-	all := m.Params.declare(c)
+func (m *Model) wire(o Options) error {
+	c := &m.Config
+	all := m.Params.declare(m.Config)
+	for _, p := range m.Params.List {
+		p.Frozen = o.Grads && o.Trained != nil && !o.Trained(p.Name)
+		p.masked = o.Masked != nil && p.Kind == Matrix && o.Masked(p.Name)
+	}
+	linear := func(layer int, part arch.Part) Linear {
+		d := all[arch.Place{Layer: layer, Part: part}]
+		l := Linear{Module: d.Module, Weight: d.weight, Bias: d.bias, Product: Dense{d.weight, d.bias}}
+		if o.Product != nil && layer >= 0 && d.weight != nil {
+			if p := o.Product(&l, &Declarer{m.Params, layer}); p != nil {
+				l.Product = p
+			}
+		}
+		if h, ok := l.Product.(Holder); ok {
+			l.Weight.held, l.Weight.Frozen = true, true
+			m.holders[l.Weight] = h
+		}
+		return l
+	}
 	at := func(p arch.Part) declared { return all[arch.Place{Layer: -1, Part: p}] }
 	m.embed, m.positions = at(arch.Embedding).weight, at(arch.Positions).weight
 	for i := range c.Layers {
-		m.blocks = append(m.blocks, newBlock(c, i, func(p arch.Part) declared { return all[arch.Place{Layer: i, Part: p}] }))
+		block := newBlock(c, i, all, func(p arch.Part) Linear { return linear(i, p) })
+		m.blocks = append(m.blocks, block)
+		m.linears = append(m.linears, block.linears()...)
 	}
 	m.norm = newNorm(c, at(arch.FinalNorm))
-	if head := at(arch.Head); head.weight != nil {
-		m.head.W = head.weight
+	if c.TieEmbeddings {
+		w := &Param{Name: m.embed.Name, Kind: Table, Shape: m.embed.Shape, Frozen: m.embed.Frozen}
+		m.head = Linear{Weight: w, Product: Dense{W: w}}
 	} else {
-		m.head.W = &Param{Name: m.embed.Name, Kind: Table, Shape: m.embed.Shape}
+		m.head = linear(-1, arch.Head)
+	}
+	m.linears = append(m.linears, &m.head)
+	if c.AuxVocab > 0 {
+		aux := linear(-1, arch.AuxHead)
+		m.aux = &aux
+		m.linears = append(m.linears, m.aux)
+	}
+	for _, p := range m.Params.Added {
+		if m.Params.Lookup(p.Name) != p {
+			return fmt.Errorf("model: a parameter called %s is there already", p.Name)
+		}
+	}
+	m.lowest = c.Layers
+	for _, p := range m.Params.Trained() {
+		m.lowest = min(m.lowest, p.level)
+	}
+	return nil
+}
+
+// norms lists the normalisations.
+func (m *Model) norms() []*Norm {
+	var list []*Norm
+	for _, b := range m.blocks {
+		list = append(list, b.norms()...)
+	}
+	return append(list, &m.norm)
+}
+
+func (m *Model) allocate(mk *Maker, grads bool) {
+	c := &m.Config
+	m.Params.allocate(mk, grads)
+	for _, l := range m.linears {
+		if h, ok := l.Product.(Holder); ok {
+			h.Allocate(mk)
+		}
+	}
+	if c.TieEmbeddings {
+		m.head.Weight.Value = m.embed.Value
+		if grads && !m.embed.Frozen {
+			// As an output head the table has a gradient of its own, added in FinishGrad: in one tensor, the two sums
+			// would mix in another order for every number of micro-batches.
+			m.head.Weight.Grad = mk.F32(m.embed.Shape...)
+		}
+	}
+	for _, n := range m.norms() {
+		n.allocate(mk, grads)
+	}
+	if c.Position == arch.PositionRoPE {
+		m.cos, m.sin = mk.F32(c.Context, c.HeadDim/2), mk.F32(c.Context, c.HeadDim/2)
 	}
 }
 
-func (m *Model) allocate(alloc backend.Allocator, grads bool) (err error) {
-	if err = m.Params.allocate(m.b, alloc, grads); err != nil {
-		return err
-	}
-	if m.Config.TieEmbeddings {
-		m.head.W.Value = m.embed.Value
-		if grads {
-			// As an output head the table has a gradient of its own, added in FinishGrad: in one tensor, the two sums
-			// would mix in another order for every number of micro-batches.
-			if m.head.W.Grad, err = alloc.New(backend.F32, m.embed.Shape...); err != nil {
+// fill uploads what is computed from the configuration.
+func (m *Model) fill() error {
+	for _, p := range m.Params.List {
+		if p.Mask != nil {
+			if err := m.b.Upload(p.Mask, ones(p.Size())); err != nil {
 				return err
 			}
 		}
 	}
-	if m.Config.Position != arch.PositionRoPE {
+	if m.cos == nil {
 		return nil
-	}
-	half := m.Config.HeadDim / 2
-	if m.cos, err = alloc.New(backend.F32, m.Config.Context, half); err != nil {
-		return err
-	}
-	m.sin, err = alloc.New(backend.F32, m.Config.Context, half)
-	return err
-}
-
-func (m *Model) fill(slab backend.Slab, grads bool) error {
-	if err := m.allocate(slab, grads); err != nil || m.cos == nil {
-		return err
 	}
 	cos, sin := RoPETables(m.Config)
-	return first(m.b.Upload(m.cos, cos), m.b.Upload(m.sin, sin))
+	return backend.First(m.b.Upload(m.cos, cos), m.b.Upload(m.sin, sin))
 }
 
-// ZeroGrad clears the gradients, before the first Backward of a step.
-func (m *Model) ZeroGrad() error {
-	if err := m.b.Zero(m.Params.Grad); err != nil || !m.Config.TieEmbeddings {
-		return err
+func ones(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = 1
 	}
-	return m.b.Zero(m.head.W.Grad)
-}
-
-// FinishGrad completes the gradients, after the last Backward of a step.
-func (m *Model) FinishGrad() error {
-	if !m.Config.TieEmbeddings {
-		return nil
-	}
-	return m.b.Add(m.embed.Grad, m.embed.Grad, m.head.W.Grad)
-}
-
-// Forward computes a.Logits from a.Inputs and a.Positions.
-func (m *Model) Forward(a *Activations) error {
-	b := m.b
-	if err := b.Embed(a.x[0], m.embed.Value, a.Inputs, false); err != nil {
-		return err
-	}
-	if m.positions != nil {
-		if err := b.Embed(a.x[0], m.positions.Value, a.Positions, true); err != nil {
-			return err
-		}
-	}
-	if err := a.dropout(b, a.x[0], a.x[0], 0); err != nil {
-		return err
-	}
-	for i, block := range m.blocks {
-		if err := block.Forward(m, a, i); err != nil {
-			return fmt.Errorf("layer %d: %w", i, err)
-		}
-	}
-	return first(
-		m.norm.Forward(b, a.final, a.x[len(m.blocks)], a.finalStats),
-		m.head.Forward(b, a.Logits, a.final),
-	)
-}
-
-// Backward adds to the gradients of all parameters what follows from a.DLogits, after Forward on the same a. A step
-// is ZeroGrad, Forward and Backward for every micro-batch, then FinishGrad.
-func (m *Model) Backward(a *Activations) error {
-	b := m.b
-	if err := first(
-		m.head.Backward(b, a.dx, a.DLogits, a.final, false),
-		m.norm.Backward(b, a.dx, a.dx, a.x[len(m.blocks)], a.finalStats),
-	); err != nil {
-		return err
-	}
-	for i := len(m.blocks) - 1; i >= 0; i-- {
-		if err := m.blocks[i].Backward(m, a, i); err != nil {
-			return fmt.Errorf("layer %d: %w", i, err)
-		}
-	}
-	if err := first(
-		a.dropout(b, a.dx, a.dx, 0),
-		b.EmbedBackward(m.embed.Grad, a.dx, a.Inputs),
-	); err != nil || m.positions == nil {
-		return err
-	}
-	return b.EmbedBackward(m.positions.Grad, a.dx, a.Positions)
+	return x
 }

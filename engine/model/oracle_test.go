@@ -11,8 +11,31 @@ import (
 // oracle is the model in float64, written from the equations over kernels/ref and sharing no code with the layers.
 type oracle struct {
 	arch.Config
-	w map[string][]float64
-	b *batch
+	w     map[string][]float64
+	b     *batch
+	alpha float64 // factor of the adapters that w has
+	tap   int     // the layer whose input adds half its mean square to the loss; 0 for none
+
+	aux    []float64 // logits of the second head
+	tapped float64   // what the tap adds to the loss
+}
+
+// picked is the batch as the layers in the middle see it.
+func (b *batch) picked() *batch {
+	p := *b
+	p.time, p.positions, p.middle = b.middle.Time, nil, nil
+	for _, row := range b.kept {
+		p.positions = append(p.positions, b.positions[row])
+	}
+	return &p
+}
+
+// pick returns some rows of x.
+func pick(x []float64, rows []int32, width int) (y []float64) {
+	for _, r := range rows {
+		y = append(y, x[int(r)*width:][:width]...)
+	}
+	return y
 }
 
 func newOracle(m *Weights, b *batch) *oracle {
@@ -40,6 +63,12 @@ func (o *oracle) linear(x []float64, name string, in int) []float64 {
 				s += x[n*in+k] * w[i*in+k]
 			}
 			y[n*out+i] = s
+		}
+	}
+	if a := o.w[name+".lora_A"]; a != nil {
+		o.w["a.weight"], o.w["b.weight"] = a, o.w[name+".lora_B"]
+		for i, v := range o.linear(o.linear(x, "a", in), "b", len(a)/in) {
+			y[i] += o.alpha * v
 		}
 	}
 	return y
@@ -138,12 +167,33 @@ func (o *oracle) logits() []float64 {
 	}
 	x = o.dropout(x, 0)
 	rms := o.Norm == arch.NormRMS
+	whole, stream := o.b, x
 	for i := range o.Layers {
 		name := fmt.Sprintf("model.layers.%d.", i)
+		if whole.middle != nil && i == whole.middle.From {
+			o.b, stream = whole.picked(), x
+			x = pick(stream, whole.kept, o.HiddenSize)
+		}
 		x = add(x, o.dropout(o.attention(o.norm(x, name+"input_layernorm", o.HiddenSize, rms), name+"self_attn.", o.shape(i)), 2*i+1))
 		x = add(x, o.dropout(o.mlp(o.norm(x, name+"post_attention_layernorm", o.HiddenSize, rms), name+"mlp.", o.shape(i)), 2*i+2))
+		if whole.middle != nil && i+1 == whole.middle.To {
+			o.b = whole
+			for n, row := range whole.kept {
+				copy(stream[int(row)*o.HiddenSize:], x[n*o.HiddenSize:][:o.HiddenSize])
+			}
+			x = stream
+		}
+		if i+1 == o.tap {
+			o.tapped = 0
+			for _, v := range x {
+				o.tapped += v * v / 2 / float64(len(x))
+			}
+		}
 	}
 	x = o.norm(x, "model.norm", o.HiddenSize, rms)
+	if o.AuxVocab > 0 {
+		o.aux = o.linear(x, "aux_head", o.HiddenSize)
+	}
 	if o.TieEmbeddings {
 		return o.linear(x, "model.embed_tokens", o.HiddenSize)
 	}
@@ -156,7 +206,10 @@ func (o *oracle) loss() (loss float64) {
 	for n, target := range o.b.targets {
 		if w := float64(o.b.weights[n]); w != 0 {
 			loss += w * ref.CrossEntropy(logits[n*v:][:v], int(target), float64(o.b.smoothing))
+			if k := o.AuxVocab; k > 0 {
+				loss += w * ref.CrossEntropy(o.aux[n*k:][:k], int(target)%k, 0)
+			}
 		}
 	}
-	return loss * float64(o.b.scale())
+	return loss*float64(o.b.scale()) + o.tapped
 }

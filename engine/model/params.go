@@ -1,10 +1,7 @@
 package model
 
 import (
-	"fmt"
-	"hash/fnv"
-	"math"
-	"math/rand/v2"
+	"slices"
 
 	"gorgonia.org/tensor"
 
@@ -21,15 +18,22 @@ const (
 	Vector             // gain or bias: no weight decay
 )
 
-// Param is a named parameter with its gradient. Value and Grad are views into one tensor each.
+// Param is a named parameter. Value and Grad are views into one tensor each.
 type Param struct {
 	Name        string
 	Kind        Kind
 	Shape       []int
-	Value, Grad *tensor.Dense
-	residual    bool // writes into the residual stream: scaled at initialisation
-	gain        bool // of a norm: starts at one
-	offset      int
+	Value, Grad *tensor.Dense // Grad is nil where nothing is trained, and of a frozen parameter
+	Frozen      bool          // has no gradient and no place in the flat tensors of what is trained
+	Mask        *tensor.Dense // [Shape] 0 or 1, or nil; see Model.SetMask
+
+	held     bool // a product holds the values in a form of its own; Value is nil
+	masked   bool // gets a mask
+	residual bool // writes into the residual stream: scaled at initialisation
+	gain     bool // of a norm: starts at one
+	zero     bool // starts at zero
+	level    int  // the first layer that a backward pass must run for its gradient
+	offset   int
 }
 
 // Size is the number of elements.
@@ -41,19 +45,23 @@ func (p *Param) Size() int {
 	return n
 }
 
-// Offset is where the parameter begins in the flat tensors.
+// Offset is where the parameter begins in the flat tensor that it lies in.
 func (p *Param) Offset() int { return p.offset }
 
-// Params is the ordered set of a model's parameters. They lie in one tensor, grouped by kind, so that an optimiser
-// updates a whole group with one call; the gradients lie in another of the same layout.
+// Params is the ordered set of a model's parameters. What is trained lies in one tensor, grouped by kind, so that an
+// optimiser updates a whole group with one call; the gradients lie in another of the same layout. What is frozen lies in a
+// third, which optimisers, clipping, averages and training state never see.
 type Params struct {
-	List        []*Param
-	Value, Grad *tensor.Dense // flat, all groups, with zero padding between parameters
+	List        []*Param      // the model's own, in the order of the file
+	Added       []*Param      // those that products declare beside them, such as adapters; no part of the model's file
+	Value, Grad *tensor.Dense // flat, all groups of what is trained, with zero padding between parameters
+	Frozen      *tensor.Dense // flat, or nil
 	groups      [3]Group
 	length      int
+	frozen      int // length of Frozen
 }
 
-// Group is the contiguous range that the parameters of one kind occupy.
+// Group is the contiguous range that the trained parameters of one kind occupy.
 type Group struct {
 	Kind           Kind
 	Offset, Length int
@@ -73,10 +81,10 @@ func (ps *Params) Groups() []Group {
 	return out
 }
 
-// Length is the length of the flat tensors, padding included.
+// Length is the length of the flat tensors of what is trained, padding included.
 func (ps *Params) Length() int { return ps.length }
 
-// Count is the number of parameters, padding excluded.
+// Count is the number of the model's own parameters, padding excluded.
 func (ps *Params) Count() int {
 	n := 0
 	for _, p := range ps.List {
@@ -85,7 +93,12 @@ func (ps *Params) Count() int {
 	return n
 }
 
-// Names lists the names in the order of the file.
+// Trained lists what is trained: the model's own parameters that are not frozen, then what products added.
+func (ps *Params) Trained() []*Param {
+	return slices.DeleteFunc(slices.Concat(ps.List, ps.Added), func(p *Param) bool { return p.Frozen })
+}
+
+// Names lists the names of the model's own parameters in the order of the file.
 func (ps *Params) Names() []string {
 	names := make([]string, len(ps.List))
 	for i, p := range ps.List {
@@ -96,18 +109,12 @@ func (ps *Params) Names() []string {
 
 // Lookup finds a parameter by name, or nil.
 func (ps *Params) Lookup(name string) *Param {
-	for _, p := range ps.List {
+	for _, p := range slices.Concat(ps.List, ps.Added) {
 		if p.Name == name {
 			return p
 		}
 	}
 	return nil
-}
-
-func (ps *Params) add(name string, kind Kind, shape ...int) *Param {
-	p := &Param{Name: name, Kind: kind, Shape: shape}
-	ps.List = append(ps.List, p)
-	return p
 }
 
 // declared is a module with its parameters.
@@ -118,6 +125,17 @@ type declared struct {
 
 // declare lists the parameters of a configuration in the order of the file and returns them by place.
 func (ps *Params) declare(c arch.Config) map[arch.Place]declared {
+	add := func(m arch.Module, t arch.Tensor, kind Kind) *Param {
+		p := &Param{Name: t.Name, Kind: kind, Shape: t.Shape, level: m.Layer}
+		switch {
+		case m.Part == arch.Embedding || m.Part == arch.Positions:
+			p.level = 0
+		case m.Layer < 0:
+			p.level = c.Layers
+		}
+		ps.List = append(ps.List, p)
+		return p
+	}
 	all := map[arch.Place]declared{}
 	for _, m := range c.Modules() {
 		kind := Matrix
@@ -127,14 +145,11 @@ func (ps *Params) declare(c arch.Config) map[arch.Place]declared {
 		case !m.IsMatrix():
 			kind = Vector
 		}
-		d := declared{Module: m}
-		w := m.Weight()
-		d.weight = ps.add(w.Name, kind, w.Shape...)
-		d.weight.residual = m.Part.Residual()
-		d.weight.gain = !m.IsMatrix()
+		d := declared{Module: m, weight: add(m, m.Weight(), kind)}
+		d.weight.residual, d.weight.gain = m.Part.Residual(), !m.IsMatrix()
 		if m.Bias {
-			b := m.BiasTensor()
-			d.bias = ps.add(b.Name, Vector, b.Shape...)
+			d.bias = add(m, m.BiasTensor(), Vector)
+			d.bias.zero = true
 		}
 		all[arch.Place{Layer: m.Layer, Part: m.Part}] = d
 	}
@@ -143,90 +158,50 @@ func (ps *Params) declare(c arch.Config) map[arch.Place]declared {
 
 // layout gives every parameter its place.
 func (ps *Params) layout() {
+	all := slices.Concat(ps.List, ps.Added)
+	place := func(p *Param, end *int) {
+		p.offset = *end
+		*end += (p.Size() + paramAlign - 1) / paramAlign * paramAlign
+	}
 	for kind := Matrix; kind <= Vector; kind++ {
 		ps.groups[kind] = Group{Kind: kind, Offset: ps.length}
-		for _, p := range ps.List {
-			if p.Kind == kind {
-				p.offset = ps.length
-				ps.length += (p.Size() + paramAlign - 1) / paramAlign * paramAlign
+		for _, p := range all {
+			if p.Kind == kind && !p.Frozen {
+				place(p, &ps.length)
 			}
 		}
 		ps.groups[kind].Length = ps.length - ps.groups[kind].Offset
 	}
+	for _, p := range all {
+		if p.Frozen && !p.held {
+			place(p, &ps.frozen)
+		}
+	}
 }
 
-// allocate makes the flat tensors and the views. A counting allocator returns no tensors; then there are no views.
-func (ps *Params) allocate(b backend.Backend, alloc backend.Allocator, grads bool) (err error) {
-	if ps.Value, err = alloc.New(backend.F32, ps.length); err != nil {
-		return err
-	}
-	if grads {
-		if ps.Grad, err = alloc.New(backend.F32, ps.length); err != nil {
-			return err
-		}
-	}
-	if ps.Value == nil {
-		return nil
-	}
-	for _, p := range ps.List {
-		if p.Value, err = b.View(ps.Value, p.offset, p.Shape...); err != nil {
-			return err
-		}
+// allocate makes the flat tensors, the masks and the views. A counting allocator returns no tensors; then there are no
+// views.
+func (ps *Params) allocate(mk *Maker, grads bool) {
+	if ps.length > 0 {
+		ps.Value = mk.F32(ps.length)
 		if grads {
-			if p.Grad, err = b.View(ps.Grad, p.offset, p.Shape...); err != nil {
-				return err
-			}
+			ps.Grad = mk.F32(ps.length)
 		}
 	}
-	return nil
-}
-
-// Init says how fresh parameters are drawn.
-type Init struct {
-	Std          float64 `json:"std"`           // standard deviation of tables, and of matrices where FanIn is 0
-	FanIn        float64 `json:"fan_in"`        // matrices get std FanIn/√(inputs) where it is positive
-	ResidualZero bool    `json:"residual_zero"` // matrices that write into the residual stream start at zero
-}
-
-// DefaultInit is GPT-2's: std 0.02, and 0.02/√(2·layers) for what writes into the residual stream.
-func DefaultInit() Init { return Init{Std: 0.02} }
-
-// Initialize draws the parameters. Each parameter has a stream of its own, seeded by seed and its name, so that
-// what one holds does not depend on which others there are.
-func (m *Model) Initialize(seed uint64, init Init) error {
-	for _, p := range m.Params.List {
-		if err := m.b.Upload(p.Value, draw(p, seed, init, m.Config.Layers)); err != nil {
-			return fmt.Errorf("model: initialise %s: %w", p.Name, err)
+	if ps.frozen > 0 {
+		ps.Frozen = mk.F32(ps.frozen)
+	}
+	for _, p := range slices.Concat(ps.List, ps.Added) {
+		switch {
+		case p.held:
+		case p.Frozen:
+			p.Value = mk.View(ps.Frozen, p.offset, p.Shape...)
+		default:
+			p.Value = mk.View(ps.Value, p.offset, p.Shape...)
+			p.Grad = mk.View(ps.Grad, p.offset, p.Shape...)
+		}
+		if p.masked {
+			p.Mask = mk.F32(p.Shape...)
 		}
 	}
-	return nil
-}
-
-func draw(p *Param, seed uint64, init Init, layers int) []float32 {
-	w := make([]float32, p.Size())
-	if p.Kind == Vector {
-		if p.gain {
-			for i := range w {
-				w[i] = 1
-			}
-		}
-		return w
-	}
-	if p.residual && init.ResidualZero {
-		return w
-	}
-	std := init.Std
-	if p.Kind == Matrix && init.FanIn > 0 {
-		std = init.FanIn / math.Sqrt(float64(p.Shape[1]))
-	}
-	if p.residual {
-		std /= math.Sqrt(2 * float64(layers))
-	}
-	h := fnv.New64a()
-	h.Write([]byte(p.Name))
-	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
-	for i := range w {
-		w[i] = float32(rng.NormFloat64() * std)
-	}
-	return w
 }

@@ -38,7 +38,7 @@ func (t *Trainer) State() (*checkpoint.State, error) {
 		Step: t.step, Model: t.Model.Config, Options: t.o, Source: t.source.Hash(), Objective: t.objective.Hash(), Best: t.best,
 	}}
 	for _, f := range t.flats() {
-		tensors, err := t.Model.Tensors(f.tensor)
+		tensors, err := t.Model.Trained(f.tensor)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +71,7 @@ func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 		return fmt.Errorf("train: cannot resume: the saved run stands at step %d of %d", run.Step, t.o.Steps)
 	}
 	for _, f := range t.flats() {
-		if err := t.Model.ReadPrefixed(saved.Tensors, f.prefix, f.tensor); err != nil {
+		if err := t.Model.ReadTrained(saved.Tensors, f.prefix, f.tensor); err != nil {
 			return fmt.Errorf("train: cannot resume: %w", err)
 		}
 	}
