@@ -220,3 +220,32 @@ func TestSeed(t *testing.T) {
 		}
 	}
 }
+
+// Callers tell errors apart by one set of sentinels, whichever backend and operation they come from.
+func TestSentinels(t *testing.T) {
+	for _, c := range []struct {
+		err     error
+		is, not []error
+	}{
+		{&ShapeError{}, []error{ErrArgument}, []error{ErrUnsupported}},
+		{&DTypeError{Got: F32, Want: I8}, []error{ErrArgument}, nil},
+		{&OwnerError{}, []error{ErrArgument}, nil},
+		{&ArgError{}, []error{ErrArgument}, []error{ErrOutOfMemory}},
+		{ErrUnsupported, []error{errors.ErrUnsupported}, []error{ErrArgument, ErrUnavailable}},
+		{ErrNotBuilt, []error{ErrUnavailable}, []error{ErrUnsupported}},
+		{ErrUnavailable, nil, []error{ErrNotBuilt}},
+		{&DeviceError{Err: ErrOutOfMemory}, []error{ErrOutOfMemory}, []error{ErrArgument}},
+	} {
+		err := fmt.Errorf("step 3: %w", c.err)
+		for _, s := range c.is {
+			if !errors.Is(err, s) {
+				t.Errorf("%v is no %v", err, s)
+			}
+		}
+		for _, s := range c.not {
+			if errors.Is(err, s) {
+				t.Errorf("%v is %v", err, s)
+			}
+		}
+	}
+}

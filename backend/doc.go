@@ -18,8 +18,8 @@
 // # Rules that hold for every operation
 //
 //   - Shapes, dtypes and owners are checked before anything is launched; what does not fit is a [*ShapeError],
-//     [*DTypeError] or [*OwnerError], never a panic. The checks live in check*.go, one per operation, and every
-//     backend calls the same one.
+//     [*DTypeError], [*OwnerError] or [*ArgError], all of them [ErrArgument], never a panic. The checks live in
+//     internal/check, one per operation, and every backend calls the same one.
 //   - Work is ordered: operations take effect in the order of the calls. A backend may run behind the caller;
 //     then an error of the device surfaces at a later call or at Synchronize as a [*DeviceError].
 //   - Destinations may alias a source only where the operation says so.

@@ -5,7 +5,7 @@ import "gorgonia.org/tensor"
 // Embedding groups table look-ups and rotary positions.
 type Embedding interface {
 	// Embed computes dst[n] = table[ids[n]], or adds that to dst. Ids outside the table are an error on the CPU
-	// and must be prevented by the caller elsewhere (see [CheckIDs]).
+	// and must be prevented by the caller elsewhere.
 	//
 	//	dst [N,C] f32   table [V,C] f32   ids [N] i32
 	Embed(dst, table, ids *tensor.Dense, accumulate bool) error

@@ -7,15 +7,19 @@ import (
 	"gorgonia.org/tensor"
 )
 
+// Every error of a backend is, by [errors.Is], one of these or what the device said.
 var (
-	// ErrUnsupported says that a backend cannot do what was asked, on any machine.
-	ErrUnsupported = errors.New("not supported by this backend")
+	// ErrArgument says that the caller gave something that does not fit: what [*ShapeError], [*DTypeError],
+	// [*OwnerError] and [*ArgError] are.
+	ErrArgument = errors.New("wrong argument")
+	// ErrUnsupported says that a backend cannot do what was asked, on any machine. It is an [errors.ErrUnsupported].
+	ErrUnsupported error = &kind{"not supported by this backend", errors.ErrUnsupported}
 	// ErrOutOfMemory says that the machine has not as much memory as was asked for.
 	ErrOutOfMemory = errors.New("out of memory")
-	// ErrNotBuilt says that the program was built without the backend.
-	ErrNotBuilt = errors.New("not built into this program")
-	// ErrUnavailable says that the backend is built in and this machine cannot run it.
+	// ErrUnavailable says that this program cannot use the backend on this machine.
 	ErrUnavailable = errors.New("not available on this machine")
+	// ErrNotBuilt says that the program was built without the backend. It is an ErrUnavailable.
+	ErrNotBuilt error = &kind{"not built into this program", ErrUnavailable}
 )
 
 // First returns the first error of a sequence of operations. The operations after a failed one still run: they are checked
@@ -28,6 +32,15 @@ func First(errs ...error) error {
 	}
 	return nil
 }
+
+// kind is a sentinel that is also another one.
+type kind struct {
+	text string
+	of   error
+}
+
+func (k *kind) Error() string { return k.text }
+func (k *kind) Unwrap() error { return k.of }
 
 // ShapeError reports a tensor or a parameter whose size does not fit the operation.
 type ShapeError struct {
@@ -42,6 +55,8 @@ func (e *ShapeError) Error() string {
 	return fmt.Sprintf("backend: %s: %s has shape %v, want %v", e.Op, e.Arg, e.Got, e.Want)
 }
 
+func (e *ShapeError) Unwrap() error { return ErrArgument }
+
 // DTypeError reports a tensor of the wrong element type.
 type DTypeError struct {
 	Op, Arg   string
@@ -52,12 +67,16 @@ func (e *DTypeError) Error() string {
 	return fmt.Sprintf("backend: %s: %s is %v, want %v", e.Op, e.Arg, e.Got, e.Want)
 }
 
+func (e *DTypeError) Unwrap() error { return ErrArgument }
+
 // OwnerError reports a tensor that is missing or whose memory belongs to another backend.
 type OwnerError struct{ Op, Arg string }
 
 func (e *OwnerError) Error() string {
 	return fmt.Sprintf("backend: %s: %s is missing or lives in another backend's memory", e.Op, e.Arg)
 }
+
+func (e *OwnerError) Unwrap() error { return ErrArgument }
 
 // ArgError reports a scalar argument outside its range.
 type ArgError struct {
@@ -69,6 +88,8 @@ type ArgError struct {
 func (e *ArgError) Error() string {
 	return fmt.Sprintf("backend: %s: %s is %v, want %s", e.Op, e.Arg, e.Got, e.Want)
 }
+
+func (e *ArgError) Unwrap() error { return ErrArgument }
 
 // DeviceError reports what the driver or the device said, and during which operation it came to light. The cause
 // may lie in an earlier operation of the same stream.

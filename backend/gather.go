@@ -11,17 +11,3 @@ type Gatherer interface {
 	//	inputs, targets [B,T] i32   tokens [L] i32   starts [B] i32
 	GatherRows(inputs, targets, tokens, starts *tensor.Dense) error
 }
-
-// CheckGatherRows checks GatherRows and returns B, T and L.
-func CheckGatherRows(b tensor.Engine, inputs, targets, tokens, starts *tensor.Dense) (rows, time, length int, err error) {
-	c := checker{owner: b, op: "GatherRows"}
-	if c.is("inputs", inputs, I32) {
-		rows, time = Rows(inputs)
-	}
-	c.matrix("targets", targets, I32, rows, time)
-	c.vector("starts", starts, I32, rows)
-	if c.is("tokens", tokens, I32) {
-		length = tokens.Shape().TotalSize()
-	}
-	return rows, time, length, c.err
-}

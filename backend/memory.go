@@ -115,3 +115,17 @@ func Reserve(m Memory, wants ...Want) (Slab, error) {
 	}
 	return slab, nil
 }
+
+// Rows splits a shape into its last dimension and the product of those before it: [B,T,C] is B·T rows of C.
+func Rows(t *tensor.Dense) (n, c int) {
+	shape := t.Shape()
+	if len(shape) == 0 {
+		return 1, 1
+	}
+	c = shape[len(shape)-1]
+	n = 1
+	for _, d := range shape[:len(shape)-1] {
+		n *= d
+	}
+	return n, c
+}

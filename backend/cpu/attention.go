@@ -4,6 +4,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/attn"
 )
 
@@ -16,7 +17,7 @@ func shapeOf(a backend.AttentionArgs) attn.Shape {
 
 // Attention implements backend.Attention.
 func (b *Backend) Attention(out, lse, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
-	if err := backend.CheckAttention(b, "Attention", out, lse, q, k, v, args); err != nil {
+	if err := check.Attention(b, "Attention", out, lse, q, k, v, args); err != nil {
 		return err
 	}
 	attn.Forward(f32(out), f32(lse), f32(q), f32(k), f32(v), shapeOf(args), b.pool)
@@ -25,7 +26,7 @@ func (b *Backend) Attention(out, lse, q, k, v *tensor.Dense, args backend.Attent
 
 // AttentionBackward implements backend.Attention.
 func (b *Backend) AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
-	if err := backend.CheckAttentionBackward(b, dq, dk, dv, dout, out, lse, q, k, v, args); err != nil {
+	if err := check.AttentionBackward(b, dq, dk, dv, dout, out, lse, q, k, v, args); err != nil {
 		return err
 	}
 	attn.Backward(f32(dq), f32(dk), f32(dv), f32(dout), f32(out), f32(lse), f32(q), f32(k), f32(v), shapeOf(args), b.pool)

@@ -6,12 +6,13 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/vec"
 )
 
 // Add implements backend.Elementwise.
 func (b *Backend) Add(dst, x, y *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "Add", []string{"dst", "a", "b"}, dst, x, y)
+	n, err := check.Same(b, "Add", []string{"dst", "a", "b"}, dst, x, y)
 	if err != nil {
 		return err
 	}
@@ -26,7 +27,7 @@ func (t *addTask) Do(lo, hi int) { vec.Add(t.dst[lo:hi], t.a[lo:hi], t.b[lo:hi])
 
 // Mul implements backend.Elementwise.
 func (b *Backend) Mul(dst, x, y *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "Mul", []string{"dst", "a", "b"}, dst, x, y)
+	n, err := check.Same(b, "Mul", []string{"dst", "a", "b"}, dst, x, y)
 	if err != nil {
 		return err
 	}
@@ -41,9 +42,9 @@ func (t *mulTask) Do(lo, hi int) { vec.Mul(t.dst[lo:hi], t.a[lo:hi], t.b[lo:hi])
 
 // Activate implements backend.Elementwise.
 func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
-	n, err := backend.CheckSame(b, "Activate", []string{"dst", "x"}, dst, x)
+	n, err := check.Same(b, "Activate", []string{"dst", "x"}, dst, x)
 	if err == nil {
-		err = backend.CheckActivation("Activate", act)
+		err = check.Activation("Activate", act)
 	}
 	if err != nil {
 		return err
@@ -55,9 +56,9 @@ func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
 
 // ActivateBackward implements backend.Elementwise.
 func (b *Backend) ActivateBackward(dx, dy, x *tensor.Dense, act backend.Activation) error {
-	n, err := backend.CheckSame(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
+	n, err := check.Same(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
 	if err == nil {
-		err = backend.CheckActivation("ActivateBackward", act)
+		err = check.Activation("ActivateBackward", act)
 	}
 	if err != nil {
 		return err
@@ -103,7 +104,7 @@ func (t *activateTask) Do(lo, hi int) {
 
 // SwiGLU implements backend.Elementwise.
 func (b *Backend) SwiGLU(dst, gate, up *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
+	n, err := check.Same(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (t *swigluTask) Do(lo, hi int) { vec.SwiGLU(t.dst[lo:hi], t.gate[lo:hi], t.
 
 // SwiGLUBackward implements backend.Elementwise.
 func (b *Backend) SwiGLUBackward(dgate, dup, dy, gate, up *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
+	n, err := check.Same(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func (t *swigluBackTask) Do(lo, hi int) {
 
 // Dropout implements backend.Elementwise.
 func (b *Backend) Dropout(dst, x *tensor.Dense, args backend.DropoutArgs) error {
-	n, c, err := backend.CheckDropout(b, dst, x, args)
+	n, c, err := check.Dropout(b, dst, x, args)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func (t *dropoutTask) Do(lo, hi int) {
 
 // Softmax implements backend.Elementwise.
 func (b *Backend) Softmax(dst, x *tensor.Dense, temperature, weight float32, accumulate bool) error {
-	n, v, err := backend.CheckSoftmax(b, dst, x, temperature)
+	n, v, err := check.Softmax(b, dst, x, temperature)
 	if err != nil {
 		return err
 	}

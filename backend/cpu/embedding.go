@@ -3,15 +3,15 @@ package cpu
 import (
 	"gorgonia.org/tensor"
 
-	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/vec"
 )
 
 // Embed implements backend.Embedding.
 func (b *Backend) Embed(dst, table, ids *tensor.Dense, accumulate bool) error {
-	n, c, vocab, err := backend.CheckEmbed(b, "Embed", dst, table, ids)
+	n, c, vocab, err := check.Embed(b, "Embed", dst, table, ids)
 	if err == nil {
-		err = backend.CheckIDs("Embed", i32(ids), vocab)
+		err = check.IDs("Embed", i32(ids), vocab)
 	}
 	if err != nil {
 		return err
@@ -42,9 +42,9 @@ func (t *embedTask) Do(lo, hi int) {
 // EmbedBackward implements backend.Embedding. Threads take columns, so that every row of the table is summed in
 // the order of the tokens.
 func (b *Backend) EmbedBackward(dtable, dy, ids *tensor.Dense) error {
-	n, c, vocab, err := backend.CheckEmbed(b, "EmbedBackward", dy, dtable, ids)
+	n, c, vocab, err := check.Embed(b, "EmbedBackward", dy, dtable, ids)
 	if err == nil {
-		err = backend.CheckIDs("EmbedBackward", i32(ids), vocab)
+		err = check.IDs("EmbedBackward", i32(ids), vocab)
 	}
 	if err != nil {
 		return err
@@ -69,9 +69,9 @@ func (t *embedBackTask) Do(lo, hi int) {
 
 // RoPE implements backend.Embedding.
 func (b *Backend) RoPE(x, positions, cos, sin *tensor.Dense, inverse bool) error {
-	n, heads, d, limit, err := backend.CheckRoPE(b, x, positions, cos, sin)
+	n, heads, d, limit, err := check.RoPE(b, x, positions, cos, sin)
 	if err == nil {
-		err = backend.CheckIDs("RoPE", i32(positions), limit)
+		err = check.IDs("RoPE", i32(positions), limit)
 	}
 	if err != nil {
 		return err

@@ -4,13 +4,14 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/gemm"
 	"mito/kernels/vec"
 )
 
 // MatMul implements backend.Linear.
 func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error {
-	m, n, k, err := backend.CheckMatMul(b, c, a, bb, args)
+	m, n, k, err := check.MatMul(b, c, a, bb, args)
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (b *Backend) multiply(a gemm.Args) {
 
 // SumRows implements backend.Linear.
 func (b *Backend) SumRows(dst, x *tensor.Dense) error {
-	n, c, err := backend.CheckSumRows(b, dst, x)
+	n, c, err := check.SumRows(b, dst, x)
 	if err != nil {
 		return err
 	}

@@ -4,12 +4,13 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/vec"
 )
 
 // CrossEntropy implements backend.Loss.
 func (b *Backend) CrossEntropy(loss, dlogits, logits, targets, weights *tensor.Dense, args backend.CrossEntropyArgs) error {
-	n, v, err := backend.CheckCrossEntropy(b, loss, dlogits, logits, targets, weights, args)
+	n, v, err := check.CrossEntropy(b, loss, dlogits, logits, targets, weights, args)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func scaled(scale float32, step *tensor.Dense) float32 {
 
 // Distill implements backend.Loss.
 func (b *Backend) Distill(kl, dlogits, logits, probs, weights *tensor.Dense, args backend.DistillArgs) error {
-	n, v, err := backend.CheckDistill(b, kl, dlogits, logits, probs, weights, args)
+	n, v, err := check.Distill(b, kl, dlogits, logits, probs, weights, args)
 	if err != nil {
 		return err
 	}
@@ -92,9 +93,9 @@ func (t *distillTask) Do(lo, hi int) {
 
 // DistillTopK implements backend.Loss.
 func (b *Backend) DistillTopK(kl, dlogits, logits, ids, probs, tail, weights *tensor.Dense, args backend.DistillArgs) error {
-	n, v, k, err := backend.CheckDistillTopK(b, kl, dlogits, logits, ids, probs, tail, weights, args)
+	n, v, k, err := check.DistillTopK(b, kl, dlogits, logits, ids, probs, tail, weights, args)
 	if err == nil {
-		err = backend.CheckIDs("DistillTopK", i32(ids), v)
+		err = check.IDs("DistillTopK", i32(ids), v)
 	}
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (t *distillTopKTask) Do(lo, hi int) {
 
 // Sum implements backend.Loss.
 func (b *Backend) Sum(dst, x *tensor.Dense) error {
-	if _, err := backend.CheckReduce(b, "Sum", dst, x); err != nil {
+	if _, err := check.Reduce(b, "Sum", dst, x); err != nil {
 		return err
 	}
 	f32(dst)[0] += float32(b.reduce(f32(x), false))

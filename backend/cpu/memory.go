@@ -8,6 +8,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 )
 
 const align = backend.Alignment
@@ -77,7 +78,7 @@ func (b *Backend) wrap(dt tensor.Dtype, mem []byte, shape []int) (*tensor.Dense,
 
 // View implements backend.Memory.
 func (b *Backend) View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense, error) {
-	if err := backend.CheckView(b, t, offset, shape); err != nil {
+	if err := check.View(b, t, offset, shape); err != nil {
 		return nil, err
 	}
 	size, n := int(t.Dtype().Size()), tensor.Shape(shape).TotalSize()
@@ -86,7 +87,7 @@ func (b *Backend) View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense
 
 // Upload implements backend.Memory.
 func (b *Backend) Upload(dst *tensor.Dense, src any) error {
-	if _, err := backend.CheckTransfer(b, "Upload", dst, src); err != nil {
+	if _, err := check.Transfer(b, "Upload", dst, src); err != nil {
 		return err
 	}
 	switch src := src.(type) {
@@ -102,7 +103,7 @@ func (b *Backend) Upload(dst *tensor.Dense, src any) error {
 
 // Download implements backend.Memory.
 func (b *Backend) Download(dst any, src *tensor.Dense) error {
-	if _, err := backend.CheckTransfer(b, "Download", src, dst); err != nil {
+	if _, err := check.Transfer(b, "Download", src, dst); err != nil {
 		return err
 	}
 	switch dst := dst.(type) {
@@ -118,7 +119,7 @@ func (b *Backend) Download(dst any, src *tensor.Dense) error {
 
 // Copy implements backend.Memory.
 func (b *Backend) Copy(dst, src *tensor.Dense) error {
-	if err := backend.CheckCopy(b, dst, src); err != nil {
+	if err := check.Copy(b, dst, src); err != nil {
 		return err
 	}
 	copy(dst.Raw, src.Raw)

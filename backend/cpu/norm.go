@@ -3,13 +3,13 @@ package cpu
 import (
 	"gorgonia.org/tensor"
 
-	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/vec"
 )
 
 // RMSNorm implements backend.Norm.
 func (b *Backend) RMSNorm(y, rstd, x, gain *tensor.Dense, eps float32) error {
-	n, c, err := backend.CheckRMSNorm(b, y, rstd, x, gain)
+	n, c, err := check.RMSNorm(b, y, rstd, x, gain)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (t *rmsNormTask) Do(lo, hi int) {
 // RMSNormBackward implements backend.Norm. The gradient of the gain is split by column, so that each element is
 // one sum in row order.
 func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) error {
-	n, c, err := backend.CheckRMSNormBackward(b, dx, dgain, dy, x, gain, rstd)
+	n, c, err := check.RMSNormBackward(b, dx, dgain, dy, x, gain, rstd)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (t *gainGradTask) Do(lo, hi int) {
 
 // LayerNorm implements backend.Norm.
 func (b *Backend) LayerNorm(y, mean, rstd, x, gain, bias *tensor.Dense, eps float32) error {
-	n, c, err := backend.CheckLayerNorm(b, y, mean, rstd, x, gain, bias)
+	n, c, err := check.LayerNorm(b, y, mean, rstd, x, gain, bias)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (t *layerNormTask) Do(lo, hi int) {
 
 // LayerNormBackward implements backend.Norm.
 func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense) error {
-	n, c, err := backend.CheckLayerNormBackward(b, dx, dgain, dbias, dy, x, gain, mean, rstd)
+	n, c, err := check.LayerNormBackward(b, dx, dgain, dbias, dy, x, gain, mean, rstd)
 	if err != nil {
 		return err
 	}

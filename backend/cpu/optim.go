@@ -6,13 +6,14 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/gemm"
 	"mito/kernels/vec"
 )
 
 // SumSquares implements backend.Optim.
 func (b *Backend) SumSquares(dst, x *tensor.Dense) error {
-	if _, err := backend.CheckReduce(b, "SumSquares", dst, x); err != nil {
+	if _, err := check.Reduce(b, "SumSquares", dst, x); err != nil {
 		return err
 	}
 	f32(dst)[0] += float32(b.reduce(f32(x), true))
@@ -21,7 +22,7 @@ func (b *Backend) SumSquares(dst, x *tensor.Dense) error {
 
 // ClipScale implements backend.Optim.
 func (b *Backend) ClipScale(step, sumsq *tensor.Dense, maxNorm float32) error {
-	if err := backend.CheckClipScale(b, step, sumsq, maxNorm); err != nil {
+	if err := check.ClipScale(b, step, sumsq, maxNorm); err != nil {
 		return err
 	}
 	scale := float32(1)
@@ -34,7 +35,7 @@ func (b *Backend) ClipScale(step, sumsq *tensor.Dense, maxNorm float32) error {
 
 // AdamW implements backend.Optim.
 func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) error {
-	n, err := backend.CheckAdamW(b, p, g, m, v, step, args)
+	n, err := check.AdamW(b, p, g, m, v, step, args)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (t *adamWTask) Do(lo, hi int) {
 
 // Lerp implements backend.Optim.
 func (b *Backend) Lerp(dst, x *tensor.Dense, weight float32, step *tensor.Dense) error {
-	n, err := backend.CheckLerp(b, dst, x, weight, step)
+	n, err := check.Lerp(b, dst, x, weight, step)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ const (
 
 // Muon implements backend.Optim.
 func (b *Backend) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArgs) error {
-	m, n, err := backend.CheckMuon(b, p, g, buf, work, step, args)
+	m, n, err := check.Muon(b, p, g, buf, work, step, args)
 	if err != nil {
 		return err
 	}

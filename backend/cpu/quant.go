@@ -6,6 +6,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/attn"
 	"mito/kernels/qgemm"
 	"mito/kernels/vec"
@@ -13,7 +14,7 @@ import (
 
 // QuantizeRows implements backend.Quant.
 func (b *Backend) QuantizeRows(q, scale, x *tensor.Dense) error {
-	n, k, err := backend.CheckQuantizeRows(b, q, scale, x)
+	n, k, err := check.QuantizeRows(b, q, scale, x)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (t *quantizeTask) Do(lo, hi int) {
 // QLinear implements backend.Quant. It packs the weight at every call: the seam's weights are row-major, as every
 // backend can read them. The runtime that ships, engine/student, packs once.
 func (b *Backend) QLinear(y, xq, xscale, w, wscale, bias *tensor.Dense) error {
-	n, m, k, err := backend.CheckQLinear(b, y, xq, xscale, w, wscale, bias)
+	n, m, k, err := check.QLinear(b, y, xq, xscale, w, wscale, bias)
 	if err != nil {
 		return err
 	}
@@ -91,9 +92,9 @@ func (t *qlinearTask) Do(lo, hi int) {
 
 // QEmbed implements backend.Quant.
 func (b *Backend) QEmbed(y, table, scale, ids *tensor.Dense) error {
-	n, c, vocab, err := backend.CheckQEmbed(b, y, table, scale, ids)
+	n, c, vocab, err := check.QEmbed(b, y, table, scale, ids)
 	if err == nil {
-		err = backend.CheckIDs("QEmbed", i32(ids), vocab)
+		err = check.IDs("QEmbed", i32(ids), vocab)
 	}
 	if err != nil {
 		return err
@@ -119,7 +120,7 @@ func (t *qembedTask) Do(lo, hi int) {
 
 // StudentNorm implements backend.Quant.
 func (b *Backend) StudentNorm(y, x, gain, bias *tensor.Dense, kind backend.NormKind, eps float32) error {
-	n, c, err := backend.CheckStudentNorm(b, y, x, gain, bias, kind)
+	n, c, err := check.StudentNorm(b, y, x, gain, bias, kind)
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (t *studentNormTask) Do(lo, hi int) {
 
 // QAttention implements backend.Quant.
 func (b *Backend) QAttention(out, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
-	if err := backend.CheckAttention(b, "QAttention", out, nil, q, k, v, args); err != nil {
+	if err := check.Attention(b, "QAttention", out, nil, q, k, v, args); err != nil {
 		return err
 	}
 	b.tasks.qattention = qattentionTask{out: f32(out), q: f32(q), k: f32(k), v: f32(v), args: args, caches: &b.caches}

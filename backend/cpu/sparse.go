@@ -4,6 +4,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	"mito/kernels/sparse"
 )
 
@@ -11,7 +12,7 @@ import (
 // stored; the product skips them.
 func (b *Backend) QSparseLinear(y, xq, xscale *tensor.Dense, w backend.BlockSparse, wscale, bias *tensor.Dense) error {
 	const op = "QSparseLinear"
-	n, err := backend.CheckQSparseLinear(b, y, xq, xscale, w, wscale, bias)
+	n, err := check.QSparseLinear(b, y, xq, xscale, w, wscale, bias)
 	if err == nil {
 		err = checkBlocks(op, i32(w.Columns), i32(w.RowPtr), w.K/8)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cuda/cudax"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
@@ -72,7 +73,7 @@ func window(a *backend.AttentionArgs) int {
 // Attention implements backend.Attention.
 func (b *Backend) Attention(out, lse, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
 	const op = "Attention"
-	err := backend.CheckAttention(b, op, out, lse, q, k, v, args)
+	err := check.Attention(b, op, out, lse, q, k, v, args)
 	if err == nil && lse == nil {
 		err = &backend.OwnerError{Op: op, Arg: "lse"}
 	}
@@ -92,7 +93,7 @@ func (b *Backend) Attention(out, lse, q, k, v *tensor.Dense, args backend.Attent
 // so that every gradient has one block that owns it.
 func (b *Backend) AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
 	const op = "AttentionBackward"
-	if err := backend.CheckAttentionBackward(b, dq, dk, dv, dout, out, lse, q, k, v, args); err != nil {
+	if err := check.AttentionBackward(b, dq, dk, dv, dout, out, lse, q, k, v, args); err != nil {
 		return err
 	}
 	kern, err := b.attentionOf(op, args.HeadDim)
@@ -129,7 +130,7 @@ type quantizedHeads struct{ k, ks, v, vs cu.DevicePtr }
 // at a time as the workspace has room for.
 func (b *Backend) QAttention(out, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
 	const op = "QAttention"
-	if err := backend.CheckAttention(b, op, out, nil, q, k, v, args); err != nil {
+	if err := check.Attention(b, op, out, nil, q, k, v, args); err != nil {
 		return err
 	}
 	stride := ceil(args.HeadDim, 4) * 4

@@ -6,12 +6,13 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
 // Add implements backend.Elementwise.
 func (b *Backend) Add(dst, a, bb *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "Add", []string{"dst", "a", "b"}, dst, a, bb)
+	n, err := check.Same(b, "Add", []string{"dst", "a", "b"}, dst, a, bb)
 	if err != nil {
 		return err
 	}
@@ -24,7 +25,7 @@ func (b *Backend) Add(dst, a, bb *tensor.Dense) error {
 
 // Mul implements backend.Elementwise.
 func (b *Backend) Mul(dst, a, bb *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "Mul", []string{"dst", "a", "b"}, dst, a, bb)
+	n, err := check.Same(b, "Mul", []string{"dst", "a", "b"}, dst, a, bb)
 	if err != nil {
 		return err
 	}
@@ -41,10 +42,10 @@ var activations = [...]struct{ forward, backward kernels.Kernel }{
 
 // Activate implements backend.Elementwise.
 func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
-	if err := backend.CheckActivation("Activate", act); err != nil {
+	if err := check.Activation("Activate", act); err != nil {
 		return err
 	}
-	n, err := backend.CheckSame(b, "Activate", []string{"dst", "x"}, dst, x)
+	n, err := check.Same(b, "Activate", []string{"dst", "x"}, dst, x)
 	if err != nil {
 		return err
 	}
@@ -57,10 +58,10 @@ func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
 
 // ActivateBackward implements backend.Elementwise.
 func (b *Backend) ActivateBackward(dx, dy, x *tensor.Dense, act backend.Activation) error {
-	if err := backend.CheckActivation("ActivateBackward", act); err != nil {
+	if err := check.Activation("ActivateBackward", act); err != nil {
 		return err
 	}
-	n, err := backend.CheckSame(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
+	n, err := check.Same(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (b *Backend) ActivateBackward(dx, dy, x *tensor.Dense, act backend.Activati
 
 // SwiGLU implements backend.Elementwise.
 func (b *Backend) SwiGLU(dst, gate, up *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
+	n, err := check.Same(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (b *Backend) SwiGLU(dst, gate, up *tensor.Dense) error {
 
 // SwiGLUBackward implements backend.Elementwise.
 func (b *Backend) SwiGLUBackward(dgate, dup, dy, gate, up *tensor.Dense) error {
-	n, err := backend.CheckSame(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
+	n, err := check.Same(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (b *Backend) SwiGLUBackward(dgate, dup, dy, gate, up *tensor.Dense) error {
 
 // Dropout implements backend.Elementwise.
 func (b *Backend) Dropout(dst, x *tensor.Dense, args backend.DropoutArgs) error {
-	n, c, err := backend.CheckDropout(b, dst, x, args)
+	n, c, err := check.Dropout(b, dst, x, args)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func rowThreads(cols int) int {
 
 // Softmax implements backend.Elementwise.
 func (b *Backend) Softmax(dst, x *tensor.Dense, temperature, weight float32, accumulate bool) error {
-	n, v, err := backend.CheckSoftmax(b, dst, x, temperature)
+	n, v, err := check.Softmax(b, dst, x, temperature)
 	if err != nil {
 		return err
 	}

@@ -6,14 +6,14 @@ import (
 	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
-	"mito/backend"
 	"mito/backend/cuda/cudax"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
 // Embed implements backend.Embedding. An id outside the table gives a row of NaN.
 func (b *Backend) Embed(dst, table, ids *tensor.Dense, accumulate bool) error {
-	n, c, vocab, err := backend.CheckEmbed(b, "Embed", dst, table, ids)
+	n, c, vocab, err := check.Embed(b, "Embed", dst, table, ids)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (b *Backend) Embed(dst, table, ids *tensor.Dense, accumulate bool) error {
 // EmbedBackward implements backend.Embedding. The rows are cut into shares so that there is a block for every
 // processor also where the vocabulary is small; the shares' sums are added in order.
 func (b *Backend) EmbedBackward(dtable, dy, ids *tensor.Dense) error {
-	n, c, vocab, err := backend.CheckEmbed(b, "EmbedBackward", dy, dtable, ids)
+	n, c, vocab, err := check.Embed(b, "EmbedBackward", dy, dtable, ids)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (b *Backend) EmbedBackward(dtable, dy, ids *tensor.Dense) error {
 
 // RoPE implements backend.Embedding. A position outside the tables gives NaN.
 func (b *Backend) RoPE(x, positions, cos, sin *tensor.Dense, inverse bool) error {
-	n, heads, d, limit, err := backend.CheckRoPE(b, x, positions, cos, sin)
+	n, heads, d, limit, err := check.RoPE(b, x, positions, cos, sin)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (b *Backend) RoPE(x, positions, cos, sin *tensor.Dense, inverse bool) error
 
 // GatherRows implements backend.Gatherer.
 func (b *Backend) GatherRows(inputs, targets, tokens, starts *tensor.Dense) error {
-	rows, time, length, err := backend.CheckGatherRows(b, inputs, targets, tokens, starts)
+	rows, time, length, err := check.GatherRows(b, inputs, targets, tokens, starts)
 	if err != nil {
 		return err
 	}

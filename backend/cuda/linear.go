@@ -8,6 +8,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cuda/cudax"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
@@ -32,7 +33,7 @@ var (
 
 // MatMul implements backend.Linear.
 func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error {
-	m, n, k, err := backend.CheckMatMul(b, c, a, bb, args)
+	m, n, k, err := check.MatMul(b, c, a, bb, args)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (b *Backend) productBF16(op string, x *matrix) error {
 
 // SumRows implements backend.Linear.
 func (b *Backend) SumRows(dst, x *tensor.Dense) error {
-	n, c, err := backend.CheckSumRows(b, dst, x)
+	n, c, err := check.SumRows(b, dst, x)
 	if err != nil {
 		return err
 	}

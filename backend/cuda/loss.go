@@ -6,12 +6,13 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
 // CrossEntropy implements backend.Loss. A target outside the vocabulary whose weight is not zero gives a loss of NaN.
 func (b *Backend) CrossEntropy(loss, dlogits, logits, targets, weights *tensor.Dense, args backend.CrossEntropyArgs) error {
-	n, v, err := backend.CheckCrossEntropy(b, loss, dlogits, logits, targets, weights, args)
+	n, v, err := check.CrossEntropy(b, loss, dlogits, logits, targets, weights, args)
 	if err != nil {
 		return err
 	}
@@ -22,7 +23,7 @@ func (b *Backend) CrossEntropy(loss, dlogits, logits, targets, weights *tensor.D
 
 // Distill implements backend.Loss.
 func (b *Backend) Distill(kl, dlogits, logits, probs, weights *tensor.Dense, args backend.DistillArgs) error {
-	n, v, err := backend.CheckDistill(b, kl, dlogits, logits, probs, weights, args)
+	n, v, err := check.Distill(b, kl, dlogits, logits, probs, weights, args)
 	if err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func (b *Backend) Distill(kl, dlogits, logits, probs, weights *tensor.Dense, arg
 
 // DistillTopK implements backend.Loss. An id outside the vocabulary gives a loss of NaN.
 func (b *Backend) DistillTopK(kl, dlogits, logits, ids, probs, tail, weights *tensor.Dense, args backend.DistillArgs) error {
-	n, v, k, err := backend.CheckDistillTopK(b, kl, dlogits, logits, ids, probs, tail, weights, args)
+	n, v, k, err := check.DistillTopK(b, kl, dlogits, logits, ids, probs, tail, weights, args)
 	if err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func (b *Backend) DistillTopK(kl, dlogits, logits, ids, probs, tail, weights *te
 
 // Sum implements backend.Loss.
 func (b *Backend) Sum(dst, x *tensor.Dense) error {
-	n, err := backend.CheckReduce(b, "Sum", dst, x)
+	n, err := check.Reduce(b, "Sum", dst, x)
 	if err != nil {
 		return err
 	}

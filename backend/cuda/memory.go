@@ -12,6 +12,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cuda/cudax"
+	"mito/backend/internal/check"
 )
 
 // stagingBytes is the page-locked memory through which uploads pass.
@@ -104,7 +105,7 @@ func (b *Backend) wrap(dt tensor.Dtype, p cu.DevicePtr, size int64, shape []int)
 
 // View implements backend.Memory.
 func (b *Backend) View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense, error) {
-	if err := backend.CheckView(b, t, offset, shape); err != nil {
+	if err := check.View(b, t, offset, shape); err != nil {
 		return nil, err
 	}
 	size := int64(t.Dtype().Size())
@@ -128,7 +129,7 @@ func hostBytes(host any) (p unsafe.Pointer) {
 // Upload implements backend.Memory. It passes through page-locked memory, so that the copy itself runs beside the
 // host.
 func (b *Backend) Upload(dst *tensor.Dense, src any) error {
-	n, err := backend.CheckTransfer(b, "Upload", dst, src)
+	n, err := check.Transfer(b, "Upload", dst, src)
 	if err == nil {
 		err = b.outsideCapture("Upload")
 	}
@@ -185,7 +186,7 @@ func (d *device) download(dst []byte, src cu.DevicePtr) error {
 
 // Download implements backend.Memory.
 func (b *Backend) Download(dst any, src *tensor.Dense) error {
-	n, err := backend.CheckTransfer(b, "Download", src, dst)
+	n, err := check.Transfer(b, "Download", src, dst)
 	if err == nil {
 		err = b.outsideCapture("Download")
 	}
@@ -202,7 +203,7 @@ func (b *Backend) Download(dst any, src *tensor.Dense) error {
 
 // Copy implements backend.Memory.
 func (b *Backend) Copy(dst, src *tensor.Dense) error {
-	if err := backend.CheckCopy(b, dst, src); err != nil {
+	if err := check.Copy(b, dst, src); err != nil {
 		return err
 	}
 	n := int64(src.Shape().TotalSize()) * int64(src.Dtype().Size())

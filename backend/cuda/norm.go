@@ -8,7 +8,7 @@ import (
 	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
-	"mito/backend"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
@@ -29,7 +29,7 @@ func (b *Backend) layerNorm(op string, y, mean, rstd, x, gain, bias cu.DevicePtr
 
 // RMSNorm implements backend.Norm.
 func (b *Backend) RMSNorm(y, rstd, x, gain *tensor.Dense, eps float32) error {
-	n, c, err := backend.CheckRMSNorm(b, y, rstd, x, gain)
+	n, c, err := check.RMSNorm(b, y, rstd, x, gain)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (b *Backend) RMSNorm(y, rstd, x, gain *tensor.Dense, eps float32) error {
 
 // LayerNorm implements backend.Norm.
 func (b *Backend) LayerNorm(y, mean, rstd, x, gain, bias *tensor.Dense, eps float32) error {
-	n, c, err := backend.CheckLayerNorm(b, y, mean, rstd, x, gain, bias)
+	n, c, err := check.LayerNorm(b, y, mean, rstd, x, gain, bias)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (b *Backend) LayerNorm(y, mean, rstd, x, gain, bias *tensor.Dense, eps floa
 
 // RMSNormBackward implements backend.Norm.
 func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) error {
-	n, c, err := backend.CheckRMSNormBackward(b, dx, dgain, dy, x, gain, rstd)
+	n, c, err := check.RMSNormBackward(b, dx, dgain, dy, x, gain, rstd)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) er
 
 // LayerNormBackward implements backend.Norm.
 func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense) error {
-	n, c, err := backend.CheckLayerNormBackward(b, dx, dgain, dbias, dy, x, gain, mean, rstd)
+	n, c, err := check.LayerNormBackward(b, dx, dgain, dbias, dy, x, gain, mean, rstd)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
@@ -19,7 +20,7 @@ func (b *Backend) reduce(op string, k kernels.Kernel, dst, x cu.DevicePtr, n int
 
 // SumSquares implements backend.Optim.
 func (b *Backend) SumSquares(dst, x *tensor.Dense) error {
-	n, err := backend.CheckReduce(b, "SumSquares", dst, x)
+	n, err := check.Reduce(b, "SumSquares", dst, x)
 	if err != nil {
 		return err
 	}
@@ -28,7 +29,7 @@ func (b *Backend) SumSquares(dst, x *tensor.Dense) error {
 
 // ClipScale implements backend.Optim.
 func (b *Backend) ClipScale(step, sumsq *tensor.Dense, maxNorm float32) error {
-	if err := backend.CheckClipScale(b, step, sumsq, maxNorm); err != nil {
+	if err := check.ClipScale(b, step, sumsq, maxNorm); err != nil {
 		return err
 	}
 	b.begin("ClipScale", kernels.ClipScaleF32).Ptr(at(step)).Ptr(at(sumsq)).F32(maxNorm)
@@ -37,7 +38,7 @@ func (b *Backend) ClipScale(step, sumsq *tensor.Dense, maxNorm float32) error {
 
 // AdamW implements backend.Optim.
 func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) error {
-	n, err := backend.CheckAdamW(b, p, g, m, v, step, args)
+	n, err := check.AdamW(b, p, g, m, v, step, args)
 	if err != nil {
 		return err
 	}
@@ -48,7 +49,7 @@ func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) 
 
 // Lerp implements backend.Optim.
 func (b *Backend) Lerp(dst, x *tensor.Dense, weight float32, step *tensor.Dense) error {
-	n, err := backend.CheckLerp(b, dst, x, weight, step)
+	n, err := check.Lerp(b, dst, x, weight, step)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ const (
 // Muon implements backend.Optim.
 func (b *Backend) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArgs) error {
 	const op = "Muon"
-	m, n, err := backend.CheckMuon(b, p, g, buf, work, step, args)
+	m, n, err := check.Muon(b, p, g, buf, work, step, args)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cuda/cudax"
+	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
@@ -20,7 +21,7 @@ func (b *Backend) quantizeRows(op string, q, scale, x cu.DevicePtr, n, k, stride
 
 // QuantizeRows implements backend.Quant.
 func (b *Backend) QuantizeRows(q, scale, x *tensor.Dense) error {
-	n, k, err := backend.CheckQuantizeRows(b, q, scale, x)
+	n, k, err := check.QuantizeRows(b, q, scale, x)
 	if err != nil {
 		return err
 	}
@@ -29,7 +30,7 @@ func (b *Backend) QuantizeRows(q, scale, x *tensor.Dense) error {
 
 // QLinear implements backend.Quant.
 func (b *Backend) QLinear(y, xq, xscale, w, wscale, bias *tensor.Dense) error {
-	n, m, k, err := backend.CheckQLinear(b, y, xq, xscale, w, wscale, bias)
+	n, m, k, err := check.QLinear(b, y, xq, xscale, w, wscale, bias)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (b *Backend) rowChunks(n int, f func(first, rows int) error) error {
 
 // QEmbed implements backend.Quant. An id outside the table gives a row of NaN.
 func (b *Backend) QEmbed(y, table, scale, ids *tensor.Dense) error {
-	n, c, vocab, err := backend.CheckQEmbed(b, y, table, scale, ids)
+	n, c, vocab, err := check.QEmbed(b, y, table, scale, ids)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (b *Backend) QEmbed(y, table, scale, ids *tensor.Dense) error {
 
 // StudentNorm implements backend.Quant.
 func (b *Backend) StudentNorm(y, x, gain, bias *tensor.Dense, kind backend.NormKind, eps float32) error {
-	n, c, err := backend.CheckStudentNorm(b, y, x, gain, bias, kind)
+	n, c, err := check.StudentNorm(b, y, x, gain, bias, kind)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (b *Backend) StudentNorm(y, x, gain, bias *tensor.Dense, kind backend.NormK
 
 // QSparseLinear implements backend.Sparse.
 func (b *Backend) QSparseLinear(y, xq, xscale *tensor.Dense, w backend.BlockSparse, wscale, bias *tensor.Dense) error {
-	n, err := backend.CheckQSparseLinear(b, y, xq, xscale, w, wscale, bias)
+	n, err := check.QSparseLinear(b, y, xq, xscale, w, wscale, bias)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 func (r *Report) Backends(w *student.Weights) error {
 	for _, name := range backend.Names() {
 		b, _, err := backend.Open(name, backend.Options{})
-		if errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrNotBuilt) {
+		if errors.Is(err, backend.ErrUnavailable) {
 			continue
 		}
 		if err != nil {

@@ -77,10 +77,14 @@ func (r *Runner) Close() error { return r.slab.Free() }
 
 // Logits computes the logits after every token of the batch.
 //
+// Errors: student.ErrToken before anything is computed, those of the backend.
+//
 //	dst [B,T,V] f32   tokens [B,T]
 func (r *Runner) Logits(dst []float32, tokens []int32) error {
-	if err := backend.CheckIDs("Logits", tokens, r.config.VocabSize); err != nil {
-		return err
+	for i, token := range tokens {
+		if token < 0 || int(token) >= r.config.VocabSize {
+			return fmt.Errorf("seam: token %d at position %d, the vocabulary has %d: %w", token, i, r.config.VocabSize, student.ErrToken)
+		}
 	}
 	if err := r.b.Upload(r.ids, tokens); err != nil {
 		return err

@@ -1,24 +1,18 @@
-package backend
+// Package check has the check of the arguments of every operation of the seam, which all backends call before they do
+// anything: what does not fit is an error of package backend that wraps [backend.ErrArgument] and names operation and
+// argument. Checks return the sizes that they found and allocate nothing for good arguments.
+// Package check has the check of the arguments of every operation of the seam, which all backends call before they do
+// anything: what does not fit is an error of package backend that wraps [backend.ErrArgument] and names operation and
+// argument. Checks return the sizes that they found and allocate nothing for good arguments.
+package check
 
 import (
 	"math"
 
 	"gorgonia.org/tensor"
-)
 
-// Rows splits a shape into its last dimension and the product of those before it: [B,T,C] is B·T rows of C.
-func Rows(t *tensor.Dense) (n, c int) {
-	shape := t.Shape()
-	if len(shape) == 0 {
-		return 1, 1
-	}
-	c = shape[len(shape)-1]
-	n = 1
-	for _, d := range shape[:len(shape)-1] {
-		n *= d
-	}
-	return n, c
-}
+	"mito/backend"
+)
 
 // checker collects the first thing that is wrong with the arguments of an operation. Its methods do nothing once
 // something was found, so a check reads as a list.
@@ -33,11 +27,11 @@ func (c *checker) is(arg string, t *tensor.Dense, dt tensor.Dtype) bool {
 	switch {
 	case c.err != nil:
 	case t == nil || t.Engine() != c.owner:
-		c.err = &OwnerError{Op: c.op, Arg: arg}
+		c.err = &backend.OwnerError{Op: c.op, Arg: arg}
 	case t.Dtype() != dt:
-		c.err = &DTypeError{Op: c.op, Arg: arg, Got: t.Dtype(), Want: dt}
+		c.err = &backend.DTypeError{Op: c.op, Arg: arg, Got: t.Dtype(), Want: dt}
 	case t.RequiresIterator():
-		c.err = &ArgError{Op: c.op, Arg: arg, Got: "transposed or sliced", Want: "row-major and contiguous"}
+		c.err = &backend.ArgError{Op: c.op, Arg: arg, Got: "transposed or sliced", Want: "row-major and contiguous"}
 	default:
 		return true
 	}
@@ -49,8 +43,8 @@ func (c *checker) matrix(arg string, t *tensor.Dense, dt tensor.Dtype, n, cols i
 	if !c.is(arg, t, dt) {
 		return
 	}
-	if gotN, gotC := Rows(t); gotN != n || gotC != cols {
-		c.err = &ShapeError{Op: c.op, Arg: arg, Got: t.Shape().Clone(), Want: []int{n, cols}}
+	if gotN, gotC := backend.Rows(t); gotN != n || gotC != cols {
+		c.err = &backend.ShapeError{Op: c.op, Arg: arg, Got: t.Shape().Clone(), Want: []int{n, cols}}
 	}
 }
 
@@ -60,7 +54,7 @@ func (c *checker) vector(arg string, t *tensor.Dense, dt tensor.Dtype, n int) {
 		return
 	}
 	if t.Shape().TotalSize() != n {
-		c.err = &ShapeError{Op: c.op, Arg: arg, Got: t.Shape().Clone(), Want: []int{n}}
+		c.err = &backend.ShapeError{Op: c.op, Arg: arg, Got: t.Shape().Clone(), Want: []int{n}}
 	}
 }
 
@@ -73,15 +67,15 @@ func (c *checker) optional(arg string, t *tensor.Dense, dt tensor.Dtype, n int) 
 
 // rows checks a f32 matrix of any size and returns it.
 func (c *checker) rows(arg string, t *tensor.Dense) (n, cols int) {
-	if !c.is(arg, t, F32) {
+	if !c.is(arg, t, backend.F32) {
 		return 0, 0
 	}
-	return Rows(t)
+	return backend.Rows(t)
 }
 
 // size checks a f32 tensor of any shape and returns its number of elements.
 func (c *checker) size(arg string, t *tensor.Dense) int {
-	if !c.is(arg, t, F32) {
+	if !c.is(arg, t, backend.F32) {
 		return 0
 	}
 	return t.Shape().TotalSize()
@@ -89,14 +83,14 @@ func (c *checker) size(arg string, t *tensor.Dense) int {
 
 func (c *checker) positive(arg string, v int) {
 	if c.err == nil && v <= 0 {
-		c.err = &ArgError{Op: c.op, Arg: arg, Got: v, Want: "a positive number"}
+		c.err = &backend.ArgError{Op: c.op, Arg: arg, Got: v, Want: "a positive number"}
 	}
 }
 
 // that refuses an argument. It is generic so that a good one is not boxed: checks allocate nothing.
 func that[T any](c *checker, ok bool, arg string, got T, want string) {
 	if c.err == nil && !ok {
-		c.err = &ArgError{Op: c.op, Arg: arg, Got: got, Want: want}
+		c.err = &backend.ArgError{Op: c.op, Arg: arg, Got: got, Want: want}
 	}
 }
 
@@ -121,7 +115,7 @@ func (c *checker) separate(arg string, dst *tensor.Dense, sources ...*tensor.Den
 			continue
 		}
 		if slo, shi := extent(s); slo < hi && lo < shi {
-			c.err = &ArgError{Op: c.op, Arg: arg, Got: "aliased", Want: "memory of its own"}
+			c.err = &backend.ArgError{Op: c.op, Arg: arg, Got: "aliased", Want: "memory of its own"}
 			return
 		}
 	}
@@ -133,11 +127,11 @@ func extent(t *tensor.Dense) (lo, hi uintptr) {
 	return lo, lo + uintptr(t.Shape().TotalSize())*t.Dtype().Size()
 }
 
-// CheckIDs refuses ids outside [0,vocab): the error names the first one and where it stands.
-func CheckIDs(op string, ids []int32, vocab int) error {
+// IDs refuses ids outside [0,vocab): the error names the first one and where it stands.
+func IDs(op string, ids []int32, vocab int) error {
 	for i, id := range ids {
 		if id < 0 || int(id) >= vocab {
-			return &ArgError{Op: op, Arg: "ids", Got: [2]int{i, int(id)}, Want: "ids inside the vocabulary (index, id)"}
+			return &backend.ArgError{Op: op, Arg: "ids", Got: [2]int{i, int(id)}, Want: "ids inside the vocabulary (index, id)"}
 		}
 	}
 	return nil

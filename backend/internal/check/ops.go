@@ -1,0 +1,379 @@
+package check
+
+import (
+	"math"
+
+	"gorgonia.org/tensor"
+
+	"mito/backend"
+)
+
+// View checks View.
+func View(b tensor.Engine, t *tensor.Dense, offset int, shape []int) error {
+	c := checker{owner: b, op: "View"}
+	if t == nil || t.Engine() != b {
+		return &backend.OwnerError{Op: "View", Arg: "t"}
+	}
+	if !c.is("t", t, t.Dtype()) {
+		return c.err
+	}
+	bytes, err := backend.TensorBytes(t.Dtype(), shape...)
+	if err != nil {
+		return &backend.ShapeError{Op: c.op, Arg: "shape", Got: append([]int(nil), shape...)}
+	}
+	n, total := bytes/int64(t.Dtype().Size()), int64(t.Shape().TotalSize())
+	that(&c, offset >= 0 && int64(offset) <= total && n <= total-int64(offset), "offset", offset, "a range inside the tensor")
+	return c.err
+}
+
+// Copy checks Copy.
+func Copy(b tensor.Engine, dst, src *tensor.Dense) error {
+	if src == nil || src.Engine() != b {
+		return &backend.OwnerError{Op: "Copy", Arg: "src"}
+	}
+	c := checker{owner: b, op: "Copy"}
+	c.is("src", src, src.Dtype())
+	c.vector("dst", dst, src.Dtype(), src.Shape().TotalSize())
+	return c.err
+}
+
+// Transfer checks Upload and Download: a host slice against a tensor. It returns the bytes to move.
+func Transfer(b tensor.Engine, op string, t *tensor.Dense, host any) (int, error) {
+	c := checker{owner: b, op: op}
+	n := 0
+	switch h := host.(type) {
+	case []float32:
+		c.vector("tensor", t, backend.F32, len(h))
+		n = 4 * len(h)
+	case []int32:
+		c.vector("tensor", t, backend.I32, len(h))
+		n = 4 * len(h)
+	case []int8:
+		c.vector("tensor", t, backend.I8, len(h))
+		n = len(h)
+	default:
+		that(&c, false, "host", host, "[]float32, []int32 or []int8")
+	}
+	return n, c.err
+}
+
+// MatMul checks MatMul and returns M, N and K.
+func MatMul(b tensor.Engine, cc, a, bb *tensor.Dense, args backend.MatMulArgs) (m, n, k int, err error) {
+	c := checker{owner: b, op: "MatMul"}
+	m, k = c.rows("a", a)
+	if args.TransA {
+		m, k = k, m
+	}
+	kb, n := c.rows("b", bb)
+	if args.TransB {
+		kb, n = n, kb
+	}
+	if c.err == nil && kb != k {
+		c.err = &backend.ShapeError{Op: c.op, Arg: "b", Got: bb.Shape().Clone(), Want: transposed(k, n, args.TransB)}
+	}
+	c.matrix("c", cc, backend.F32, m, n)
+	c.optional("bias", args.Bias, backend.F32, n)
+	that(&c, !args.Accumulate || args.Bias == nil, "bias", "set", "nil together with Accumulate")
+	c.number("alpha", args.Alpha)
+	c.separate("c", cc, a, bb)
+	return m, n, k, c.err
+}
+
+func transposed(rows, cols int, t bool) []int {
+	if t {
+		return []int{cols, rows}
+	}
+	return []int{rows, cols}
+}
+
+// SumRows checks SumRows.
+func SumRows(b tensor.Engine, dst, x *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "SumRows"}
+	n, cols = c.rows("x", x)
+	c.vector("dst", dst, backend.F32, cols)
+	return n, cols, c.err
+}
+
+// Same checks operations whose f32 tensors all have the same number of elements, and returns it. args are
+// the names of ts, in order.
+func Same(b tensor.Engine, op string, args []string, ts ...*tensor.Dense) (int, error) {
+	c := checker{owner: b, op: op}
+	n := c.size(args[0], ts[0])
+	for i := 1; i < len(ts); i++ {
+		c.vector(args[i], ts[i], backend.F32, n)
+	}
+	return n, c.err
+}
+
+// Activation refuses values that are not activations.
+func Activation(op string, act backend.Activation) error {
+	if act < backend.ReLU || act > backend.SiLU {
+		return &backend.ArgError{Op: op, Arg: "act", Got: int(act), Want: "relu, relu2, gelu or silu"}
+	}
+	return nil
+}
+
+// Dropout checks Dropout.
+func Dropout(b tensor.Engine, dst, x *tensor.Dense, args backend.DropoutArgs) (n, cols int, err error) {
+	c := checker{owner: b, op: "Dropout"}
+	n, cols = c.rows("x", x)
+	c.matrix("dst", dst, backend.F32, n, cols)
+	that(&c, args.Rate >= 0 && args.Rate < 1, "rate", args.Rate, "in [0,1)")
+	c.optional("step", args.Step, backend.F32, backend.StepLen)
+	return n, cols, c.err
+}
+
+// Softmax checks Softmax.
+func Softmax(b tensor.Engine, dst, x *tensor.Dense, temperature float32) (n, v int, err error) {
+	c := checker{owner: b, op: "Softmax"}
+	n, v = c.rows("x", x)
+	c.matrix("dst", dst, backend.F32, n, v)
+	c.finite("temperature", temperature)
+	c.separate("dst", dst, x)
+	return n, v, c.err
+}
+
+// RMSNorm checks RMSNorm.
+func RMSNorm(b tensor.Engine, y, rstd, x, gain *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "RMSNorm"}
+	n, cols = c.rows("x", x)
+	c.matrix("y", y, backend.F32, n, cols)
+	c.vector("rstd", rstd, backend.F32, n)
+	c.vector("gain", gain, backend.F32, cols)
+	return n, cols, c.err
+}
+
+// RMSNormBackward checks RMSNormBackward.
+func RMSNormBackward(b tensor.Engine, dx, dgain, dy, x, gain, rstd *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "RMSNormBackward"}
+	n, cols = c.rows("x", x)
+	c.matrix("dx", dx, backend.F32, n, cols)
+	c.matrix("dy", dy, backend.F32, n, cols)
+	c.vector("dgain", dgain, backend.F32, cols)
+	c.vector("gain", gain, backend.F32, cols)
+	c.vector("rstd", rstd, backend.F32, n)
+	return n, cols, c.err
+}
+
+// LayerNorm checks LayerNorm.
+func LayerNorm(b tensor.Engine, y, mean, rstd, x, gain, bias *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "LayerNorm"}
+	n, cols = c.rows("x", x)
+	c.matrix("y", y, backend.F32, n, cols)
+	c.vector("mean", mean, backend.F32, n)
+	c.vector("rstd", rstd, backend.F32, n)
+	c.vector("gain", gain, backend.F32, cols)
+	c.optional("bias", bias, backend.F32, cols)
+	return n, cols, c.err
+}
+
+// LayerNormBackward checks LayerNormBackward.
+func LayerNormBackward(b tensor.Engine, dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense) (n, cols int, err error) {
+	c := checker{owner: b, op: "LayerNormBackward"}
+	n, cols = c.rows("x", x)
+	c.matrix("dx", dx, backend.F32, n, cols)
+	c.matrix("dy", dy, backend.F32, n, cols)
+	c.vector("dgain", dgain, backend.F32, cols)
+	c.optional("dbias", dbias, backend.F32, cols)
+	c.vector("gain", gain, backend.F32, cols)
+	c.vector("mean", mean, backend.F32, n)
+	c.vector("rstd", rstd, backend.F32, n)
+	return n, cols, c.err
+}
+
+// Embed checks Embed and EmbedBackward: rows [N,C], table [V,C], ids [N].
+func Embed(b tensor.Engine, op string, rows, table, ids *tensor.Dense) (n, cols, vocab int, err error) {
+	c := checker{owner: b, op: op}
+	vocab, cols = c.rows("table", table)
+	if c.is("ids", ids, backend.I32) {
+		n = ids.Shape().TotalSize()
+	}
+	c.matrix("rows", rows, backend.F32, n, cols)
+	return n, cols, vocab, c.err
+}
+
+// RoPE checks RoPE and returns the rows, the heads in a row, the width of a head and the rows of the tables.
+func RoPE(b tensor.Engine, x, positions, cos, sin *tensor.Dense) (n, heads, d, limit int, err error) {
+	c := checker{owner: b, op: "RoPE"}
+	if c.is("positions", positions, backend.I32) {
+		n = positions.Shape().TotalSize()
+	}
+	limit, half := c.rows("cos", cos)
+	c.matrix("sin", sin, backend.F32, limit, half)
+	d = 2 * half
+	total := c.size("x", x)
+	if c.err == nil && (n == 0 || total%(n*d) != 0) {
+		c.err = &backend.ShapeError{Op: c.op, Arg: "x", Got: x.Shape().Clone(), Want: []int{n, d}}
+	}
+	if c.err != nil {
+		return 0, 0, 0, 0, c.err
+	}
+	return n, total / (n * d), d, limit, nil
+}
+
+// Attention checks the arguments that Attention, AttentionBackward and QAttention share. lse is nil in
+// QAttention.
+func Attention(b tensor.Engine, op string, out, lse, q, k, v *tensor.Dense, a backend.AttentionArgs) error {
+	c := checker{owner: b, op: op}
+	c.positive("batch", a.Batch)
+	c.positive("time", a.Time)
+	c.positive("heads", a.Heads)
+	c.positive("kvHeads", a.KVHeads)
+	c.positive("headDim", a.HeadDim)
+	that(&c, c.err != nil || a.Heads%a.KVHeads == 0, "heads", a.Heads, "a multiple of the key/value heads")
+	that(&c, a.Window >= 0, "window", a.Window, "0 or more")
+	c.finite("scale", a.Scale)
+	if c.err == nil {
+		// Sizes beyond any tensor could wrap around to one that fits.
+		_, c.err = backend.TensorBytes(backend.F32, a.Batch, a.Time, a.Heads, a.HeadDim)
+	}
+	n := a.Batch * a.Time
+	c.vector("q", q, backend.F32, n*a.Heads*a.HeadDim)
+	c.vector("k", k, backend.F32, n*a.KVHeads*a.HeadDim)
+	c.vector("v", v, backend.F32, n*a.KVHeads*a.HeadDim)
+	c.vector("out", out, backend.F32, n*a.Heads*a.HeadDim)
+	if op != "QAttention" {
+		c.vector("lse", lse, backend.F32, n*a.Heads)
+		c.separate("lse", lse, out, q, k, v)
+	}
+	c.separate("out", out, q, k, v)
+	return c.err
+}
+
+// AttentionBackward checks AttentionBackward.
+func AttentionBackward(b tensor.Engine, dq, dk, dv, dout, out, lse, q, k, v *tensor.Dense, a backend.AttentionArgs) error {
+	const op = "AttentionBackward"
+	if err := Attention(b, op, out, lse, q, k, v, a); err != nil {
+		return err
+	}
+	c := checker{owner: b, op: op}
+	n := a.Batch * a.Time
+	c.vector("dout", dout, backend.F32, n*a.Heads*a.HeadDim)
+	c.vector("dq", dq, backend.F32, n*a.Heads*a.HeadDim)
+	c.vector("dk", dk, backend.F32, n*a.KVHeads*a.HeadDim)
+	c.vector("dv", dv, backend.F32, n*a.KVHeads*a.HeadDim)
+	c.separate("dq", dq, dout, out, q, k, v)
+	c.separate("dk", dk, dout, out, q, k, v, dq)
+	c.separate("dv", dv, dout, out, q, k, v, dq, dk)
+	return c.err
+}
+
+// CrossEntropy checks CrossEntropy.
+func CrossEntropy(
+	b tensor.Engine, loss, dlogits, logits, targets, weights *tensor.Dense, args backend.CrossEntropyArgs,
+) (n, vocab int, err error) {
+	c := checker{owner: b, op: "CrossEntropy"}
+	n, vocab = c.rows("logits", logits)
+	if dlogits != nil {
+		c.matrix("dlogits", dlogits, backend.F32, n, vocab)
+	}
+	c.vector("loss", loss, backend.F32, n)
+	c.vector("weights", weights, backend.F32, n)
+	c.vector("targets", targets, backend.I32, n)
+	that(&c, args.Smoothing >= 0 && args.Smoothing < 1, "smoothing", args.Smoothing, "in [0,1)")
+	c.optional("step", args.Step, backend.F32, backend.StepLen)
+	return n, vocab, c.err
+}
+
+// Distill checks Distill.
+func Distill(b tensor.Engine, kl, dlogits, logits, probs, weights *tensor.Dense, args backend.DistillArgs) (n, vocab int, err error) {
+	c := checker{owner: b, op: "Distill"}
+	n, vocab = c.rows("logits", logits)
+	c.distill(kl, dlogits, logits, weights, args, n, vocab)
+	c.matrix("probs", probs, backend.F32, n, vocab)
+	return n, vocab, c.err
+}
+
+// DistillTopK checks DistillTopK and returns N, V and K.
+func DistillTopK(
+	b tensor.Engine, kl, dlogits, logits, ids, probs, tail, weights *tensor.Dense, args backend.DistillArgs,
+) (n, vocab, k int, err error) {
+	c := checker{owner: b, op: "DistillTopK"}
+	n, vocab = c.rows("logits", logits)
+	c.distill(kl, dlogits, logits, weights, args, n, vocab)
+	_, k = c.rows("probs", probs)
+	that(&c, k <= vocab, "k", k, "at most the vocabulary")
+	c.matrix("probs", probs, backend.F32, n, k)
+	c.matrix("ids", ids, backend.I32, n, k)
+	c.vector("tail", tail, backend.F32, n)
+	return n, vocab, k, c.err
+}
+
+func (c *checker) distill(kl, dlogits, logits, weights *tensor.Dense, args backend.DistillArgs, n, vocab int) {
+	c.matrix("dlogits", dlogits, backend.F32, n, vocab)
+	c.vector("kl", kl, backend.F32, n)
+	c.vector("weights", weights, backend.F32, n)
+	c.finite("temperature", args.Temperature)
+	c.optional("step", args.Step, backend.F32, backend.StepLen)
+	c.separate("dlogits", dlogits, logits)
+}
+
+// Reduce checks Sum and SumSquares.
+func Reduce(b tensor.Engine, op string, dst, x *tensor.Dense) (int, error) {
+	c := checker{owner: b, op: op}
+	c.vector("dst", dst, backend.F32, 1)
+	n := c.size("x", x)
+	return n, c.err
+}
+
+// ClipScale checks ClipScale.
+func ClipScale(b tensor.Engine, step, sumsq *tensor.Dense, maxNorm float32) error {
+	c := checker{owner: b, op: "ClipScale"}
+	c.vector("step", step, backend.F32, backend.StepLen)
+	c.vector("sumsq", sumsq, backend.F32, 1)
+	that(&c, maxNorm >= 0, "maxNorm", maxNorm, "0 or more")
+	return c.err
+}
+
+// AdamW checks AdamW.
+func AdamW(b tensor.Engine, p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) (int, error) {
+	c := checker{owner: b, op: "AdamW"}
+	n := c.size("p", p)
+	c.vector("g", g, backend.F32, n)
+	c.vector("m", m, backend.F32, n)
+	c.vector("v", v, backend.F32, n)
+	c.vector("step", step, backend.F32, backend.StepLen)
+	that(&c, args.Beta1 >= 0 && args.Beta1 < 1, "beta1", args.Beta1, "in [0,1)")
+	that(&c, args.Beta2 >= 0 && args.Beta2 < 1, "beta2", args.Beta2, "in [0,1)")
+	that(&c, args.Eps > 0, "eps", args.Eps, "positive")
+	return n, c.err
+}
+
+// Muon checks Muon.
+func Muon(b tensor.Engine, p, g, buf, work, step *tensor.Dense, args backend.MuonArgs) (m, n int, err error) {
+	c := checker{owner: b, op: "Muon"}
+	m, n = c.rows("p", p)
+	c.matrix("g", g, backend.F32, m, n)
+	c.matrix("buf", buf, backend.F32, m, n)
+	c.vector("step", step, backend.F32, backend.StepLen)
+	if have := c.size("work", work); c.err == nil && have < backend.MuonWork(m, n) {
+		c.err = &backend.ShapeError{Op: c.op, Arg: "work", Got: []int{have}, Want: []int{backend.MuonWork(m, n)}}
+	}
+	that(&c, args.Momentum >= 0 && args.Momentum < 1, "momentum", args.Momentum, "in [0,1)")
+	that(&c, args.Steps >= 1, "steps", args.Steps, "1 or more")
+	return m, n, c.err
+}
+
+// Lerp checks Lerp.
+func Lerp(b tensor.Engine, dst, x *tensor.Dense, weight float32, step *tensor.Dense) (int, error) {
+	c := checker{owner: b, op: "Lerp"}
+	n := c.size("dst", dst)
+	c.vector("x", x, backend.F32, n)
+	c.optional("step", step, backend.F32, backend.StepLen)
+	that(&c, weight >= 0 && weight <= 1 && !math.IsNaN(float64(weight)), "weight", weight, "in [0,1]")
+	return n, c.err
+}
+
+// GatherRows checks GatherRows and returns B, T and L.
+func GatherRows(b tensor.Engine, inputs, targets, tokens, starts *tensor.Dense) (rows, time, length int, err error) {
+	c := checker{owner: b, op: "GatherRows"}
+	if c.is("inputs", inputs, backend.I32) {
+		rows, time = backend.Rows(inputs)
+	}
+	c.matrix("targets", targets, backend.I32, rows, time)
+	c.vector("starts", starts, backend.I32, rows)
+	if c.is("tokens", tokens, backend.I32) {
+		length = tokens.Shape().TotalSize()
+	}
+	return rows, time, length, c.err
+}
