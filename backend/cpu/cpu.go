@@ -86,39 +86,15 @@ func processor() string {
 	return name
 }
 
-// tasks holds one reusable task for each operation.
+// tasks holds one reusable task for each operation, by group.
 type tasks struct {
-	gemm          gemm.Args
-	add           addTask
-	mul           mulTask
-	activate      activateTask
-	swiglu        swigluTask
-	swigluBack    swigluBackTask
-	dropout       dropoutTask
-	softmax       softmaxTask
-	sumRows       sumRowsTask
-	rmsNorm       rmsNormTask
-	rmsNormBack   rmsNormBackTask
-	layerNorm     layerNormTask
-	layerNormBack layerNormBackTask
-	gainGrad      gainGradTask
-	embed         embedTask
-	embedBack     embedBackTask
-	rope          ropeTask
-	crossEntropy  crossEntropyTask
-	distill       distillTask
-	distillTopK   distillTopKTask
-	reduce        reduceTask
-	adamW         adamWTask
-	lerp          lerpTask
-	muonMomentum  muonMomentumTask
-	muonApply     muonApplyTask
-	polynomial    polynomialTask
-	quantize      quantizeTask
-	qlinear       qlinearTask
-	qembed        qembedTask
-	studentNorm   studentNormTask
-	qattention    qattentionTask
+	linearTasks
+	elementwiseTasks
+	normTasks
+	embeddingTasks
+	lossTasks
+	optimTasks
+	quantTasks
 }
 
 // Work below these sizes is not worth waking another thread for.

@@ -10,6 +10,17 @@ import (
 	"mito/kernels/vec"
 )
 
+// elementwiseTasks are those of this file.
+type elementwiseTasks struct {
+	add        addTask
+	mul        mulTask
+	activate   activateTask
+	swiglu     swigluTask
+	swigluBack swigluBackTask
+	dropout    dropoutTask
+	softmax    softmaxTask
+}
+
 // Add implements backend.Elementwise.
 func (b *Backend) Add(dst, x, y *tensor.Dense) error {
 	n, err := check.Same(b, "Add", []string{"dst", "a", "b"}, dst, x, y)

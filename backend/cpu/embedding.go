@@ -7,6 +7,13 @@ import (
 	"mito/kernels/vec"
 )
 
+// embeddingTasks are those of this file.
+type embeddingTasks struct {
+	embed     embedTask
+	embedBack embedBackTask
+	rope      ropeTask
+}
+
 // Embed implements backend.Embedding.
 func (b *Backend) Embed(dst, table, ids *tensor.Dense, accumulate bool) error {
 	n, c, vocab, err := check.Embed(b, "Embed", dst, table, ids)

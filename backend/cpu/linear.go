@@ -9,6 +9,12 @@ import (
 	"mito/kernels/vec"
 )
 
+// linearTasks are those of this file.
+type linearTasks struct {
+	gemm    gemm.Args
+	sumRows sumRowsTask
+}
+
 // MatMul implements backend.Linear.
 func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error {
 	m, n, k, err := check.MatMul(b, c, a, bb, args)

@@ -8,6 +8,14 @@ import (
 	"mito/kernels/vec"
 )
 
+// lossTasks are those of this file.
+type lossTasks struct {
+	crossEntropy crossEntropyTask
+	distill      distillTask
+	distillTopK  distillTopKTask
+	reduce       reduceTask
+}
+
 // CrossEntropy implements backend.Loss.
 func (b *Backend) CrossEntropy(loss, dlogits, logits, targets, weights *tensor.Dense, args backend.CrossEntropyArgs) error {
 	n, v, err := check.CrossEntropy(b, loss, dlogits, logits, targets, weights, args)

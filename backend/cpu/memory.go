@@ -55,7 +55,9 @@ func (s *slab) Used() int64  { return s.used }
 // Free lets go of the memory. The tasks hold slices of the last operands, which would keep it.
 func (s *slab) Free() error {
 	s.mem, s.used = nil, 0
-	s.b.tasks = tasks{reduce: reduceTask{partial: s.b.tasks.reduce.partial}}
+	partial := s.b.tasks.reduce.partial
+	s.b.tasks = tasks{}
+	s.b.tasks.reduce.partial = partial
 	return nil
 }
 

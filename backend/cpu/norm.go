@@ -7,6 +7,15 @@ import (
 	"mito/kernels/vec"
 )
 
+// normTasks are those of this file.
+type normTasks struct {
+	rmsNorm       rmsNormTask
+	rmsNormBack   rmsNormBackTask
+	layerNorm     layerNormTask
+	layerNormBack layerNormBackTask
+	gainGrad      gainGradTask
+}
+
 // RMSNorm implements backend.Norm.
 func (b *Backend) RMSNorm(y, rstd, x, gain *tensor.Dense, eps float32) error {
 	n, c, err := check.RMSNorm(b, y, rstd, x, gain)

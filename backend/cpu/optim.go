@@ -11,6 +11,15 @@ import (
 	"mito/kernels/vec"
 )
 
+// optimTasks are those of this file.
+type optimTasks struct {
+	adamW        adamWTask
+	lerp         lerpTask
+	muonMomentum muonMomentumTask
+	muonApply    muonApplyTask
+	polynomial   polynomialTask
+}
+
 // SumSquares implements backend.Optim.
 func (b *Backend) SumSquares(dst, x *tensor.Dense) error {
 	if _, err := check.Reduce(b, "SumSquares", dst, x); err != nil {

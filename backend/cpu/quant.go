@@ -12,6 +12,15 @@ import (
 	"mito/kernels/vec"
 )
 
+// quantTasks are those of this file.
+type quantTasks struct {
+	quantize    quantizeTask
+	qlinear     qlinearTask
+	qembed      qembedTask
+	studentNorm studentNormTask
+	qattention  qattentionTask
+}
+
 // QuantizeRows implements backend.Quant.
 func (b *Backend) QuantizeRows(q, scale, x *tensor.Dense) error {
 	n, k, err := check.QuantizeRows(b, q, scale, x)

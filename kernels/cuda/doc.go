@@ -3,7 +3,8 @@
 //
 // The sources compile with nvcc, with clang and with a C++ compiler against the emulator of backend/cuda/cudaemu.
 // The PTX is committed, so that building mito needs no CUDA toolkit; ptx/MANIFEST names the compiler and the hashes of
-// sources and results, and a test fails where they disagree. `go generate` makes both anew where nvcc is installed.
+// sources and results, and a test fails where they disagree. `go generate` makes PTX, MANIFEST and the launch table
+// (table.go) anew where nvcc 11.8 is installed: package nvidia-cuda-toolkit of Debian 12, section non-free.
 //
 // # Files
 //
@@ -22,3 +23,4 @@
 package cuda
 
 //go:generate ./generate.sh
+//go:generate go test -run TestTable -update .

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"sort"
 	"strings"
 	"testing"
@@ -107,43 +106,6 @@ func TestRegenerate(t *testing.T) {
 		if got[name] != hash {
 			t.Errorf("%s: regenerated %.8s, committed %.8s", name, got[name], hash)
 		}
-	}
-}
-
-var (
-	entryPattern = regexp.MustCompile(`(?s)\.visible \.entry (\w+)\((.*?)\n\)`)
-	paramPattern = regexp.MustCompile(`\.param \.(\w+) `)
-)
-
-// The table has every kernel of the PTX with its parameters, and the PTX every kernel of the table.
-func TestTable(t *testing.T) {
-	letters := map[string]string{"u64": "l", "u32": "i", "f32": "f"}
-	inPTX := map[string]Entry{}
-	for _, path := range glob(t, "ptx/*.ptx") {
-		module := strings.TrimSuffix(filepath.Base(path), ".ptx")
-		text, err := Image(module)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, entry := range entryPattern.FindAllStringSubmatch(text, -1) {
-			params := ""
-			for _, p := range paramPattern.FindAllStringSubmatch(entry[2], -1) {
-				params += letters[p[1]]
-			}
-			inPTX[entry[1]] = Entry{entry[1], module, params}
-		}
-	}
-	for k, e := range Table {
-		if got, ok := inPTX[e.Name]; !ok || got != e {
-			t.Errorf("kernel %d: table has %+v, PTX %+v", k, e, got)
-		}
-		if Kernel(k).String() != e.Name {
-			t.Errorf("kernel %d is called %s", k, Kernel(k))
-		}
-		delete(inPTX, e.Name)
-	}
-	for name := range inPTX {
-		t.Errorf("kernel %s is not in the table", name)
 	}
 }
 

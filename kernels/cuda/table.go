@@ -1,7 +1,6 @@
-package cuda
+// Code generated from ptx/*.ptx by go generate. DO NOT EDIT.
 
-// Kernel names a kernel of the table.
-type Kernel int
+package cuda
 
 // The kernels. What each does and how it is launched stands in its source.
 const (
@@ -82,13 +81,6 @@ const (
 	KernelCount
 )
 
-// Entry describes a kernel to the launcher.
-type Entry struct {
-	Name   string // entry point in the PTX
-	Module string // source and PTX file without extension
-	Params string // one letter a parameter: l 8 bytes (pointer or long long), i int, f float
-}
-
 // Table describes every kernel.
 var Table = [KernelCount]Entry{
 	AttentionBF16x128:    {"attention_bf16_128", "attention_bf16", "llllliiiiif"},
@@ -166,5 +158,3 @@ var Table = [KernelCount]Entry{
 	SumRowsF32:           {"sum_rows_f32", "reduce", "lliii"},
 	SumSquaresF32:        {"sum_squares_f32", "reduce", "lllll"},
 }
-
-func (k Kernel) String() string { return Table[k].Name }

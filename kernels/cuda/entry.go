@@ -1,0 +1,13 @@
+package cuda
+
+// Kernel names a kernel of the Table.
+type Kernel int
+
+// Entry describes a kernel to the launcher.
+type Entry struct {
+	Name   string // entry point in the PTX
+	Module string // source and PTX file without extension
+	Params string // one letter a parameter: l 8 bytes (pointer or long long), i int, f float
+}
+
+func (k Kernel) String() string { return Table[k].Name }
