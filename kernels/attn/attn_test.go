@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"testing"
 
 	"mito/kernels/gemm"
+	"mito/kernels/isa"
 	"mito/kernels/kerneltest"
 	"mito/kernels/parallel"
 	"mito/kernels/ref"
@@ -16,14 +16,19 @@ import (
 // eachVariant runs f with the products and the row kernels of every instruction set.
 func eachVariant(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	rows := Variant()
-	set := func(name string) error {
-		if slices.Contains(Variants(), name) {
-			rows = name
+	limit := func(t *testing.T, level string) {
+		if err := isa.Limit(level); err != nil {
+			t.Fatal(err)
 		}
-		return errors.Join(gemm.SetVariant(name), SetVariant(rows))
 	}
-	kerneltest.Variants(t, gemm.Variants(), gemm.Variant(), set, f)
+	levels := isa.Levels()
+	t.Cleanup(func() { limit(t, levels[len(levels)-1]) })
+	for _, level := range gemm.Variants() {
+		t.Run(level, func(t *testing.T) {
+			limit(t, level)
+			f(t)
+		})
+	}
 }
 
 // run holds guarded operands and results of one shape.

@@ -79,6 +79,7 @@ func decodeCases() []decodeCase {
 
 // TestAttendQS8 compares every variant with the generic one bit by bit, and that with the oracle.
 func TestAttendQS8(t *testing.T) {
+	defer SetDecodeVariant(DecodeVariant())
 	rng := kerneltest.Rand(t.Name())
 	for _, c := range decodeCases() {
 		s := &c.DecodeShape
@@ -121,38 +122,38 @@ func TestAttendQS8(t *testing.T) {
 			}
 		}
 	}
+	for _, name := range DecodeVariants() {
+		kerneltest.Ran(t, decodeKernels.Package(), name)
+	}
 }
 
 // TestAttendQS8Unusual covers what whole-head kernels refuse: zero and infinite scales.
 func TestAttendQS8Unusual(t *testing.T) {
 	inf := float32(math.Inf(1))
-	for name, tc := range map[string]struct{ q, k, v, want float32 }{
-		"zero query": {0, 1, 1, 1}, "zero value": {1, 1, 0, 0}, "zero key": {1, 0, 1, 1},
-		"infinite query": {inf, 1, 1, inf}, "infinite key": {1, inf, 1, inf}, "infinite value": {1, 1, inf, inf},
-	} {
-		s := &DecodeShape{Heads: 2, KVHeads: 1, HeadDim: 8, PageSize: 16, Scale: 1}
-		pages, sc := NewPagesQS8(1, s), NewScratchQS8(s, 16)
-		row := func(n int, x float32) []float32 {
-			r := make([]float32, n)
-			for i := range r {
-				r[i] = x
-			}
-			return r
+	s := &DecodeShape{Heads: 2, KVHeads: 1, HeadDim: 8, PageSize: 16, Scale: 1}
+	row := func(n int, x float32) []float32 {
+		r := make([]float32, n)
+		for i := range r {
+			r[i] = x
 		}
-		s.StoreQS8(&pages[0], 0, row(8, tc.k), row(8, tc.v), sc)
-		for _, variant := range DecodeVariants() {
-			if err := SetDecodeVariant(variant); err != nil {
-				t.Fatal(err)
-			}
+		return r
+	}
+	kerneltest.Variants(t, decodeKernels, func(t *testing.T) {
+		for name, tc := range map[string]struct{ q, k, v, want float32 }{
+			"zero query": {0, 1, 1, 1}, "zero value": {1, 1, 0, 0}, "zero key": {1, 0, 1, 1},
+			"infinite query": {inf, 1, 1, inf}, "infinite key": {1, inf, 1, inf}, "infinite value": {1, 1, inf, inf},
+		} {
+			pages, sc := NewPagesQS8(1, s), NewScratchQS8(s, 16)
+			s.StoreQS8(&pages[0], 0, row(8, tc.k), row(8, tc.v), sc)
 			out := row(16, 9)
 			s.AttendQS8(out, row(16, tc.q), pages, []int32{0}, 0, sc)
 			for i, x := range out {
 				if nan := x != x; nan != (tc.want == inf) || !nan && math.Abs(float64(x-tc.want)) > 1e-4 {
-					t.Errorf("%s, %s: out[%d] = %v", name, variant, i, x)
+					t.Errorf("%s: out[%d] = %v", name, i, x)
 				}
 			}
 		}
-	}
+	})
 }
 
 // TestHeadLayout guards the offsets that the generated kernels were made with.

@@ -9,7 +9,7 @@ import (
 
 func eachRowVariant(t *testing.T, f func(t *testing.T, k *rowFuncs)) {
 	t.Helper()
-	kerneltest.Variants(t, Variants(), Variant(), SetVariant, func(t *testing.T) { f(t, rowKernels.Funcs()) })
+	kerneltest.Variants(t, rowKernels, func(t *testing.T) { f(t, rowKernels.Funcs()) })
 }
 
 // relExp bounds the relative error of exp(scale·x - shift): a few roundings of the polynomial, and the rounding of an

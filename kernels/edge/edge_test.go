@@ -10,7 +10,7 @@ import (
 )
 
 func TestChains(t *testing.T) {
-	kerneltest.Variants(t, Variants(), Variant(), SetVariant, func(t *testing.T) {
+	kerneltest.Variants(t, kernels, func(t *testing.T) {
 		rng := kerneltest.Rand(t.Name())
 		for _, side := range kerneltest.Sides {
 			for _, n := range []int{1, 7, 8, 15, 16, 24, 32, 48, 96, 100, 384} {

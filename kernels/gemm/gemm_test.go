@@ -13,7 +13,7 @@ import (
 
 func eachVariant(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	kerneltest.Variants(t, Variants(), Variant(), SetVariant, f)
+	kerneltest.Variants(t, dispatch, f)
 }
 
 type start int

@@ -11,16 +11,12 @@ import (
 
 // TestMulPanels compares with Gemm, bit by bit, in every variant and in all numbers of rows and panels up to a few.
 func TestMulPanels(t *testing.T) {
-	defer func(v string) { _ = SetVariant(v) }(Variant())
 	s := NewScratch()
-	for _, v := range Variants() {
-		if err := SetVariant(v); err != nil {
-			t.Fatal(err)
-		}
+	eachVariant(t, func(t *testing.T) {
 		for _, k := range []int{1, 7, 24, 65} {
 			for rows := 1; rows <= 10; rows++ {
 				for panels := 1; panels <= 9; panels += 2 {
-					t.Run(fmt.Sprintf("%s/k %d rows %d panels %d", v, k, rows, panels), func(t *testing.T) {
+					t.Run(fmt.Sprintf("k %d rows %d panels %d", k, rows, panels), func(t *testing.T) {
 						rng := rand.New(rand.NewPCG(uint64(k), uint64(rows*100+panels)))
 						draw := func(n int) []float32 {
 							x := make([]float32, n)
@@ -55,7 +51,7 @@ func TestMulPanels(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
 
 func TestMulPanelsRefuses(t *testing.T) {

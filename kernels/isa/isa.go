@@ -63,6 +63,7 @@ type Impl[T any] struct {
 // SetVariant must not run while a kernel does, or one result could come from two variants.
 type Dispatcher[T any] struct {
 	pkg    string
+	all    []string
 	impls  []Impl[T]
 	chosen atomic.Pointer[Impl[T]]
 	chose  func(*T)
@@ -76,6 +77,7 @@ func New[T any](pkg string, impls ...Impl[T]) *Dispatcher[T] {
 	}
 	d := &Dispatcher[T]{pkg: pkg}
 	for _, i := range impls {
+		d.all = append(d.all, i.Name)
 		if Usable(i.Name) {
 			d.impls = append(d.impls, i)
 		}
@@ -98,6 +100,9 @@ func (d *Dispatcher[T]) Funcs() *T { return &d.chosen.Load().Funcs }
 // Variant returns the name of the chosen variant.
 func (d *Dispatcher[T]) Variant() string { return d.chosen.Load().Name }
 
+// All returns the names of the variants that this build has, usable on this processor or not, slowest first.
+func (d *Dispatcher[T]) All() []string { return slices.Clone(d.all) }
+
 // Variants returns the names of the variants that this processor can run, slowest first.
 func (d *Dispatcher[T]) Variants() []string {
 	names := make([]string, len(d.impls))
@@ -107,24 +112,33 @@ func (d *Dispatcher[T]) Variants() []string {
 	return names
 }
 
-// Lookup returns the kernels of a variant by name, without choosing it.
-func (d *Dispatcher[T]) Lookup(name string) (*T, error) {
+// find returns the variant of a name.
+func (d *Dispatcher[T]) find(name string) (*Impl[T], error) {
 	i := slices.IndexFunc(d.impls, func(i Impl[T]) bool { return i.Name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("%w: %s has %s, not %q", ErrUnknownVariant, d.pkg, strings.Join(d.Variants(), ", "), name)
 	}
-	return &d.impls[i].Funcs, nil
+	return &d.impls[i], nil
+}
+
+// Lookup returns the kernels of a variant by name, without choosing it.
+func (d *Dispatcher[T]) Lookup(name string) (*T, error) {
+	i, err := d.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return &i.Funcs, nil
 }
 
 // SetVariant chooses a variant by name. It is for tests, verification and benchmarks.
 func (d *Dispatcher[T]) SetVariant(name string) error {
-	i := slices.IndexFunc(d.impls, func(i Impl[T]) bool { return i.Name == name })
-	if i < 0 {
-		return fmt.Errorf("%w: %s has %s, not %q", ErrUnknownVariant, d.pkg, strings.Join(d.Variants(), ", "), name)
+	i, err := d.find(name)
+	if err != nil {
+		return err
 	}
-	d.chosen.Store(&d.impls[i])
+	d.chosen.Store(i)
 	if d.chose != nil {
-		d.chose(&d.impls[i].Funcs)
+		d.chose(&i.Funcs)
 	}
 	return nil
 }

@@ -11,6 +11,9 @@ func TestDispatcher(t *testing.T) {
 	if got := d.Variants(); !slices.Equal(got, []string{Generic}) {
 		t.Fatalf("variants %q", got)
 	}
+	if got := d.All(); !slices.Equal(got, []string{Generic, "no such instruction set"}) {
+		t.Errorf("all variants %q", got)
+	}
 	if d.Variant() != Generic || *d.Funcs() != 1 {
 		t.Errorf("chose %q, %d", d.Variant(), *d.Funcs())
 	}

@@ -11,6 +11,7 @@ import (
 // Switch is a kernel package's choice of a variant, as every Dispatcher offers it.
 type Switch interface {
 	Package() string
+	All() []string      // of this build, usable here or not
 	Variants() []string // usable here, slowest first
 	Variant() string    // the chosen one
 	SetVariant(name string) error

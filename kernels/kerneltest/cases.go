@@ -1,27 +1,6 @@
 package kerneltest
 
-import (
-	"math/rand/v2"
-	"testing"
-)
-
-// Variants runs f as a subtest for every variant of a kernel package and restores the chosen one.
-func Variants(t *testing.T, names []string, chosen string, set func(string) error, f func(t *testing.T)) {
-	t.Helper()
-	t.Cleanup(func() {
-		if err := set(chosen); err != nil {
-			t.Errorf("restore variant %s: %v", chosen, err)
-		}
-	})
-	for _, name := range names {
-		t.Run(name, func(t *testing.T) {
-			if err := set(name); err != nil {
-				t.Fatal(err)
-			}
-			f(t)
-		})
-	}
-}
+import "math/rand/v2"
 
 // Sizes returns every n from 0 to dense and then n-1, n, n+1 around the powers of two and the multiples of 96 up to
 // limit: all tails of all vector widths, and the widths that models have.

@@ -145,17 +145,3 @@ func TestSizes(t *testing.T) {
 		t.Errorf("got %v", s)
 	}
 }
-
-func TestVariantsRestores(t *testing.T) {
-	chosen := "best"
-	var seen []string
-	t.Run("inner", func(t *testing.T) {
-		Variants(t, []string{"generic", "best"}, chosen, func(n string) error { chosen = n; return nil }, func(*testing.T) {
-			seen = append(seen, chosen)
-		})
-		chosen = "left behind"
-	})
-	if chosen != "best" || !slices.Equal(seen, []string{"generic", "best"}) {
-		t.Errorf("chosen %q, seen %q", chosen, seen)
-	}
-}

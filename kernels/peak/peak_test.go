@@ -5,10 +5,12 @@ import (
 	"testing"
 
 	"mito/kernels/isa"
+	"mito/kernels/kerneltest"
 )
 
 func TestRatesArePlausible(t *testing.T) {
-	for _, v := range Variants() {
+	kerneltest.Variants(t, dispatch, func(t *testing.T) {
+		v := dispatch.Variant()
 		fma, err := FMA(v)
 		if err != nil || fma < 0.01 || fma > 1e4 {
 			t.Errorf("%s: FMA %v GFLOP/s, %v", v, fma, err)
@@ -24,7 +26,7 @@ func TestRatesArePlausible(t *testing.T) {
 			}
 			t.Logf("%s: %.1f GFLOP/s, %.1f GMAC/s, %.1f GB/s over %d KB", v, fma, mac, gb, n>>10)
 		}
-	}
+	})
 }
 
 func TestUnknownVariant(t *testing.T) {

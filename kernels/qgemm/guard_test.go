@@ -8,7 +8,7 @@ import (
 
 // TestGuards puts every operand against an unreadable page, at either end.
 func TestGuards(t *testing.T) {
-	kerneltest.Variants(t, Variants(), Variant(), SetVariant, func(t *testing.T) {
+	kerneltest.Variants(t, kernels, func(t *testing.T) {
 		rng := kerneltest.Rand(t.Name())
 		for _, side := range kerneltest.Sides {
 			for _, n := range []int{1, 31, 32, 64, 65} {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"mito/kernels/kerneltest"
 )
 
 // oracle is the sum written down in int64, which cannot overflow here.
@@ -35,18 +37,7 @@ func fill(rng *rand.Rand, n, lo, hi int) []int8 {
 
 func eachVariant(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	was := Variant()
-	defer func() {
-		if err := SetVariant(was); err != nil {
-			t.Error(err)
-		}
-	}()
-	for _, v := range Variants() {
-		if err := SetVariant(v); err != nil {
-			t.Fatal(err)
-		}
-		t.Run(v, f)
-	}
+	kerneltest.Variants(t, kernels, f)
 }
 
 var sizes = []int{1, 2, 3, 4, 5, 7, 8, 12, 31, 32, 33, 63, 64, 65, 96, 100, 172, 384}

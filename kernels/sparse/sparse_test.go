@@ -49,7 +49,7 @@ func pack(t testing.TB, w []int8, n, k int) *Packed {
 
 // TestDenseBits compares every variant with the dense kernel on the same weights, operands against guard pages.
 func TestDenseBits(t *testing.T) {
-	kerneltest.Variants(t, Variants(), Variant(), SetVariant, func(t *testing.T) {
+	kerneltest.Variants(t, kernels, func(t *testing.T) {
 		rng := kerneltest.Rand(t.Name())
 		for _, side := range kerneltest.Sides {
 			for _, n := range []int{1, 3, 4, 31, 32, 64, 65, 96, 288} {
@@ -113,7 +113,7 @@ func TestUnevenRows(t *testing.T) {
 		"only the last column":   func(r, c int) bool { return c == 47 },
 		"the last rows":          func(r, c int) bool { return r > 60 },
 	}
-	kerneltest.Variants(t, Variants(), Variant(), SetVariant, func(t *testing.T) {
+	kerneltest.Variants(t, kernels, func(t *testing.T) {
 		rng := kerneltest.Rand(t.Name())
 		for name, keep := range kinds {
 			for _, k := range []int{96, 384} {
@@ -166,7 +166,7 @@ func TestOtherVariant(t *testing.T) {
 }
 
 func TestExtremes(t *testing.T) {
-	kerneltest.Variants(t, Variants(), Variant(), SetVariant, func(t *testing.T) {
+	kerneltest.Variants(t, kernels, func(t *testing.T) {
 		const n, k = 32, 1024
 		for _, wv := range []int8{-127, 127} {
 			for _, xv := range []int8{-127, 127} {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"mito/kernels/kerneltest"
 )
 
 // The arithmetic of every kernel, pinned: any processor, compiler and variant must reach this. A change of it changes what
@@ -14,14 +16,11 @@ import (
 const statedDigest = "4ab8e745b9f7dff9ffd9c793d96e14ee0e95353420e49a939b676c85e75e26b8"
 
 func TestStatedDigest(t *testing.T) {
-	chosen := Variant()
-	defer set(t, chosen)
 	// Integers scaled by powers of two are exact everywhere, unlike normal deviates, which need a logarithm.
 	number := func(r *rand.Rand) float32 {
 		return float32(int32(r.Uint32()>>8)-1<<23) * float32(math.Ldexp(1, -19-r.IntN(8)))
 	}
-	for _, v := range Variants() {
-		set(t, v)
+	kerneltest.Variants(t, dispatcher, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
 		h := sha256.New()
 		put := func(x float32) {
@@ -51,9 +50,9 @@ func TestStatedDigest(t *testing.T) {
 			}
 		}
 		if got := hex.EncodeToString(h.Sum(nil)); got != statedDigest {
-			t.Errorf("%s: digest %s, want %s", v, got, statedDigest)
+			t.Errorf("digest %s, want %s", got, statedDigest)
 		}
-	}
+	})
 }
 
 func plainOperands(n int) *operands {
