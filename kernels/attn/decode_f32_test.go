@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mito/kernels/gemm"
+	"mito/kernels/kerneltest"
 	"mito/kernels/ref"
 )
 
@@ -53,10 +54,9 @@ func TestAttendF32(t *testing.T) {
 					nan[i] = float32(math.NaN())
 				}
 				out := make([]float32, tc.heads*tc.d)
-				// The exponent of a score of size A that carries an error of D·eps·A puts that error on the probability;
-				// |q·k| ≤ 4D, and the values, at most 2, are summed over up to T positions.
-				a := 4 * math.Sqrt(float64(tc.d))
-				tol := 2 * (float64(tc.d)*a + float64(time) + 8) * 0x1p-23
+				// A score, up to 4 in size, is off by √D roundings of that, and a probability by as much of itself. The
+				// values, at most 2, are summed over up to T positions.
+				tol := kerneltest.SumTolerance(tc.d, 4) + kerneltest.SumTolerance(time, 1)
 				for pos := range time {
 					s.StoreF32(page, pos, k[pos*tc.kv*tc.d:][:tc.kv*tc.d], v[pos*tc.kv*tc.d:][:tc.kv*tc.d])
 					if pos+1 < time {

@@ -45,7 +45,7 @@ func TestSoftmaxRow(t *testing.T) {
 					if err := kerneltest.Close(x, want, tol); err != nil {
 						t.Fatalf("n %d old %v: %v", n, old, err)
 					}
-					if d := math.Abs(float64(sum) - total); d > total*relExp(3*math.Abs(top)+float64(n)) {
+					if d := math.Abs(float64(sum) - total); d > total*(relExp(2*math.Abs(top))+math.Sqrt(float64(n))*kerneltest.Eps) {
 						t.Fatalf("n %d: sum %v, want %v", n, sum, total)
 					}
 					if n > rowUnit && (x[0] != 0 || x[n-1] != 0) {

@@ -9,12 +9,12 @@ import (
 const Eps = 1.0 / (1 << 24)
 
 // SumTolerance bounds the error of a float32 sum of n rounded terms whose absolute values sum to abs, in any order:
-// 4·eps·√n·abs, four standard deviations where roundings are independent (Higham and Mary, "A New Approach to
-// Probabilistic Rounding Error Analysis", 2019), and never below one rounding of the result. n·eps·abs is the
-// worst case; it is taken when it is smaller.
+// 2·eps·√n·abs, three and a half standard deviations where roundings are independent and evenly spread between -eps and
+// eps (Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019), and never below one rounding
+// of the result. n·eps·abs is the worst case; it is taken when it is smaller.
 func SumTolerance(n int, abs float64) float64 {
 	f := float64(n + 1)
-	return math.Max(math.Min(4*math.Sqrt(f), f), 1) * Eps * abs
+	return math.Max(math.Min(2*math.Sqrt(f), f), 1) * Eps * abs
 }
 
 // Close reports the first element of got that differs from want by more than tol(i), or whose NaN or infinity is not

@@ -1,9 +1,7 @@
 package kerneltest
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -41,20 +39,18 @@ func TestVariantsLogWhatRan(t *testing.T) {
 		}
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestVariantsLogWhatRan$", "-test.v")
-	cmd.Env = append(os.Environ(), "KERNELTEST_VARIANTS=1")
-	out, err := cmd.CombinedOutput()
+	out, err := runAgain(t, "KERNELTEST_VARIANTS=1")
 	if err == nil {
 		t.Errorf("the inner test did not fail\n%s", out)
 	}
 	var got []string
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if _, name, ok := strings.Cut(strings.TrimSpace(line), "kernel variant ran: "); ok {
 			got = append(got, name)
 		}
 	}
 	if want := []string{Line("no such kernels", "generic"), Line("no such kernels", "best")}; !slices.Equal(got, want) {
-		t.Errorf("logged %q, want %q", fmt.Sprint(got), fmt.Sprint(want))
+		t.Errorf("logged %q, want %q", got, want)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"mito/kernels/kerneltest"
 )
 
 const eps32 = 0x1p-23
@@ -29,24 +31,30 @@ func rng(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(1, 2))
 }
 
-// near checks |got-want| <= tol*(1+|want|) and refuses NaN.
-func near(t *testing.T, what string, got, want, tol float64) {
+// within is a tolerance of float32 arithmetic, counted in roundings of one part in 2^24: rel of them of the result and
+// abs of them of a term of size one. The kernels of this package give the same bits on every machine, so what was
+// measured here holds everywhere; no count is more than ten times that, but for the one rounding that every result has.
+type within struct{ rel, abs float64 }
+
+func (w within) of(want float64) float64 { return kerneltest.Eps * (w.abs + w.rel*math.Abs(want)) }
+
+// laneSum is how many roundings a sum of n terms in eight lanes is off by: the partial sums of a lane grow evenly to an
+// eighth of the whole, and roundings that are independent add up as their root does.
+func laneSum(n int) float64 { return 2 + math.Sqrt(float64(n)/8)/2 }
+
+// near checks |got-want| against the tolerance and refuses NaN.
+func near(t *testing.T, what string, got, want float64, tol within) {
 	t.Helper()
-	if !(math.Abs(got-want) <= tol*(1+math.Abs(want))) {
-		t.Errorf("%s: got %.9g, want %.9g, tolerance %g", what, got, want, tol)
+	if d := math.Abs(got - want); !(d <= tol.of(want)) {
+		t.Errorf("%s: got %.9g, want %.9g, off by %.3g, allowed %.3g", what, got, want, d, tol.of(want))
 	}
 }
 
-func nearAll(t *testing.T, what string, got []float32, want []float64, tol float64) {
+// nearAll is near for every element.
+func nearAll(t *testing.T, what string, got []float32, want []float64, tol within) {
 	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
-	}
-	for i := range got {
-		if !(math.Abs(float64(got[i])-want[i]) <= tol*(1+math.Abs(want[i]))) {
-			t.Errorf("%s[%d]: got %.9g, want %.9g, tolerance %g", what, i, got[i], want[i], tol)
-			return
-		}
+	if err := kerneltest.Close(got, want, func(i int) float64 { return tol.of(want[i]) }); err != nil {
+		t.Errorf("%s: %v", what, err)
 	}
 }
 

@@ -25,14 +25,15 @@ func TestAdamW(t *testing.T) {
 		}
 	}
 	// 1-Beta loses digits: it is exact in float32, but Beta was rounded the same way on both sides.
-	nearAll(t, "p", p, p64, 20*4*eps32)
-	nearAll(t, "m", m, m64, 20*4*eps32)
-	nearAll(t, "v", v, v64, 20*4*eps32)
+	// Each of 20 steps rounds p twice; the moments three times, of which the first forgets most, having terms of either sign.
+	nearAll(t, "p", p, p64, within{20, 2})
+	nearAll(t, "m", m, m64, within{8, 0.5})
+	nearAll(t, "v", v, v64, within{math.Sqrt(3 * 20), 0})
 }
 
 func TestBiasCorrection(t *testing.T) {
 	for _, step := range []int64{1, 2, 3, 10, 1000, 1_000_000} {
-		near(t, "BiasCorrection", float64(BiasCorrection(0.999, step)), 1-math.Pow(float64(float32(0.999)), float64(step)), eps32)
+		near(t, "BiasCorrection", float64(BiasCorrection(0.999, step)), 1-math.Pow(float64(float32(0.999)), float64(step)), within{1, 0})
 	}
 }
 
