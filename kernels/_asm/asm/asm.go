@@ -52,3 +52,12 @@ func LoadInt(name string) reg.GPVirtual {
 	}
 	return r
 }
+
+// Result returns where the function's first result lies.
+func Result() Mem {
+	b, err := ReturnIndex(0).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}

@@ -147,20 +147,12 @@ func attend(w wide) {
 	})
 	k.heads("weights", func(state reg.GPVirtual) { w.weights(k, k.record(), k.load(argBlocks), state) })
 	k.heads("weigh", func(state reg.GPVirtual) { w.weigh(k, state) })
-	ok := result()
+	ok := asm.Result()
 	MOVB(U8(1), ok)
 	asm.Ret()
 	Label(k.fail)
 	MOVB(U8(0), ok)
 	asm.Ret()
-}
-
-func result() Mem {
-	b, err := ReturnIndex(0).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return b.Addr
 }
 
 // heads runs a phase for every head.

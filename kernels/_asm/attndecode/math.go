@@ -1,31 +1,18 @@
 package main
 
 import (
-	"fmt"
-	"math"
-
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"mito/kernels/_asm/asm"
 )
 
-var constants = map[uint32]Mem{}
-
-// bits is a constant repeated through the widest register.
-func bits(b uint32) Mem {
-	if m, ok := constants[b]; ok {
-		return m
-	}
-	m := GLOBL(fmt.Sprintf("decode%08x", b), attr.RODATA|attr.NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(b))
-	}
-	constants[b] = m
-	return m
-}
-
-func f32(x float32) Mem { return bits(math.Float32bits(x)) }
+var (
+	constants = asm.NewConstants("decode")
+	bits, f32 = constants.Bits, constants.F32
+)
 
 var iota16 *Mem
 

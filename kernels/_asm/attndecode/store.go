@@ -122,7 +122,7 @@ func store() {
 	}
 	DECQ(heads)
 	JNZ(LabelRef(name + "_head"))
-	ok := result()
+	ok := asm.Result()
 	MOVB(U8(1), ok)
 	asm.Ret()
 	Label(name + "_fail")

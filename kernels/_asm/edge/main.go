@@ -2,10 +2,6 @@
 package main
 
 import (
-	"fmt"
-	"math"
-
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -32,21 +28,10 @@ type target struct {
 
 func (t target) wide() bool { return t.bytes == 64 }
 
-var constants = map[uint32]Mem{}
-
-func bits(b uint32) Mem {
-	if m, ok := constants[b]; ok {
-		return m
-	}
-	m := GLOBL(fmt.Sprintf("edge%08x", b), attr.RODATA|attr.NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(b))
-	}
-	constants[b] = m
-	return m
-}
-
-func f32(x float32) Mem { return bits(math.Float32bits(x)) }
+var (
+	constants = asm.NewConstants("edge")
+	bits, f32 = constants.Bits, constants.F32
+)
 
 // fold reduces eight lanes with op and leaves the result in lane 0, in the stated order for sums.
 func fold(v reg.VecVirtual, op func(a, b, d reg.VecVirtual)) reg.VecVirtual {
@@ -129,20 +114,12 @@ func (t target) quantize(label, fail string, q, h, n reg.GPVirtual, a reg.VecVir
 	JNZ(LabelRef(label))
 	p := asm.LoadInt(scale)
 	VMOVSS(s, Mem{Base: p})
-	ok := result()
+	ok := asm.Result()
 	MOVB(U8(1), ok)
 	asm.Ret()
 	Label(fail)
 	MOVB(U8(0), ok)
 	asm.Ret()
-}
-
-func result() Mem {
-	b, err := ReturnIndex(0).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return b.Addr
 }
 
 // rmsNorm generates the norm, or with residual the norm of x plus a product.

@@ -10,6 +10,7 @@ import (
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
+	"mito/kernels/_asm/asm"
 	"mito/kernels/_asm/vecops"
 )
 
@@ -35,20 +36,7 @@ var (
 
 func (t *target) wide() bool { return t.width == 16 }
 
-// constants holds the read-only vectors by their bits, each repeated to the widest register.
-var constants = map[uint32]Mem{}
-
-func bits(b uint32) Mem {
-	if m, ok := constants[b]; ok {
-		return m
-	}
-	m := GLOBL(fmt.Sprintf("c%08x", b), attr.RODATA|attr.NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(b))
-	}
-	constants[b] = m
-	return m
-}
+var bits = asm.NewConstants("c").Bits
 
 // tailMasks is eight words of ones followed by eight of zeros.
 var tailMasks *Mem
