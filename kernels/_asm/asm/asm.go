@@ -61,3 +61,15 @@ func Result() Mem {
 	}
 	return b.Addr
 }
+
+// Fold reduces the eight lanes of a YMM register with op and leaves the result in lane 0, in the stated order for sums.
+func Fold(v reg.VecVirtual, op func(a, b, d reg.VecVirtual)) reg.VecVirtual {
+	h, d := XMM(), XMM()
+	VEXTRACTF128(Imm(1), v, h)
+	op(h, v.AsX().(reg.VecVirtual), d)
+	for _, order := range []uint64{0x4e, 0xb1} {
+		VPSHUFD(Imm(order), d, h)
+		op(h, d, d)
+	}
+	return d
+}

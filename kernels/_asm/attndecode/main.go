@@ -217,7 +217,7 @@ func (k *kernel) quantizeQuery(state reg.GPVirtual) {
 	ADDQ(Imm(8), q8)
 	SUBQ(Imm(8), dim)
 	JNZ(LabelRef(k.label("quantize")))
-	s := fold(sum, func(a, b, d reg.VecVirtual) { VPADDD(a, b, d) })
+	s := asm.Fold(sum, func(a, b, d reg.VecVirtual) { VPADDD(a, b, d) })
 	zero := XMM()
 	VPXOR(zero, zero, zero)
 	VPSLLD(Imm(7), s, s)

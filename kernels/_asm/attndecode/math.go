@@ -28,31 +28,18 @@ func counting() Mem {
 	return *iota16
 }
 
-// fold reduces eight lanes with op and leaves the result in lane 0.
-func fold(v reg.VecVirtual, op func(a, b, d reg.VecVirtual)) reg.VecVirtual {
-	h := XMM()
-	d := XMM()
-	VEXTRACTF128(Imm(1), v, h)
-	op(h, v.AsX().(reg.VecVirtual), d)
-	for _, order := range []uint64{0x4e, 0xb1} {
-		VPSHUFD(Imm(order), d, h)
-		op(h, d, d)
-	}
-	return d
-}
-
 func hmax(v reg.VecVirtual) reg.VecVirtual {
-	return fold(v, func(a, b, d reg.VecVirtual) { VMAXPS(a, b, d) })
+	return asm.Fold(v, func(a, b, d reg.VecVirtual) { VMAXPS(a, b, d) })
 }
 
 // humax is the maximum of bit patterns as unsigned integers.
 func humax(v reg.VecVirtual) reg.VecVirtual {
-	return fold(v, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
+	return asm.Fold(v, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
 }
 
 // total adds eight lanes as ((0+4)+(2+6)) + ((1+5)+(3+7)).
 func total(v reg.VecVirtual) reg.VecVirtual {
-	return fold(v, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
+	return asm.Fold(v, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
 }
 
 // exp is vec.Exp1 for arguments that are not positive: the same operations, without the overflow at the other end. keep

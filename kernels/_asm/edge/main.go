@@ -33,18 +33,6 @@ var (
 	bits, f32 = constants.Bits, constants.F32
 )
 
-// fold reduces eight lanes with op and leaves the result in lane 0, in the stated order for sums.
-func fold(v reg.VecVirtual, op func(a, b, d reg.VecVirtual)) reg.VecVirtual {
-	h, d := XMM(), XMM()
-	VEXTRACTF128(Imm(1), v, h)
-	op(h, v.AsX().(reg.VecVirtual), d)
-	for _, order := range []uint64{0x4e, 0xb1} {
-		VPSHUFD(Imm(order), d, h)
-		op(h, d, d)
-	}
-	return d
-}
-
 func (t target) zero() reg.VecVirtual {
 	if t.wide() {
 		return asm.ZeroZ(1)[0]
@@ -71,7 +59,7 @@ func (t target) quantize(label, fail string, q, h, n reg.GPVirtual, a reg.VecVir
 		VPMAXUD(a.AsY(), hi, lo)
 		a = lo
 	}
-	m := fold(a, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
+	m := asm.Fold(a, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
 	mi := GP32()
 	VMOVD(m, mi)
 	SUBL(U32(0x0d800000), mi) // 2^-100
@@ -171,7 +159,7 @@ func (t target) rmsNorm(residual bool) {
 	}
 	SUBQ(Imm(16), i)
 	JNZ(LabelRef(label("squares")))
-	m := fold(sum, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
+	m := asm.Fold(sum, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
 	count := Load(Param("count"), XMM())
 	eps := Load(Param("eps"), XMM())
 	VDIVSS(count, m, m)
