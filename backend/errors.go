@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"gorgonia.org/tensor"
+
+	"mito/kernels/sentinel"
 )
 
 // Every error of a backend is, by [errors.Is], one of these or what the device said.
@@ -55,7 +57,8 @@ func (e *ShapeError) Error() string {
 	return fmt.Sprintf("backend: %s: %s has shape %v, want %v", e.Op, e.Arg, e.Got, e.Want)
 }
 
-func (e *ShapeError) Unwrap() error { return ErrArgument }
+// Unwrap says that the caller gave a shape that does not fit.
+func (e *ShapeError) Unwrap() []error { return []error{ErrArgument, sentinel.ErrShape} }
 
 // DTypeError reports a tensor of the wrong element type.
 type DTypeError struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mito/bench"
+	"mito/engine/files"
 	"mito/kernels/isa"
 )
 
@@ -86,21 +87,10 @@ func updateResults(path string, r *bench.Report) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	return files.SaveFile(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, bench.Update(string(old), r))
 		return err
-	}
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, []byte(bench.Update(string(old), r)), 0o644); err != nil {
-		return errors.Join(err, removeIfThere(tmp))
-	}
-	return os.Rename(tmp, path)
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	})
 }
 
 func printBench(w io.Writer, r *bench.Report) {

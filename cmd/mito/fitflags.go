@@ -11,7 +11,7 @@ import (
 
 	"mito/backend"
 	"mito/engine/arch"
-	"mito/engine/checkpoint"
+	"mito/engine/files"
 	"mito/engine/pipeline"
 	"mito/engine/report"
 	"mito/engine/task"
@@ -141,7 +141,7 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 // mistyped one would be passed over in silence.
 func override(c arch.Config, path string) (arch.Config, error) {
 	var keys map[string]json.RawMessage
-	if err := checkpoint.ReadJSON(path, &keys, 0); err != nil {
+	if err := files.ReadJSON(path, &keys, 0); err != nil {
 		return c, fmt.Errorf("--config: %w", err)
 	}
 	text, err := json.Marshal(c)

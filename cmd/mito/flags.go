@@ -15,8 +15,9 @@ import (
 	"mito/backend"
 	_ "mito/backend/cpu"
 	"mito/engine/checkpoint"
-	"mito/engine/decode"
+	"mito/engine/files"
 	"mito/engine/pipeline"
+	"mito/engine/runs"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
 )
@@ -186,8 +187,8 @@ func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task
 
 // modelFolder finds the model that a flag names: a model folder, or the folder of a run.
 func modelFolder(flag, dir string) (string, error) {
-	at := decode.ResolveModel(dir)
-	if _, err := checkpoint.Resolve(at); err != nil {
+	at := runs.ResolveModel(dir)
+	if _, err := files.Resolve(at); err != nil {
 		return "", fmt.Errorf("%s: there is no folder %s", flag, dir)
 	}
 	if _, err := os.Stat(filepath.Join(at, checkpoint.ConfigName)); err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"mito/engine/compress/quant"
 	"mito/engine/pipeline"
+	"mito/engine/runs"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 )
@@ -39,6 +40,9 @@ func newQuantize() *cobra.Command {
 			}
 			dir, err := modelFolder("--model", model)
 			if err != nil {
+				return err
+			}
+			if err := runs.CheckFree(out); err != nil { // before a calibration, which takes its time
 				return err
 			}
 			o := quant.Options{}

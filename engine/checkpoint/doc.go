@@ -5,12 +5,9 @@
 // it slices and ranges before it returns, and answers with an error that says which file, which tensor and what was
 // expected. [FormatError] carries one of the Err values below, so that a caller can tell truncation from a wrong type.
 //
-// A write never leaves a half. [SaveFile] and [SaveDir] write under a temporary name in the same parent folder, sync the
-// bytes and the folder, and only then put the new name in place; whatever fails before that point leaves the old
-// content as it was. See [SaveDir] for what a killed process can leave behind and how [Recover] tidies it.
+// Writing is atomic, see package files: a folder holds the old checkpoint or the whole new one. What a run goes on from is
+// tied together by hashes in state.json, which has one of itself: what was damaged or mixed is refused.
 //
-// A folder that mito made carries a marker ([MarkerName]) or a config.json with model_type "mito". Anything else is
-// foreign, and is neither replaced nor removed.
-//
-// The package knows bytes, names and shapes. What the tensors mean is engine/model's business.
+// The package knows bytes, names and shapes. What the tensors mean is engine/model's business. Of mito it imports
+// engine/files and kernels/sentinel only.
 package checkpoint

@@ -11,11 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"mito/engine/files"
 )
 
 // The files of a checkpoint. The first four are Hugging Face's names.
 const (
-	ConfigName       = "config.json"
+	ConfigName       = files.ConfigName
 	WeightsName      = "model.safetensors"
 	TokenizerName    = "tokenizer.json"
 	GenerationName   = "generation_config.json"
@@ -24,7 +26,10 @@ const (
 )
 
 // ModelType is the model_type in the config.json of mito's own models.
-const ModelType = "mito"
+const ModelType = files.ModelType
+
+// ownNames are the files that mito may replace where a config.json says that the model is mito's, but no marker lists them.
+var ownNames = []string{ConfigName, WeightsName, TokenizerName, GenerationName, StateTensorsName, StateName}
 
 // GenerationConfig is generation_config.json: how text is to be drawn from the model. Nil fields are left out.
 type GenerationConfig struct {
@@ -41,7 +46,7 @@ type GenerationConfig struct {
 
 // Check refuses values out of range. Errors: ErrRange.
 func (g *GenerationConfig) Check() error {
-	var r Ranges
+	var r files.Ranges
 	id := func(field string, v *int32) {
 		if v != nil {
 			r.Int(field, int64(*v), 0, 1<<31-1)
@@ -98,7 +103,7 @@ func (t TokenIDs) MarshalJSON() ([]byte, error) {
 
 // Folder is an opened checkpoint folder, mito's or another program's.
 type Folder struct {
-	Dir        string            // where it was found, see Resolve
+	Dir        string            // where it was found, see files.Resolve
 	Config     json.RawMessage   // config.json as it is: one JSON object without repeated names
 	Weights    *File             // model.safetensors
 	Tokenizer  string            // path of tokenizer.json, "" without one
@@ -109,12 +114,12 @@ type Folder struct {
 // configuration is for the caller, by [File.Get] and [File.Expect]. Errors: fs.ErrNotExist naming the missing file,
 // *FormatError.
 func Open(dir string) (*Folder, error) {
-	at, err := Resolve(dir)
+	at, err := files.Resolve(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening a checkpoint: %w", err)
 	}
 	f := &Folder{Dir: at}
-	if err := ReadJSON(filepath.Join(at, ConfigName), &f.Config, 0); err != nil {
+	if err := files.ReadJSON(filepath.Join(at, ConfigName), &f.Config, 0); err != nil {
 		return nil, fmt.Errorf("opening a checkpoint: %w", err)
 	}
 	if len(f.Config) == 0 || f.Config[0] != '{' {
@@ -132,7 +137,7 @@ func Open(dir string) (*Folder, error) {
 	}
 	if path := filepath.Join(at, GenerationName); exists(path) {
 		var g GenerationConfig
-		if err := ReadJSON(path, &g, 0); err != nil {
+		if err := files.ReadJSON(path, &g, 0); err != nil {
 			return nil, fmt.Errorf("opening a checkpoint: %w", err)
 		}
 		if err := g.Check(); err != nil {
@@ -146,7 +151,7 @@ func Open(dir string) (*Folder, error) {
 // Quantization returns the quantization_config of config.json, nil when there is none. Errors: *FormatError.
 func (f *Folder) Quantization() (*Quantization, error) {
 	q, err := ParseQuantization(f.Config)
-	return q, withPath(err, filepath.Join(f.Dir, ConfigName))
+	return q, files.WithPath(err, filepath.Join(f.Dir, ConfigName))
 }
 
 // Contents is what [Save] writes into a checkpoint folder.
@@ -159,7 +164,7 @@ type Contents struct {
 	State         *State                  // training state; nil for none
 }
 
-// Save replaces the checkpoint at dir by c in one step, weights and training state together. See [SaveDir].
+// Save replaces the checkpoint at dir by c in one step, weights and training state together. See [files.SaveDir].
 // Tensors with NaN or infinite values are refused, so that a diverged run cannot replace a good checkpoint.
 func Save(dir string, c *Contents) error {
 	config, err := encodeConfig(c)
@@ -171,12 +176,12 @@ func Save(dir string, c *Contents) error {
 			return err
 		}
 	}
-	return SaveDir(dir, func(tmp string) error {
+	return files.SaveDir(dir, ownNames, func(tmp string) error {
 		weights, err := writeHashed(filepath.Join(tmp, WeightsName), c.Tensors)
 		if err != nil {
 			return err
 		}
-		if err := WriteJSON(filepath.Join(tmp, ConfigName), config); err != nil {
+		if err := files.WriteJSON(filepath.Join(tmp, ConfigName), config); err != nil {
 			return err
 		}
 		if c.SaveTokenizer != nil {
@@ -185,7 +190,7 @@ func Save(dir string, c *Contents) error {
 			}
 		}
 		if c.Generation != nil {
-			if err := WriteJSON(filepath.Join(tmp, GenerationName), c.Generation); err != nil {
+			if err := files.WriteJSON(filepath.Join(tmp, GenerationName), c.Generation); err != nil {
 				return err
 			}
 		}
@@ -197,16 +202,16 @@ func Save(dir string, c *Contents) error {
 }
 
 func encodeConfig(c *Contents) (json.RawMessage, error) {
-	text, err := encodeJSON(c.Config)
+	text, err := files.EncodeJSON(c.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ConfigName, err)
 	}
 	var object map[string]json.RawMessage
-	if err := DecodeJSON(text, &object); err != nil {
-		return nil, withPath(err, ConfigName)
+	if err := files.DecodeJSON(text, &object); err != nil {
+		return nil, files.WithPath(err, ConfigName)
 	}
 	if string(object["model_type"]) != `"`+ModelType+`"` {
-		return nil, &FormatError{Path: ConfigName, Tensor: "model_type", Err: ErrRange,
+		return nil, &FormatError{Path: ConfigName, Name: "model_type", Err: ErrRange,
 			Detail: fmt.Sprintf("is %s, expected %q", object["model_type"], ModelType)}
 	}
 	if c.Quantization == nil {
@@ -218,24 +223,10 @@ func encodeConfig(c *Contents) (json.RawMessage, error) {
 // writeHashed writes tensors and returns the SHA-256 of the file. "format": "pt" is what Hugging Face's loader asks for.
 func writeHashed(path string, tensors []Tensor) (string, error) {
 	h := sha256.New()
-	err := SaveFile(path, func(w io.Writer) error {
+	err := files.SaveFile(path, func(w io.Writer) error {
 		return Encode(io.MultiWriter(w, h), tensors, map[string]string{"format": "pt"})
 	})
-	return hex.EncodeToString(h.Sum(nil)), withPath(err, path)
-}
-
-// FileSHA256 returns the SHA-256 of a file in hexadecimal.
-func FileSHA256(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return hex.EncodeToString(h.Sum(nil)), files.WithPath(err, path)
 }
 
 func exists(path string) bool {

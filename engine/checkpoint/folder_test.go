@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mito/engine/files"
 )
 
 func contents() *Contents {
@@ -41,7 +43,7 @@ func TestFolderRoundTrip(t *testing.T) {
 		ModelType string `json:"model_type"`
 		Vocab     int    `json:"vocab_size"`
 	}
-	if err := DecodeJSON(f.Config, &c); err != nil || c.ModelType != ModelType || c.Vocab != 6 {
+	if err := files.DecodeJSON(f.Config, &c); err != nil || c.ModelType != ModelType || c.Vocab != 6 {
 		t.Error(c, err)
 	}
 	if f.Tokenizer != filepath.Join(dir, TokenizerName) || f.Generation == nil ||
@@ -75,7 +77,7 @@ func TestFolderRoundTrip(t *testing.T) {
 	if err := Save(again, contents()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{ConfigName, WeightsName, StateName, StateTensorsName, GenerationName, MarkerName} {
+	for _, name := range []string{ConfigName, WeightsName, StateName, StateTensorsName, GenerationName, files.MarkerName} {
 		if a, b := must(FileSHA256(filepath.Join(dir, name))), must(FileSHA256(filepath.Join(again, name))); a != b {
 			t.Errorf("%s: the same contents gave other bytes", name)
 		}
@@ -163,12 +165,13 @@ func TestStateIsFinite(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s stateFile
-	if err := ReadJSON(filepath.Join(dir, StateName), &s, 0); err != nil {
+	if err := files.ReadJSON(filepath.Join(dir, StateName), &s, 0); err != nil {
 		t.Fatal(err)
 	}
 	nan := []Tensor{FromF32("m", []int{2}, []float32{1, float32(math.NaN())})}
-	s.Tensors = must(writeHashed(filepath.Join(dir, StateTensorsName), nan))
-	if err := WriteJSON(filepath.Join(dir, StateName), &s); err != nil {
+	s.Files[StateTensorsName] = must(writeHashed(filepath.Join(dir, StateTensorsName), nan))
+	s.SHA256 = must(s.hash())
+	if err := files.WriteJSON(filepath.Join(dir, StateName), &s); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := must(Open(dir)).State(); !errors.Is(err, ErrNotFinite) {
@@ -185,7 +188,7 @@ func TestStateBelongsToItsWeights(t *testing.T) {
 		"weights of another step": {WeightsName, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, ErrHash},
 		"moments of another step": {StateTensorsName, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, ErrHash},
 		"later version": {StateName, func(b []byte) []byte {
-			return []byte(strings.Replace(string(b), `"version": 1`, `"version": 2`, 1))
+			return []byte(strings.Replace(string(b), `"version": 2`, `"version": 3`, 1))
 		}, ErrRange},
 		"truncated": {StateName, func(b []byte) []byte { return b[:len(b)/2] }, ErrTruncated},
 	} {
@@ -234,19 +237,19 @@ func TestReadLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v map[string]string
-	if err := ReadJSON(path, &v, 50); !errors.Is(err, ErrTooLarge) || v != nil {
+	if err := files.ReadJSON(path, &v, 50); !errors.Is(err, ErrTooLarge) || v != nil {
 		t.Error(err)
 	}
-	if err := ReadJSON(path, &v, 0); err != nil || len(v["a"]) != 100 {
+	if err := files.ReadJSON(path, &v, 0); err != nil || len(v["a"]) != 100 {
 		t.Error(err)
 	}
-	if err := ReadJSON(filepath.Dir(path), &v, 0); !errors.Is(err, ErrSyntax) {
+	if err := files.ReadJSON(filepath.Dir(path), &v, 0); !errors.Is(err, files.ErrNotRegular) {
 		t.Error(err)
 	}
 }
 
 func TestRanges(t *testing.T) {
-	var r Ranges
+	var r files.Ranges
 	r.Int("a", 5, 1, 5)
 	r.Float("b", 0.5, 0, 1)
 	r.OneOf("c", "x", "x", "y")

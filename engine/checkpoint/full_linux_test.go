@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"mito/engine/files"
 )
 
 // TestDiskReallyFull saves into a file system that is too small for two checkpoints.
@@ -37,10 +39,10 @@ func TestDiskReallyFull(t *testing.T) {
 		t.Fatalf("got %v, want no space left", err)
 	}
 	file := filepath.Join(root, "metrics.json")
-	if err := SaveFile(file, writeString("old")); err != nil {
+	if err := files.SaveFile(file, writeString("old")); err != nil {
 		t.Fatal(err)
 	}
-	err = SaveFile(file, func(w io.Writer) error { _, err := w.Write(make([]byte, 300_000)); return err })
+	err = files.SaveFile(file, func(w io.Writer) error { _, err := w.Write(make([]byte, 300_000)); return err })
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("got %v, want no space left", err)
 	}

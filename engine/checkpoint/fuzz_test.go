@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"testing"
+
+	"mito/engine/files"
 )
 
 // FuzzDecode: no input makes the reader panic, every refusal is a *FormatError, and what it accepts covers its bytes
@@ -82,7 +84,7 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 		var v any
-		err := DecodeJSON(data, &v)
+		err := files.DecodeJSON(data, &v)
 		typed(err)
 		if err == nil && !json.Valid(data) {
 			t.Fatal("accepted what is not JSON")
@@ -118,7 +120,7 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 		var g GenerationConfig
-		if err := DecodeJSON(data, &g); err == nil {
+		if err := files.DecodeJSON(data, &g); err == nil {
 			typed(g.Check())
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mito/engine/files"
 )
 
 const killDirVar = "MITO_TEST_KILL_DIR"
@@ -84,14 +86,14 @@ func TestKilledProcess(t *testing.T) {
 			t.Fatalf("round %d, after %d: %v", round, reported, err)
 		}
 		var scalars, config struct{ Step int }
-		if err := errors.Join(s.Decode(&scalars), DecodeJSON(f.Config, &config)); err != nil {
+		if err := errors.Join(s.Decode(&scalars), files.DecodeJSON(f.Config, &config)); err != nil {
 			t.Fatal(err)
 		}
 		w, m := must(must(f.Weights.Get("w", F32, 4096)).F32()), must(must(s.Tensors.Get("m", F32, 4096)).F32())
 		if got := scalars.Step; got < reported || config.Step != got || int(w[0]) != got || int(m[4095]) != got {
 			t.Fatalf("round %d: reported %d; state %d, config %d, weights %v, moments %v", round, reported, got, config.Step, w[0], m[4095])
 		}
-		if err := Recover(last); err != nil || len(hidden(t, dir)) > 0 {
+		if err := files.Recover(last); err != nil || len(hidden(t, dir)) > 0 {
 			t.Fatalf("recovery: %v, left %v", err, hidden(t, dir))
 		}
 	}

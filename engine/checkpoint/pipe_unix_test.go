@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mito/engine/files"
 )
 
 // A named pipe in the place of a file is refused at once, rather than waited for.
@@ -19,14 +21,14 @@ func TestPipeIsRefused(t *testing.T) {
 	}
 	for name, read := range map[string]func() error{
 		"ReadFile": func() error { _, err := ReadFile(path); return err },
-		"ReadJSON": func() error { return ReadJSON(path, new(any), 0) },
+		"ReadJSON": func() error { return files.ReadJSON(path, new(any), 0) },
 	} {
 		done := make(chan error, 1)
 		go func() { done <- read() }()
 		select {
 		case err := <-done:
-			if !errors.Is(err, ErrSyntax) {
-				t.Errorf("%s: %v, want ErrSyntax", name, err)
+			if !errors.Is(err, files.ErrNotRegular) {
+				t.Errorf("%s: %v, want ErrNotRegular", name, err)
 			}
 		case <-time.After(5 * time.Second):
 			t.Fatalf("%s waits for a writer", name)

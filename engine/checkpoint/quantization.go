@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"mito/engine/files"
 )
 
 // Quantization is the quantization_config of config.json in the keys of compressed-tensors
@@ -82,7 +84,7 @@ func ParseQuantization(config []byte) (*Quantization, error) {
 	var c struct {
 		Q *Quantization `json:"quantization_config"`
 	}
-	if err := DecodeJSON(config, &c); err != nil {
+	if err := files.DecodeJSON(config, &c); err != nil {
 		return nil, err
 	}
 	return c.Q, nil
@@ -91,7 +93,7 @@ func ParseQuantization(config []byte) (*Quantization, error) {
 // AddTo returns config with q as its quantization_config. Keys come out sorted, as Hugging Face writes them.
 func (q *Quantization) AddTo(config []byte) (json.RawMessage, error) {
 	var object map[string]json.RawMessage
-	if err := DecodeJSON(config, &object); err != nil {
+	if err := files.DecodeJSON(config, &object); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(q)
@@ -102,12 +104,12 @@ func (q *Quantization) AddTo(config []byte) (json.RawMessage, error) {
 		object = map[string]json.RawMessage{}
 	}
 	object[quantKey] = text
-	return encodeJSON(object)
+	return files.EncodeJSON(object)
 }
 
 // CheckInt8 refuses a scheme that the INT8 student does not compute. Errors: ErrRange.
 func (q *Quantization) CheckInt8() error {
-	var r Ranges
+	var r files.Ranges
 	r.OneOf("quant_method", q.QuantMethod, quantMethod)
 	r.OneOf("format", q.Format, intQuantized)
 	r.OneOf("quantization_status", q.QuantizationStatus, "compressed")
@@ -138,7 +140,7 @@ func (q *Quantization) CheckInt8() error {
 	return r.Err()
 }
 
-func (a *QuantArgs) checkInt8(r *Ranges, field, strategy string, dynamic bool) {
+func (a *QuantArgs) checkInt8(r *files.Ranges, field, strategy string, dynamic bool) {
 	r.Int(field+".num_bits", int64(a.NumBits), 8, 8)
 	r.OneOf(field+".type", a.Type, "int")
 	r.OneOf(field+".symmetric", fmt.Sprint(a.Symmetric), "true")
@@ -179,7 +181,7 @@ func (f *File) Quantized(module string, rows, cols int) (weights []int8, scales 
 		return nil, nil, err
 	}
 	if err := checkQuantized(module, cols, weights, scales); err != nil {
-		return nil, nil, withPath(err, f.Path)
+		return nil, nil, files.WithPath(err, f.Path)
 	}
 	return weights, scales, nil
 }

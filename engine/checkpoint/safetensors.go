@@ -11,6 +11,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"mito/engine/files"
 )
 
 // A safetensors file is
@@ -38,7 +40,7 @@ type File struct {
 // ReadFile reads and checks a safetensors file. The tensors share one buffer; the typed views copy out of it.
 // Errors: the file system's, or *FormatError.
 func ReadFile(path string) (*File, error) {
-	f, size, err := openRegular(path)
+	f, size, err := files.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading tensors: %w", err)
 	}
@@ -46,7 +48,7 @@ func ReadFile(path string) (*File, error) {
 	// The header is judged before the body is read, so that a wrong file of any size is refused cheaply.
 	header, err := readHeader(f, size)
 	if err != nil {
-		return nil, withPath(err, path)
+		return nil, files.WithPath(err, path)
 	}
 	body := size - 8 - int64(len(header))
 	if body > int64(math.MaxInt) {
@@ -54,7 +56,7 @@ func ReadFile(path string) (*File, error) {
 	}
 	file, err := parseHeader(header, body)
 	if err != nil {
-		return nil, withPath(err, path)
+		return nil, files.WithPath(err, path)
 	}
 	data := make([]byte, body)
 	if _, err := io.ReadFull(f, data); err != nil {
@@ -87,7 +89,7 @@ func Decode(data []byte) (*File, error) {
 func (f *File) Tensor(name string) (*Tensor, error) {
 	i, ok := f.index[name]
 	if !ok {
-		return nil, &FormatError{Path: f.Path, Tensor: name, Err: ErrMissing, Detail: fmt.Sprintf("the file holds %d tensors", len(f.Tensors))}
+		return nil, &FormatError{Path: f.Path, Name: name, Err: ErrMissing, Detail: fmt.Sprintf("the file holds %d tensors", len(f.Tensors))}
 	}
 	return &f.Tensors[i], nil
 }
@@ -105,10 +107,10 @@ func (f *File) Get(name string, d DType, shape ...int) (*Tensor, error) {
 		return nil, err
 	}
 	if t.DType != d {
-		return nil, &FormatError{Path: f.Path, Tensor: name, Err: ErrDType, Detail: fmt.Sprintf("is %v, expected %v", t.DType, d)}
+		return nil, &FormatError{Path: f.Path, Name: name, Err: ErrDType, Detail: fmt.Sprintf("is %v, expected %v", t.DType, d)}
 	}
 	if !slices.Equal(t.Shape, shape) {
-		return nil, &FormatError{Path: f.Path, Tensor: name, Err: ErrShape, Detail: fmt.Sprintf("is %v, expected %v", t.Shape, shape)}
+		return nil, &FormatError{Path: f.Path, Name: name, Err: ErrShape, Detail: fmt.Sprintf("is %v, expected %v", t.Shape, shape)}
 	}
 	return t, nil
 }
@@ -124,7 +126,7 @@ func (f *File) Expect(names ...string) error {
 	}
 	for i := range f.Tensors {
 		if n := f.Tensors[i].Name; !known[n] {
-			return &FormatError{Path: f.Path, Tensor: n, Err: ErrUnexpected, Detail: "the configuration has no place for it"}
+			return &FormatError{Path: f.Path, Name: n, Err: ErrUnexpected, Detail: "the configuration has no place for it"}
 		}
 	}
 	return nil
@@ -134,7 +136,7 @@ func (f *File) Expect(names ...string) error {
 func (f *File) CheckFinite() error {
 	for i := range f.Tensors {
 		if err := f.Tensors[i].CheckFinite(); err != nil {
-			return withPath(err, f.Path)
+			return files.WithPath(err, f.Path)
 		}
 	}
 	return nil
@@ -182,7 +184,7 @@ type span struct {
 
 // parseHeader checks every tensor against a body of so many bytes and returns them in the order of their bytes.
 func parseHeader(header []byte, body int64) (*File, error) {
-	if err := checkJSON(header); err != nil {
+	if err := files.CheckJSON(header); err != nil {
 		return nil, err
 	}
 	var fields map[string]json.RawMessage

@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"unicode/utf8"
+
+	"mito/engine/files"
 )
 
 // Encode writes a safetensors file. The same tensors and metadata give the same bytes: tensors lie by descending element
@@ -39,8 +41,8 @@ func Encode(w io.Writer, tensors []Tensor, metadata map[string]string) error {
 
 // WriteFile writes a safetensors file with SaveFile: the path holds the old file or the whole new one, never a part.
 func WriteFile(path string, tensors []Tensor, metadata map[string]string) error {
-	err := SaveFile(path, func(w io.Writer) error { return Encode(w, tensors, metadata) })
-	return withPath(err, path)
+	err := files.SaveFile(path, func(w io.Writer) error { return Encode(w, tensors, metadata) })
+	return files.WithPath(err, path)
 }
 
 func encodeHeader(sorted []Tensor, metadata map[string]string) ([]byte, error) {

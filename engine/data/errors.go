@@ -3,6 +3,8 @@ package data
 import (
 	"errors"
 	"fmt"
+
+	"mito/engine/files"
 )
 
 // What a [CorpusError] wraps, apart from errors of the file system.
@@ -10,8 +12,8 @@ var (
 	ErrEmpty      = errors.New("holds no text")
 	ErrBinary     = errors.New("is binary, not text")
 	ErrNotUTF8    = errors.New("is not UTF-8")
-	ErrNotRegular = errors.New("is not a regular file")
-	ErrTooLarge   = errors.New("is too large")
+	ErrNotRegular = files.ErrNotRegular
+	ErrTooLarge   = files.ErrTooLarge
 )
 
 // CorpusError reports a corpus that cannot be used, and what to do about it.

@@ -2,12 +2,11 @@ package decode
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/model"
+	"mito/engine/runs"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 	"mito/kernels/parallel"
@@ -76,26 +75,11 @@ type Options struct {
 	Threads int // fewer than one means one
 }
 
-// ModelFolder is the name of the model inside the folder of a run.
-const ModelFolder = "model"
-
-// ResolveModel returns the folder of the model that dir names: dir/model where that exists, as in the folder of a run,
-// else dir itself.
-func ResolveModel(dir string) string {
-	inner := filepath.Join(dir, ModelFolder)
-	if at, err := checkpoint.Resolve(inner); err == nil {
-		if info, err := os.Stat(at); err == nil && info.IsDir() {
-			return inner
-		}
-	}
-	return dir
-}
-
-// Open reads a model from its folder or the folder of a run (see ResolveModel) with its tokenizer, if there is one. A
+// Open reads a model from its folder or the folder of a run (see runs.ResolveModel) with its tokenizer, if there is one. A
 // quantization_config makes it INT8. Errors: fs.ErrNotExist naming the missing file, *checkpoint.FormatError,
 // *arch.FieldError, *arch.FieldError, *student.WeightError, those of the tokenizer, *VocabularyError.
 func Open(dir string, o Options) (Runtime, error) {
-	f, err := checkpoint.Open(ResolveModel(dir))
+	f, err := checkpoint.Open(runs.ResolveModel(dir))
 	if err != nil {
 		return nil, err
 	}

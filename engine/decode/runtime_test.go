@@ -10,6 +10,7 @@ import (
 
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
+	"mito/engine/runs"
 	"mito/engine/tokenizer"
 )
 
@@ -23,10 +24,10 @@ func saved(t *testing.T) (float, int8run string) {
 	check(t, checkpoint.Save(float, &checkpoint.Contents{
 		Config: m.Config, Tensors: must(m.Tensors(m.Params.Value)), SaveTokenizer: tok.Save,
 	}))
-	must(checkpoint.Claim(int8run))
+	check(t, must(runs.Claim(int8run, false)).Release())
 	c := must(quant.Contents(studentWeights(t, edge(), 1), nil))
 	c.SaveTokenizer = tok.Save
-	check(t, checkpoint.Save(filepath.Join(int8run, ModelFolder), c))
+	check(t, checkpoint.Save(filepath.Join(int8run, runs.ModelDir), c))
 	return float, int8run
 }
 
@@ -35,7 +36,7 @@ func TestOpen(t *testing.T) {
 	direct := runtimes(t, edge(), nil, 1)
 	tok := must(tokenizer.NewChars(alphabet))
 	for _, tc := range []struct{ dir, kind string }{
-		{float, Float32}, {int8run, Int8}, {filepath.Join(int8run, ModelFolder), Int8},
+		{float, Float32}, {int8run, Int8}, {filepath.Join(int8run, runs.ModelDir), Int8},
 	} {
 		r := must(Open(tc.dir, Options{Threads: 2}))
 		want := direct[tc.kind]

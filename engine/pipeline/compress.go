@@ -8,7 +8,9 @@ import (
 	"mito/engine/compress/quant"
 	"mito/engine/data"
 	"mito/engine/decode"
+	"mito/engine/files"
 	"mito/engine/model"
+	"mito/engine/runs"
 	"mito/engine/student"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
@@ -59,10 +61,24 @@ func Calibrate(floats *model.Weights, w *Workload, rows int, seed uint64, thread
 	return o, err
 }
 
-// Quantize makes the INT8 student of a float model folder and writes it, with the tokenizer, to dir. It returns what
-// was saved, read back.
+// Quantize makes the INT8 student of a float model folder and writes it, with the tokenizer, to dir, where nothing may lie.
+// It returns what was saved, read back. Errors: *files.ForeignError that says what lies at dir, *files.InUseError, those of
+// reading the model and of quantisation.
 func Quantize(from, dir string, o quant.Options) (*student.Weights, *quant.Report, error) {
-	if err := checkpoint.CheckOutput(dir); err != nil {
+	return quantize(from, dir, o, runs.CheckFree)
+}
+
+// quantize asks free whether dir may be written, before the work and again when nobody else can write there.
+func quantize(from, dir string, o quant.Options, free func(dir string) error) (_ *student.Weights, _ *quant.Report, err error) {
+	if err := free(dir); err != nil {
+		return nil, nil, err
+	}
+	lock, err := files.LockBeside(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer closing(closer(lock.Release), &err)
+	if err := free(dir); err != nil {
 		return nil, nil, err
 	}
 	f, floats, err := OpenFloat(from)

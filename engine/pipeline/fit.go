@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,29 +12,21 @@ import (
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/data"
-	"mito/engine/decode"
 	"mito/engine/distill"
+	"mito/engine/files"
 	"mito/engine/model"
 	"mito/engine/report"
+	"mito/engine/runs"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
 	"mito/engine/train"
 )
 
-// The parts of a run folder.
-const (
-	modelDir    = decode.ModelFolder
-	lastDir     = "last"
-	bestDir     = "best"
-	metricsName = "metrics.jsonl"
-	cacheName   = "teacher.cache"
-)
-
 // The models in the folder of a pipeline.
 const (
-	TeacherDir    = "teacher"
-	StudentDir    = "student"
-	CompressedDir = "compressed"
+	TeacherDir    = runs.TeacherDir
+	StudentDir    = runs.StudentDir
+	CompressedDir = runs.CompressedDir
 )
 
 // FitOptions describe the fitting of one model into a run folder.
@@ -69,7 +60,7 @@ func (t *Teacher) Close() error { return t.Model.Close() }
 
 // OpenTeacher loads a model folder, or the model of a run folder, as a teacher.
 func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
-	f, err := checkpoint.Open(decode.ResolveModel(dir))
+	f, err := checkpoint.Open(runs.ResolveModel(dir))
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
@@ -123,9 +114,11 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 		return nil, err
 	}
 	// What cannot be trained at all has left nothing on the disk so far.
-	if err := claim(o.Dir, lastDir, o.Resume); err != nil {
+	lock, err := runs.Claim(o.Dir, o.Resume)
+	if err != nil {
 		return nil, err
 	}
+	defer closing(closer(lock.Release), &err)
 	objective, release, err := o.objective(m, w, source)
 	if err != nil {
 		return nil, err
@@ -159,33 +152,13 @@ func closing(c interface{ Close() error }, err *error) {
 	}
 }
 
-// CheckOutput refuses a folder for a fitting or a pipeline before any work is done for it. Where there is none, none is
-// made.
-func CheckOutput(dir string, resume bool) error {
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, begun := range []string{lastDir, TeacherDir} {
-		if err := claim(dir, begun, resume); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// closer closes by a function.
+type closer func() error
 
-// claim prepares a run folder. A folder in which a run has begun is only for resuming.
-func claim(dir, begun string, resume bool) error {
-	existed, err := checkpoint.Claim(dir)
-	if err != nil {
-		return err
-	}
-	if existed && !resume {
-		if _, err := os.Stat(filepath.Join(dir, begun)); err == nil {
-			return fmt.Errorf("%s already holds a run: --resume continues it, another --out begins a new one", dir)
-		}
-	}
-	return nil
-}
+func (c closer) Close() error { return c() }
+
+// CheckOutput refuses a folder for a fitting or a pipeline before any work is done for it. It changes nothing.
+func CheckOutput(dir string, resume bool) error { return runs.Check(dir, resume) }
 
 // nothing has nothing to close.
 type nothing struct{}
@@ -219,7 +192,7 @@ func (o *FitOptions) objective(m *model.Model, w *Workload, source data.Source) 
 		d, err := distill.New(m, labels, teachers, nil, o.Distill)
 		return d, d, err
 	}
-	cache, err := distill.OpenCache(filepath.Join(o.Dir, cacheName), key)
+	cache, err := distill.OpenCache(filepath.Join(o.Dir, runs.CacheName), key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -246,11 +219,11 @@ type fit struct {
 
 // resume goes on from the last checkpoint, if there is one.
 func (f *fit) resume() error {
-	last := filepath.Join(f.Dir, lastDir)
+	last := filepath.Join(f.Dir, runs.LastDir)
 	if !f.Resume {
 		return nil
 	}
-	if err := checkpoint.Recover(last); err != nil {
+	if err := files.Recover(last); err != nil {
 		return err
 	}
 	if _, err := os.Stat(last); errors.Is(err, os.ErrNotExist) {
@@ -273,7 +246,7 @@ func (f *fit) open() (err error) {
 	if at == 0 {
 		at = -1
 	}
-	if f.metrics, err = report.OpenMetrics(filepath.Join(f.Dir, metricsName), at); err != nil {
+	if f.metrics, err = report.OpenMetrics(filepath.Join(f.Dir, runs.MetricsName), at); err != nil {
 		return err
 	}
 	if f.events, err = report.OpenEvents(f.Dir, at); err != nil {
@@ -286,7 +259,7 @@ func (f *fit) open() (err error) {
 func (f *fit) Close() error { return errors.Join(f.metrics.Close(), f.events.Close()) }
 
 func (f *fit) run(ctx context.Context) (*Fitted, error) {
-	out := filepath.Join(f.Dir, modelDir)
+	out := filepath.Join(f.Dir, runs.ModelDir)
 	err := stage(f.p, f.Name, f.Train.Steps, func() (string, error) {
 		err := f.t.Run(ctx, train.Hooks{Step: f.step, Eval: f.evaluate, Save: f.save})
 		if err != nil {
@@ -358,7 +331,7 @@ func (f *fit) save(best bool) error {
 		return err
 	}
 	if best {
-		return f.explain(checkpoint.Save(filepath.Join(f.Dir, bestDir), f.contents(weights, nil)))
+		return f.explain(checkpoint.Save(filepath.Join(f.Dir, runs.BestDir), f.contents(weights, nil)))
 	}
 	state, err := f.t.State()
 	if err != nil {
@@ -367,7 +340,7 @@ func (f *fit) save(best bool) error {
 	if err := f.metrics.Sync(); err != nil {
 		return err
 	}
-	return f.explain(checkpoint.Save(filepath.Join(f.Dir, lastDir), f.contents(weights, state)))
+	return f.explain(checkpoint.Save(filepath.Join(f.Dir, runs.LastDir), f.contents(weights, state)))
 }
 
 // explain says what to do where a save was refused because the run has diverged: between two readings of the loss the

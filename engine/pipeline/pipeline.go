@@ -13,6 +13,7 @@ import (
 	"mito/engine/data"
 	"mito/engine/decode"
 	"mito/engine/report"
+	"mito/engine/runs"
 	"mito/engine/student"
 	"mito/engine/task"
 	"mito/engine/verify"
@@ -70,9 +71,11 @@ func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progr
 	if _, err := os.Stat(filepath.Join(o.Out, TeacherDir)); err == nil {
 		j.note("This run was resumed; its seconds are those since then.")
 	}
-	if err := claim(o.Out, TeacherDir, o.Resume); err != nil {
+	lock, err := runs.Claim(o.Out, o.Resume)
+	if err != nil {
 		return nil, err
 	}
+	defer closing(closer(lock.Release), &err)
 	for _, step := range []func(context.Context) error{j.teach, j.learn, j.compare, j.compress, j.judge} {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("stopped: %w", err)
@@ -131,7 +134,7 @@ func (j *job) fit(ctx context.Context, name string, s Stage, seed uint64, split,
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	j.fitted[name] = f
-	records, err := report.ReadMetrics(filepath.Join(dir, metricsName))
+	records, err := report.ReadMetrics(filepath.Join(dir, runs.MetricsName))
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +202,7 @@ func (j *job) compare(ctx context.Context) error {
 func (j *job) compress(context.Context) error {
 	dir := filepath.Join(j.Out, CompressedDir)
 	return stage(j.p, "INT8", 0, func() (string, error) {
-		w, _, err := Quantize(j.fitted[StudentDir].Dir, dir, quant.Options{})
+		w, _, err := quantize(j.fitted[StudentDir].Dir, dir, quant.Options{}, runs.CheckReplaceable)
 		if err != nil {
 			return "", err
 		}

@@ -15,7 +15,9 @@ import (
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/decode"
+	"mito/engine/files"
 	"mito/engine/report"
+	"mito/engine/runs"
 	"mito/engine/student"
 	"mito/engine/task"
 )
@@ -201,7 +203,7 @@ func TestResumedPipelineShipsTheSameBits(t *testing.T) {
 		if again.Compressed.Digest != whole.Compressed.Digest {
 			t.Errorf("stopped in %s at step %d and resumed: another student", at.stage, at.step)
 		}
-		records, err := report.ReadMetrics(filepath.Join(out, "teacher", metricsName))
+		records, err := report.ReadMetrics(filepath.Join(out, "teacher", runs.MetricsName))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +223,7 @@ func TestAssistantAndSeveralTeachers(t *testing.T) {
 	}
 	checkReport(t, r, out, true)
 	for _, name := range []string{"teacher", "teacher-2", "assistant", "student"} {
-		if _, err := checkpoint.Open(filepath.Join(out, name, modelDir)); err != nil {
+		if _, err := checkpoint.Open(filepath.Join(out, name, runs.ModelDir)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -235,9 +237,9 @@ func TestForeignFolderIsRefused(t *testing.T) {
 	}
 	p := tiny(t, "tictactoe")
 	_, err := Run(context.Background(), openBackend(t), openTask(t, "tictactoe", p), Options{Preset: p, Out: out, Seed: 1}, Silent{})
-	var foreign *checkpoint.ForeignError
+	var foreign *files.ForeignError
 	if !errors.As(err, &foreign) {
-		t.Errorf("got %v, want a *checkpoint.ForeignError", err)
+		t.Errorf("got %v, want a *files.ForeignError", err)
 	}
 	if text, err := os.ReadFile(precious); err != nil || string(text) != "years" {
 		t.Error("the file in the folder was touched")
@@ -296,7 +298,7 @@ func TestUnknownNames(t *testing.T) {
 }
 
 func TestResolvedModelIsTheRunsResult(t *testing.T) {
-	if got := decode.ResolveModel(t.TempDir()); filepath.Base(got) == modelDir {
+	if got := runs.ResolveModel(t.TempDir()); filepath.Base(got) == runs.ModelDir {
 		t.Errorf("a folder without a model resolves to %s", got)
 	}
 }

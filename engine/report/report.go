@@ -7,7 +7,7 @@ import (
 	"math"
 	"path/filepath"
 
-	"mito/engine/checkpoint"
+	"mito/engine/files"
 )
 
 // The files of a report.
@@ -145,23 +145,23 @@ func (r *Report) WriteJSON(w io.Writer) error {
 func (r *Report) Save(dir string, curves []Series) error {
 	if len(curves) > 0 {
 		r.Curves = CurvesName
-		err := checkpoint.SaveFile(filepath.Join(dir, CurvesName), func(w io.Writer) error {
+		err := files.SaveFile(filepath.Join(dir, CurvesName), func(w io.Writer) error {
 			return WriteCurves(w, "Loss of "+r.Task, curves)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := checkpoint.SaveFile(filepath.Join(dir, MarkdownName), r.WriteMarkdown); err != nil {
+	if err := files.SaveFile(filepath.Join(dir, MarkdownName), r.WriteMarkdown); err != nil {
 		return err
 	}
-	return checkpoint.SaveFile(filepath.Join(dir, JSONName), r.WriteJSON)
+	return files.SaveFile(filepath.Join(dir, JSONName), r.WriteJSON)
 }
 
 // Read reads a report.json.
 func Read(path string) (*Report, error) {
 	var r Report
-	if err := checkpoint.ReadJSON(path, &r, 0); err != nil {
+	if err := files.ReadJSON(path, &r, 0); err != nil {
 		return nil, err
 	}
 	return &r, nil

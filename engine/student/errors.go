@@ -3,12 +3,14 @@ package student
 import (
 	"errors"
 	"fmt"
+
+	"mito/kernels/sentinel"
 )
 
 // Errors that callers tell apart.
 var (
-	ErrMinus128    = errors.New("weight -128 is outside [-127,127]")
-	ErrNotFinite   = errors.New("not finite")
+	ErrMinus128    = sentinel.ErrMinus128
+	ErrNotFinite   = sentinel.ErrNotFinite
 	ErrToken       = errors.New("token outside the vocabulary")
 	ErrContextFull = errors.New("sequence longer than the model's context")
 	ErrSequence    = errors.New("no such sequence")
@@ -27,3 +29,4 @@ func (e *WeightError) Unwrap() error { return e.Err }
 type ShapeError struct{ Got, Want []int }
 
 func (e *ShapeError) Error() string { return fmt.Sprintf("shape %v, want %v", e.Got, e.Want) }
+func (e *ShapeError) Unwrap() error { return sentinel.ErrShape }

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"unicode/utf8"
 
-	"mito/engine/checkpoint"
+	"mito/engine/files"
 )
 
 // FileName is the name of a tokenizer inside a model folder.
@@ -44,7 +44,7 @@ type Tokenizer interface {
 	// MarshalJSON returns the canonical tokenizer.json.
 	MarshalJSON() ([]byte, error)
 	// Save writes the canonical tokenizer.json to path. A crash or a full disk
-	// leaves either the old file or the new one, see [checkpoint.SaveFile].
+	// leaves either the old file or the new one, see [files.SaveFile].
 	Save(path string) error
 }
 
@@ -59,7 +59,7 @@ func Load(path string) (Tokenizer, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, FileName)
 	}
-	data, err := checkpoint.ReadLimited(path, MaxFileBytes)
+	data, err := files.ReadLimited(path, MaxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
@@ -115,7 +115,7 @@ func (c *core) Decode(ids []int32) (string, error) {
 }
 
 func (c *core) Save(path string) error {
-	err := checkpoint.SaveFile(path, func(w io.Writer) error {
+	err := files.SaveFile(path, func(w io.Writer) error {
 		_, err := w.Write(c.json)
 		return err
 	})

@@ -1,13 +1,14 @@
 package attn
 
 import (
-	"errors"
 	"fmt"
 	"math"
+
+	"mito/kernels/sentinel"
 )
 
 // ErrShape is wrapped by the errors of Shape.Check.
-var ErrShape = errors.New("attn: impossible shape")
+var ErrShape = sentinel.ErrShape
 
 // Shape describes causal self-attention for training.
 type Shape struct {
@@ -22,15 +23,15 @@ type Shape struct {
 func (s Shape) Check() error {
 	switch {
 	case s.Batch < 0 || s.Time < 0:
-		return fmt.Errorf("%w: batch %d, time %d", ErrShape, s.Batch, s.Time)
+		return fmt.Errorf("attn: %w: batch %d, time %d", ErrShape, s.Batch, s.Time)
 	case s.Heads < 1 || s.KVHeads < 1 || s.Heads%s.KVHeads != 0:
-		return fmt.Errorf("%w: %d heads cannot share %d key and value heads", ErrShape, s.Heads, s.KVHeads)
+		return fmt.Errorf("attn: %w: %d heads cannot share %d key and value heads", ErrShape, s.Heads, s.KVHeads)
 	case s.HeadDim < 1:
-		return fmt.Errorf("%w: head dimension %d", ErrShape, s.HeadDim)
+		return fmt.Errorf("attn: %w: head dimension %d", ErrShape, s.HeadDim)
 	case s.Window < 0:
-		return fmt.Errorf("%w: window %d", ErrShape, s.Window)
+		return fmt.Errorf("attn: %w: window %d", ErrShape, s.Window)
 	case !(s.Scale > 0) || math.IsInf(float64(s.Scale), 1):
-		return fmt.Errorf("%w: scale %v is not a positive number", ErrShape, s.Scale)
+		return fmt.Errorf("attn: %w: scale %v is not a positive number", ErrShape, s.Scale)
 	}
 	return nil
 }

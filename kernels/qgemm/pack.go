@@ -1,9 +1,10 @@
 package qgemm
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
+
+	"mito/kernels/sentinel"
 )
 
 const (
@@ -17,10 +18,10 @@ const (
 )
 
 // ErrMinus128 is returned for weights that hold -128.
-var ErrMinus128 = errors.New("qgemm: weight -128")
+var ErrMinus128 = sentinel.ErrMinus128
 
 // ErrShape is wrapped by errors about sizes.
-var ErrShape = errors.New("qgemm: bad shape")
+var ErrShape = sentinel.ErrShape
 
 // Packed is an INT8 weight matrix [N,K] in the layout of the kernels. It is immutable and safe for concurrent use.
 type Packed struct {
@@ -33,10 +34,10 @@ type Packed struct {
 // wraps ErrShape when the sizes do not fit.
 func Pack(w []int8, n, k int) (*Packed, error) {
 	if n < 1 || k < 1 || k > MaxK {
-		return nil, fmt.Errorf("%w: [%d,%d], want N ≥ 1 and 1 ≤ K ≤ %d", ErrShape, n, k, MaxK)
+		return nil, fmt.Errorf("qgemm: %w: [%d,%d], want N ≥ 1 and 1 ≤ K ≤ %d", ErrShape, n, k, MaxK)
 	}
 	if len(w) != n*k {
-		return nil, fmt.Errorf("%w: %d weights for [%d,%d]", ErrShape, len(w), n, k)
+		return nil, fmt.Errorf("qgemm: %w: %d weights for [%d,%d]", ErrShape, len(w), n, k)
 	}
 	p := &Packed{n: n, k: k}
 	np, groups := p.PaddedN(), p.groups()
@@ -48,7 +49,7 @@ func Pack(w []int8, n, k int) (*Packed, error) {
 		var sum int32
 		for c, v := range row {
 			if v == -128 {
-				return nil, fmt.Errorf("%w at [%d,%d]", ErrMinus128, r, c)
+				return nil, fmt.Errorf("qgemm: %w at [%d,%d]", ErrMinus128, r, c)
 			}
 			p.w[p.index(r, c)] = v
 			if c < whole {

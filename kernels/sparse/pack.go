@@ -2,12 +2,12 @@ package sparse
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"unsafe"
 
 	"mito/kernels/isa"
+	"mito/kernels/sentinel"
 )
 
 // Sizes of the format.
@@ -27,10 +27,10 @@ const (
 )
 
 // ErrMinus128 is returned for weights that hold -128.
-var ErrMinus128 = errors.New("sparse: weight -128")
+var ErrMinus128 = sentinel.ErrMinus128
 
 // ErrShape is wrapped by errors about sizes.
-var ErrShape = errors.New("sparse: bad shape")
+var ErrShape = sentinel.ErrShape
 
 // Packed is an INT8 weight matrix [N,K] in blocks. It is immutable and safe for concurrent use.
 type Packed struct {
@@ -59,13 +59,13 @@ type tile struct {
 // 4. It returns ErrMinus128 when a weight is -128 and wraps ErrShape when the sizes do not fit.
 func Pack(w []int8, n, k int) (*Packed, error) {
 	if n < 1 || k < 1 || k > MaxK {
-		return nil, fmt.Errorf("%w: [%d,%d], want N ≥ 1 and 1 ≤ K ≤ %d", ErrShape, n, k, MaxK)
+		return nil, fmt.Errorf("sparse: %w: [%d,%d], want N ≥ 1 and 1 ≤ K ≤ %d", ErrShape, n, k, MaxK)
 	}
 	if len(w) != n*k {
-		return nil, fmt.Errorf("%w: %d weights for [%d,%d]", ErrShape, len(w), n, k)
+		return nil, fmt.Errorf("sparse: %w: %d weights for [%d,%d]", ErrShape, len(w), n, k)
 	}
 	if i := slices.Index(w, -128); i >= 0 {
-		return nil, fmt.Errorf("%w at [%d,%d]", ErrMinus128, i/k, i%k)
+		return nil, fmt.Errorf("sparse: %w at [%d,%d]", ErrMinus128, i/k, i%k)
 	}
 	p := &Packed{n: n, k: k, padded: (n + outRows - 1) / outRows * outRows, window: outRows}
 	width := k

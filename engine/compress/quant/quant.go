@@ -7,6 +7,7 @@ import (
 
 	"mito/engine/arch"
 	"mito/engine/student"
+	"mito/kernels/sentinel"
 	"mito/kernels/vec"
 )
 
@@ -22,10 +23,10 @@ const (
 
 // Errors that callers tell apart.
 var (
-	ErrMissing    = errors.New("tensor missing")
-	ErrUnexpected = errors.New("tensor not in the configuration")
-	ErrShape      = errors.New("wrong number of elements")
-	ErrNotFinite  = errors.New("not finite")
+	ErrMissing    = sentinel.ErrMissing
+	ErrUnexpected = sentinel.ErrUnexpected
+	ErrShape      = sentinel.ErrShape
+	ErrNotFinite  = sentinel.ErrNotFinite
 	ErrOverlap    = errors.New("calibration data overlaps evaluation data")
 	ErrMethod     = errors.New("unknown method")
 )

@@ -1,4 +1,4 @@
-package checkpoint
+package files
 
 import (
 	"bufio"
@@ -58,23 +58,24 @@ func writeSynced(d disk, path string, write func(w io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// SaveDir replaces the folder dir by what write puts into tmp, or leaves it as it was. SaveDir adds the marker, carries
-// over files in the old folder that mito did not write, and syncs every file and folder before it swaps.
+// SaveDir replaces the model folder dir by what write puts into tmp, or leaves it as it was. SaveDir adds the marker,
+// carries over files in the old folder that mito did not write, and syncs every file and folder before it swaps. names are
+// the files that it may replace in a folder of mito's that has no marker to list them.
 //
 // A non-empty folder cannot be renamed over. Linux can exchange two names in one step, so there dir is complete at every
 // moment, the old or the new. Elsewhere dir is first renamed to ".<base>.old", then the new folder takes its name;
 // a process killed between the two leaves no dir, but the complete old folder, which [Resolve] finds and [Recover]
 // puts back. What else a killed process leaves is hidden and temporary, and the next SaveDir or Recover removes it.
 //
-// One process writes to a folder at a time. Several folders that belong together (best and last) are written one after
+// The caller holds a lock that covers dir: [LockBeside] it, or [LockInside] the run that it is part of. Several folders that belong together (best and last) are written one after
 // the other, the one that the other's state mentions first.
 //
-// Errors: *ForeignError when dir holds something that is not a checkpoint of mito; whatever write or the file system says.
-func SaveDir(dir string, write func(tmp string) error) error {
-	return saveDir(osDisk{}, dir, write)
+// Errors: *ForeignError when dir holds something that is not a model of mito; whatever write or the file system says.
+func SaveDir(dir string, names []string, write func(tmp string) error) error {
+	return saveDir(osDisk{}, dir, names, write)
 }
 
-func saveDir(d disk, dir string, write func(tmp string) error) error {
+func saveDir(d disk, dir string, names []string, write func(tmp string) error) error {
 	dir, err := settle(dir)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func saveDir(d disk, dir string, write func(tmp string) error) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return err
 	}
-	if err := CheckOutput(dir); err != nil { // before anything in it is tidied
+	if err := CheckOutput(dir, KindModel); err != nil { // before anything in it is tidied
 		return err
 	}
 	if err := recoverDir(d, dir); err != nil {
@@ -95,6 +96,7 @@ func saveDir(d disk, dir string, write func(tmp string) error) error {
 	if err != nil {
 		return err
 	}
+	old.unlisted = names
 	tmp := tempName(dir)
 	if err := fill(d, dir, tmp, old, write); err != nil {
 		d.remove(tmp)
@@ -130,7 +132,7 @@ func fill(d disk, dir, tmp string, old ownership, write func(tmp string) error) 
 			return err
 		}
 	}
-	text, err := encodeJSON(&Marker{Version: markerVersion, Kind: KindModel, Files: files})
+	text, err := EncodeJSON(&Marker{Version: markerVersion, Kind: KindModel, Files: files})
 	if err != nil {
 		return err
 	}
@@ -181,7 +183,7 @@ func carryOver(d disk, dir, tmp string, old ownership, files []string) error {
 		switch {
 		case e.IsDir() && isTemp(e.Name()):
 			return fs.SkipDir
-		case isTemp(e.Name()) || old.wrote(name):
+		case isTemp(e.Name()) || isLock(e.Name()) || old.wrote(name):
 			return nil
 		case fresh[name]:
 			return &ForeignError{Path: path, Reason: "is not a file that mito wrote"}
@@ -233,92 +235,6 @@ func listFiles(root string) ([]string, error) {
 		return nil
 	})
 	return files, err
-}
-
-// Recover tidies what a killed process left of SaveDir and SaveFile: it puts dir back when the swap was interrupted, and
-// removes temporary names beside and inside it. Call it before resuming a run; SaveDir does so itself. The one writer of
-// a folder may call it, readers use [Resolve].
-func Recover(dir string) error { return recoverDir(osDisk{}, dir) }
-
-func recoverDir(d disk, dir string) error {
-	dir, err := settle(dir)
-	if err != nil {
-		return err
-	}
-	parent, base := filepath.Split(dir)
-	if err := recoverSwap(d, dir); err != nil {
-		return err
-	}
-	if err := removeTemps(d, parent, "."+base+".tmp-"); err != nil {
-		return err
-	}
-	return removeTemps(d, dir, "")
-}
-
-// recoverSwap ends a swap that was interrupted. The old folder goes only when a checkpoint stands in its place.
-func recoverSwap(d disk, dir string) error {
-	aside := oldName(dir)
-	old, err := inspect(aside)
-	if err != nil || !old.ours() {
-		return err
-	}
-	now, err := inspect(dir)
-	if err != nil {
-		return err
-	}
-	switch {
-	case now.ours():
-		if err := d.remove(aside); err != nil {
-			return fmt.Errorf("removing an old checkpoint: %w", err)
-		}
-		return nil
-	case now.exists && !now.empty:
-		return &ForeignError{Path: dir, Reason: now.foreign}
-	case now.exists:
-		if err := d.remove(dir); err != nil {
-			return fmt.Errorf("putting %s back: %w", dir, err)
-		}
-	}
-	if err := d.rename(aside, dir); err != nil {
-		return fmt.Errorf("putting %s back: %w", dir, err)
-	}
-	if err := d.syncDir(filepath.Dir(dir)); err != nil {
-		return fmt.Errorf("putting %s back: %w", dir, err)
-	}
-	return nil
-}
-
-func removeTemps(d disk, dir, prefix string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil // missing or no folder: nothing of ours in it
-	}
-	for _, e := range entries {
-		if name := e.Name(); isTemp(name) && len(name) >= len(prefix) && name[:len(prefix)] == prefix {
-			if err := d.remove(filepath.Join(dir, name)); err != nil {
-				return fmt.Errorf("removing what a killed process left: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
-// Resolve returns where the content of dir lies at this moment: dir itself, or its hidden old name when a swap was
-// interrupted. It changes nothing. Errors: fs.ErrNotExist.
-func Resolve(dir string) (string, error) {
-	_, err := os.Stat(dir)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return dir, err
-	}
-	settled, err2 := settle(dir)
-	if err2 != nil {
-		return "", err2
-	}
-	aside := oldName(settled)
-	if own, err := inspect(aside); err == nil && own.exists && own.ours() {
-		return aside, nil
-	}
-	return "", err
 }
 
 // settle makes a path absolute and follows it when it is a link, so that a temporary name beside it is on its file system.

@@ -1,4 +1,4 @@
-package checkpoint
+package files
 
 import (
 	"bytes"
@@ -113,10 +113,13 @@ func (f *faultyFile) Close() error {
 	return errors.Join(f.d.do("close "+f.name, func() error { return nil }), f.f.Close())
 }
 
+// partNames are the files of a small checkpoint.
+var partNames = []string{ConfigName, "model.safetensors", "state.json"}
+
 // version writes a small checkpoint through d, so that faults strike inside it too.
 func version(d disk, v string) func(tmp string) error {
 	return func(tmp string) error {
-		for _, name := range []string{ConfigName, WeightsName, StateName} {
+		for _, name := range partNames {
 			err := writeSynced(d, filepath.Join(tmp, name), func(w io.Writer) error {
 				_, err := io.WriteString(w, v+" "+name)
 				return err
@@ -140,7 +143,7 @@ func versionAt(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	found := map[string]bool{}
-	for _, name := range []string{ConfigName, WeightsName, StateName} {
+	for _, name := range partNames {
 		text, err := os.ReadFile(filepath.Join(at, name))
 		if err != nil {
 			t.Fatalf("incomplete checkpoint: %v", err)
@@ -182,12 +185,12 @@ func TestSaveDirKilledAtEachStep(t *testing.T) {
 					parent := t.TempDir()
 					dir := filepath.Join(parent, "last")
 					if old != "" {
-						if err := saveDir(quickDisk{}, dir, version(quickDisk{}, old)); err != nil {
+						if err := saveDir(quickDisk{}, dir, partNames, version(quickDisk{}, old)); err != nil {
 							t.Fatal(err)
 						}
 					}
 					d := &faultyDisk{step: steps, dead: true, noExchange: noExchange}
-					err := saveDir(d, dir, version(d, "new"))
+					err := saveDir(d, dir, partNames, version(d, "new"))
 					got := versionAt(t, dir)
 					if got != old && got != "new" {
 						t.Fatalf("step %d: %q", steps, got)
@@ -213,7 +216,7 @@ func TestSaveDirKilledAtEachStep(t *testing.T) {
 					if left := hidden(t, parent); len(left) > 0 {
 						t.Fatalf("step %d: recovery left %v", steps, left)
 					}
-					if err := saveDir(quickDisk{}, dir, version(quickDisk{}, "next")); err != nil || versionAt(t, dir) != "next" {
+					if err := saveDir(quickDisk{}, dir, partNames, version(quickDisk{}, "next")); err != nil || versionAt(t, dir) != "next" {
 						t.Fatalf("step %d: the next save: %v", steps, err)
 					}
 					if d.alive() {
@@ -235,11 +238,11 @@ func TestSaveDirDiskFullAtEachStep(t *testing.T) {
 		for step := 0; ; step++ {
 			parent := t.TempDir()
 			dir := filepath.Join(parent, "last")
-			if err := saveDir(quickDisk{}, dir, version(quickDisk{}, "old")); err != nil {
+			if err := saveDir(quickDisk{}, dir, partNames, version(quickDisk{}, "old")); err != nil {
 				t.Fatal(err)
 			}
 			d := &faultyDisk{step: step, fault: syscall.ENOSPC, noExchange: noExchange}
-			err := saveDir(d, dir, version(d, "new"))
+			err := saveDir(d, dir, partNames, version(d, "new"))
 			got := versionAt(t, dir)
 			switch {
 			case err == nil && got != "new":
@@ -295,12 +298,12 @@ func TestSaveFileAtEachStep(t *testing.T) {
 func TestSyncOrder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "last")
 	d := &faultyDisk{step: 1 << 30, noExchange: true}
-	if err := saveDir(d, dir, version(d, "v")); err != nil {
+	if err := saveDir(d, dir, partNames, version(d, "v")); err != nil {
 		t.Fatal(err)
 	}
 	at := func(what string) int { return slices.Index(d.log, what) }
 	swap := at("rename")
-	for _, name := range []string{ConfigName, WeightsName, StateName, MarkerName} {
+	for _, name := range append(slices.Clone(partNames), MarkerName) {
 		if s := at("sync " + name); s < 0 || s > swap {
 			t.Errorf("%s is synced at step %d, the swap is step %d", name, s, swap)
 		}
@@ -333,13 +336,13 @@ func TestSaveFileCallbackError(t *testing.T) {
 func TestRelativeAndLinkedPaths(t *testing.T) {
 	root := t.TempDir()
 	t.Chdir(root)
-	if err := SaveDir("out", version(osDisk{}, "a")); err != nil || versionAt(t, "out") != "a" {
+	if err := SaveDir("out", partNames, version(osDisk{}, "a")); err != nil || versionAt(t, "out") != "a" {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("out", "link"); err != nil {
 		t.Skip("no symbolic links here:", err)
 	}
-	if err := SaveDir("link", version(osDisk{}, "b")); err != nil {
+	if err := SaveDir("link", partNames, version(osDisk{}, "b")); err != nil {
 		t.Fatal(err)
 	}
 	if info := must(os.Lstat("link")); info.Mode()&fs.ModeSymlink == 0 || versionAt(t, "out") != "b" {
@@ -363,4 +366,16 @@ func canExchange(t *testing.T) bool {
 		return false
 	}
 	return exchange(a, b) == nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

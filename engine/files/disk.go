@@ -1,4 +1,4 @@
-package checkpoint
+package files
 
 import (
 	"crypto/rand"
@@ -86,17 +86,20 @@ func (osDisk) syncDir(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-var tempPattern = regexp.MustCompile(`^\..+\.tmp-[0-9a-f]{16}$`)
+var tempPattern = regexp.MustCompile(`^\.(.+)\.mito-tmp-[0-9a-f]{16}$`)
 
-// tempName is a new hidden name beside path: ".<base>.tmp-<16 hexadecimal digits>". Being in the same folder, it is on the
-// same file system, so that a rename is atomic.
+// tempName is a new hidden name beside path: ".<base>.mito-tmp-<16 hexadecimal digits>". Being in the same folder, it is on
+// the same file system, so that a rename is atomic. It says who made it, because what a killed process left is removed.
 func tempName(path string) string {
 	var b [8]byte
 	rand.Read(b[:]) // never fails, as documented
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp-"+hex.EncodeToString(b[:]))
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".mito-tmp-"+hex.EncodeToString(b[:]))
 }
 
 func isTemp(base string) bool { return tempPattern.MatchString(base) }
+
+// tempBase is the base name that a temporary name was made for.
+func tempBase(temp string) string { return tempPattern.FindStringSubmatch(temp)[1] }
 
 // oldName is where SaveDir puts the old folder for a moment, on systems that cannot exchange two folders.
 func oldName(dir string) string {

@@ -1,4 +1,4 @@
-package checkpoint
+package files
 
 import (
 	"bytes"
@@ -6,20 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
-// MaxJSON is the size limit of the small JSON files of a checkpoint: config.json, generation_config.json, state.json.
-// A tokenizer.json may be larger; its reader passes its own limit.
+// MaxJSON is the size limit of small JSON files: config.json, state.json, report.json. A tokenizer.json may be larger; its
+// reader passes its own limit.
 const MaxJSON = 16 << 20
 
-// ReadLimited reads a whole regular file of at most limit bytes. Errors: the file system's, or ErrTooLarge.
+// ReadLimited reads a whole regular file of at most limit bytes. Errors: the file system's, ErrNotRegular, ErrTooLarge.
 func ReadLimited(path string, limit int64) ([]byte, error) {
-	f, _, err := openRegular(path)
+	f, _, err := OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -34,14 +31,15 @@ func ReadLimited(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// openRegular opens a file and tells its size. It looks before it opens: opening a pipe would wait for a writer.
-func openRegular(path string) (f *os.File, size int64, err error) {
+// OpenRegular opens a file and tells its size. It looks before it opens: opening a pipe would wait for a writer.
+// Errors: the file system's, or ErrNotRegular.
+func OpenRegular(path string) (f *os.File, size int64, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, &FormatError{Path: path, Err: ErrSyntax, Detail: "not a regular file"}
+		return nil, 0, &FormatError{Path: path, Err: ErrNotRegular}
 	}
 	if f, err = os.Open(path); err != nil {
 		return nil, 0, err
@@ -61,30 +59,30 @@ func ReadJSON(path string, v any, limit int64) error {
 	if err != nil {
 		return err
 	}
-	return withPath(DecodeJSON(data, v), path)
+	return WithPath(DecodeJSON(data, v), path)
 }
 
 // DecodeJSON reads one JSON value into v. It is stricter than encoding/json: invalid UTF-8, a name that occurs twice in
 // one object and anything after the value are refused. Fields that v does not know are skipped, because a
 // config.json written by other programs has many. Errors: ErrSyntax, ErrDuplicate, ErrTruncated.
 func DecodeJSON(data []byte, v any) error {
-	if err := checkJSON(data); err != nil {
+	if err := CheckJSON(data); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		var te *json.UnmarshalTypeError
 		if errors.As(err, &te) {
-			return formatError(ErrSyntax, te.Field, "holds a %s, expected %v (byte %d)", te.Value, te.Type, te.Offset)
+			return Errorf(ErrSyntax, te.Field, "holds a %s, expected %v (byte %d)", te.Value, te.Type, te.Offset)
 		}
-		return formatError(ErrSyntax, "", "%v", err)
+		return Errorf(ErrSyntax, "", "%v", err)
 	}
 	return nil
 }
 
-// checkJSON accepts one well-formed JSON value without repeated names, and nothing after it.
-func checkJSON(data []byte) error {
+// CheckJSON accepts one well-formed JSON value without repeated names, and nothing after it.
+func CheckJSON(data []byte) error {
 	if !utf8.Valid(data) {
-		return formatError(ErrSyntax, "", "not valid UTF-8")
+		return Errorf(ErrSyntax, "", "not valid UTF-8")
 	}
 	if !json.Valid(data) {
 		return syntaxError(data)
@@ -100,7 +98,7 @@ func checkJSON(data []byte) error {
 			return nil
 		}
 		if err != nil {
-			return formatError(ErrSyntax, "", "%v", err)
+			return Errorf(ErrSyntax, "", "%v", err)
 		}
 		switch t := tok.(type) {
 		case json.Delim:
@@ -117,7 +115,7 @@ func checkJSON(data []byte) error {
 			if wantKey {
 				names := open[len(open)-1]
 				if names[t] {
-					return formatError(ErrDuplicate, t, "near byte %d", dec.InputOffset())
+					return Errorf(ErrDuplicate, t, "near byte %d", dec.InputOffset())
 				}
 				names[t] = true
 				wantKey = false
@@ -134,16 +132,16 @@ func syntaxError(data []byte) error {
 	var se *json.SyntaxError
 	if errors.As(err, &se) {
 		if se.Offset >= int64(len(data)) {
-			return formatError(ErrTruncated, "", "the JSON text stops at byte %d: %v", len(data), err)
+			return Errorf(ErrTruncated, "", "the JSON text stops at byte %d: %v", len(data), err)
 		}
-		return formatError(ErrSyntax, "", "at byte %d: %v", se.Offset, err)
+		return Errorf(ErrSyntax, "", "at byte %d: %v", se.Offset, err)
 	}
-	return formatError(ErrSyntax, "", "%v", err)
+	return Errorf(ErrSyntax, "", "%v", err)
 }
 
 // WriteJSON writes v as indented JSON with SaveFile.
 func WriteJSON(path string, v any) error {
-	data, err := encodeJSON(v)
+	data, err := EncodeJSON(v)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -153,7 +151,8 @@ func WriteJSON(path string, v any) error {
 	})
 }
 
-func encodeJSON(v any) ([]byte, error) {
+// EncodeJSON writes v as indented JSON with a line end, and without the escapes that only HTML needs.
+func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -162,41 +161,4 @@ func encodeJSON(v any) ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
-}
-
-// Ranges checks the fields of a configuration and keeps every complaint, so that a user sees all of them at once.
-// The zero value is ready.
-type Ranges struct{ errs []error }
-
-// Int wants lo <= v <= hi.
-func (r *Ranges) Int(field string, v, lo, hi int64) {
-	if v < lo || v > hi {
-		r.errs = append(r.errs, formatError(ErrRange, field, "is %d, expected %d to %d", v, lo, hi))
-	}
-}
-
-// Float wants a finite v with lo <= v <= hi.
-func (r *Ranges) Float(field string, v, lo, hi float64) {
-	if !(v >= lo && v <= hi) || math.IsInf(v, 0) {
-		r.errs = append(r.errs, formatError(ErrRange, field, "is %v, expected %v to %v", v, lo, hi))
-	}
-}
-
-// OneOf wants v among the allowed words.
-func (r *Ranges) OneOf(field, v string, allowed ...string) {
-	if !slices.Contains(allowed, v) {
-		r.errs = append(r.errs, formatError(ErrRange, field, "is %q, expected one of %s", v, strings.Join(allowed, ", ")))
-	}
-}
-
-// Err returns all complaints, or nil.
-func (r *Ranges) Err() error { return errors.Join(r.errs...) }
-
-// ErrIn is Err with the file's path in each complaint.
-func (r *Ranges) ErrIn(path string) error {
-	named := make([]error, len(r.errs))
-	for i, e := range r.errs {
-		named[i] = withPath(e, path)
-	}
-	return errors.Join(named...)
 }

@@ -1,4 +1,4 @@
-package checkpoint
+package files
 
 import (
 	"errors"
@@ -37,9 +37,9 @@ func TestOutputFolderRule(t *testing.T) {
 		model, run bool // may be written as a model, as a run
 	}{
 		{"empty", nil, true, true},
-		{"a stale temporary name only", map[string]string{".x.tmp-0123456789abcdef": ""}, true, true},
+		{"a stale temporary name only", map[string]string{".x.mito-tmp-0123456789abcdef": ""}, true, true},
 		{"somebody's files", map[string]string{"thesis.tex": "x"}, false, false},
-		{"somebody's files, one with such a name", map[string]string{"thesis.tex": "x", ".x.tmp-0123456789abcdef": "y"}, false, false},
+		{"somebody's files, one with such a name", map[string]string{"thesis.tex": "x", ".x.mito-tmp-0123456789abcdef": "y"}, false, false},
 		{"somebody's folder", map[string]string{"src/": ""}, false, false},
 		{"another program's model", map[string]string{"config.json": `{"model_type":"llama"}`, "model.safetensors": ""}, false, false},
 		{"broken config", map[string]string{"config.json": `{"model_type":"mi`}, false, false},
@@ -53,19 +53,19 @@ func TestOutputFolderRule(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := tree(t, c.files)
 			var fe *ForeignError
-			if err := CheckOutput(dir); (err == nil) != c.model || err != nil && !errors.As(err, &fe) {
+			if err := CheckOutput(dir, KindModel); (err == nil) != c.model || err != nil && !errors.As(err, &fe) {
 				t.Errorf("as a model: %v", err)
 			}
-			if _, err := Claim(dir); (err == nil) != c.run || err != nil && !errors.As(err, &fe) {
+			if err := MarkRun(dir); (err == nil) != c.run || err != nil && !errors.As(err, &fe) {
 				t.Errorf("as a run: %v", err)
 			}
 			if c.run {
-				if existed, err := Claim(dir); !existed || err != nil {
-					t.Errorf("claimed again: %v %v", existed, err)
+				if err := MarkRun(dir); err != nil || !exists(filepath.Join(dir, MarkerName)) {
+					t.Errorf("marked again: %v", err)
 				}
 				return
 			}
-			if err := SaveDir(dir, version(osDisk{}, "v")); (err == nil) != c.model {
+			if err := SaveDir(dir, partNames, version(osDisk{}, "v")); (err == nil) != c.model {
 				t.Errorf("saving: %v", err)
 			}
 			if !c.model {
@@ -82,22 +82,12 @@ func TestOutputFolderRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"check": CheckOutput(file), "claim": second(Claim(file)), "save": SaveDir(file, version(osDisk{}, "v")),
+		"check": CheckOutput(file, KindModel), "claim": MarkRun(file), "save": SaveDir(file, partNames, version(osDisk{}, "v")),
 	} {
 		var fe *ForeignError
 		if !errors.As(err, &fe) {
 			t.Errorf("%s on a file: %v", name, err)
 		}
-	}
-}
-
-func TestClaimMakesMissingFolder(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a", "b")
-	if existed, err := Claim(dir); existed || err != nil {
-		t.Fatal(existed, err)
-	}
-	if existed, err := Claim(dir); !existed || err != nil {
-		t.Fatal(existed, err)
 	}
 }
 
@@ -107,7 +97,7 @@ func TestForeignFilesSurvive(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "best")
 		save := func(v string) error {
 			d := &faultyDisk{step: 1 << 30, noExchange: noExchange}
-			return saveDir(d, dir, version(d, v))
+			return saveDir(d, dir, partNames, version(d, v))
 		}
 		if err := save("one"); err != nil {
 			t.Fatal(err)
@@ -130,7 +120,7 @@ func TestForeignFilesSurvive(t *testing.T) {
 			}
 		}
 		// A file of the user where mito wants to write one of its own.
-		err := saveDir(osDisk{}, dir, func(tmp string) error {
+		err := saveDir(osDisk{}, dir, partNames, func(tmp string) error {
 			return os.WriteFile(filepath.Join(tmp, "notes.txt"), []byte("mito's"), 0o666)
 		})
 		var fe *ForeignError
@@ -143,7 +133,7 @@ func TestForeignFilesSurvive(t *testing.T) {
 // A model without a marker (made by hand or by another tool) gives up its standard files and keeps the others.
 func TestUnmarkedModelReplaced(t *testing.T) {
 	dir := tree(t, map[string]string{"config.json": `{"model_type":"mito"}`, "model.safetensors": "old", "README.md": "mine"})
-	if err := SaveDir(dir, version(osDisk{}, "new")); err != nil || versionAt(t, dir) != "new" {
+	if err := SaveDir(dir, partNames, version(osDisk{}, "new")); err != nil || versionAt(t, dir) != "new" {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, "README.md")); string(got) != "mine" {
@@ -156,7 +146,7 @@ func TestRecoverKeepsWhatIsNotItsOwn(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "last")
 	interrupted := func() {
-		if err := SaveDir(dir, version(osDisk{}, "old")); err != nil {
+		if err := SaveDir(dir, partNames, version(osDisk{}, "old")); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Rename(dir, oldName(dir)); err != nil {

@@ -1,4 +1,4 @@
-package checkpoint
+package files
 
 import (
 	"errors"
@@ -18,7 +18,13 @@ const markerVersion = 1
 // The kinds of folders that mito makes.
 const (
 	KindModel = "model" // a checkpoint, written by SaveDir
-	KindRun   = "run"   // the output of a command: checkpoints, metrics and report, made by Claim
+	KindRun   = "run"   // the output of a command: checkpoints, metrics and report, marked by MarkRun
+)
+
+// By these mito knows a model of its own that has no marker.
+const (
+	ConfigName = "config.json"
+	ModelType  = "mito" // the model_type in it
 )
 
 // Marker is the content of mito.json.
@@ -28,10 +34,6 @@ type Marker struct {
 	Files   []string `json:"files,omitempty"` // what mito wrote there, with '/' between folders
 }
 
-// The names in a Hugging Face folder that mito may replace where a config.json says that the model is mito's, but no
-// marker lists the files.
-var ownNames = []string{ConfigName, WeightsName, TokenizerName, GenerationName, StateTensorsName, StateName}
-
 // ownership is what lies at a path.
 type ownership struct {
 	path    string
@@ -40,6 +42,8 @@ type ownership struct {
 	marker  *Marker // nil without a valid mito.json
 	model   bool    // config.json says model_type mito
 	foreign string  // why it is not mito's, "" when it is, or is empty, or does not exist
+	// unlisted are the files that mito may replace where no marker lists them.
+	unlisted []string
 }
 
 func (o *ownership) ours() bool { return o.marker != nil || o.model }
@@ -52,7 +56,18 @@ func (o *ownership) wrote(name string) bool {
 	if o.marker != nil && o.marker.Kind == KindModel {
 		return slices.Contains(o.marker.Files, name)
 	}
-	return o.model && slices.Contains(ownNames, name)
+	return o.model && slices.Contains(o.unlisted, name)
+}
+
+// kind is what mito made there, "" where it made nothing.
+func (o *ownership) kind() string {
+	switch {
+	case o.marker != nil:
+		return o.marker.Kind
+	case o.model:
+		return KindModel
+	}
+	return ""
 }
 
 // admits returns an error unless a folder of that kind may be written here.
@@ -60,14 +75,7 @@ func (o *ownership) admits(kind string) error {
 	if o.foreign != "" {
 		return &ForeignError{Path: o.path, Reason: o.foreign}
 	}
-	have := ""
-	switch {
-	case o.marker != nil:
-		have = o.marker.Kind
-	case o.model:
-		have = KindModel
-	}
-	if have != "" && have != kind {
+	if have := o.kind(); have != "" && have != kind {
 		return &ForeignError{Path: o.path, Reason: fmt.Sprintf("holds a %s of mito, not a %s", have, kind)}
 	}
 	return nil
@@ -92,7 +100,7 @@ func inspect(path string) (ownership, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if !isTemp(e.Name()) {
+		if !isTemp(e.Name()) && !isLock(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
@@ -119,36 +127,9 @@ func inspect(path string) (ownership, error) {
 	return o, nil
 }
 
-// Claim prepares an output folder for a run: it makes the folder where there is none, marks it, and removes what a killed
-// process left half written. The result says whether a run of mito was there already.
-// Errors: *ForeignError when the folder holds something else, or is not a folder.
-func Claim(dir string) (existed bool, err error) {
-	dir, err = settle(dir)
-	if err != nil {
-		return false, err
-	}
-	o, err := inspect(dir)
-	if err != nil {
-		return false, err
-	}
-	if err := o.admits(KindRun); err != nil {
-		return false, err
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return false, err
-	}
-	if err := removeTemps(osDisk{}, dir, ""); err != nil {
-		return false, err
-	}
-	if o.marker != nil {
-		return true, nil
-	}
-	return false, WriteJSON(filepath.Join(dir, MarkerName), &Marker{Version: markerVersion, Kind: KindRun})
-}
-
-// CheckOutput reports whether SaveDir may write a model to dir, before any work is done for it.
-// Errors: *ForeignError.
-func CheckOutput(dir string) error {
+// CheckOutput reports whether a folder of that kind may be written at dir, before any work is done for it. It changes
+// nothing. Errors: *ForeignError.
+func CheckOutput(dir, kind string) error {
 	dir, err := settle(dir)
 	if err != nil {
 		return err
@@ -157,5 +138,44 @@ func CheckOutput(dir string) error {
 	if err != nil {
 		return err
 	}
-	return o.admits(KindModel)
+	return o.admits(kind)
+}
+
+// CheckFree reports whether nothing lies at dir: no folder, or an empty one. kind says what mito made there, "" where it
+// made nothing. It changes nothing. Errors: *ForeignError, whose Reason names what lies there.
+func CheckFree(dir string) (kind string, err error) {
+	dir, err = settle(dir)
+	if err != nil {
+		return "", err
+	}
+	o, err := inspect(dir)
+	switch {
+	case err != nil:
+		return "", err
+	case o.foreign != "":
+		return "", &ForeignError{Path: dir, Reason: o.foreign}
+	case o.ours():
+		return o.kind(), &ForeignError{Path: dir, Reason: "holds a " + o.kind() + " of mito"}
+	}
+	return "", nil
+}
+
+// MarkRun marks a folder as the output of a run and removes what a killed process left half written in it. The caller
+// holds its lock. Errors: as CheckOutput.
+func MarkRun(dir string) error {
+	dir, err := settle(dir)
+	if err != nil {
+		return err
+	}
+	o, err := inspect(dir)
+	if err != nil {
+		return err
+	}
+	if err := o.admits(KindRun); err != nil {
+		return err
+	}
+	if err := removeTemps(osDisk{}, dir, ""); err != nil || o.marker != nil {
+		return err
+	}
+	return WriteJSON(filepath.Join(dir, MarkerName), &Marker{Version: markerVersion, Kind: KindRun})
 }
