@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"mito/backend/memlimit"
 )
 
 func write(t testing.TB, root, name, text string) string {
@@ -88,12 +90,49 @@ func TestLoadCorpusRefuses(t *testing.T) {
 	}
 }
 
+// TestCorpusIsJudgedBeforeItIsRead: what cannot be held is refused by its size. The files are full of zeros, which the
+// reader would call binary.
+func TestCorpusIsJudgedBeforeItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	sparse := func(name string, size int64) string {
+		path := write(t, dir, name, "")
+		if err := os.Truncate(path, size); err != nil {
+			t.Skip("no large files here: ", err)
+		}
+		return path
+	}
+	large := sparse("large", 20<<30)
+	folder := filepath.Dir(sparse("sum/a", MaxCorpusBytes/2+1))
+	sparse("sum/b", MaxCorpusBytes/2)
+	small := sparse("small", 1001)
+	defer func() { freeMemory = memlimit.Process }()
+	freeMemory = func() (memlimit.Memory, bool) {
+		l := memlimit.Limit{Bytes: 10000, Free: 5000, Source: memlimit.Cgroup}
+		return memlimit.Memory{Total: l, Free: l}, true
+	}
+	for path, says := range map[string]string{
+		large: "it has 20.0 GiB, a corpus may have 2.0 GiB", folder: "it has 2.0 GiB",
+		small: "its 1001 bytes need at least 4.9 KiB of memory as text and tokens, and of the memory limit of the control group (container) 4.9 KiB are free: take a part of it, 1000 bytes at most",
+	} {
+		_, err := LoadCorpus(path)
+		if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%v, want ErrTooLarge with %q", err, says)
+		}
+	}
+	if err := os.Truncate(small, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadCorpus(small); !errors.Is(err, ErrBinary) {
+		t.Errorf("what just fits: %v, want that it is read", err)
+	}
+}
+
 // FuzzCheckText: a text passes exactly if it is UTF-8 without zero bytes, and
 // what stands before the reported byte is fine.
 func FuzzCheckText(f *testing.F) {
 	f.Add([]byte("plain"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		offset, err := checkText(data)
+		offset, err := checkText(string(data))
 		if ok := utf8.Valid(data) && !slices.Contains(data, 0); ok != (err == nil) {
 			t.Fatalf("%q: %v", data, err)
 		}

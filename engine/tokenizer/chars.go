@@ -2,7 +2,9 @@ package tokenizer
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -13,26 +15,45 @@ type Chars struct {
 	rest  map[rune]int32
 }
 
+// MaxChars bounds the alphabet that [NewChars] takes from a text. All of Chinese fits; a text with more is rather binary
+// or synthetic, and a model would spend minutes on logits for characters that it meets once.
+const MaxChars = 1 << 16
+
+// distinct lists the characters of a text in ascending order.
+func distinct(text string) []rune {
+	var seen [(unicode.MaxRune + 64) / 64]uint64
+	n := 0
+	for _, r := range text {
+		if bit := uint64(1) << (r % 64); seen[r/64]&bit == 0 {
+			seen[r/64] |= bit
+			n++
+		}
+	}
+	out := make([]rune, 0, n)
+	for i, w := range seen {
+		for ; w != 0; w &= w - 1 {
+			out = append(out, rune(i*64+bits.TrailingZeros64(w)))
+		}
+	}
+	return out
+}
+
 // NewChars makes a tokenizer of the distinct characters of text in ascending
 // order of code point, ids from 0, followed by the special tokens in the order
 // given. It fails with *EncodingError if text is not UTF-8 and with *ArgError
-// if text is empty or a special token is unusable.
+// if text is empty or has more than MaxChars of them, or a special token is unusable.
 func NewChars(text string, specials ...string) (*Chars, error) {
 	if err := checkUTF8(text); err != nil {
 		return nil, err
 	}
-	seen := map[rune]bool{}
-	for _, r := range text {
-		seen[r] = true
-	}
-	if len(seen) == 0 {
+	alphabet := distinct(text)
+	switch {
+	case len(alphabet) == 0:
 		return nil, &ArgError{"text", "empty: an alphabet needs at least one character"}
+	case len(alphabet) > MaxChars:
+		return nil, &ArgError{"text", fmt.Sprintf("has %d different characters, and a vocabulary of characters may have %d: "+
+			"use a byte-level BPE (--bpe 4096, say), which needs no entry for each", len(alphabet), MaxChars)}
 	}
-	alphabet := make([]rune, 0, len(seen))
-	for r := range seen {
-		alphabet = append(alphabet, r)
-	}
-	slices.Sort(alphabet)
 	pieces := make([]string, len(alphabet), len(alphabet)+len(specials))
 	for i, r := range alphabet {
 		pieces[i] = string(r)

@@ -384,3 +384,22 @@ func BenchmarkEncode(b *testing.B) {
 		})
 	}
 }
+
+// An alphabet is bounded before anything is made of it, and the message names the way out.
+func TestTooManyCharacters(t *testing.T) {
+	letters := func(n int) string {
+		var b strings.Builder
+		for r := rune(0x10000); n > 0; n, r = n-1, r+1 {
+			b.WriteRune(r)
+		}
+		return b.String()
+	}
+	var arg *ArgError
+	_, err := NewChars(letters(MaxChars + 1))
+	if !errors.As(err, &arg) || !strings.Contains(err.Error(), "65537 different characters") || !strings.Contains(err.Error(), "--bpe") {
+		t.Errorf("got %v, want an ArgError that names --bpe", err)
+	}
+	if c, err := NewChars(letters(MaxChars)); err != nil || c.VocabSize() != MaxChars {
+		t.Errorf("%d characters: %v", MaxChars, err)
+	}
+}
