@@ -11,6 +11,8 @@ import (
 	"math"
 	"os"
 	"slices"
+
+	"mito/engine/files"
 )
 
 // Record is what teachers said about N tokens: for each the K largest probabilities, in descending order, and the
@@ -87,7 +89,8 @@ func (e *CacheKeyError) Error() string {
 	return fmt.Sprintf("distill: %s holds the outputs of other teachers, data or settings; remove it or name another file", e.Path)
 }
 
-// OpenCache opens the cache file of a key, or makes it. Errors: *CacheKeyError, errors of the file system.
+// OpenCache opens the cache file of a key, or makes it. Errors: *CacheKeyError, files.ErrNotRegular, errors of the file
+// system.
 func OpenCache(path string, key Key) (*Cache, error) {
 	if key.Tokens < 1 || key.TopK < 1 {
 		return nil, fmt.Errorf("distill: a cache of %d tokens with %d probabilities each cannot be", key.Tokens, key.TopK)
@@ -97,7 +100,7 @@ func OpenCache(path string, key Key) (*Cache, error) {
 		return nil, err
 	}
 	header = append(header, '\n')
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := files.OpenUpdate(path)
 	if err != nil {
 		return nil, fmt.Errorf("distill: cache: %w", err)
 	}

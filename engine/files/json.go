@@ -50,6 +50,15 @@ func OpenRegular(path string) (f *os.File, size int64, err error) {
 	return f, info.Size(), nil
 }
 
+// OpenUpdate opens a regular file for reading and writing, or makes it. Like OpenRegular it looks first.
+// Errors: the file system's, or ErrNotRegular.
+func OpenUpdate(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, &FormatError{Path: path, Err: ErrNotRegular}
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+}
+
 // ReadJSON reads one JSON value of at most limit bytes (0 means MaxJSON) into v. See [DecodeJSON].
 func ReadJSON(path string, v any, limit int64) error {
 	if limit <= 0 {

@@ -11,6 +11,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+
+	"mito/engine/files"
 )
 
 // maxLine bounds one line of metrics.jsonl; a longer one is not a record of this package.
@@ -79,7 +81,10 @@ type LineError struct {
 	Err  error
 }
 
-func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.Path, e.Line, e.Err) }
+func (e *LineError) Error() string {
+	return fmt.Sprintf("%s:%d: %v; the file is damaged there: take this line out and try again (training does not depend on "+
+		"it, the curves only lack the step), or put back a copy", e.Path, e.Line, e.Err)
+}
 func (e *LineError) Unwrap() error { return e.Err }
 
 // Metrics appends records to metrics.jsonl. Each record reaches the file by one write call, so that a kill leaves at most
@@ -91,22 +96,30 @@ type Metrics struct {
 }
 
 // OpenMetrics opens path for appending and keeps the records of steps up to and with lastStep: those of a run that is to be
-// resumed from a checkpoint of that step. A lastStep below 0 starts anew. A torn last line is dropped.
-// Errors: the file system's; *LineError when a line other than the last is no record.
+// resumed from a checkpoint of that step. A lastStep below 0 starts anew. What comes behind those records is dropped, whatever
+// it is: a power cut may leave any rubbish there. Errors: the file system's; *LineError when a line before the last of those
+// records is none.
 func OpenMetrics(path string, lastStep int64) (*Metrics, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := files.OpenUpdate(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the metrics: %w", err)
 	}
 	m := &Metrics{f: f}
 	keep := int64(0)
 	if lastStep >= 0 {
-		err = scan(path, f, func(r Record, end int64) bool {
-			if r.Step > lastStep {
-				return false
+		var damage *LineError
+		err = scan(path, f, func(r Record, end int64, bad *LineError) error {
+			if damage == nil {
+				damage = bad
 			}
-			keep, m.last, m.any = end, r.Step, true
-			return true
+			switch {
+			case r.Step > lastStep:
+			case damage != nil:
+				return damage
+			default:
+				keep, m.last, m.any = end, r.Step, true
+			}
+			return nil
 		})
 	}
 	if err == nil {
@@ -143,22 +156,31 @@ func (m *Metrics) Sync() error { return m.f.Sync() }
 // Close syncs and closes the file.
 func (m *Metrics) Close() error { return errors.Join(m.f.Sync(), m.f.Close()) }
 
-// ReadMetrics reads all records; a torn last line is left out. Errors: as [OpenMetrics].
+// ReadMetrics reads all records; a torn last line is left out. Errors: as [OpenMetrics],
+// for every line but the last.
 func ReadMetrics(path string) ([]Record, error) {
-	f, err := os.Open(path)
+	f, _, err := files.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the metrics: %w", err)
 	}
 	defer f.Close()
 	var records []Record
-	err = scan(path, f, func(r Record, _ int64) bool { records = append(records, r); return true })
+	err = scan(path, f, func(r Record, _ int64, bad *LineError) error {
+		if bad != nil {
+			return bad
+		}
+		records = append(records, r)
+		return nil
+	})
 	return records, err
 }
 
-// scan calls f with each record and the offset after it until f says no.
-func scan(path string, r io.Reader, f func(r Record, end int64) bool) error {
+// scan calls f with each record and the offset after it, and with what is wrong with its line. A step that decreases is
+// wrong, as none is written so: it, or one before it, was damaged. What is no record at all has the last step that there can
+// be. The first error of f ends the scan.
+func scan(path string, r io.Reader, f func(r Record, end int64, bad *LineError) error) error {
 	b := bufio.NewReaderSize(r, 64<<10)
-	var end int64
+	var end, last int64
 	for n := 1; ; n++ {
 		line, whole, err := readLine(b)
 		if err != nil {
@@ -167,16 +189,21 @@ func scan(path string, r io.Reader, f func(r Record, end int64) bool) error {
 		if !whole { // no line end: the write was cut short, or there is nothing
 			return nil
 		}
+		end += int64(len(line))
 		var rec Record
+		var bad *LineError
 		if err := json.Unmarshal(line, &rec); err != nil {
 			if _, err := b.Peek(1); err == io.EOF {
 				return nil // a power cut can leave a line end without the bytes before it
 			}
-			return &LineError{path, n, err}
+			rec.Step, bad = math.MaxInt64, &LineError{path, n, err}
+		} else if rec.Step < last {
+			bad = &LineError{path, n, fmt.Errorf("step %d after step %d, here or in a line before", rec.Step, last)}
+		} else {
+			last = rec.Step
 		}
-		end += int64(len(line))
-		if !f(rec, end) {
-			return nil
+		if err := f(rec, end, bad); err != nil {
+			return err
 		}
 	}
 }

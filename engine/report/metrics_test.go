@@ -91,8 +91,10 @@ func TestMetricsErrors(t *testing.T) {
 		case c.line > 0 && (!errors.As(err, &le) || le.Line != c.line):
 			t.Errorf("%s: %v, want line %d", name, err, c.line)
 		}
-		if _, err := OpenMetrics(path, 100); (err != nil) != (c.line > 0) {
+		if m, err := OpenMetrics(path, 100); (err != nil) != (c.line > 0) {
 			t.Errorf("%s, opened: %v", name, err)
+		} else if err == nil {
+			m.Close()
 		}
 	}
 	m, err := OpenMetrics(path, -1)
@@ -110,6 +112,48 @@ func TestMetricsErrors(t *testing.T) {
 	}
 	if m.Append(6, map[string]float64{"step": 1}) == nil {
 		t.Error("a second step in one record")
+	}
+}
+
+// Damage among the records that a resumed run keeps is told with what to do about it; what comes behind them is dropped,
+// whatever it is.
+func TestDamagedLogAtResume(t *testing.T) {
+	dir := t.TempDir()
+	good := "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n"
+	for name, c := range map[string]struct {
+		text string
+		line int // 0: opens
+	}{
+		"a kept line":                {strings.Replace(good, `p":2`, `p"?2`, 1), 2},
+		"a step became too large":    {strings.Replace(good, ":2", ":92", 1), 3},
+		"a step became too small":    {strings.Replace(good, ":2", ":0", 1), 2},
+		"rubbish behind":             {good + "\x00\x00\n\x00\n{\"step\":9}\n", 0},
+		"later steps, one damaged":   {good + "{\"step\":4}\n{\"step\n{\"step\":6}\n", 0},
+		"later steps in a bad order": {good + "{\"step\":6}\n{\"step\":5}\n", 0},
+	} {
+		path := filepath.Join(dir, "m.jsonl")
+		if err := os.WriteFile(path, []byte(c.text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		m, err := OpenMetrics(path, 3)
+		if c.line == 0 {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			m.Close()
+			if text, err := os.ReadFile(path); err != nil || string(text) != good {
+				t.Errorf("%s: %v, kept %q", name, err, text)
+			}
+			continue
+		}
+		var le *LineError
+		if !errors.As(err, &le) || le.Line != c.line || !strings.Contains(err.Error(), "take this line out and try again") {
+			t.Errorf("%s: %v, want line %d and what to do", name, err, c.line)
+		}
+		if text, err := os.ReadFile(path); err != nil || string(text) != c.text {
+			t.Errorf("%s: %v, the file was changed to %q", name, err, text)
+		}
 	}
 }
 
