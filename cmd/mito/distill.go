@@ -49,7 +49,7 @@ func newDistill() *cobra.Command {
 				return err
 			}
 			defer closing(b, &err)
-			w, err := f.work.open(cmd.Flags(), nil, tok)
+			w, err := f.work.open(cmd.Context(), cmd.Flags(), nil, tok)
 			if err != nil {
 				return err
 			}

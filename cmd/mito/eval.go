@@ -62,7 +62,7 @@ func newEval() *cobra.Command {
 			if !cmd.Flags().Changed("context") {
 				work.context = rt.Context()
 			}
-			w, err := work.open(cmd.Flags(), nil, rt.Tokenizer())
+			w, err := work.open(cmd.Context(), cmd.Flags(), nil, rt.Tokenizer())
 			if err != nil {
 				return err
 			}

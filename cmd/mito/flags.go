@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,7 +161,7 @@ func without(fs *pflag.FlagSet, other string, names ...string) error {
 }
 
 // open opens the workload. preset, if not nil, gives what no flag was set for; tok, if not nil, is used as it is.
-func (f *workFlags) open(fs *pflag.FlagSet, preset *pipeline.Preset, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
+func (f *workFlags) open(ctx context.Context, fs *pflag.FlagSet, preset *pipeline.Preset, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
 	if f.corpus != "" {
 		o := pipeline.TextOptions{Context: f.context, HeldOut: f.heldOut, BPE: f.bpe, Tokenizer: tok}
 		if preset != nil && !fs.Changed("context") && preset.Text.Context > 0 {
@@ -168,7 +169,7 @@ func (f *workFlags) open(fs *pflag.FlagSet, preset *pipeline.Preset, tok tokeniz
 		}
 		return pipeline.OpenText(f.corpus, o)
 	}
-	return pipeline.OpenTask(f.task, f.taskOptions(fs, preset), tok)
+	return pipeline.OpenTask(ctx, f.task, f.taskOptions(fs, preset), tok)
 }
 
 func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task.Options {

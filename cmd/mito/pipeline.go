@@ -76,7 +76,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				return err
 			}
 			defer closing(b, &err)
-			w, err := work.open(cmd.Flags(), &p, nil)
+			w, err := work.open(cmd.Context(), cmd.Flags(), &p, nil)
 			if err != nil {
 				return err
 			}

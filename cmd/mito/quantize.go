@@ -110,7 +110,7 @@ func calibration(cmd *cobra.Command, machine *machineFlags, work *workFlags, dir
 	if !cmd.Flags().Changed("context") {
 		work.context = floats.Config.Context
 	}
-	w, err := work.open(cmd.Flags(), nil, tok)
+	w, err := work.open(cmd.Context(), cmd.Flags(), nil, tok)
 	if err != nil {
 		return o, err
 	}

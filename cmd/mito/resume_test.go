@@ -191,14 +191,37 @@ func TestWrongResume(t *testing.T) {
 	}
 }
 
-// A second signal ends a program that is busy with something long.
+// Labelling, which may take hours, stops soon after the first signal.
+func TestInterruptedLabelling(t *testing.T) {
+	for _, args := range []string{
+		"task examples connect4 --depth 16", "train --task connect4 --depth 16 --model micro --steps 1 --out run", "pipeline --task connect4 --depth 16 --out run",
+	} {
+		for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+			var sent time.Time
+			begun := time.Now()
+			o := interrupt(t, command(t, "", strings.Fields(args)...), func() bool {
+				sent = time.Now()
+				return time.Since(begun) > 500*time.Millisecond // by then it labels
+			}, signal)
+			if late := time.Since(sent); late > 3*time.Second || o.code != exitFailure || o.stdout != "" {
+				t.Errorf("%s: ended %v after %v with status %d\n%s", args, late, signal, o.code, o.stderr)
+			}
+		}
+	}
+}
+
+// A second signal ends a program that cannot stop: this one waits for a reader of its output.
 func TestSecondSignal(t *testing.T) {
-	cmd := command(t, "", "task", "examples", "connect4", "--depth", "12")
+	cmd := command(t, "", "task", "examples", "puzzle8")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdout = io.Discard
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdout.Close()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -75,9 +76,12 @@ func newTaskExamples() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			examples, err := t.Examples(task.Split(split))
-			if err != nil {
+			examples, err := t.Examples(cmd.Context(), task.Split(split))
+			if unknown := (*task.SplitError)(nil); errors.As(err, &unknown) {
 				return usage(err)
+			}
+			if err != nil {
+				return err
 			}
 			for _, e := range examples {
 				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", e.Prompt, strings.Join(e.Answers, " ")); err != nil {

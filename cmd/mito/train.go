@@ -18,7 +18,7 @@ func newTrain() *cobra.Command {
 				return err
 			}
 			defer closing(b, &err)
-			w, err := f.work.open(cmd.Flags(), nil, nil)
+			w, err := f.work.open(cmd.Context(), cmd.Flags(), nil, nil)
 			if err != nil {
 				return err
 			}

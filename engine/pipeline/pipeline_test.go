@@ -62,7 +62,7 @@ func openBackend(t testing.TB) backend.Backend {
 
 func openTask(t testing.TB, name string, p Preset) *Workload {
 	t.Helper()
-	w, err := OpenTask(name, p.Task, nil)
+	w, err := OpenTask(t.Context(), name, p.Task, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -33,8 +34,9 @@ type TextOptions struct {
 	Tokenizer tokenizer.Tokenizer `json:"-"`
 }
 
-// OpenTask opens a task. tok, if not nil, is used instead of the task's own characters.
-func OpenTask(name string, o task.Options, tok tokenizer.Tokenizer) (*Workload, error) {
+// OpenTask opens a task and labels its positions, which ends soon when ctx is done. tok, if not nil, is used instead of the
+// task's own characters.
+func OpenTask(ctx context.Context, name string, o task.Options, tok tokenizer.Tokenizer) (*Workload, error) {
 	t, err := task.New(name, o)
 	if err != nil {
 		return nil, err
@@ -47,7 +49,7 @@ func OpenTask(name string, o task.Options, tok tokenizer.Tokenizer) (*Workload, 
 	w := &Workload{Name: name, Task: t, Tokenizer: tok, examples: map[task.Split][]data.Example{}}
 	w.Settings = map[string]any{"positions": o.Positions, "depth": o.Depth, "seed": o.Seed}
 	for _, split := range []task.Split{task.Train, task.Test, task.All} {
-		if w.examples[split], err = t.Examples(split); err != nil {
+		if w.examples[split], err = t.Examples(ctx, split); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 
@@ -31,8 +32,8 @@ type visit4 struct {
 // generate4 plays seeded games until o.Positions distinct positions are
 // labelled. Each position is entered with its mirror image, whose label costs
 // nothing. Games are independent and entered in their order, so the result
-// depends on o alone.
-func generate4(o Options) (generated4, error) {
+// depends on o alone. When ctx is done it returns ctx's error.
+func generate4(ctx context.Context, o Options) (generated4, error) {
 	var g generated4
 	seen := make(map[uint64]bool, o.Positions)
 	enter := func(b board4, v verdict4) {
@@ -51,13 +52,15 @@ func generate4(o Options) (generated4, error) {
 	for first := 0; len(g.examples) < o.Positions; first += round4 {
 		before := len(g.examples)
 		var games [round4][]visit4
-		parallel(round4, func(lo, hi int) {
-			s := searchers4.Get().(*search4)
+		if err := parallel(ctx, round4, func(lo, hi int) {
+			s := searchers4.Get().(*search4).until(ctx)
 			defer searchers4.Put(s)
 			for i := lo; i < hi; i++ {
 				games[i] = game4(s, o.Depth, gameRNG(o.Seed, first+i))
 			}
-		})
+		}); err != nil {
+			return g, err
+		}
 		for _, visits := range games {
 			for _, v := range visits {
 				enter(v.board, v.verdict4)
@@ -85,7 +88,7 @@ func game4(s *search4, depth int, rng *rand.Rand) []visit4 {
 	}
 	slip := [2]float64{slips4[rng.IntN(len(slips4))], slips4[rng.IntN(len(slips4))]}
 	var visits []visit4
-	for b.over() == ongoing {
+	for b.over() == ongoing && !s.stopped {
 		v := s.analyse(b, depth)
 		visits = append(visits, visit4{b, v})
 		moves := v.best

@@ -1,6 +1,9 @@
 package task
 
-import "math/bits"
+import (
+	"context"
+	"math/bits"
+)
 
 // Values of a position for the side to move. A proven win with the n-th stone
 // on the board is worth win4+42-n and a proven loss the negative of that, so a
@@ -39,8 +42,20 @@ type entry4 struct {
 // depth only, so what was searched before never changes a result. Not safe for
 // concurrent use.
 type search4 struct {
-	table [tableSize4]entry4
-	nodes int64
+	table   [tableSize4]entry4
+	nodes   int64
+	ctx     context.Context // nil for a search that runs to its end
+	stopped bool            // ctx was done: values mean nothing until the next reset
+}
+
+// pollNodes4 is how often a search looks whether it is to stop: at some million
+// nodes a second, every millisecond or so.
+const pollNodes4 = 1 << 12
+
+// until makes the search stop when ctx is done.
+func (s *search4) until(ctx context.Context) *search4 {
+	s.ctx, s.stopped = ctx, false
+	return s
 }
 
 // verdict4 is the result of a search.
@@ -56,7 +71,9 @@ type verdict4 struct {
 const endgame4 = 20
 
 // analyse searches an undecided position depth plies deep, or to the end of
-// the game if that is nearer than endgame4 plies. depth is at least 1.
+// the game if that is nearer than endgame4 plies. depth is at least 1. The
+// verdict of a search that was stopped means nothing, but that best holds legal
+// moves.
 func (s *search4) analyse(b board4, depth int) verdict4 {
 	left := cells4 - b.stones()
 	if left <= endgame4 {
@@ -81,6 +98,9 @@ func (s *search4) analyse(b board4, depth int) verdict4 {
 			v.best |= cell
 		}
 	}
+	if s.stopped {
+		return verdict4{best: b.playable()}
+	}
 	v.exact = proven4(v.value) || depth == left
 	return v
 }
@@ -89,7 +109,9 @@ func (s *search4) analyse(b board4, depth int) verdict4 {
 // alpha and beta, else a bound on the respective side. The opponent has no
 // four in a row.
 func (s *search4) negamax(b board4, depth, alpha, beta int) int {
-	s.nodes++
+	if s.nodes++; s.nodes%pollNodes4 == 0 && s.ctx != nil && s.ctx.Err() != nil {
+		s.stopped = true
+	}
 	stones := b.stones()
 	if stones == cells4 {
 		return 0
@@ -142,6 +164,9 @@ func (s *search4) negamax(b board4, depth, alpha, beta int) int {
 		if cell == 0 {
 			break
 		}
+		if s.stopped {
+			break
+		}
 		v := -s.negamax(b.drop(cell), depth-1, -beta, -low)
 		if v > best {
 			best = v
@@ -149,6 +174,9 @@ func (s *search4) negamax(b board4, depth, alpha, beta int) int {
 		if low = max(low, best); low >= beta {
 			break
 		}
+	}
+	if s.stopped { // the table keeps true values only
+		return best
 	}
 	bound := exact4
 	if best <= alpha {

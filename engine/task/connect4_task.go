@@ -33,8 +33,8 @@ const (
 // Connect4 is the task "connect4": positions from seeded games of a bounded
 // searcher with random slips, labelled by that searcher.
 type Connect4 struct {
-	depth    int
-	generate func() (generated4, error)
+	options  Options // none of them zero
+	examples memo[generated4]
 }
 
 func newConnect4(o Options) (*Connect4, error) {
@@ -50,9 +50,12 @@ func newConnect4(o Options) (*Connect4, error) {
 	if o.Depth < 1 || o.Depth > maxDepth4 {
 		return nil, &OptionError{Task: connect4Name, Option: "depth", Got: o.Depth, Want: fmt.Sprintf("1 to %d plies", maxDepth4)}
 	}
-	return &Connect4{depth: o.Depth, generate: sync.OnceValues(func() (generated4, error) {
-		return generate4(o)
-	})}, nil
+	return &Connect4{options: o}, nil
+}
+
+func (t *Connect4) generated(ctx context.Context) (generated4, error) {
+	g, err := t.examples.get(ctx, func(ctx context.Context) (generated4, error) { return generate4(ctx, t.options) })
+	return g, stopped(ctx, connect4Name, err)
 }
 
 // Name returns "connect4".
@@ -65,15 +68,15 @@ func (*Connect4) Alphabet() string { return sortedAlphabet(free4 + own4 + opp4 +
 // searcher that draws among its best moves. Score takes any depth-N up to
 // depth-16. None is perfect: connect4 is not solved here.
 func (t *Connect4) Opponents() []string {
-	return []string{opponentRandom, depthPrefix4 + strconv.Itoa(t.depth)}
+	return []string{opponentRandom, depthPrefix4 + strconv.Itoa(t.options.Depth)}
 }
 
 const depthPrefix4 = "depth-"
 
 // Examples returns the labelled positions of a split in the order of the games
 // they come from, generating them on first use.
-func (t *Connect4) Examples(split Split) ([]data.Example, error) {
-	g, err := t.generate()
+func (t *Connect4) Examples(ctx context.Context, split Split) ([]data.Example, error) {
+	g, err := t.generated(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +85,8 @@ func (t *Connect4) Examples(split Split) ([]data.Example, error) {
 
 // ExactShare returns the share of labels that hold for perfect play to the end
 // of the game, over all examples.
-func (t *Connect4) ExactShare() (float64, error) {
-	g, err := t.generate()
+func (t *Connect4) ExactShare(ctx context.Context) (float64, error) {
+	g, err := t.generated(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -96,9 +99,9 @@ func (t *Connect4) Solve(prompt string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := searchers4.Get().(*search4)
+	s := searchers4.Get().(*search4).until(context.Background())
 	defer searchers4.Put(s)
-	return answers4(s.analyse(b, t.depth).best), nil
+	return answers4(s.analyse(b, t.options.Depth).best), nil
 }
 
 // searchers4 keeps search tables between calls; what a table holds never
@@ -124,7 +127,7 @@ func (t *Connect4) Score(ctx context.Context, p Player, o ScoreOptions) (Score, 
 			Known: []string{opponentRandom, fmt.Sprintf("%s1 to %s%d", depthPrefix4, depthPrefix4, maxDepth4)}}
 	}
 	opponent := func(b board4, rng *rand.Rand) string {
-		s := searchers4.Get().(*search4)
+		s := searchers4.Get().(*search4).until(ctx)
 		defer searchers4.Put(s)
 		best := answers4(s.analyse(b, depth).best)
 		return best[rng.IntN(len(best))]
@@ -242,6 +245,6 @@ cells on. They are exact where the search proves a win (soonest first) or a loss
 (latest first) or reaches the end; elsewhere they are its judgement.
 Opponents: random (uniform over legal moves) and depth-N, a search of N plies
 (1 to %d) that draws among its best moves.
-`, prompt4(board4{}), prompt4(b), t.depth, endgame4, maxDepth4)
+`, prompt4(board4{}), prompt4(b), t.options.Depth, endgame4, maxDepth4)
 	return s.String()
 }

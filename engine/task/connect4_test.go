@@ -280,7 +280,7 @@ func TestConnect4Labels(t *testing.T) {
 			}
 		}
 	}
-	exact, err := task.ExactShare()
+	exact, err := task.ExactShare(t.Context())
 	if err != nil || exact <= 0 || exact >= 1 {
 		t.Errorf("exact share %v, %v; want some and not all", exact, err)
 	}

@@ -70,7 +70,7 @@ func playGames[P comparable](ctx context.Context, name string, r rules[P], oppon
 	}
 	own := 0
 	for len(active) > 0 {
-		parallel(len(active), func(lo, hi int) {
+		if err := parallel(ctx, len(active), func(lo, hi int) {
 			for _, m := range active[lo:hi] {
 				if ctx.Err() != nil {
 					return
@@ -80,8 +80,7 @@ func playGames[P comparable](ctx context.Context, name string, r rules[P], oppon
 					m.playerTurn = true
 				}
 			}
-		})
-		if err := ctx.Err(); err != nil {
+		}); err != nil {
 			return Score{}, err
 		}
 		active = settle(&s, r, active)

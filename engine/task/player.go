@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -95,7 +96,7 @@ func SolverPlayer(t Task) Player { return solverPlayer{t} }
 func (s solverPlayer) Choose(prompts []string, legal [][]string) ([]Choice, error) {
 	out := make([]Choice, len(prompts))
 	errs := make([]error, len(prompts))
-	parallel(len(prompts), func(lo, hi int) {
+	err := parallel(context.Background(), len(prompts), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			best, err := s.t.Solve(prompts[i])
 			if err != nil {
@@ -105,5 +106,5 @@ func (s solverPlayer) Choose(prompts []string, legal [][]string) ([]Choice, erro
 			out[i] = Choice{Answer: best[0], OwnLegal: slices.Contains(legal[i], best[0])}
 		}
 	})
-	return out, errors.Join(errs...)
+	return out, errors.Join(append(errs, err)...)
 }

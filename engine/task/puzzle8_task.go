@@ -23,14 +23,17 @@ var solved8 = sync.OnceValue(solve8)
 // Puzzle8 is the task "puzzle8": all 181,440 reachable positions of the
 // 8-puzzle but the goal, with every move that lies on a shortest solution.
 type Puzzle8 struct {
-	examples func() []labelled
+	options  Options
+	examples memo[[]labelled]
 }
 
-func newPuzzle8(o Options) *Puzzle8 {
-	return &Puzzle8{examples: sync.OnceValue(func() []labelled {
+func newPuzzle8(o Options) *Puzzle8 { return &Puzzle8{options: o} }
+
+func (t *Puzzle8) labelled(ctx context.Context) ([]labelled, error) {
+	return t.examples.get(ctx, func(ctx context.Context) ([]labelled, error) {
 		d := solved8()
 		all := make([]labelled, len(d.reached)-1)
-		parallel(len(all), func(lo, hi int) {
+		if err := parallel(ctx, len(all), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				b := unrank8(int(d.reached[i+1]))
 				all[i] = labelled{
@@ -38,9 +41,11 @@ func newPuzzle8(o Options) *Puzzle8 {
 					orbit:   uint64(b.canonical()),
 				}
 			}
-		})
-		return sample(all, o.Positions, o.Seed)
-	})}
+		}); err != nil {
+			return nil, err
+		}
+		return sample(all, t.options.Positions, t.options.Seed), nil
+	})
 }
 
 // Name returns "puzzle8".
@@ -54,8 +59,12 @@ func (*Puzzle8) Opponents() []string { return nil }
 
 // Examples returns the labelled positions of a split, nearest to the goal
 // first.
-func (t *Puzzle8) Examples(split Split) ([]data.Example, error) {
-	return selectSplit(t.examples(), split)
+func (t *Puzzle8) Examples(ctx context.Context, split Split) ([]data.Example, error) {
+	all, err := t.labelled(ctx)
+	if err != nil {
+		return nil, stopped(ctx, puzzle8Name, err)
+	}
+	return selectSplit(all, split)
 }
 
 // Solve returns the moves on a shortest solution.

@@ -1,6 +1,9 @@
 package task
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // 181,440 positions, a diameter of 31 reached by two positions: Reinefeld,
 // Complete Solution of the Eight-Puzzle, IJCAI 1993.
@@ -81,4 +84,51 @@ func TestPuzzle8SolverSolvesAll(t *testing.T) {
 	if base.Solved > 25 || base.MoveLimit != DefaultMoveLimit {
 		t.Errorf("random moves: %v", base)
 	}
+}
+
+// A board counts as solved within the limit exactly if its distance is not above it, and a player is asked for no more
+// moves than that.
+func TestPuzzle8MoveLimit(t *testing.T) {
+	task := newPuzzle8(Options{})
+	const games, seed = 300, 5
+	d := solved8()
+	for _, limit := range []int{1, 15, 21, 22, 31} {
+		want, moves := 0, 0
+		for i := range games {
+			far := int(d.to[d.reached[1+gameRNG(seed, i).IntN(len(d.reached)-1)]])
+			if far <= limit {
+				want++
+			}
+			moves += min(far, limit)
+		}
+		s, err := task.Score(t.Context(), SolverPlayer(task), ScoreOptions{Games: games, Seed: seed, MoveLimit: limit})
+		if err != nil || s.Solved != want || s.Decisions != moves || s.MoveLimit != limit {
+			t.Errorf("limit %d: solved %d by %d moves (%v), want %d by %d", limit, s.Solved, s.Decisions, err, want, moves)
+		}
+	}
+	turns := &backAndForth{}
+	s, err := task.Score(t.Context(), turns, ScoreOptions{Games: 3, Seed: seed})
+	if err != nil || s.Solved != 0 || turns.calls != DefaultMoveLimit {
+		t.Errorf("asked %d times, %+v, %v; want %d times", turns.calls, s, err, DefaultMoveLimit)
+	}
+}
+
+// backAndForth moves the gap to and fro, so that it solves nothing.
+type backAndForth struct{ calls int }
+
+func (p *backAndForth) Choose(_ []string, legal [][]string) ([]Choice, error) {
+	out := make([]Choice, len(legal))
+	for i, moves := range legal {
+		want := "UD"
+		if p.calls%2 == 1 {
+			want = "DU"
+		}
+		for _, m := range moves { // up where that is possible, then down again; below the top row the other way about
+			if strings.Contains(want, m) && (len(out[i].Answer) == 0 || m == want[:1]) {
+				out[i].Answer = m
+			}
+		}
+	}
+	p.calls++
+	return out, nil
 }

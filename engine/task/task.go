@@ -22,8 +22,9 @@ type Task interface {
 	Alphabet() string
 	// Examples returns the labelled positions of a split in a fixed order. The
 	// caller may reorder the slice but not change an Answers slice. The error
-	// is a *SplitError for an unknown split.
-	Examples(split Split) ([]data.Example, error)
+	// is a *SplitError for an unknown split. Labelling may take minutes; when
+	// ctx is done it ends soon and returns ctx's error.
+	Examples(ctx context.Context, split Split) ([]data.Example, error)
 	// Solve returns the best answers for a prompt, as Examples would label it.
 	// The error is a *PromptError if the prompt is no position of this task or
 	// if nothing is left to decide in it.

@@ -44,7 +44,7 @@ func TestOptionErrors(t *testing.T) {
 	}
 	var se *SplitError
 	for _, task := range small(t) {
-		if _, err := task.Examples("validation"); !errors.As(err, &se) {
+		if _, err := task.Examples(t.Context(), "validation"); !errors.As(err, &se) {
 			t.Errorf("%s: unknown split: %v", task.Name(), err)
 		}
 	}
@@ -141,7 +141,7 @@ func FuzzSolve(f *testing.F) {
 
 func BenchmarkConnect4Generate(b *testing.B) {
 	for b.Loop() {
-		if _, err := generate4(Options{Positions: QuickPositions, Depth: DefaultDepth}); err != nil {
+		if _, err := generate4(b.Context(), Options{Positions: QuickPositions, Depth: DefaultDepth}); err != nil {
 			b.Fatal(err)
 		}
 	}

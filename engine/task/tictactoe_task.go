@@ -65,7 +65,10 @@ func (*TicTacToe) Opponents() []string {
 }
 
 // Examples returns the labelled positions of a split, in the order of play.
-func (t *TicTacToe) Examples(split Split) ([]data.Example, error) {
+func (t *TicTacToe) Examples(ctx context.Context, split Split) ([]data.Example, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, stopped(ctx, tictactoeName, err)
+	}
 	return selectSplit(t.examples(), split)
 }
 

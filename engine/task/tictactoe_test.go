@@ -10,7 +10,7 @@ import (
 
 func mustExamples(t testing.TB, task Task, split Split) []data.Example {
 	t.Helper()
-	out, err := task.Examples(split)
+	out, err := task.Examples(t.Context(), split)
 	if err != nil {
 		t.Fatal(err)
 	}
