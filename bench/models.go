@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -43,7 +44,7 @@ func (c class) weights() (_ *model.Weights, err error) {
 
 // quantized is the INT8 student of w.
 func quantized(w *model.Weights) (*student.Weights, error) {
-	q, _, err := quant.Quantize(w.Config, w.Tensors, quant.Options{Method: quant.RoundToNearest})
+	q, _, err := quant.Quantize(context.Background(), w.Config, w.Tensors, quant.Options{Method: quant.RoundToNearest})
 	return q, err
 }
 

@@ -70,14 +70,14 @@ func newEval() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			loss, err := decode.Loss(rt, e)
+			loss, err := decode.Loss(cmd.Context(), rt, e)
 			if err != nil {
 				return err
 			}
 			r := evalResult{Task: w.Name, LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()), Tokens: int64(math.Round(loss.Weight))}
 			words := ""
 			if w.Task != nil {
-				player, err := decode.NewPlayer(rt, 64)
+				player, err := decode.NewPlayer(cmd.Context(), rt, 64)
 				if err != nil {
 					return err
 				}

@@ -52,7 +52,7 @@ func newQuantize() *cobra.Command {
 				}
 			}
 			o.Method = quant.Method(method)
-			w, r, err := pipeline.Quantize(dir, out, o)
+			w, r, err := pipeline.Quantize(cmd.Context(), dir, out, o)
 			if err != nil {
 				return err
 			}
@@ -114,5 +114,5 @@ func calibration(cmd *cobra.Command, machine *machineFlags, work *workFlags, dir
 	if err != nil {
 		return o, err
 	}
-	return pipeline.Calibrate(floats, w, rows, work.taskSeed, machine.threads)
+	return pipeline.Calibrate(cmd.Context(), floats, w, rows, work.taskSeed, machine.threads)
 }

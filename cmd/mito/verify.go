@@ -41,9 +41,9 @@ backend, the GPU's among them where there is one. Run it on another machine with
 			if err != nil {
 				return err
 			}
-			r, err := verify.Student(w, load)
+			r, err := verify.Student(cmd.Context(), w, load)
 			if err == nil {
-				err = r.Backends(w)
+				err = r.Backends(cmd.Context(), w)
 			}
 			if err != nil {
 				return err

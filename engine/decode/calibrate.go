@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"context"
 	"fmt"
 
 	"mito/engine/arch"
@@ -73,8 +74,8 @@ func (m *moment) mean() []float32 {
 // Calibrate runs a float model over sequences of its training data, each at most a context long, and returns the mean squares
 // of what its matrices read, by which quant.Quantize weighs the errors of their columns: the diagonal of the Hessian of a
 // layer's output error (Frantar et al., arXiv:2210.17323). A tied embedding, which is looked up too, is weighed alike. Results
-// do not depend on the threads. Errors: those of NewFloat32, ErrToken, ErrContextFull.
-func Calibrate(w *model.Weights, sequences [][]int32, o Options) (c *quant.Calibration, err error) {
+// do not depend on the threads. Errors: ctx's, those of NewFloat32, ErrToken, ErrContextFull.
+func Calibrate(ctx context.Context, w *model.Weights, sequences [][]int32, o Options) (c *quant.Calibration, err error) {
 	runtime, err := NewFloat32(w, nil, o)
 	if err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func Calibrate(w *model.Weights, sequences [][]int32, o Options) (c *quant.Calib
 	c = &quant.Calibration{Samples: &quant.Samples{}}
 	for i, tokens := range sequences {
 		s.Reset()
-		if err := s.Score(0, tokens, func(int, []float32) error { return nil }); err != nil {
+		if err := s.Score(0, tokens, func(int, []float32) error { return ctx.Err() }); err != nil {
 			return nil, fmt.Errorf("decode: calibration: sequence %d: %w", i, err)
 		}
 		c.Samples.Add(tokens)

@@ -25,7 +25,7 @@ func TestCalibrateMoments(t *testing.T) {
 			}
 			sequences = append(sequences, tokens)
 		}
-		got := must(Calibrate(w, sequences, Options{}))
+		got := must(Calibrate(t.Context(), w, sequences, Options{}))
 		if got.Samples.Len() == 0 {
 			t.Error("no samples were kept")
 		}
@@ -61,7 +61,7 @@ func TestCalibrateMoments(t *testing.T) {
 			}
 		}
 		// Every matrix but the ones that are looked up has its moments, of its width: Quantize takes them all.
-		if _, _, err := quant.Quantize(c, w.Tensors, quant.Options{Calibration: got}); err != nil {
+		if _, _, err := quant.Quantize(t.Context(), c, w.Tensors, quant.Options{Calibration: got}); err != nil {
 			t.Error(err)
 		}
 		for _, m := range c.Modules() {
@@ -81,7 +81,7 @@ func TestCalibrateRowByRow(t *testing.T) {
 		for i := range tokens {
 			tokens[i] = int32(i * 7 % c.VocabSize)
 		}
-		got := must(Calibrate(w, [][]int32{tokens}, Options{Threads: 2})).SecondMoment
+		got := must(Calibrate(t.Context(), w, [][]int32{tokens}, Options{Threads: 2})).SecondMoment
 		s := newFloatSession(must(NewFloat32(w, nil, Options{})).(*float32Runtime), 1)
 		seen, worker := moments{}, <-s.workers
 		worker.seen = seen
@@ -104,7 +104,7 @@ func TestCalibrateRefuses(t *testing.T) {
 		tokens []int32
 		want   error
 	}{{[]int32{int32(c.VocabSize)}, ErrToken}, {make([]int32, c.Context+1), ErrContextFull}} {
-		if _, err := Calibrate(w, [][]int32{tc.tokens}, Options{}); !errors.Is(err, tc.want) {
+		if _, err := Calibrate(t.Context(), w, [][]int32{tc.tokens}, Options{}); !errors.Is(err, tc.want) {
 			t.Errorf("got %v, want %v", err, tc.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -10,10 +11,15 @@ import (
 
 // Loss evaluates a runtime over a held-out source: the weighted sum of -ln p(target) in float64, with the weights and
 // bytes of the source. The rows of a batch are split over the runtime's threads and added in their order, so the result
-// does not depend on the number of threads. Errors: *PositionError, ErrContextFull, ErrToken, ErrNotFinite, those of the
-// source.
-func Loss(r Runtime, e data.Eval) (data.Loss, error) {
-	t := lossTask{scorers: make(chan Session, max(1, r.Threads()))}
+// does not depend on the number of threads. Errors: ctx's, *PositionError, ErrContextFull, ErrToken, ErrNotFinite, those of
+// the source.
+func Loss(ctx context.Context, r Runtime, e data.Eval) (data.Loss, error) {
+	rows, time := e.Shape()
+	if time > r.Context() {
+		return data.Loss{}, fmt.Errorf("decode: loss: sequences of %d tokens, the model's context is %d: %w", time, r.Context(), ErrContextFull)
+	}
+	// No more threads than rows have anything to do, and each needs a cache.
+	t := lossTask{ctx: ctx, scorers: make(chan Session, max(1, min(r.Threads(), rows)))}
 	for range cap(t.scorers) {
 		s, err := r.NewSession(1)
 		if err != nil {
@@ -23,6 +29,9 @@ func Loss(r Runtime, e data.Eval) (data.Loss, error) {
 	}
 	total := data.Loss{Bytes: e.Bytes()}
 	for step := range e.Batches() {
+		if err := ctx.Err(); err != nil {
+			return data.Loss{}, err
+		}
 		if err := e.Fill(&t.batch, step); err != nil {
 			return data.Loss{}, err
 		}
@@ -32,6 +41,9 @@ func Loss(r Runtime, e data.Eval) (data.Loss, error) {
 		r.Run(t.batch.Rows, 1, &t)
 		for i, row := range t.rows[:t.batch.Rows] {
 			if row.err != nil {
+				if err := ctx.Err(); err != nil {
+					return data.Loss{}, err
+				}
 				return data.Loss{}, fmt.Errorf("decode: loss: batch %d, row %d: %w", step, i, row.err)
 			}
 			total.Nats += row.nats
@@ -43,6 +55,7 @@ func Loss(r Runtime, e data.Eval) (data.Loss, error) {
 
 // lossTask evaluates the rows of a batch.
 type lossTask struct {
+	ctx     context.Context
 	batch   data.Batch
 	rows    []rowLoss
 	scorers chan Session // one for each thread
@@ -52,7 +65,7 @@ type lossTask struct {
 func (t *lossTask) Do(lo, hi int) {
 	s := <-t.scorers
 	for row := lo; row < hi; row++ {
-		t.rows[row] = score(s, &t.batch, row)
+		t.rows[row] = score(t.ctx, s, &t.batch, row)
 	}
 	t.scorers <- s
 }
@@ -64,7 +77,10 @@ type rowLoss struct {
 
 // score computes one row of a batch. Tokens before the first target that counts are only read, those behind the last are
 // left out.
-func score(s Session, b *data.Batch, row int) (l rowLoss) {
+func score(ctx context.Context, s Session, b *data.Batch, row int) (l rowLoss) {
+	if l.err = ctx.Err(); l.err != nil {
+		return l
+	}
 	at := row * b.Time
 	inputs, targets, weights := b.Inputs[at:][:b.Time], b.Targets[at:][:b.Time], b.Weights[at:][:b.Time]
 	first, end := 0, b.Time
@@ -88,6 +104,9 @@ func score(s Session, b *data.Batch, row int) (l rowLoss) {
 		return l
 	}
 	l.err = s.Score(0, inputs[first:end], func(i int, logits []float32) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		w := float64(weights[first+i])
 		if w == 0 {
 			return nil

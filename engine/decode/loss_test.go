@@ -43,7 +43,7 @@ func TestLoss(t *testing.T) {
 		for _, threads := range []int{1, 2, 3} {
 			got := map[string]data.Loss{}
 			for kind, r := range runtimes(t, edge(), tok, threads) {
-				got[kind] = must(Loss(r, e))
+				got[kind] = must(Loss(t.Context(), r, e))
 				if threads > 1 {
 					if got[kind] != single[kind] {
 						t.Errorf("%s, %s: %v with %d threads, %v with one", name, kind, got[kind], threads, single[kind])
@@ -116,7 +116,7 @@ func TestLossErrors(t *testing.T) {
 	c.Context = 8
 	tok := must(tokenizer.NewChars(alphabet))
 	r := runtimes(t, c, tok, 2)[Float32]
-	if _, err := Loss(r, testEvals(t, tok)["text"]); !errors.Is(err, ErrContextFull) {
+	if _, err := Loss(t.Context(), r, testEvals(t, tok)["text"]); !errors.Is(err, ErrContextFull) {
 		t.Errorf("windows longer than the context: error %v", err)
 	}
 	big := must(tokenizer.NewChars(alphabet + "ABC"))

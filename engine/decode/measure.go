@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -20,8 +21,8 @@ type Speed struct {
 }
 
 // Measure decodes whole contexts for each run and returns the speed. One context before the first run is not counted.
-// Errors: those of the runtime.
-func Measure(r Runtime, o MeasureOptions) (Speed, error) {
+// Errors: ctx's, those of the runtime.
+func Measure(ctx context.Context, r Runtime, o MeasureOptions) (Speed, error) {
 	batch, runs, least := max(1, o.Batch), o.Runs, o.Time
 	if runs < 1 {
 		runs = 5
@@ -34,9 +35,12 @@ func Measure(r Runtime, o MeasureOptions) (Speed, error) {
 		return Speed{}, err
 	}
 	tokens := make([]int32, batch)
-	context := func() error {
+	whole := func() error {
 		s.Reset()
 		for i := range r.Context() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			for j := range tokens {
 				tokens[j] = int32((i*7 + j) % r.VocabSize())
 			}
@@ -46,14 +50,14 @@ func Measure(r Runtime, o MeasureOptions) (Speed, error) {
 		}
 		return nil
 	}
-	if err := context(); err != nil {
+	if err := whole(); err != nil {
 		return Speed{}, err
 	}
 	var out Speed
 	for range runs {
 		n, start := 0, time.Now()
 		for n == 0 || time.Since(start) < least {
-			if err := context(); err != nil {
+			if err := whole(); err != nil {
 				return Speed{}, err
 			}
 			n += batch * r.Context()

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ const maxRemembered = 1 << 17
 
 // player implements task.Player.
 type player struct {
+	ctx     context.Context // task.Player has none, and one call may ask for a thousand games
 	mu      sync.Mutex
 	r       Runtime
 	tok     tokenizer.Tokenizer
@@ -26,9 +28,9 @@ type player struct {
 // NewPlayer returns a player that reads the prompt and takes the legal answer with the largest logit (the first of equal
 // ones in the vocabulary); answers are single tokens. OwnLegal says whether the largest logit of the whole vocabulary is
 // that of a legal answer. The prompts of a call run in batches of the given size, each distinct one once, and answers are
-// remembered over calls. The player is safe for concurrent use. Errors: ErrNoTokenizer, those of NewSession; Choose fails with
-// *AnswerError, ErrContextFull, ErrNotFinite and the tokenizer's errors.
-func NewPlayer(r Runtime, batch int) (task.Player, error) {
+// remembered over calls. The player is safe for concurrent use; it plays until ctx is done. Errors: ErrNoTokenizer, those of
+// NewSession; Choose fails with ctx's error, *AnswerError, ErrContextFull, ErrNotFinite and the tokenizer's errors.
+func NewPlayer(ctx context.Context, r Runtime, batch int) (task.Player, error) {
 	if r.Tokenizer() == nil {
 		return nil, ErrNoTokenizer
 	}
@@ -37,7 +39,7 @@ func NewPlayer(r Runtime, batch int) (task.Player, error) {
 		return nil, err
 	}
 	return &player{
-		r: r, tok: r.Tokenizer(), session: s, answers: map[string]int32{}, known: map[string]task.Choice{},
+		ctx: ctx, r: r, tok: r.Tokenizer(), session: s, answers: map[string]int32{}, known: map[string]task.Choice{},
 	}, nil
 }
 
@@ -89,6 +91,9 @@ func (p *player) Choose(prompts []string, legal [][]string) ([]task.Choice, erro
 		open = append(open, q)
 	}
 	for batch := p.session.Batch(); len(open) > 0; open = open[min(batch, len(open)):] {
+		if err := p.ctx.Err(); err != nil {
+			return nil, err
+		}
 		now := open[:min(batch, len(open))]
 		if err := p.ask(now, func(q *question, c task.Choice) {
 			if len(p.known) >= maxRemembered {

@@ -40,7 +40,7 @@ func TestPlayer(t *testing.T) {
 	for kind, r := range runtimes(t, edge(), tok, 2) {
 		for _, batch := range []int{1, 2, 64} {
 			c := &counting{Runtime: r}
-			p := must(NewPlayer(c, batch))
+			p := must(NewPlayer(t.Context(), c, batch))
 			got := must(p.Choose(prompts, legal))
 			s := must(r.NewSession(1))
 			for i := range prompts {
@@ -77,7 +77,7 @@ func TestPlayerScores(t *testing.T) {
 	c := edge()
 	c.VocabSize, c.Context = tok.VocabSize(), 12
 	for kind, r := range runtimes(t, c, tok, 2) {
-		p := must(NewPlayer(r, 16))
+		p := must(NewPlayer(t.Context(), r, 16))
 		scores := make([]task.Score, 2)
 		var wg sync.WaitGroup
 		for i := range scores {
@@ -97,14 +97,14 @@ func TestPlayerScores(t *testing.T) {
 func TestPlayerErrors(t *testing.T) {
 	tok := must(tokenizer.NewChars(alphabet))
 	r := runtimes(t, edge(), nil, 1)[Float32]
-	if _, err := NewPlayer(r, 1); !errors.Is(err, ErrNoTokenizer) {
+	if _, err := NewPlayer(t.Context(), r, 1); !errors.Is(err, ErrNoTokenizer) {
 		t.Errorf("without a tokenizer: error %v", err)
 	}
 	r = runtimes(t, edge(), tok, 1)[Float32]
-	if _, err := NewPlayer(r, 0); err == nil {
+	if _, err := NewPlayer(t.Context(), r, 0); err == nil {
 		t.Error("a batch of none")
 	}
-	p := must(NewPlayer(r, 4))
+	p := must(NewPlayer(t.Context(), r, 4))
 	var answer *AnswerError
 	if _, err := p.Choose([]string{"a"}, [][]string{{"12"}}); !errors.As(err, &answer) || answer.Tokens != 2 {
 		t.Errorf("an answer of two tokens: error %v", err)
@@ -128,7 +128,7 @@ func TestPlayerErrors(t *testing.T) {
 	nan := edge()
 	_, w := floatModel(t, nan, 1)
 	w.Tensors["model.norm.weight"][0] = float32(math.NaN())
-	p = must(NewPlayer(must(NewFloat32(w, tok, Options{})), 1))
+	p = must(NewPlayer(t.Context(), must(NewFloat32(w, tok, Options{})), 1))
 	if _, err := p.Choose([]string{"a"}, [][]string{{"1"}}); !errors.Is(err, ErrNotFinite) {
 		t.Errorf("a NaN in the weights: error %v", err)
 	}
@@ -141,7 +141,7 @@ func TestPlayerTies(t *testing.T) {
 	for name := range w.Tensors {
 		clear(w.Tensors[name])
 	}
-	p := must(NewPlayer(must(NewFloat32(w, tok, Options{})), 1))
+	p := must(NewPlayer(t.Context(), must(NewFloat32(w, tok, Options{})), 1))
 	for _, legal := range [][]string{{"7", "2", "5"}, {"2", "7"}, {"5", "2"}} {
 		if got := must(p.Choose([]string{"a="}, [][]string{legal})); got[0].Answer != "2" || got[0].OwnLegal {
 			t.Errorf("%q: %+v", legal, got[0])

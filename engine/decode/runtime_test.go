@@ -81,7 +81,7 @@ func TestOpenErrors(t *testing.T) {
 func TestMeasure(t *testing.T) {
 	for kind, r := range runtimes(t, edge(), nil, 1) {
 		for _, batch := range []int{1, 3} {
-			s := must(Measure(r, MeasureOptions{Batch: batch, Runs: 3, Time: time.Millisecond}))
+			s := must(Measure(t.Context(), r, MeasureOptions{Batch: batch, Runs: 3, Time: time.Millisecond}))
 			if len(s.Runs) != 3 || s.TokensPerSecond <= 0 {
 				t.Errorf("%s: %+v", kind, s)
 			}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -33,7 +34,7 @@ func OpenFloat(dir string) (*checkpoint.Folder, *model.Weights, error) {
 
 // Calibrate runs a float model over rows of the training split. Quantize, given the result, weighs its errors by what
 // the model's matrices read there, and refuses rows that the held-out split has too.
-func Calibrate(floats *model.Weights, w *Workload, rows int, seed uint64, threads int) (o quant.Options, err error) {
+func Calibrate(ctx context.Context, floats *model.Weights, w *Workload, rows int, seed uint64, threads int) (o quant.Options, err error) {
 	source, err := w.Source(task.Train, rows, seed)
 	if err != nil {
 		return o, err
@@ -57,19 +58,19 @@ func Calibrate(floats *model.Weights, w *Workload, rows int, seed uint64, thread
 		}
 		o.Evaluation.Add(b.Inputs)
 	}
-	o.Calibration, err = decode.Calibrate(floats, sequences, decode.Options{Threads: threads})
+	o.Calibration, err = decode.Calibrate(ctx, floats, sequences, decode.Options{Threads: threads})
 	return o, err
 }
 
 // Quantize makes the INT8 student of a float model folder and writes it, with the tokenizer, to dir, where nothing may lie.
 // It returns what was saved, read back. Errors: *files.ForeignError that says what lies at dir, *files.InUseError, those of
 // reading the model and of quantisation.
-func Quantize(from, dir string, o quant.Options) (*student.Weights, *quant.Report, error) {
-	return quantize(from, dir, o, runs.CheckFree)
+func Quantize(ctx context.Context, from, dir string, o quant.Options) (*student.Weights, *quant.Report, error) {
+	return quantize(ctx, from, dir, o, runs.CheckFree)
 }
 
 // quantize asks free whether dir may be written, before the work and again when nobody else can write there.
-func quantize(from, dir string, o quant.Options, free func(dir string) error) (_ *student.Weights, _ *quant.Report, err error) {
+func quantize(ctx context.Context, from, dir string, o quant.Options, free func(dir string) error) (_ *student.Weights, _ *quant.Report, err error) {
 	if err := free(dir); err != nil {
 		return nil, nil, err
 	}
@@ -85,7 +86,7 @@ func quantize(from, dir string, o quant.Options, free func(dir string) error) (_
 	if err != nil {
 		return nil, nil, err
 	}
-	w, r, err := quant.Quantize(floats.Config, floats.Tensors, o)
+	w, r, err := quant.Quantize(ctx, floats.Config, floats.Tensors, o)
 	if err != nil {
 		return nil, nil, err
 	}

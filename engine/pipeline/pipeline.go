@@ -199,14 +199,14 @@ func (j *job) compare(ctx context.Context) error {
 }
 
 // compress quantises the student and proves its bits.
-func (j *job) compress(context.Context) error {
+func (j *job) compress(ctx context.Context) error {
 	dir := filepath.Join(j.Out, CompressedDir)
 	return stage(j.p, "INT8", 0, func() (string, error) {
-		w, _, err := quantize(j.fitted[StudentDir].Dir, dir, quant.Options{}, runs.CheckReplaceable)
+		w, _, err := quantize(ctx, j.fitted[StudentDir].Dir, dir, quant.Options{}, runs.CheckReplaceable)
 		if err != nil {
 			return "", err
 		}
-		proof, err := verify.Student(w, func() (*student.Weights, error) { return quant.Load(dir) })
+		proof, err := verify.Student(ctx, w, func() (*student.Weights, error) { return quant.Load(dir) })
 		if err != nil {
 			return "", err
 		}
@@ -264,12 +264,12 @@ func (j *job) measure(ctx context.Context, name, dir string, m *report.Model, sp
 	}
 	defer closing(rt, &err)
 	m.Dir, m.Params, m.Bytes = relative(j.Out, dir), int64(rt.Params()), int64(rt.Bytes())
-	loss, err := decode.Loss(rt, j.eval)
+	loss, err := decode.Loss(ctx, rt, j.eval)
 	if err != nil {
 		return err
 	}
 	m.LossNats, m.BitsPerByte = report.Number(loss.PerToken()), report.Number(loss.BitsPerByte())
-	rate, err := decode.Measure(rt, j.Measure)
+	rate, err := decode.Measure(ctx, rt, j.Measure)
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (j *job) measure(ctx context.Context, name, dir string, m *report.Model, sp
 	if j.w.Task == nil {
 		return nil
 	}
-	player, err := decode.NewPlayer(rt, evalRows)
+	player, err := decode.NewPlayer(ctx, rt, evalRows)
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,9 @@ import (
 
 // DigestOptions say how the logits are computed, which must not change them.
 type DigestOptions struct {
-	Batch   int // copies of the stream decoded side by side; fewer than one means one
-	Prefill int // tokens given at once before the rest comes one by one
+	Batch   int          // copies of the stream decoded side by side; fewer than one means one
+	Prefill int          // tokens given at once before the rest comes one by one
+	Check   func() error // asked after every token, such as a context's Err; its first error ends the digest; nil for none
 }
 
 // MaxDigestTokens bounds the length of the digest's stream.
@@ -42,8 +43,15 @@ func Digest(m *Model, o DigestOptions) (string, error) {
 		return "", err
 	}
 	tokens, v := DigestTokens(m.cfg), m.cfg.VocabSize
+	check := o.Check
+	if check == nil {
+		check = func() error { return nil }
+	}
 	first := make([]float32, 0, v*len(tokens))
 	visit := func(seq, i int, logits []float32) error {
+		if err := check(); err != nil {
+			return err
+		}
 		if seq == 0 {
 			first = append(first, logits...)
 			return nil

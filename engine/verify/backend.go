@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"errors"
 
 	"mito/backend"
@@ -9,9 +10,12 @@ import (
 )
 
 // Backends adds the digest through every backend that this program and this machine have: whole sequences through the
-// operations that training uses, on a GPU where there is one. Errors: those of package seam.
-func (r *Report) Backends(w *student.Weights) error {
+// operations that training uses, on a GPU where there is one. Errors: ctx's, those of package seam.
+func (r *Report) Backends(ctx context.Context, w *student.Weights) error {
 	for _, name := range backend.Names() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		b, _, err := backend.Open(name, backend.Options{})
 		if errors.Is(err, backend.ErrUnavailable) {
 			continue

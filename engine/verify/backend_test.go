@@ -39,10 +39,10 @@ func TestBackends(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Report
-	if err := r.runs(w, ""); err != nil {
+	if err := r.runs(t.Context(), w, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Backends(w); err != nil {
+	if err := r.Backends(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	named := func(v Variant) bool { return strings.HasPrefix(v.Name, "backend cpu, ") }

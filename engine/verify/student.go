@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -55,15 +56,15 @@ var runs = []run{
 
 // Student computes the digest of a student with every kernel variant of this processor, with several numbers of threads,
 // batches, page sizes and ways to give the tokens, and, where reload is not nil, after loading it again. It must not run
-// while other kernels do: it switches their variants, and puts them back. Errors are those of package student.
-func Student(w *student.Weights, reload func() (*student.Weights, error)) (r Report, err error) {
+// while other kernels do: it switches their variants, and puts them back. Errors are ctx's and those of package student.
+func Student(ctx context.Context, w *student.Weights, reload func() (*student.Weights, error)) (r Report, err error) {
 	restore := chosen()
 	defer func() { err = errors.Join(err, restore()) }()
 	for _, level := range isa.Levels() {
 		if err := isa.Limit(level); err != nil {
 			return r, err
 		}
-		if err := r.runs(w, level+", "); err != nil {
+		if err := r.runs(ctx, w, level+", "); err != nil {
 			return r, err
 		}
 	}
@@ -74,7 +75,7 @@ func Student(w *student.Weights, reload func() (*student.Weights, error)) (r Rep
 	if err != nil {
 		return r, fmt.Errorf("verify: loading the student again: %w", err)
 	}
-	return r, r.one(again, "loaded again", runs[0])
+	return r, r.one(ctx, again, "loaded again", runs[0])
 }
 
 // chosen remembers the variant of every kernel package and returns what puts them back.
@@ -92,21 +93,22 @@ func chosen() (restore func() error) {
 	}
 }
 
-func (r *Report) runs(w *student.Weights, prefix string) error {
+func (r *Report) runs(ctx context.Context, w *student.Weights, prefix string) error {
 	for _, way := range runs {
-		if err := r.one(w, prefix+way.name, way); err != nil {
+		if err := r.one(ctx, w, prefix+way.name, way); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Report) one(w *student.Weights, name string, way run) error {
+func (r *Report) one(ctx context.Context, w *student.Weights, name string, way run) error {
 	m, err := student.New(w, way.model)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	way.digest.Check = ctx.Err
 	digest, err := student.Digest(m, way.digest)
 	if err != nil {
 		return fmt.Errorf("verify: %s: %w", name, err)

@@ -61,7 +61,7 @@ func TestStudent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := weights(t, 1, change)
-			r, err := Student(w, func() (*student.Weights, error) { return weights(t, 1, change), nil })
+			r, err := Student(t.Context(), w, func() (*student.Weights, error) { return weights(t, 1, change), nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +91,7 @@ func TestStudent(t *testing.T) {
 // TestStudentDiffers wants a single weight that comes back wrong to be noticed.
 func TestStudentDiffers(t *testing.T) {
 	w := weights(t, 1, nil)
-	r, err := Student(w, func() (*student.Weights, error) {
+	r, err := Student(t.Context(), w, func() (*student.Weights, error) {
 		again := weights(t, 1, nil)
 		again.Embedding.Q[0] ^= 1
 		return again, nil
@@ -107,12 +107,12 @@ func TestStudentDiffers(t *testing.T) {
 
 func TestStudentErrors(t *testing.T) {
 	broken := errors.New("broken")
-	if _, err := Student(weights(t, 1, nil), func() (*student.Weights, error) { return nil, broken }); !errors.Is(err, broken) {
+	if _, err := Student(t.Context(), weights(t, 1, nil), func() (*student.Weights, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("error %v, want that of reload", err)
 	}
 	w := weights(t, 1, nil)
 	w.Layers[0].Up.Q[3] = -128
-	if _, err := Student(w, nil); !errors.Is(err, student.ErrMinus128) {
+	if _, err := Student(t.Context(), w, nil); !errors.Is(err, student.ErrMinus128) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -126,7 +126,7 @@ func TestStudentRestores(t *testing.T) {
 	bad := weights(t, 1, nil)
 	bad.Layers[0].Up.Q[3] = -128
 	for _, w := range []*student.Weights{weights(t, 1, nil), bad} {
-		_, _ = Student(w, nil)
+		_, _ = Student(t.Context(), w, nil)
 		for _, k := range isa.Kernels() {
 			if k.Variant() != isa.Generic {
 				t.Errorf("%s left chosen", k.Variant())

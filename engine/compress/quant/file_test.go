@@ -30,7 +30,7 @@ func TestSaveLoadDigest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			seen := &Samples{}
 			seen.Add([]int32{1, 2})
-			w, r, err := Quantize(c, randomTensors(t, c, 2), Options{Calibration: &Calibration{Samples: seen}})
+			w, r, err := Quantize(t.Context(), c, randomTensors(t, c, 2), Options{Calibration: &Calibration{Samples: seen}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,7 @@ func checkNoFloatCopy(t *testing.T, dir string, w *student.Weights) {
 
 func TestLoadRefuses(t *testing.T) {
 	c := config0()
-	w, _, err := Quantize(c, randomTensors(t, c, 2), Options{})
+	w, _, err := Quantize(t.Context(), c, randomTensors(t, c, 2), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

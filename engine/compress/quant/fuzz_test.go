@@ -17,7 +17,7 @@ func FuzzRead(f *testing.F) {
 			continue // its weights are too many to vary
 		}
 		c.HiddenSize, c.IntermediateSize, c.HeadDim, c.VocabSize, c.Context = 4, 3, 2, 5, 6
-		w, _, err := Quantize(c, randomTensors(f, c, 1), Options{})
+		w, _, err := Quantize(f.Context(), c, randomTensors(f, c, 1), Options{})
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -67,8 +68,8 @@ type CalibrationRecord struct {
 
 // Quantize makes a student of a float model. tensors holds the float values by the names of a Hugging Face folder
 // (model.layers.0.mlp.up_proj.weight, row-major [out,in]), all of the configuration and nothing else. Errors:
-// *arch.FieldError, ErrMissing, ErrUnexpected, ErrShape, ErrNotFinite, ErrOverlap, ErrMethod.
-func Quantize(c arch.Config, tensors map[string][]float32, o Options) (*student.Weights, *Report, error) {
+// ctx's, *arch.FieldError, ErrMissing, ErrUnexpected, ErrShape, ErrNotFinite, ErrOverlap, ErrMethod.
+func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, o Options) (*student.Weights, *Report, error) {
 	if o.Method == "" {
 		o.Method = Search
 	}
@@ -105,6 +106,9 @@ func Quantize(c arch.Config, tensors map[string][]float32, o Options) (*student.
 		return x, nil
 	}
 	err = w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if m == nil {
 			x, err := take(name, len(*v))
 			copy(*v, x)
@@ -121,7 +125,11 @@ func Quantize(c arch.Config, tensors map[string][]float32, o Options) (*student.
 				return fmt.Errorf("quant: calibration of %s: %w: %d, want %d", name, ErrShape, len(weight), m.Cols)
 			}
 		}
-		r.Matrices = append(r.Matrices, MatrixError{name, quantizeMatrix(m, x, weight, o.Method)})
+		lost, err := quantizeMatrix(ctx, m, x, weight, o.Method)
+		if err != nil {
+			return err
+		}
+		r.Matrices = append(r.Matrices, MatrixError{name, lost})
 		if m.Bias != nil {
 			b, err := take(name+".bias", m.Rows)
 			copy(m.Bias, b)
@@ -164,10 +172,13 @@ func unexpected(w *student.Weights, tensors map[string][]float32) error {
 	return ErrUnexpected
 }
 
-// quantizeMatrix fills m from x [Rows,Cols] and returns the relative error.
-func quantizeMatrix(m *student.Matrix, x, weight []float32, method Method) float64 {
+// quantizeMatrix fills m from x [Rows,Cols] and returns the relative error. Errors: ctx's.
+func quantizeMatrix(ctx context.Context, m *student.Matrix, x, weight []float32, method Method) (float64, error) {
 	var lost, total float64
 	for r := range m.Rows {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
 		row, q := x[r*m.Cols:][:m.Cols], m.Q[r*m.Cols:][:m.Cols]
 		if method == RoundToNearest {
 			m.Scale[r] = vec.QuantizeRow(q, row)
@@ -181,9 +192,9 @@ func quantizeMatrix(m *student.Matrix, x, weight []float32, method Method) float
 		}
 	}
 	if total == 0 {
-		return 0
+		return 0, nil
 	}
-	return math.Sqrt(lost / total)
+	return math.Sqrt(lost / total), nil
 }
 
 // Clip ratios that the search tries. Rows of trained models rarely profit from clipping more than a third at 8 bits.

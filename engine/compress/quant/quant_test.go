@@ -34,7 +34,7 @@ func TestRoundToNearest(t *testing.T) {
 			x[3*width+i] *= 1e-8
 		}
 		m := student.Matrix{Rows: rows, Cols: width, Q: make([]int8, rows*width), Scale: make([]float32, rows)}
-		quantizeMatrix(&m, x, nil, RoundToNearest)
+		quantizeMatrix(t.Context(), &m, x, nil, RoundToNearest)
 		for r := range rows {
 			var a float64
 			for _, v := range x[r*width:][:width] {
@@ -71,7 +71,7 @@ func TestSearchIsNeverWorse(t *testing.T) {
 			}
 			q := make([]int8, width)
 			m := student.Matrix{Rows: 1, Cols: width, Q: make([]int8, width), Scale: make([]float32, 1)}
-			quantizeMatrix(&m, x, nil, RoundToNearest)
+			quantizeMatrix(t.Context(), &m, x, nil, RoundToNearest)
 			scale := SearchRow(q, x, weight)
 			was, is := rowError(m.Q, x, weight, m.Scale[0]), rowError(q, x, weight, scale)
 			if is > was {
@@ -176,7 +176,7 @@ func TestQuantizeIsClose(t *testing.T) {
 	for name, c := range configs() {
 		for _, method := range []Method{Search, RoundToNearest} {
 			tensors := randomTensors(t, c, 1)
-			w, r, err := Quantize(c, tensors, Options{Method: method})
+			w, r, err := Quantize(t.Context(), c, tensors, Options{Method: method})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -228,11 +228,11 @@ func TestQuantizeRefuses(t *testing.T) {
 	} {
 		x, o := randomTensors(t, c, 1), Options{}
 		tc.change(x, &o)
-		if _, _, err := Quantize(c, x, o); !errors.Is(err, tc.want) {
+		if _, _, err := Quantize(t.Context(), c, x, o); !errors.Is(err, tc.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	_, r, err := Quantize(c, randomTensors(t, c, 1), Options{Calibration: &Calibration{Samples: seen}, Evaluation: other})
+	_, r, err := Quantize(t.Context(), c, randomTensors(t, c, 1), Options{Calibration: &Calibration{Samples: seen}, Evaluation: other})
 	if err != nil || r.Calibration == nil || r.Calibration.Samples != 2 || r.Calibration.Hash != seen.Hash() {
 		t.Errorf("separate data: %v, %+v", err, r)
 	}
