@@ -24,11 +24,15 @@ type Options struct {
 // Defaults are temperature 2 and equal weight of labels and teacher.
 func Defaults() Options { return Options{Temperature: 2, Alpha: 0.5, TopK: 16} }
 
+// leastTemperature bounds what logits are multiplied with. At it, tokens one nat apart have probabilities e^-100 apart: below
+// there is nothing left to soften, and products would leave float32.
+const leastTemperature = 0.01
+
 // Validate refuses settings that cannot be; the error is a *train.OptionError.
 func (o Options) Validate() error {
 	switch {
-	case !(o.Temperature > 0 && o.Temperature <= 100):
-		return &train.OptionError{Field: "temperature", Got: o.Temperature, Want: "more than 0, at most 100"}
+	case !(o.Temperature >= leastTemperature && o.Temperature <= 100):
+		return &train.OptionError{Field: "temperature", Got: o.Temperature, Want: fmt.Sprintf("%v to 100", leastTemperature)}
 	case !(o.Alpha >= 0 && o.Alpha <= 1):
 		return &train.OptionError{Field: "alpha", Got: o.Alpha, Want: "in [0,1]"}
 	case o.TopK < 1:
@@ -78,23 +82,35 @@ type set struct {
 	row      []float32
 }
 
-// New makes the objective of one or more teachers on the student's backend. labels is the hard part; the objective
-// closes it. cache may be nil; with one, the first run writes what the teachers say and later runs read it.
-func New(student *model.Model, labels *train.Labels, teachers []*model.Model, cache *Cache, o Options) (*Objective, error) {
+// Check refuses teachers and settings that cannot teach a student rows of so many tokens.
+func Check(student *model.Model, teachers []*model.Model, tokens int, o Options) error {
 	if err := o.Validate(); err != nil {
-		return nil, err
+		return err
 	}
 	if len(teachers) == 0 {
-		return nil, errors.New("distill: no teacher given")
+		return errors.New("distill: no teacher given")
 	}
 	for i, t := range teachers {
 		if t.Config.VocabSize != student.Config.VocabSize {
-			return nil, fmt.Errorf("distill: teacher %d has a vocabulary of %d tokens, the student one of %d; they must share a tokenizer",
+			return fmt.Errorf("distill: teacher %d has a vocabulary of %d tokens, the student one of %d; they must share a tokenizer",
 				i+1, t.Config.VocabSize, student.Config.VocabSize)
 		}
-		if t.Backend() != student.Backend() {
-			return nil, fmt.Errorf("distill: teacher %d lives on another backend than the student", i+1)
+		if t.Config.Context < tokens {
+			return fmt.Errorf("distill: teacher %d has a context of %d tokens, the student's rows have %d; shorten the rows, or train a teacher with a longer context",
+				i+1, t.Config.Context, tokens)
 		}
+		if t.Backend() != student.Backend() {
+			return fmt.Errorf("distill: teacher %d lives on another backend than the student", i+1)
+		}
+	}
+	return nil
+}
+
+// New makes the objective of one or more teachers on the student's backend. labels is the hard part; the objective
+// closes it. cache may be nil; with one, the first run writes what the teachers say and later runs read it.
+func New(student *model.Model, labels *train.Labels, teachers []*model.Model, cache *Cache, o Options) (*Objective, error) {
+	if err := Check(student, teachers, 0, o); err != nil {
+		return nil, err
 	}
 	o.TopK = min(o.TopK, student.Config.VocabSize)
 	d := &Objective{b: student.Backend(), o: o, labels: labels, teachers: teachers, cache: cache, sets: map[int]*set{}}

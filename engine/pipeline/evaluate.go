@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"context"
+
 	"mito/backend"
 	"mito/engine/data"
 	"mito/engine/model"
@@ -29,11 +31,14 @@ func newEvaluator(m *model.Model, eval data.Eval) (*evaluator, error) {
 
 func (e *evaluator) Close() error { return e.acts.Close() }
 
-// loss walks the split once.
-func (e *evaluator) loss() (data.Loss, error) {
+// loss walks the split once. Errors: ctx's, those of the backend and of the split.
+func (e *evaluator) loss(ctx context.Context) (data.Loss, error) {
 	b, a := e.m.Backend(), e.acts
 	total := data.Loss{Weight: e.eval.Weight(), Bytes: e.eval.Bytes()}
 	for i := range e.eval.Batches() {
+		if err := ctx.Err(); err != nil {
+			return data.Loss{}, err
+		}
 		if err := e.eval.Fill(&e.batch, i); err != nil {
 			return data.Loss{}, err
 		}

@@ -113,13 +113,16 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	if err := m.Initialize(o.Train.Seed, o.Init); err != nil {
 		return nil, err
 	}
+	if err := o.check(m, w, source); err != nil {
+		return nil, err
+	}
 	// What cannot be trained at all has left nothing on the disk so far.
 	lock, err := runs.Claim(o.Dir, o.Resume)
 	if err != nil {
 		return nil, err
 	}
 	defer closing(closer(lock.Release), &err)
-	objective, release, err := o.objective(m, w, source)
+	objective, release, err := o.objective(m, source)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +146,34 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	}
 	defer closing(f.eval, &err)
 	return f.run(ctx)
+}
+
+// check refuses what the parts of a run would refuse later, when its folder is made.
+func (o *FitOptions) check(m *model.Model, w *Workload, source data.Source) error {
+	if err := o.Train.Validate(); err != nil {
+		return err
+	}
+	rows, tokens := source.Shape()
+	if err := o.Train.CheckRows(rows); err != nil {
+		return err
+	}
+	if have := w.Tokenizer.VocabSize(); o.Config.VocabSize < have {
+		return fmt.Errorf("vocab_size is %d, the tokenizer has %d tokens: give the model as many, or more", o.Config.VocabSize, have)
+	}
+	if o.Config.Context < tokens {
+		return fmt.Errorf("max_position_embeddings is %d, a row has %d tokens: give the model as many, or more", o.Config.Context, tokens)
+	}
+	if len(o.Teachers) == 0 {
+		return nil
+	}
+	var teachers []*model.Model
+	for _, t := range o.Teachers {
+		if err := distill.CheckTokenizers(t.Tokenizer, w.Tokenizer.Hash()); err != nil {
+			return err
+		}
+		teachers = append(teachers, t.Model)
+	}
+	return distill.Check(m, teachers, tokens, o.Distill)
 }
 
 // closing closes at the end of a function and keeps the first error.
@@ -171,7 +202,7 @@ type both [2]interface{ Close() error }
 func (b both) Close() error { return errors.Join(b[0].Close(), b[1].Close()) }
 
 // objective is nil, which means plain cross-entropy, where there are no teachers.
-func (o *FitOptions) objective(m *model.Model, w *Workload, source data.Source) (train.Objective, interface{ Close() error }, error) {
+func (o *FitOptions) objective(m *model.Model, source data.Source) (train.Objective, interface{ Close() error }, error) {
 	if len(o.Teachers) == 0 {
 		return nil, nothing{}, nil
 	}
@@ -181,9 +212,6 @@ func (o *FitOptions) objective(m *model.Model, w *Workload, source data.Source) 
 	}
 	var teachers []*model.Model
 	for _, t := range o.Teachers {
-		if err := distill.CheckTokenizers(t.Tokenizer, w.Tokenizer.Hash()); err != nil {
-			return nil, nil, err
-		}
 		teachers = append(teachers, t.Model)
 		key.Teachers = append(key.Teachers, t.Hash)
 	}
@@ -261,17 +289,22 @@ func (f *fit) Close() error { return errors.Join(f.metrics.Close(), f.events.Clo
 func (f *fit) run(ctx context.Context) (*Fitted, error) {
 	out := filepath.Join(f.Dir, runs.ModelDir)
 	err := stage(f.p, f.Name, f.Train.Steps, func() (string, error) {
-		err := f.t.Run(ctx, train.Hooks{Step: f.step, Eval: f.evaluate, Save: f.save})
+		err := f.t.Run(ctx, train.Hooks{
+			Step: f.step, Save: f.save, Eval: func(step int) (float64, error) { return f.evaluate(ctx, step) },
+		})
 		if err != nil {
 			return "", err
 		}
 		if f.loss.Weight == 0 { // resumed after its last step
 			if err := f.t.Shipping(func() (err error) {
-				f.loss, err = f.eval.loss()
+				f.loss, err = f.eval.loss(ctx)
 				return err
 			}); err != nil {
 				return "", err
 			}
+		}
+		if err := train.CheckLoss(f.t.Steps(), f.loss.PerToken(), f.config.VocabSize); err != nil {
+			return "", fmt.Errorf("%w; what came out is in %s, no model was made of it", err, filepath.Join(f.Dir, runs.LastDir))
 		}
 		weights, err := f.t.Weights()
 		if err != nil {
@@ -311,8 +344,8 @@ func (f *fit) log(step int, values map[string]float64) error {
 	return errors.Join(f.metrics.Append(int64(step), values), f.events.Append(int64(step), values))
 }
 
-func (f *fit) evaluate(step int) (float64, error) {
-	loss, err := f.eval.loss()
+func (f *fit) evaluate(ctx context.Context, step int) (float64, error) {
+	loss, err := f.eval.loss(ctx)
 	if err != nil {
 		return 0, err
 	}

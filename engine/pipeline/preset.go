@@ -39,7 +39,7 @@ func Shapes() []Shape {
 	llama := edge("llama", "Llama's layers: RMSNorm, RoPE, GQA, SwiGLU, no biases, untied", 4, 128, 352, 4, 2, false)
 	llama.Config.Activation, llama.Config.TieEmbeddings = arch.ActSwiGLU, false
 	return []Shape{
-		edge("micro", "60 K: fits 64 KB of flash as INT8", 2, 64, 128, 4, 2, true),
+		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64", 2, 64, 128, 4, 2, true),
 		edge("mini", "350 K", 3, 128, 256, 8, 4, true),
 		edge("edge", "460 K class: the size of MicroGPT-C", 4, 96, 384, 4, 4, false),
 		edge("char", "0.8 M: nanoGPT's CPU recipe for characters", 4, 128, 512, 4, 4, true),

@@ -122,6 +122,14 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// CheckRows refuses more micro-batches than a batch has sequences; the error is an *OptionError.
+func (o Options) CheckRows(rows int) error {
+	if o.MicroBatches > rows {
+		return &OptionError{Field: "micro-batches", Got: o.MicroBatches, Want: fmt.Sprintf("at most the %d sequences of a batch", rows)}
+	}
+	return nil
+}
+
 // Rate is the factor on the learning rates at a step, counted from 0.
 func (o Options) Rate(step int) float64 {
 	if step < o.Warmup {

@@ -1,8 +1,12 @@
 package train
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,5 +125,64 @@ func TestResumeRefusesAnotherRun(t *testing.T) {
 	o.MicroBatches, o.LogEvery, o.EvalEvery, o.SaveEvery = 4, 2, 3, 4
 	if err := newTrainer(t, 1, o).Resume(saved); err != nil {
 		t.Errorf("how often to look and save, and micro-batches, may change: %v", err)
+	}
+}
+
+// A run that is stopped in an evaluation is saved, and once resumed it begins with that evaluation: which checkpoint is the
+// best does not depend on the interruption.
+func TestResumeAfterAStoppedEvaluation(t *testing.T) {
+	o := testOptions(6)
+	o.EvalEvery = 2
+	losses := map[int]float64{2: 3, 4: 1, 6: 2}
+	ctx, cancel := context.WithCancel(t.Context())
+	part := newTrainer(t, 1, o)
+	dir := filepath.Join(t.TempDir(), "last")
+	var saved *checkpoint.SavedState
+	err := part.Run(ctx, Hooks{
+		Eval: func(step int) (float64, error) {
+			if step == 4 {
+				cancel()
+				return 0, ctx.Err()
+			}
+			return losses[step], nil
+		},
+		Save: func(best bool) error {
+			if !best {
+				saved = saveTrainer(t, part, dir)
+			}
+			return nil
+		},
+	})
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "stopped after step 4 of 6") || saved == nil {
+		t.Fatalf("error %v, saved %v", err, saved)
+	}
+	again := newTrainer(t, 1, o)
+	if err := again.Resume(saved); err != nil {
+		t.Fatal(err)
+	}
+	var evaluated []int
+	if err := again.Run(t.Context(), Hooks{Eval: func(step int) (float64, error) {
+		evaluated = append(evaluated, step)
+		return losses[step], nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(evaluated, []int{4, 6}) || again.Best() != (Best{Step: 4, Loss: 1}) {
+		t.Errorf("evaluated steps %v, best %+v", evaluated, again.Best())
+	}
+}
+
+// The message of a batch of another size names the sizes, and not data that would have another hash because of them.
+func TestResumeNamesTheBatch(t *testing.T) {
+	o := testOptions(5)
+	tr := newTrainer(t, 1, o)
+	saved := saveTrainer(t, tr, filepath.Join(t.TempDir(), "last"))
+	smaller, err := data.NewText(testTokens(2000, testVocab), testRows-1, testTime, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = trainerOf(t, 1, testConfig(), smaller, nil, o).Resume(saved)
+	if want := fmt.Sprintf("batches of %d sequences of %d tokens, now %d of %[2]d", testRows, testTime, testRows-1); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want an error that says %q", err, want)
 	}
 }

@@ -17,9 +17,13 @@ type savedRun struct {
 	Step      int         `json:"step"`
 	Model     arch.Config `json:"model"`
 	Options   Options     `json:"options"`
-	Source    string      `json:"source"`    // hash
-	Objective string      `json:"objective"` // hash
+	Rows      int         `json:"rows,omitempty"`   // of a batch; 0 in runs of before it was saved
+	Tokens    int         `json:"tokens,omitempty"` // of a row
+	Source    string      `json:"source"`           // hash
+	Objective string      `json:"objective"`        // hash
 	Best      Best        `json:"best"`
+
+	Unevaluated bool `json:"unevaluated,omitempty"` // stopped in the evaluation of its step
 }
 
 // Weights copies the model as it ships: the moving average where there is one.
@@ -34,8 +38,10 @@ func (t *Trainer) Weights() ([]checkpoint.Tensor, error) {
 // State copies everything that the run needs to go on: the raw parameters, the optimiser's moments, the moving
 // average and the position.
 func (t *Trainer) State() (*checkpoint.State, error) {
+	rows, tokens := t.source.Shape()
 	s := &checkpoint.State{Scalars: savedRun{
-		Step: t.step, Model: t.Model.Config, Options: t.o, Source: t.source.Hash(), Objective: t.objective.Hash(), Best: t.best,
+		Step: t.step, Model: t.Model.Config, Options: t.o, Rows: rows, Tokens: tokens, Source: t.source.Hash(),
+		Objective: t.objective.Hash(), Best: t.best, Unevaluated: t.unevaluated,
 	}}
 	for _, f := range t.flats() {
 		tensors, err := t.Model.Trained(f.tensor)
@@ -60,6 +66,10 @@ func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 	if err := errors.Join(same("a model", run.Model, t.Model.Config), same("settings", run.Options.lasting(), t.o.lasting())); err != nil {
 		return err
 	}
+	if rows, tokens := t.source.Shape(); run.Rows != 0 && (run.Rows != rows || run.Tokens != tokens) {
+		return fmt.Errorf("train: cannot resume: the saved run has batches of %d sequences of %d tokens, now %d of %d; use the same, "+
+			"or another output folder", run.Rows, run.Tokens, rows, tokens)
+	}
 	if have := t.objective.Hash(); have != run.Objective {
 		return fmt.Errorf("train: cannot resume: the saved run had other teachers or other settings of the distillation "+
 			"(%.12s…) than this one (%.12s…)", run.Objective, have)
@@ -75,7 +85,7 @@ func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 			return fmt.Errorf("train: cannot resume: %w", err)
 		}
 	}
-	t.step, t.best = run.Step, run.Best
+	t.step, t.best, t.unevaluated = run.Step, run.Best, run.Unevaluated
 	return nil
 }
 

@@ -58,6 +58,8 @@ type Trainer struct {
 	parts     struct{ pass, finish func() error } // the methods, bound once: binding one is an allocation
 	step      int                                 // steps done
 	best      Best
+	// The evaluation of the last step was stopped before it was done, and a resumed run begins with it.
+	unevaluated bool
 }
 
 // Best is the best evaluation of a run so far.
@@ -72,8 +74,8 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 		return nil, err
 	}
 	rows, tokens := source.Shape()
-	if o.MicroBatches > rows {
-		return nil, &OptionError{Field: "micro-batches", Got: o.MicroBatches, Want: fmt.Sprintf("at most the %d rows of a batch", rows)}
+	if err := o.CheckRows(rows); err != nil {
+		return nil, err
 	}
 	t := &Trainer{Model: m, b: m.Backend(), o: o, source: source, objective: objective, acts: map[int]*model.Activations{}}
 	if objective == nil {
@@ -321,7 +323,7 @@ func (t *Trainer) read(p *model.Param, grad bool) ([]float32, error) {
 type Hooks struct {
 	Step func(StepResult) error // every LogEvery steps
 	// Eval evaluates the model as it will ship: with the moving average in place where there is one. It returns
-	// the loss that decides which checkpoint is best.
+	// the loss that decides which checkpoint is best. It may end with the error of Run's context.
 	Eval func(step int) (loss float64, err error)
 	// Save stores the model as it will ship; best says that the last evaluation was the best so far.
 	Save func(best bool) error
@@ -331,9 +333,17 @@ type Hooks struct {
 // error.
 func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 	start, last, lastTokens := time.Now(), time.Now(), int64(-1)
+	if t.unevaluated {
+		if err := t.evaluate(ctx, h); err != nil {
+			return err
+		}
+		if err := t.save(h, false); err != nil {
+			return err
+		}
+	}
 	for t.step < t.o.Steps {
 		if err := ctx.Err(); err != nil {
-			return errors.Join(t.save(h, false), fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, err))
+			return t.stop(h, err)
 		}
 		due := func(every int) bool { return every > 0 && (t.step+1)%every == 0 || t.step+1 == t.o.Steps }
 		log, eval, save := due(t.o.LogEvery) || t.step == 0, due(t.o.EvalEvery), due(t.o.SaveEvery)
@@ -355,7 +365,7 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 			}
 		}
 		if eval {
-			if err := t.eval(h); err != nil {
+			if err := t.evaluate(ctx, h); err != nil {
 				return err
 			}
 		}
@@ -366,6 +376,23 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 		}
 	}
 	return nil
+}
+
+// stop saves a run that cause ends.
+func (t *Trainer) stop(h Hooks, cause error) error {
+	return errors.Join(t.save(h, false), fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, cause))
+}
+
+// evaluate evaluates the step that was done. When ctx ends that, the run is saved as one whose step has still to be
+// evaluated: which checkpoint is the best must not depend on an interruption.
+func (t *Trainer) evaluate(ctx context.Context, h Hooks) error {
+	t.unevaluated = true
+	err := t.eval(h)
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		return t.stop(h, cause)
+	}
+	t.unevaluated = false
+	return err
 }
 
 func (t *Trainer) eval(h Hooks) error {
