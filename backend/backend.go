@@ -39,7 +39,7 @@ type Info struct {
 
 // Options configures Open.
 type Options struct {
-	Threads   int       // CPU worker threads; 0 means all processors
+	Threads   int       // CPU worker threads; 0 means all processors; the CPU backend takes parallel.MaxThreads at most
 	Precision Precision // arithmetic of matrix products on devices with tensor cores
 	Device    int       // ordinal of the GPU
 }

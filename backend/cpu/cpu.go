@@ -37,7 +37,8 @@ type Backend struct {
 
 var _ backend.Backend = (*Backend)(nil)
 
-// New opens the CPU backend with the given number of threads; fewer than one means all processors.
+// New opens the CPU backend with the given number of threads; fewer than one means all
+// processors, more than parallel.MaxThreads means that.
 func New(threads int) *Backend {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)

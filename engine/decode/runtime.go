@@ -72,7 +72,7 @@ type Session interface {
 
 // Options of Open.
 type Options struct {
-	Threads int // fewer than one means one
+	Threads int // fewer than one means one, more than parallel.MaxThreads means that
 }
 
 // Open reads a model from its folder or the folder of a run (see runs.ResolveModel) with its tokenizer, if there is one. A

@@ -34,6 +34,18 @@ func DigestTokens(c arch.Config) []int32 {
 	return tokens
 }
 
+// ForDigest returns the weights with no longer a context than the digest's stream has tokens: the same digest without the
+// tables and the cache of positions that it never sees, a gigabyte and more with a context of a million. Learned positions
+// are weights and stay.
+func (w *Weights) ForDigest() *Weights {
+	if w.Config.Position != arch.PositionRoPE || w.Config.Context <= MaxDigestTokens {
+		return w
+	}
+	short := *w
+	short.Config.Context = MaxDigestTokens
+	return &short
+}
+
 // Digest returns the SHA-256, in hexadecimal, of the logits after every token of DigestTokens: V float32 each, as
 // little-endian bits. Errors: ErrNotFinite when a logit is NaN or infinite, whose bits mean nothing; an error when two
 // sequences of the batch differ.

@@ -298,3 +298,39 @@ func TestImports(t *testing.T) {
 		}
 	}
 }
+
+// What the digest does not see may be left out.
+func TestForDigest(t *testing.T) {
+	eachConfig(t, func(t *testing.T, c arch.Config) {
+		c.Context = MaxDigestTokens + 44
+		w := randomWeights(c, 1)
+		short := w.ForDigest()
+		if rope := c.Position == arch.PositionRoPE; rope != (short.Config.Context == MaxDigestTokens) || w.Config.Context != c.Context {
+			t.Errorf("context %d of %d", short.Config.Context, w.Config.Context)
+		}
+		want, err := Digest(newModel(t, w, Options{}), DigestOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Digest(newModel(t, short, Options{}), DigestOptions{}); err != nil || got != want {
+			t.Errorf("digest %s (%v), of the whole model %s", got, err, want)
+		}
+	})
+}
+
+// A check ends a digest.
+func TestDigestCheck(t *testing.T) {
+	enough := errors.New("enough")
+	for _, o := range []DigestOptions{{}, {Prefill: 20}} {
+		asked := 0
+		o.Check = func() error {
+			if asked++; asked == 3 {
+				return enough
+			}
+			return nil
+		}
+		if _, err := Digest(newModel(t, randomWeights(edgeConfig(), 1), Options{}), o); !errors.Is(err, enough) || asked != 3 {
+			t.Errorf("%+v: error %v after %d tokens", o, err, asked)
+		}
+	}
+}

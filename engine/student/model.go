@@ -12,7 +12,7 @@ import (
 
 // Options of New. The zero value is one thread and pages of 64 positions. No option changes a bit of any result.
 type Options struct {
-	Threads  int // fewer than one means one
+	Threads  int // fewer than one means one, more than parallel.MaxThreads means that
 	PageSize int // positions in a page of the key/value cache; fewer than one means 64
 
 	// Sparse stores matrices whose 4×8 blocks are half or more zeros in blocks (kernels/sparse). One sequence decodes

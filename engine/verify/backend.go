@@ -12,6 +12,7 @@ import (
 // Backends adds the digest through every backend that this program and this machine have: whole sequences through the
 // operations that training uses, on a GPU where there is one. Errors: ctx's, those of package seam.
 func (r *Report) Backends(ctx context.Context, w *student.Weights) error {
+	w = w.ForDigest()
 	for _, name := range backend.Names() {
 		if err := ctx.Err(); err != nil {
 			return err

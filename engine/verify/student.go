@@ -58,6 +58,10 @@ var runs = []run{
 // batches, page sizes and ways to give the tokens, and, where reload is not nil, after loading it again. It must not run
 // while other kernels do: it switches their variants, and puts them back. Errors are ctx's and those of package student.
 func Student(ctx context.Context, w *student.Weights, reload func() (*student.Weights, error)) (r Report, err error) {
+	if err := w.Config.Validate(); err != nil {
+		return r, err
+	}
+	w = w.ForDigest()
 	restore := chosen()
 	defer func() { err = errors.Join(err, restore()) }()
 	for _, level := range isa.Levels() {
@@ -75,7 +79,7 @@ func Student(ctx context.Context, w *student.Weights, reload func() (*student.We
 	if err != nil {
 		return r, fmt.Errorf("verify: loading the student again: %w", err)
 	}
-	return r, r.one(ctx, again, "loaded again", runs[0])
+	return r, r.one(ctx, again.ForDigest(), "loaded again", runs[0])
 }
 
 // chosen remembers the variant of every kernel package and returns what puts them back.

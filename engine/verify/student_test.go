@@ -1,9 +1,11 @@
 package verify
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -149,5 +151,46 @@ func TestReportJSON(t *testing.T) {
 	}
 	if r.add("other", "cd"); r.Identical || r.Digest != "ab" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A context far beyond the digest's stream costs no memory.
+func TestStudentWithALongContext(t *testing.T) {
+	long := func() (*student.Weights, error) {
+		return weights(t, 1, func(c *arch.Config) { c.Context = 1 << 20 }), nil
+	}
+	w, _ := long()
+	want, err := Student(t.Context(), weights(t, 1, func(c *arch.Config) { c.Context = student.MaxDigestTokens }), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := Student(t.Context(), w, long)
+	if err == nil {
+		err = r.Backends(t.Context(), w)
+	}
+	runtime.ReadMemStats(&after)
+	if err != nil || !r.Identical || r.Digest != want.Digest {
+		t.Errorf("%v, %+v, want %s", err, r, want.Digest)
+	}
+	if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 100 { // one model of the whole context has 96 MiB of tables and cache
+		t.Errorf("%d MiB allocated", mb)
+	}
+}
+
+// A context that is done ends a verification, and the kernels are as they were.
+func TestStudentStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	before := isa.Kernels()[0].Variant()
+	if r, err := Student(ctx, weights(t, 1, nil), nil); !errors.Is(err, context.Canceled) || len(r.Variants) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := (&Report{}).Backends(ctx, weights(t, 1, nil)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if after := isa.Kernels()[0].Variant(); after != before {
+		t.Errorf("variant %s, before %s", after, before)
 	}
 }

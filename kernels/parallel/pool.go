@@ -59,12 +59,17 @@ type failure struct {
 	stack []byte
 }
 
+// MaxThreads bounds a pool. No machine that mito knows of has as many processors, and every thread has a goroutine here and
+// buffers in the packages that use the pool.
+const MaxThreads = 1024
+
 // New returns a pool that uses the given number of threads, the caller of Run among them. Fewer than one means
-// GOMAXPROCS.
+// GOMAXPROCS, more than MaxThreads means that.
 func New(threads int) *Pool {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	threads = min(threads, MaxThreads)
 	p := &Pool{
 		threads: threads,
 		// With fewer processors than threads a spinning goroutine only takes the processor from a working one.

@@ -1,6 +1,7 @@
 package parallel
 
 import (
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -195,5 +196,14 @@ func BenchmarkRun(b *testing.B) {
 	task := &plainTask{v: make([]int, 64), step: 1}
 	for b.Loop() {
 		p.Run(64, 1, task)
+	}
+}
+
+// A number of threads that no machine has is bounded, and none hangs.
+func TestMaxThreads(t *testing.T) {
+	p := New(math.MaxInt)
+	defer p.Close()
+	if p.Threads() != MaxThreads {
+		t.Errorf("%d threads, want %d", p.Threads(), MaxThreads)
 	}
 }
