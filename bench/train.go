@@ -97,7 +97,8 @@ func newTraining(c class, threads int, optimizer string, micro int) (_ *training
 		return nil, err
 	}
 	o := train.Defaults()
-	o.Steps, o.Schedule, o.Warmup, o.Optimizer, o.MicroBatches = 1<<30, train.Constant, 0, optimizer, micro
+	o.Steps, o.Schedule, o.Optimizer, o.MicroBatches = 1<<30, train.Constant, optimizer, micro
+	o.WeightDecay, o.ClipNorm = 0.1, 1
 	o.LR, o.MuonLR = 1e-4, 1e-3 // random tokens: there is nothing to learn, and nothing may diverge
 	if t.trainer, err = train.New(t.model, text, nil, o); err != nil {
 		return nil, err

@@ -66,7 +66,8 @@ func benchmarkSteps(b *testing.B, config arch.Config, teacher *arch.Config, p ba
 	source, err := data.NewText(tokens, benchRows, benchContext, 1)
 	must(b, err)
 	o := train.Defaults()
-	o.Steps, o.Schedule, o.Warmup, o.LR = 1<<30, train.Constant, 0, 1e-4
+	o.Steps, o.Schedule, o.Optimizer, o.LR = 1<<30, train.Constant, train.AdamW, 1e-4
+	o.WeightDecay, o.ClipNorm = 0.1, 1
 	m := build(config, true)
 	var objective train.Objective
 	if teacher != nil {

@@ -24,6 +24,7 @@ func TestBatchThatFits(t *testing.T) {
 	source, err := data.NewText(stream(2000, vocab), 256, time, 7)
 	must(t, err)
 	o := train.Defaults()
+	o.Optimizer = train.AdamW
 	_, err = train.New(m, source, nil, o)
 	if !errors.Is(err, backend.ErrOutOfMemory) {
 		t.Fatalf("a batch that does not fit: %v", err)

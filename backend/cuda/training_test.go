@@ -73,7 +73,9 @@ var runs = map[string]run{
 func losses(t *testing.T, b backend.Backend, r run, steps int) []float64 {
 	t.Helper()
 	o := train.Defaults()
-	o.Steps, o.Warmup = steps, 3
+	o.Optimizer, o.LR, o.Beta2, o.WeightDecay, o.ClipNorm = train.AdamW, 2e-3, 0.99, 0.1, 1
+	o.Schedule, o.Warmup, o.Decay, o.MinLR = train.Cosine, 3, 0.3, 0.1
+	o.Steps = steps
 	if r.options != nil {
 		r.options(&o)
 	}

@@ -72,7 +72,7 @@ type Objective struct {
 // set is what a micro-batch of one size needs beside the student's activations.
 type set struct {
 	slab     backend.Slab
-	kl       *tensor.Dense        // [N]
+	ce, kl   *tensor.Dense        // [N]
 	probs    *tensor.Dense        // [N,V], mean of the teachers
 	teachers []*model.Activations // one for each
 	ids      *tensor.Dense        // [N,K], with a cache
@@ -185,7 +185,17 @@ func (d *Objective) Apply(a *model.Activations, m train.Micro) error {
 	if err != nil {
 		return err
 	}
+	if err := d.b.Copy(s.ce, a.Loss); err != nil {
+		return err
+	}
 	return d.b.Lerp(a.Loss, s.kl, float32(1-d.o.Alpha), nil)
+}
+
+// Parts implements train.Parted: ce, the cross-entropy of the labels, which is comparable with that of any model of the
+// same tokens, and kd, τ²·KL from the teachers.
+func (d *Objective) Parts(a *model.Activations) []train.LossPart {
+	s := d.sets[a.Batch]
+	return []train.LossPart{{Name: "ce", Loss: s.ce}, {Name: "kd", Loss: s.kl}}
 }
 
 func (d *Objective) args(m train.Micro) backend.DistillArgs {
@@ -253,6 +263,7 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 	s := &set{}
 	var err error
 	s.slab, err = backend.Reserve(d.b,
+		backend.Want{To: &s.ce, DType: backend.F32, Shape: []int{n}},
 		backend.Want{To: &s.kl, DType: backend.F32, Shape: []int{n}},
 		backend.Want{To: &s.probs, DType: backend.F32, Shape: []int{n, vocab}},
 		backend.Want{To: &s.ids, DType: backend.I32, Shape: []int{n, k}},

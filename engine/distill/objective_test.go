@@ -273,7 +273,7 @@ func TestMicroBatches(t *testing.T) {
 				}
 			}
 			o := train.Defaults()
-			o.Steps, o.MicroBatches = 4, micro
+			o.Optimizer, o.Steps, o.MicroBatches = train.AdamW, 4, micro
 			d := objective(t, student, []*model.Model{teacher}, cache, Options{Temperature: 2, Alpha: 0.4, TopK: 3})
 			tr, err := train.New(student, source(t), d, o)
 			if err != nil {
@@ -301,6 +301,74 @@ func TestMicroBatches(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A step reports cross-entropy and divergence apart, however the batch is cut, and the loss is their weighted sum.
+func TestParts(t *testing.T) {
+	const alpha = 0.3
+	var first map[string]float64
+	for _, micro := range []int{1, 4} {
+		b := cpu.New(1)
+		student, teacher := newModel(t, b, 32, true), newModel(t, b, 64, false)
+		o := train.Defaults()
+		o.Optimizer, o.MicroBatches = train.AdamW, micro
+		d := objective(t, student, []*model.Model{teacher}, nil, Options{Temperature: 2, Alpha: alpha, TopK: 4})
+		tr, err := train.New(student, source(t), d, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := objective(t, student, []*model.Model{teacher}, nil, Options{Temperature: 2, Alpha: 1, TopK: 4})
+		want := alone(t, student, labels)
+		r, err := tr.Step(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ce := r.Parts["ce"]; math.Abs(ce-want) > 1e-6*want {
+			t.Errorf("%d micro-batches: ce %.9f, the labels alone have %.9f", micro, ce, want)
+		}
+		if sum := alpha*r.Parts["ce"] + (1-alpha)*r.Parts["kd"]; math.Abs(sum-r.Loss) > 1e-6*r.Loss || !(r.Parts["kd"] > 0) || len(r.Parts) != 2 {
+			t.Errorf("%d micro-batches: parts %v, loss %.9f", micro, r.Parts, r.Loss)
+		}
+		if first == nil {
+			first = r.Parts
+		}
+		if r.Parts["ce"] != first["ce"] || r.Parts["kd"] != first["kd"] {
+			t.Errorf("%d micro-batches: parts %v, with one %v", micro, r.Parts, first)
+		}
+		if quiet, err := tr.Step(false); err != nil || quiet.Parts != nil {
+			t.Errorf("a step that is not read: %v, %v", quiet, err)
+		}
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// alone is the mean loss of an objective on the first batch, all of whose targets count.
+func alone(t *testing.T, student *model.Model, d train.Objective) float64 {
+	t.Helper()
+	b := student.Backend()
+	a, err := student.NewActivations(rows, tokens, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	var batch data.Batch
+	if err := source(t).Fill(&batch, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		b.Upload(a.Inputs, batch.Inputs), b.Upload(a.Targets, batch.Targets),
+		b.Upload(a.Weights, batch.Weights), b.Upload(a.Positions, batch.Positions),
+		student.Forward(a), d.Apply(a, train.Micro{Rows: rows, Scale: 1}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, l := range a.Loss.Float32s() {
+		sum += float64(l)
+	}
+	return sum / float64(rows*tokens)
 }
 
 // Whatever changes what is learnt changes the hash, by which a resumed run knows its own.

@@ -58,13 +58,14 @@ type Options struct {
 	LogEvery  int `json:"log_every"`  // steps between readings of the loss
 }
 
-// Defaults are sensible settings for models below ten million parameters.
+// Defaults is mito's recipe, from which the flags of the commands and the presets of the pipelines derive: Muon on the
+// matrices and AdamW on tables and vectors, constant and then linearly to zero over the last 40% of the steps, without
+// warm-up, decay of weights or clipping.
 func Defaults() Options {
 	return Options{
 		Steps: 2000, MicroBatches: 1, Seed: 1,
-		Optimizer: AdamW, LR: 2e-3, MuonLR: 0.02, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1,
-		Momentum: 0.95, NSSteps: 5, ClipNorm: 1,
-		Schedule: Cosine, Warmup: 100, Decay: 0.3, MinLR: 0.1,
+		Optimizer: Muon, LR: 5e-3, MuonLR: 0.02, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Momentum: 0.95, NSSteps: 5,
+		Schedule: WSD, Decay: 0.4,
 		Labels: Drawn, LogEvery: 10,
 	}
 }

@@ -24,6 +24,10 @@ type savedRun struct {
 	Best      Best        `json:"best"`
 
 	Unevaluated bool `json:"unevaluated,omitempty"` // stopped in the evaluation of its step
+
+	Origin
+	Arithmetic string      `json:"arithmetic,omitempty"` // as Arithmetic names it
+	Extended   []Extension `json:"extended,omitempty"`
 }
 
 // Weights copies the model as it ships: the moving average where there is one.
@@ -42,6 +46,7 @@ func (t *Trainer) State() (*checkpoint.State, error) {
 	s := &checkpoint.State{Scalars: savedRun{
 		Step: t.step, Model: t.Model.Config, Options: t.o, Rows: rows, Tokens: tokens, Source: t.source.Hash(),
 		Objective: t.objective.Hash(), Best: t.best, Unevaluated: t.unevaluated,
+		Origin: t.Origin, Arithmetic: Arithmetic(t.b.Info()), Extended: t.extended,
 	}}
 	for _, f := range t.flats() {
 		tensors, err := t.Model.Trained(f.tensor)
@@ -56,12 +61,24 @@ func (t *Trainer) State() (*checkpoint.State, error) {
 	return s, nil
 }
 
-// Resume continues a saved run. It refuses a run of another model, other settings, data or teachers: the result would be
-// neither run's, and many of them have tensors of the same shapes.
-func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
+// Resume continues a saved run. It refuses a run of another model, other settings, data, teachers, evaluation or
+// arithmetic: the result would be neither run's, and many of them have tensors of the same shapes.
+func (t *Trainer) Resume(saved *checkpoint.SavedState) error { return t.resume(saved, false) }
+
+// Extend is Resume for a run that may have been begun with fewer steps. The schedule is that of the new number from the
+// step on at which the run stands, and the state says so. A constant rate, and WSD before it falls, give bitwise the run
+// that had the larger number from its beginning; where the rate has fallen already, it rises again to what it is at that
+// step of a run of the new length.
+func (t *Trainer) Extend(saved *checkpoint.SavedState) error { return t.resume(saved, true) }
+
+func (t *Trainer) resume(saved *checkpoint.SavedState, extend bool) error {
 	var run savedRun
 	if err := saved.Decode(&run); err != nil {
 		return err
+	}
+	if extend && t.o.Steps > run.Options.Steps {
+		run.Extended = append(run.Extended, Extension{Step: run.Step, Steps: run.Options.Steps})
+		run.Options.Steps = t.o.Steps
 	}
 	if err := errors.Join(same("a model", run.Model, t.Model.Config), same("settings", run.Options.lasting(), t.o.lasting())); err != nil {
 		return err
@@ -69,6 +86,9 @@ func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 	if rows, tokens := t.source.Shape(); run.Rows != 0 && (run.Rows != rows || run.Tokens != tokens) {
 		return fmt.Errorf("train: cannot resume: the saved run has batches of %d sequences of %d tokens, now %d of %d; use the same, "+
 			"or another output folder", run.Rows, run.Tokens, rows, tokens)
+	}
+	if err := t.checkOrigin(&run); err != nil {
+		return err
 	}
 	if have := t.objective.Hash(); have != run.Objective {
 		return fmt.Errorf("train: cannot resume: the saved run had other teachers or other settings of the distillation "+
@@ -85,7 +105,7 @@ func (t *Trainer) Resume(saved *checkpoint.SavedState) error {
 			return fmt.Errorf("train: cannot resume: %w", err)
 		}
 	}
-	t.step, t.best, t.unevaluated = run.Step, run.Best, run.Unevaluated
+	t.step, t.best, t.unevaluated, t.extended = run.Step, run.Best, run.Unevaluated, run.Extended
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"math"
 	"time"
 
+	"gorgonia.org/tensor"
+
 	"mito/backend"
 	"mito/engine/data"
 	"mito/engine/model"
@@ -38,9 +40,23 @@ type Objective interface {
 	Hash() string
 }
 
+// Parted is an Objective whose loss is made of parts that are worth watching.
+type Parted interface {
+	Objective
+	// Parts are the losses that the last Apply on a combined, weighted like a.Loss. They are read before the next one.
+	Parts(a *model.Activations) []LossPart
+}
+
+// LossPart is one part of a loss.
+type LossPart struct {
+	Name string        // such as "ce"
+	Loss *tensor.Dense // [N] f32, nats
+}
+
 // Trainer runs the steps of one run.
 type Trainer struct {
-	Model *model.Model
+	Model  *model.Model
+	Origin Origin // set it before Resume
 
 	b         backend.Backend
 	o         Options
@@ -58,6 +74,7 @@ type Trainer struct {
 	parts     struct{ pass, finish func() error } // the methods, bound once: binding one is an allocation
 	step      int                                 // steps done
 	best      Best
+	extended  []Extension
 	// The evaluation of the last step was stopped before it was done, and a resumed run begins with it.
 	unevaluated bool
 }
@@ -139,6 +156,8 @@ type StepResult struct {
 	Tokens   int64   `json:"tokens"`   // seen so far, padding included
 	TokensPS float64 `json:"tokens_s"` // since the last logged step
 	Seconds  float64 `json:"seconds"`  // since the run was started or resumed
+
+	Parts map[string]float64 `json:"parts,omitempty"` // of the loss, nats per target, where the objective has them
 }
 
 // Step runs one step. With read the loss and the norm of the gradient are read back, which waits for the device.
@@ -159,7 +178,7 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 	if t.host == nil {
 		t.host = hostSlices(&t.batch, t.o.MicroBatches)
 	}
-	sum := 0.0
+	sum, parts := 0.0, map[string]float64(nil)
 	for i := range t.o.MicroBatches {
 		m := Micro{
 			Step: int64(t.step), Row: microRow(t.batch.Rows, t.o.MicroBatches, i), Scale: float32(1 / weight),
@@ -172,6 +191,9 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 		for _, l := range loss {
 			sum += float64(l)
 		}
+		if parts, err = t.addParts(parts, m, read); err != nil {
+			return StepResult{}, fmt.Errorf("train: step %d: %w", t.step+1, err)
+		}
 	}
 	err := t.recorder.run(part{name: "finish", scalar: t.opt.averageWeight(t.step)}, t.parts.finish)
 	if err != nil {
@@ -183,7 +205,10 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 		return StepResult{}, nil
 	}
 	rows, tokens := t.source.Shape()
-	r := StepResult{Step: t.step, Loss: sum / weight, LR: t.o.LR * rate, Tokens: int64(t.step) * int64(rows*tokens)}
+	r := StepResult{Step: t.step, Loss: sum / weight, LR: t.o.LR * rate, Tokens: int64(t.step) * int64(rows*tokens), Parts: parts}
+	for name := range parts {
+		parts[name] /= weight
+	}
 	if r.GradNorm, err = t.opt.gradNorm(); err != nil {
 		return r, err
 	}
@@ -235,6 +260,27 @@ func (t *Trainer) micro(m Micro, host [4]any, read bool) ([]float32, error) {
 	}
 	loss := t.loss[:hi-lo]
 	return loss, t.b.Download(loss, a.Loss)
+}
+
+// addParts adds the parts of a micro-batch's loss to sums, which it makes where there are any.
+func (t *Trainer) addParts(sums map[string]float64, m Micro, read bool) (map[string]float64, error) {
+	parted, ok := t.objective.(Parted)
+	if !ok || !read {
+		return sums, nil
+	}
+	if sums == nil {
+		sums = map[string]float64{}
+	}
+	loss := t.loss[:m.Rows*t.batch.Time] // its sum has been taken
+	for _, part := range parted.Parts(t.acts[m.Rows]) {
+		if err := t.b.Download(loss, part.Loss); err != nil {
+			return nil, err
+		}
+		for _, l := range loss {
+			sums[part.Name] += float64(l)
+		}
+	}
+	return sums, nil
 }
 
 // micro is a micro-batch on its way through the model.

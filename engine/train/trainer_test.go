@@ -59,7 +59,9 @@ func testSource(t testing.TB) Source {
 
 func testOptions(steps int) Options {
 	o := Defaults()
-	o.Steps, o.Warmup, o.LogEvery, o.Dropout, o.EMA, o.Smoothing = steps, 3, 1, 0.1, 0.9, 0.05
+	o.Optimizer, o.LR, o.Beta2, o.WeightDecay, o.ClipNorm = AdamW, 2e-3, 0.99, 0.1, 1
+	o.Schedule, o.Warmup, o.Decay, o.MinLR = Cosine, 3, 0.3, 0.1
+	o.Steps, o.LogEvery, o.Dropout, o.EMA, o.Smoothing = steps, 1, 0.1, 0.9, 0.05
 	return o
 }
 
@@ -195,6 +197,59 @@ func TestLossFalls(t *testing.T) {
 			t.Errorf("%s: loss %.3f after 60 steps, the stream's entropy is %.3f", optimizer, last.Loss, math.Log(4))
 		}
 	}
+}
+
+// What a step reports is of that step: its number, its rate, the tokens seen with it, the mean loss over the targets.
+func TestStepResult(t *testing.T) {
+	o := testOptions(8)
+	o.Dropout, o.Smoothing, o.MicroBatches = 0, 0, 3
+	o.Schedule, o.Warmup, o.Decay, o.MinLR = WSD, 2, 0.5, 0
+	tr := newTrainer(t, 2, o)
+	for i := range 8 {
+		want := meanLoss(t, tr, int64(i))
+		r, err := tr.Step(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Step != i+1 || r.Tokens != int64((i+1)*testRows*testTime) || r.LR != o.LR*o.Rate(i) {
+			t.Errorf("step %d: %+v, want a rate of %g and %d tokens", i+1, r, o.LR*o.Rate(i), (i+1)*testRows*testTime)
+		}
+		// Each of at most 128 losses is rounded to float32 once.
+		if math.Abs(r.Loss-want) > 1e-6*want {
+			t.Errorf("step %d: loss %.9f, computed from the logits %.9f", i+1, r.Loss, want)
+		}
+		if !(r.GradNorm > 0) || r.Parts != nil {
+			t.Errorf("step %d: norm %g, parts %v", i+1, r.GradNorm, r.Parts)
+		}
+	}
+}
+
+// meanLoss is the mean over the targets of a step's batch, from the logits in float64.
+func meanLoss(t *testing.T, tr *Trainer, step int64) float64 {
+	t.Helper()
+	var b data.Batch
+	if err := tr.source.Fill(&b, step); err != nil {
+		t.Fatal(err)
+	}
+	a, err := tr.Model.NewActivations(b.Rows, b.Time, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := errors.Join(tr.b.Upload(a.Inputs, b.Inputs), tr.b.Upload(a.Positions, b.Positions), tr.Model.Forward(a)); err != nil {
+		t.Fatal(err)
+	}
+	logits := a.Logits.Float32s()
+	sum, weight := 0.0, 0.0
+	for i, w := range b.Weights {
+		z, total := logits[i*testVocab:][:testVocab], 0.0
+		for _, v := range z {
+			total += math.Exp(float64(v))
+		}
+		sum += float64(w) * (math.Log(total) - float64(z[b.Targets[i]]))
+		weight += float64(w)
+	}
+	return sum / weight
 }
 
 func TestDivergedNamesStepAndTensor(t *testing.T) {
