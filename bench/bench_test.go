@@ -19,7 +19,7 @@ func TestPlans(t *testing.T) {
 			if testing.Short() && b.name != "kernels" {
 				t.Skip("models are made and trained")
 			}
-			m := &meter{ctx: t.Context(), o: Options{Rounds: 1, Threads: 2}, clock: readLoad}
+			m := &meter{ctx: t.Context(), o: Options{Rounds: 1, Threads: 2}}
 			defer func() {
 				if err := m.close(); err != nil {
 					t.Error(err)
@@ -84,7 +84,7 @@ func TestRunRefuses(t *testing.T) {
 }
 
 func TestRowsSummarize(t *testing.T) {
-	m := &meter{ctx: t.Context(), o: Options{Rounds: 3}, clock: readLoad}
+	m := &meter{ctx: t.Context(), o: Options{Rounds: 3}}
 	values, limits := []float64{4, 1, 2}, []float64{8, 8, 2}
 	next := func(x *[]float64) rate {
 		return func() (float64, error) { v := (*x)[0]; *x = (*x)[1:]; return v, nil }
@@ -114,7 +114,7 @@ func TestRowsSummarize(t *testing.T) {
 func TestMeasureReportsErrors(t *testing.T) {
 	bad := errors.New("bad")
 	for _, limit := range []bool{false, true} {
-		m := &meter{ctx: t.Context(), o: Options{Rounds: 1}, clock: readLoad}
+		m := &meter{ctx: t.Context(), o: Options{Rounds: 1}}
 		good, fail := func() (float64, error) { return 1, nil }, func() (float64, error) { return 0, bad }
 		if limit {
 			m.add(Result{Name: "x"}, good, fail)

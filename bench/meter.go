@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"time"
 
+	"mito/engine/quiet"
 	"mito/kernels/isa"
 )
 
@@ -68,7 +68,7 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 		if err := isa.Limit(o.Level); err != nil {
 			return nil, err
 		}
-		m := &meter{ctx: ctx, o: o, clock: readLoad, pause: func() { time.Sleep(pauseTime) }}
+		m := &meter{ctx: ctx, o: o, watch: quiet.Watch{Patience: o.Patience}}
 		defer func() { err = errors.Join(err, m.close()) }()
 		if err := b.plan(m); err != nil {
 			return nil, fmt.Errorf("bench: %s: %w", name, err)
@@ -122,12 +122,9 @@ type meter struct {
 	rows    []func() Result
 	closers []io.Closer
 
-	clock               func() (load, bool)
-	pause               func() // between disturbed measurements
-	measured, disturbed int    // measurements that were kept, and those of them that others disturbed
+	watch               quiet.Watch
+	measured, disturbed int // measurements that were kept, and those of them that others disturbed
 }
-
-const pauseTime = 200 * time.Millisecond
 
 // keep closes c at the end.
 func (m *meter) keep(c io.Closer) { m.closers = append(m.closers, c) }
@@ -204,33 +201,23 @@ func (m *meter) measure() error {
 
 // once measures a probe, again and again while others disturb it and there is patience.
 func (m *meter) once(p *probe) error {
-	for {
-		if err := m.ctx.Err(); err != nil {
-			return err
-		}
-		began := time.Now()
-		before, known := m.clock()
-		value, limit, err := p.measure()
-		if err != nil {
-			return err
-		}
-		after, _ := m.clock()
-		disturbed := known && disturbs(after.others(before), p.result.Threads, runtime.NumCPU())
-		if disturbed && m.o.Patience > 0 {
-			m.pause()
-			m.o.Patience -= time.Since(began)
-			continue
-		}
-		m.measured++
-		if disturbed {
-			m.disturbed++
-		}
-		p.values = append(p.values, value)
-		if p.limit != nil {
-			p.limits = append(p.limits, limit)
-		}
-		return nil
+	var value, limit float64
+	disturbed, err := m.watch.Measure(m.ctx, p.result.Threads, func() (err error) {
+		value, limit, err = p.measure()
+		return err
+	})
+	if err != nil {
+		return err
 	}
+	m.measured++
+	if disturbed {
+		m.disturbed++
+	}
+	p.values = append(p.values, value)
+	if p.limit != nil {
+		p.limits = append(p.limits, limit)
+	}
+	return nil
 }
 
 // measure measures the limit and then what it limits.

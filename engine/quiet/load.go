@@ -1,4 +1,4 @@
-package bench
+package quiet
 
 import (
 	"os"
@@ -6,27 +6,27 @@ import (
 	"strings"
 )
 
-// load tells how much of the machine other programs used between two readings.
-type load struct {
-	total, busy float64 // clock ticks of all processors since the machine started
-	own         float64 // of this process
+// Load tells how much of the machine other programs used between two readings.
+type Load struct {
+	Total, Busy float64 // clock ticks of all processors since the machine started
+	Own         float64 // of this process
 }
 
 // tolerance is the share of the machine that other programs may use beyond the processors that a measurement leaves free.
 const tolerance = 0.05
 
-// readLoad reads the clocks of the kernel. false where there are none (all but Linux).
-func readLoad() (load, bool) {
+// Read reads the clocks of the kernel. false where there are none (all but Linux).
+func Read() (Load, bool) {
 	stat, err1 := os.ReadFile("/proc/stat")
 	self, err2 := os.ReadFile("/proc/self/stat")
 	if err1 != nil || err2 != nil {
-		return load{}, false
+		return Load{}, false
 	}
 	return parseLoad(string(stat), string(self))
 }
 
 // parseLoad reads /proc/stat and /proc/self/stat (proc(5)).
-func parseLoad(stat, self string) (l load, ok bool) {
+func parseLoad(stat, self string) (l Load, ok bool) {
 	line, _, _ := strings.Cut(stat, "\n")
 	cpu := strings.Fields(line)
 	// The name of the program stands in parentheses and may hold anything.
@@ -44,28 +44,28 @@ func parseLoad(stat, self string) (l load, ok bool) {
 	const idle, wait, most = 4, 5, 8 // of the columns user, nice, system, idle, iowait, irq, softirq, steal
 	for i, s := range cpu[1:min(len(cpu), most+1)] {
 		v := number(s)
-		l.total += v
+		l.Total += v
 		if i+1 != idle && i+1 != wait {
-			l.busy += v
+			l.Busy += v
 		}
 	}
-	l.own = number(own[utime]) + number(own[stime])
+	l.Own = number(own[utime]) + number(own[stime])
 	return l, ok
 }
 
-// others returns the share of the machine that other programs used since an earlier reading. Ticks are coarse: one that
+// Others returns the share of the machine that other programs used since an earlier reading. Ticks are coarse: one that
 // either clock may be wrong by does not count.
-func (l load) others(since load) float64 {
-	total := l.total - since.total
+func (l Load) Others(since Load) float64 {
+	total := l.Total - since.Total
 	if total <= 0 {
 		return 0
 	}
-	return max(0, l.busy-since.busy-(l.own-since.own)-1) / total
+	return max(0, l.Busy-since.Busy-(l.Own-since.Own)-1) / total
 }
 
-// disturbs reports whether others, a share of a machine of so many processors, took some of what a measurement with so
+// Disturbs reports whether others, a share of a machine of so many processors, took some of what a measurement with so
 // many threads needs.
-func disturbs(others float64, threads, processors int) bool {
+func Disturbs(others float64, threads, processors int) bool {
 	free := 1 - float64(min(max(threads, 1), processors))/float64(processors)
 	return others > free+tolerance
 }
