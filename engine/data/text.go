@@ -2,15 +2,17 @@ package data
 
 import (
 	"fmt"
+	"math"
 
 	"mito/engine/tokenizer"
 )
 
 // Text crops a stream of tokens at random: row r of a step begins at a place
 // drawn by hash(seed, step, r), uniformly from those that leave room for the
-// targets. Every weight is 1.
+// targets. Every weight is 1 unless the tokens have weights of their own.
 type Text struct {
 	tokens     []int32
+	weights    []float32 // of the tokens as targets; nil for 1
 	rows, time int
 	seed       uint64
 	hash       string
@@ -30,7 +32,7 @@ func NewText(tokens []int32, rows, time int, seed uint64) (*Text, error) {
 	}
 	h := hashSource("text/1", uint64(rows), uint64(time), seed)
 	h.tokens(tokens)
-	return &Text{tokens, rows, time, seed, h.sum()}, nil
+	return &Text{tokens: tokens, rows: rows, time: time, seed: seed, hash: h.sum()}, nil
 }
 
 func checkTokens(tokens []int32) error {
@@ -49,6 +51,28 @@ func (t *Text) Hash() string            { return t.hash }
 // Tokens is the stream that is cropped, for a backend that keeps it in its own
 // memory and gathers the rows there. It must not be changed.
 func (t *Text) Tokens() []int32 { return t.tokens }
+
+// TokenWeights are the weights of the tokens as targets, nil where all are 1.
+// They must not be changed.
+func (t *Text) TokenWeights() []float32 { return t.weights }
+
+// Weighted is the same source with a weight for each token as a target, not
+// negative; weights must not change afterwards. It fails with *ArgError.
+func (t *Text) Weighted(weights []float32) (*Text, error) {
+	if len(weights) != len(t.tokens) {
+		return nil, &ArgError{"weights", fmt.Sprintf("%d for %d tokens", len(weights), len(t.tokens))}
+	}
+	h := hashSource("weights/1", uint64(len(weights)))
+	for i, w := range weights {
+		if !(w >= 0 && w <= math.MaxFloat32) {
+			return nil, &ArgError{"weights", fmt.Sprintf("%v at %d: want 0 or a positive number", w, i)}
+		}
+		h.tokens([]int32{int32(math.Float32bits(w))})
+	}
+	weighted := *t
+	weighted.weights, weighted.hash = weights, t.hash+"+"+h.sum()
+	return &weighted, nil
+}
 
 // Starts puts the places in Tokens where the rows of a step begin into dst,
 // which has one element for each row.
@@ -76,7 +100,11 @@ func (t *Text) Fill(b *Batch, step int64) error {
 	}
 	b.Reset(t.rows, t.time)
 	for r := range t.rows {
-		b.crop(r, t.tokens[t.start(step, r):][:t.time+1])
+		start := t.start(step, r)
+		b.crop(r, t.tokens[start:][:t.time+1])
+		if t.weights != nil {
+			copy(b.Weights[r*t.time:][:t.time], t.weights[start+1:])
+		}
 	}
 	return nil
 }

@@ -166,23 +166,26 @@ func (s *set) close() (err error) {
 	return errors.Join(err, s.slab.Free())
 }
 
-// Apply implements train.Objective. a.Loss becomes the whole loss.
-func (d *Objective) Apply(a *model.Activations, m train.Micro) error {
-	s, err := d.set(a)
-	if err != nil {
+// Prepare implements train.Objective: it makes the room for a micro-batch and uploads what a cache says of it.
+func (d *Objective) Prepare(a *model.Activations, m train.Micro) error {
+	if err := d.labels.Prepare(a, m); err != nil {
 		return err
 	}
-	hard := m
+	s, err := d.set(a)
+	if err != nil || d.cache == nil {
+		return err
+	}
+	return d.fromCache(s, a, m)
+}
+
+// Apply implements train.Objective. a.Loss becomes the whole loss.
+func (d *Objective) Apply(a *model.Activations, m train.Micro) error {
+	s, hard := d.sets[a.Batch], m
 	hard.Scale *= float32(d.o.Alpha)
 	if err := d.labels.Apply(a, hard); err != nil {
 		return err
 	}
-	if d.cache != nil {
-		err = d.fromCache(s, a, m)
-	} else {
-		err = d.live(s, a, m)
-	}
-	if err != nil {
+	if err := d.soft(s, a, m); err != nil {
 		return err
 	}
 	if err := d.b.Copy(s.ce, a.Loss); err != nil {
@@ -199,10 +202,14 @@ func (d *Objective) Parts(a *model.Activations) []train.LossPart {
 }
 
 func (d *Objective) args(m train.Micro) backend.DistillArgs {
-	return backend.DistillArgs{Temperature: float32(d.o.Temperature), Scale: float32(1-d.o.Alpha) * m.Scale}
+	return backend.DistillArgs{Temperature: float32(d.o.Temperature), Scale: float32(1-d.o.Alpha) * m.Scale, Step: m.Scalars}
 }
 
-func (d *Objective) live(s *set, a *model.Activations, m train.Micro) error {
+// soft adds the teachers' part: from what Prepare has uploaded, or by asking them.
+func (d *Objective) soft(s *set, a *model.Activations, m train.Micro) error {
+	if d.cache != nil {
+		return d.b.DistillTopK(s.kl, a.DLogits, a.Logits, s.ids, s.top, s.tail, a.Weights, d.args(m))
+	}
 	if err := d.teach(s, a); err != nil {
 		return err
 	}
@@ -214,7 +221,7 @@ func (d *Objective) teach(s *set, a *model.Activations) error {
 	weight := 1 / float32(len(d.teachers))
 	for i, t := range d.teachers {
 		ta := s.teachers[i]
-		if err := errors.Join(d.b.Copy(ta.Inputs, a.Inputs), d.b.Copy(ta.Positions, a.Positions)); err != nil {
+		if err := backend.First(d.b.Copy(ta.Inputs, a.Inputs), d.b.Copy(ta.Positions, a.Positions)); err != nil {
 			return err
 		}
 		if err := t.Forward(ta); err != nil {
@@ -246,12 +253,7 @@ func (d *Objective) fromCache(s *set, a *model.Activations, m train.Micro) error
 			return err
 		}
 	}
-	if err := errors.Join(
-		d.b.Upload(s.ids, s.host.IDs), d.b.Upload(s.top, s.host.Probs), d.b.Upload(s.tail, s.host.Tail),
-	); err != nil {
-		return err
-	}
-	return d.b.DistillTopK(s.kl, a.DLogits, a.Logits, s.ids, s.top, s.tail, a.Weights, d.args(m))
+	return backend.First(d.b.Upload(s.ids, s.host.IDs), d.b.Upload(s.top, s.host.Probs), d.b.Upload(s.tail, s.host.Tail))
 }
 
 // set finds or makes what a micro-batch of this size needs.

@@ -58,7 +58,7 @@ func pass(t *testing.T, student *model.Model, d train.Objective, step int64) (lo
 	if err := errors.Join(
 		b.Upload(a.Inputs, batch.Inputs), b.Upload(a.Targets, batch.Targets),
 		b.Upload(a.Weights, batch.Weights), b.Upload(a.Positions, batch.Positions),
-		student.Forward(a),
+		d.Prepare(a, train.Micro{Step: step, Rows: rows, Scale: 1}), student.Forward(a),
 		d.Apply(a, train.Micro{Step: step, Rows: rows, Scale: 1}),
 	); err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestTeacherDropsNothing(t *testing.T) {
 		source(t).Fill(&batch, 1),
 		b.Upload(a.Inputs, batch.Inputs), b.Upload(a.Targets, batch.Targets),
 		b.Upload(a.Weights, batch.Weights), b.Upload(a.Positions, batch.Positions),
-		student.Forward(a),
+		d.Prepare(a, train.Micro{Step: 1, Rows: rows, Scale: 1}), student.Forward(a),
 		d.Apply(a, train.Micro{Step: 1, Rows: rows, Scale: 1}),
 	); err != nil {
 		t.Fatal(err)
@@ -360,7 +360,7 @@ func alone(t *testing.T, student *model.Model, d train.Objective) float64 {
 	if err := errors.Join(
 		b.Upload(a.Inputs, batch.Inputs), b.Upload(a.Targets, batch.Targets),
 		b.Upload(a.Weights, batch.Weights), b.Upload(a.Positions, batch.Positions),
-		student.Forward(a), d.Apply(a, train.Micro{Rows: rows, Scale: 1}),
+		d.Prepare(a, train.Micro{Rows: rows, Scale: 1}), student.Forward(a), d.Apply(a, train.Micro{Rows: rows, Scale: 1}),
 	); err != nil {
 		t.Fatal(err)
 	}

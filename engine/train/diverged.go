@@ -4,10 +4,63 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"mito/engine/model"
 )
 
 // ErrDiverged is what the errors of a run that diverged wrap: *DivergedError and *LossError.
 var ErrDiverged = errors.New("diverged")
+
+// DivergedError says that a run produced numbers that are not finite.
+type DivergedError struct {
+	Step     int
+	Tensor   string // first tensor with a value that is not finite
+	Loss     float64
+	GradNorm float64
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("train: diverged at step %d (loss %g, gradient norm %g): %s holds NaN or Inf; "+
+		"start again with a lower learning rate, a longer warm-up or a clip norm; the last checkpoint is from before",
+		e.Step, e.Loss, e.GradNorm, e.Tensor)
+}
+
+func (t *Trainer) checkFinite(r StepResult) error {
+	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+	if finite(r.Loss) && finite(r.GradNorm) {
+		return nil
+	}
+	e := &DivergedError{Step: r.Step, Loss: r.Loss, GradNorm: r.GradNorm, Tensor: "the loss"}
+	for _, flat := range []struct {
+		what string
+		get  func(p *model.Param) ([]float32, error)
+	}{
+		{"", func(p *model.Param) ([]float32, error) { return t.read(p, false) }},
+		{"the gradient of ", func(p *model.Param) ([]float32, error) { return t.read(p, true) }},
+	} {
+		for _, p := range t.Model.Params.Trained() {
+			values, err := flat.get(p)
+			if err != nil {
+				return errors.Join(e, err)
+			}
+			for _, v := range values {
+				if !finite(float64(v)) {
+					e.Tensor = flat.what + p.Name
+					return e
+				}
+			}
+		}
+	}
+	return e
+}
+
+func (t *Trainer) read(p *model.Param, grad bool) ([]float32, error) {
+	values := make([]float32, p.Size())
+	if grad {
+		return values, t.b.Download(values, p.Grad)
+	}
+	return values, t.b.Download(values, p.Value)
+}
 
 // Unwrap makes the error an ErrDiverged.
 func (e *DivergedError) Unwrap() error { return ErrDiverged }

@@ -7,33 +7,50 @@ import (
 
 	"mito/backend"
 	"mito/engine/data"
-	"mito/engine/model"
 )
+
+// Gatherable is a Source whose rows are stretches of one text, so that a backend can keep the text and cut them itself. A
+// row that begins at place p reads the tokens from p on; its targets are those from p+1 on.
+type Gatherable interface {
+	Source
+	// Tokens is the text [L].
+	Tokens() []int32
+	// TokenWeights are the weights of the tokens as targets [L]; nil means that all are 1.
+	TokenWeights() []float32
+	// Starts puts the places where the rows of a step begin into dst.
+	Starts(dst []int, step int64) error
+}
+
+var _ Gatherable = (*data.Text)(nil)
 
 // gather keeps the tokens of a text on the backend, where its batches are cut out of them.
 type gather struct {
 	b      backend.Gatherer
 	memory backend.Memory
-	text   *data.Text
+	text   Gatherable
 	slab   backend.Slab
 
 	tokens, starts *tensor.Dense         // [L], [rows]
 	parts          map[int]*tensor.Dense // of starts, by the first row of a micro-batch
+	weights        []float32             // of the tokens, or nil
 	places         []int
 	host           []int32 // places
 	boxed          any     // host
 }
 
-// newGather uploads the tokens, and to each set of activations the weights and positions that every batch of a text has.
-// It returns nil where the backend cannot cut batches or the source is not a plain text.
-func newGather(b backend.Backend, source Source, micro int, acts map[int]*model.Activations) (_ *gather, err error) {
+// newGather uploads the tokens, and the weights and positions that every batch of a text has. It returns nil where the
+// backend cannot cut batches or the source is not a text.
+func newGather(b backend.Backend, source Source, batch *data.Batch, micro []microBatch) (_ *gather, err error) {
 	cutter, ok := b.(backend.Gatherer)
-	text, plain := source.(*data.Text)
+	text, plain := source.(Gatherable)
 	if !ok || !plain {
 		return nil, nil
 	}
-	rows, time := text.Shape()
-	g := &gather{b: cutter, memory: b, text: text, parts: map[int]*tensor.Dense{}, places: make([]int, rows), host: make([]int32, rows)}
+	rows := batch.Rows
+	g := &gather{
+		b: cutter, memory: b, text: text, weights: text.TokenWeights(), parts: map[int]*tensor.Dense{},
+		places: make([]int, rows), host: make([]int32, rows),
+	}
 	g.boxed = g.host
 	g.slab, err = backend.Reserve(b,
 		backend.Want{To: &g.tokens, DType: backend.I32, Shape: []int{len(text.Tokens())}},
@@ -42,48 +59,53 @@ func newGather(b backend.Backend, source Source, micro int, acts map[int]*model.
 	if err != nil {
 		return nil, err
 	}
-	if err := g.fill(time, micro, acts); err != nil {
+	for i := range batch.Weights {
+		batch.Weights[i] = 1
+	}
+	if err := g.fill(micro); err != nil {
 		return nil, errors.Join(err, g.slab.Free())
 	}
 	return g, nil
 }
 
-func (g *gather) fill(time, micro int, acts map[int]*model.Activations) (err error) {
+func (g *gather) fill(micro []microBatch) (err error) {
 	if err := g.memory.Upload(g.tokens, g.text.Tokens()); err != nil {
 		return err
 	}
 	for i := range micro {
-		lo, hi := microRow(len(g.host), micro, i), microRow(len(g.host), micro, i+1)
-		if g.parts[lo], err = g.memory.View(g.starts, lo, hi-lo); err != nil {
+		m := &micro[i]
+		if g.parts[m.Row], err = g.memory.View(g.starts, m.Row, m.Rows); err != nil {
 			return err
 		}
-	}
-	for rows, a := range acts {
-		weights, positions := make([]float32, rows*time), make([]int32, rows*time)
-		for i := range weights {
-			weights[i], positions[i] = 1, int32(i%time)
-		}
-		if err := errors.Join(g.memory.Upload(a.Weights, weights), g.memory.Upload(a.Positions, positions)); err != nil {
+		if err := backend.First(g.memory.Upload(m.a.Weights, m.weights), g.memory.Upload(m.a.Positions, m.positions)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// start uploads where the rows of a step begin.
-func (g *gather) start(step int64) error {
+// start uploads where the rows of a step begin, and puts the weights of their targets into the batch.
+func (g *gather) start(b *data.Batch, step int64) error {
 	if err := g.text.Starts(g.places, step); err != nil {
 		return err
 	}
-	for i, p := range g.places {
-		g.host[i] = int32(p)
+	for r, p := range g.places {
+		g.host[r] = int32(p)
+		if g.weights != nil {
+			copy(b.Weights[r*b.Time:][:b.Time], g.weights[p+1:])
+		}
 	}
 	return g.memory.Upload(g.starts, g.boxed)
 }
 
-// rows cuts the micro-batch that begins with a row of the batch.
-func (g *gather) rows(a *model.Activations, row int) error {
-	return g.b.GatherRows(a.Inputs, a.Targets, g.tokens, g.parts[row])
+// rows cuts a micro-batch.
+func (g *gather) rows(m *microBatch) error {
+	if g.weights != nil {
+		if err := g.memory.Upload(m.a.Weights, m.weights); err != nil {
+			return err
+		}
+	}
+	return g.b.GatherRows(m.a.Inputs, m.a.Targets, g.tokens, g.parts[m.Row])
 }
 
 // close frees the memory; nil is allowed.

@@ -52,25 +52,31 @@ func (l *Labels) Close() (err error) {
 // Hash implements Objective: the options say all of it.
 func (l *Labels) Hash() string { return "labels" }
 
-// Apply implements Objective.
-func (l *Labels) Apply(a *model.Activations, m Micro) error {
+// Prepare implements Objective.
+func (l *Labels) Prepare(a *model.Activations, m Micro) error {
 	if l.source == nil {
-		return l.b.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights,
-			backend.CrossEntropyArgs{Smoothing: l.smoothing, Scale: m.Scale})
+		return nil
 	}
 	s, err := l.set(a)
 	if err != nil {
 		return err
 	}
-	if err := l.upload(s, a, m); err != nil {
-		return err
+	return l.upload(s, a, m)
+}
+
+// Apply implements Objective.
+func (l *Labels) Apply(a *model.Activations, m Micro) error {
+	if l.source == nil {
+		return l.b.CrossEntropy(a.Loss, a.DLogits, a.Logits, a.Targets, a.Weights,
+			backend.CrossEntropyArgs{Smoothing: l.smoothing, Scale: m.Scale, Step: m.Scalars})
 	}
-	return errors.Join(
+	s := l.sets[a.Batch]
+	return backend.First(
 		l.b.CrossEntropy(a.Loss, nil, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{}),
 		l.b.Zero(a.DLogits),
 		// At temperature 1 the gradient of the divergence from the shares is that of the cross-entropy.
 		l.b.DistillTopK(s.kl, a.DLogits, a.Logits, s.ids, s.probs, s.tail, a.Weights,
-			backend.DistillArgs{Temperature: 1, Scale: m.Scale}),
+			backend.DistillArgs{Temperature: 1, Scale: m.Scale, Step: m.Scalars}),
 	)
 }
 
@@ -82,7 +88,7 @@ func (l *Labels) upload(s *softSet, a *model.Activations, m Micro) error {
 		l.step = m.Step
 	}
 	lo, hi := m.Row*a.Time*l.soft.K, (m.Row+m.Rows)*a.Time*l.soft.K
-	return errors.Join(l.b.Upload(s.ids, l.soft.IDs[lo:hi]), l.b.Upload(s.probs, l.soft.Probs[lo:hi]))
+	return backend.First(l.b.Upload(s.ids, l.soft.IDs[lo:hi]), l.b.Upload(s.probs, l.soft.Probs[lo:hi]))
 }
 
 func (l *Labels) set(a *model.Activations) (*softSet, error) {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"math"
 
 	"gorgonia.org/tensor"
@@ -27,7 +28,11 @@ type optimizer struct {
 	host          []float32 // [backend.StepLen], what step is uploaded from
 	hostStep      any       // the same, boxed once
 	norm          [1]float32
+	masked        []masked
 }
+
+// masked is a tensor of the run that a mask of the model keeps sparse: a parameter or its moving average.
+type masked struct{ tensor, mask *tensor.Dense }
 
 // adamwGroup is a range of parameters that AdamW updates with one call.
 type adamwGroup struct {
@@ -41,7 +46,13 @@ type muonMatrix struct {
 	args                  backend.MuonArgs
 }
 
+// ErrNothingToTrain says that every parameter of a model is frozen.
+var ErrNothingToTrain = errors.New("every parameter is frozen: there is nothing to train")
+
 func newOptimizer(m *model.Model, o Options) (*optimizer, error) {
+	if m.Params.Length() == 0 {
+		return nil, ErrNothingToTrain
+	}
 	p := &optimizer{b: m.Backend(), o: o, m: m, host: make([]float32, backend.StepLen)}
 	p.hostStep = p.host
 	slab, err := backend.Reserve(p.b, p.wants()...)
@@ -60,7 +71,13 @@ func newOptimizer(m *model.Model, o Options) (*optimizer, error) {
 	return p, nil
 }
 
-func (p *optimizer) close() error { return p.slab.Free() }
+// close frees the memory; nil is allowed.
+func (p *optimizer) close() error {
+	if p == nil {
+		return nil
+	}
+	return p.slab.Free()
+}
 
 // wants lists the tensors of the run's options.
 func (p *optimizer) wants() []backend.Want {
@@ -84,7 +101,7 @@ func (p *optimizer) muonWork() (n int) {
 	if p.o.Optimizer != Muon {
 		return 0
 	}
-	for _, q := range p.m.Params.List {
+	for _, q := range p.m.Params.Trained() {
 		if q.Kind == model.Matrix {
 			n = max(n, backend.MuonWork(q.Shape[0], q.Shape[1]))
 		}
@@ -116,10 +133,10 @@ func (p *optimizer) group() error {
 		}
 		p.adamw = append(p.adamw, group)
 	}
-	if p.o.Optimizer != Muon {
-		return nil
+	if err := p.mask(); err != nil || p.o.Optimizer != Muon {
+		return err
 	}
-	for _, q := range p.m.Params.List {
+	for _, q := range p.m.Params.Trained() {
 		if q.Kind != model.Matrix {
 			continue
 		}
@@ -135,19 +152,41 @@ func (p *optimizer) group() error {
 	return nil
 }
 
-// prepare uploads the scalars of a step, counted from 0.
-func (p *optimizer) prepare(step int) error {
+// mask lists what masks keep sparse.
+func (p *optimizer) mask() error {
+	for _, q := range p.m.Params.Trained() {
+		if q.Mask == nil {
+			continue
+		}
+		p.masked = append(p.masked, masked{q.Value, q.Mask})
+		if p.ema == nil {
+			continue
+		}
+		average, err := p.b.View(p.ema, q.Offset(), q.Shape...)
+		if err != nil {
+			return err
+		}
+		p.masked = append(p.masked, masked{average, q.Mask})
+	}
+	return nil
+}
+
+// prepare uploads the scalars of a step, counted from 0, whose targets have a weight.
+func (p *optimizer) prepare(step int, weight float64) error {
 	rate := p.o.Rate(step)
 	p.host[backend.StepLR] = float32(p.o.LR * rate)
 	p.host[backend.StepMuonLR] = float32(p.o.MuonLR * rate)
 	p.host[backend.StepBias1] = float32(1 - math.Pow(p.o.Beta1, float64(step+1)))
 	p.host[backend.StepBias2] = float32(1 - math.Pow(p.o.Beta2, float64(step+1)))
 	p.host[backend.StepGradScale] = 1
+	p.host[backend.StepLossScale] = float32(1 / weight)
+	p.host[backend.StepEMA] = p.averageWeight(step)
+	backend.PutSeed(p.host, p.o.runSeed(step))
 	return p.b.Upload(p.step, p.hostStep)
 }
 
-// apply clips the gradient and updates the parameters.
-func (p *optimizer) apply(step int) error {
+// apply clips the gradient and updates the parameters and their average. Masks hold for both.
+func (p *optimizer) apply() error {
 	b := p.b
 	if err := b.Zero(p.sumsq); err != nil {
 		return err
@@ -170,10 +209,17 @@ func (p *optimizer) apply(step int) error {
 			return err
 		}
 	}
-	if p.ema == nil {
-		return nil
+	if p.ema != nil {
+		if err := b.Lerp(p.ema, p.m.Params.Value, 1, p.step); err != nil {
+			return err
+		}
 	}
-	return b.Lerp(p.ema, p.m.Params.Value, p.averageWeight(step), nil)
+	for _, m := range p.masked {
+		if err := b.Mul(m.tensor, m.tensor, m.mask); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // averageWeight is the share of the new parameters in the moving average. It follows fast at first, so that it forgets

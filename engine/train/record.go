@@ -6,16 +6,12 @@ import (
 	"mito/backend"
 )
 
-// maxRecordings bounds what a recorder keeps: a run has a few kinds of parts. Those whose scalars change from step to
-// step cannot be recorded, and are forgotten.
-const maxRecordings = 16
-
 // part identifies a sequence of operations with everything in it that is not in a tensor: parts that are equal do the
 // same.
 type part struct {
-	name   string
-	rows   int
-	scalar float32
+	name      string
+	row, rows int
+	epoch     uint64 // of the model
 }
 
 // recorder runs the parts of a step. On a backend that can, a part that comes again is recorded once and replayed from
@@ -23,6 +19,7 @@ type part struct {
 type recorder struct {
 	capturer backend.GraphCapturer
 	parts    map[part]*recording
+	epoch    uint64 // of all parts
 }
 
 type recording struct {
@@ -39,19 +36,23 @@ func newRecorder(b backend.Backend) *recorder {
 	return &recorder{capturer: c, parts: map[part]*recording{}}
 }
 
-// run executes f, or what was recorded of it. The first time a part comes it is not recorded: it may still make
-// tensors.
+// run executes f, or what was recorded of it. The first time a part comes it is not recorded: the backend may still load
+// what it needs. A new epoch of the model frees the recordings of the one before.
 func (r *recorder) run(p part, f func() error) error {
 	if r == nil {
 		return f()
 	}
+	if p.epoch != r.epoch {
+		if err := r.close(); err != nil {
+			return err
+		}
+		clear(r.parts)
+		r.epoch = p.epoch
+	}
 	known := r.parts[p]
 	switch {
 	case known == nil:
-		r.forget()
-		if len(r.parts) < maxRecordings {
-			r.parts[p] = &recording{}
-		}
+		r.parts[p] = &recording{}
 		return f()
 	case known.refused:
 		return f()
@@ -68,18 +69,6 @@ func (r *recorder) run(p part, f func() error) error {
 	}
 	known.graph = g
 	return g.Replay()
-}
-
-// forget makes room where the table is full of parts that came once.
-func (r *recorder) forget() {
-	if len(r.parts) < maxRecordings {
-		return
-	}
-	for p, known := range r.parts {
-		if known.graph == nil && !known.refused {
-			delete(r.parts, p)
-		}
-	}
 }
 
 // close frees the recordings; nil is allowed.

@@ -40,7 +40,7 @@ func TestRecorder(t *testing.T) {
 	r, c := newFake(nil)
 	runs := 0
 	for range 5 {
-		if err := r.run(part{name: "pass", rows: 8, scalar: 0.5}, func() error { runs++; return nil }); err != nil {
+		if err := r.run(part{name: "pass", rows: 8}, func() error { runs++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,25 +74,33 @@ func TestRecorderRefused(t *testing.T) {
 	}
 }
 
-// Parts whose scalars change are not recorded, and do not pile up.
-func TestRecorderChangingScalars(t *testing.T) {
+// Every size, row and epoch is a part of its own, and a new epoch frees the recordings of the one before.
+func TestRecorderEpochs(t *testing.T) {
 	r, c := newFake(nil)
-	for i := range 100 {
-		if err := r.run(part{scalar: float32(i)}, func() error { return nil }); err != nil {
+	run := func(p part) {
+		t.Helper()
+		if err := r.run(p, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if c.captures != 0 || len(r.parts) > maxRecordings {
-		t.Errorf("%d captures, %d parts kept", c.captures, len(r.parts))
-	}
-	// Once they stay the same, they are.
 	for range 3 {
-		if err := r.run(part{scalar: 0.5}, func() error { return nil }); err != nil {
-			t.Fatal(err)
+		for _, p := range []part{{name: "pass", rows: 8}, {name: "pass", rows: 7}, {name: "pass", row: 8, rows: 8}, {name: "finish"}} {
+			run(p)
 		}
 	}
-	if c.captures != 1 || c.graphs[0].replays != 2 {
-		t.Errorf("a part that stays the same afterwards: %d captures", c.captures)
+	if c.captures != 4 {
+		t.Errorf("%d captures of 4 parts", c.captures)
+	}
+	for range 3 {
+		run(part{name: "pass", rows: 8, epoch: 1})
+	}
+	if c.captures != 5 || len(r.parts) != 1 {
+		t.Errorf("%d captures, %d parts kept after a new epoch", c.captures, len(r.parts))
+	}
+	for i, g := range c.graphs {
+		if want := i < 4; (g.closes == 1) != want {
+			t.Errorf("recording %d was closed %d times", i, g.closes)
+		}
 	}
 	if err := (*recorder)(nil).close(); err != nil {
 		t.Error(err)

@@ -350,7 +350,7 @@ func TestVectorsDoNotDecay(t *testing.T) {
 	}
 	before := fingerprintKind(t, tr, model.Vector)
 	matrix := slices.Clone(tr.Model.Params.Lookup("model.layers.0.mlp.up_proj.weight").Value.Float32s())
-	if err := errors.Join(tr.opt.prepare(0), tr.opt.apply(0)); err != nil {
+	if err := errors.Join(tr.opt.prepare(0, 1), tr.opt.apply()); err != nil {
 		t.Fatal(err)
 	}
 	if fingerprintKind(t, tr, model.Vector) != before {

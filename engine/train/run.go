@@ -1,0 +1,113 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Hooks lets the caller watch and save. Each may be nil.
+type Hooks struct {
+	Step func(StepResult) error // every LogEvery steps
+	// Eval evaluates the model as it will ship: with the moving average in place where there is one. It returns
+	// the loss that decides which checkpoint is best. It may end with the error of Run's context.
+	Eval func(step int) (loss float64, err error)
+	// Save stores the model as it will ship; best says that the last evaluation was the best so far.
+	Save func(best bool) error
+}
+
+// Run trains until the last step, ctx is done, or something fails. When ctx is done it saves and returns ctx's
+// error.
+func (t *Trainer) Run(ctx context.Context, h Hooks) error {
+	start, last, lastTokens := time.Now(), time.Now(), int64(-1)
+	if t.unevaluated {
+		if err := t.evaluate(ctx, h); err != nil {
+			return err
+		}
+		if err := t.save(h, false); err != nil {
+			return err
+		}
+	}
+	for t.step < t.o.Steps {
+		if err := ctx.Err(); err != nil {
+			return t.stop(h, err)
+		}
+		due := func(every int) bool { return every > 0 && (t.step+1)%every == 0 || t.step+1 == t.o.Steps }
+		log, eval, save := due(t.o.LogEvery) || t.step == 0, due(t.o.EvalEvery), due(t.o.SaveEvery)
+		r, err := t.Step(log || eval || save) // what diverged is neither evaluated nor saved
+		if err != nil {
+			return err
+		}
+		if log {
+			now := time.Now()
+			r.Seconds = now.Sub(start).Seconds()
+			if lastTokens >= 0 {
+				r.TokensPS = float64(r.Tokens-lastTokens) / now.Sub(last).Seconds()
+			}
+			last, lastTokens = now, r.Tokens
+			if h.Step != nil {
+				if err := h.Step(r); err != nil {
+					return err
+				}
+			}
+		}
+		if eval {
+			if err := t.evaluate(ctx, h); err != nil {
+				return err
+			}
+		}
+		if save {
+			if err := t.save(h, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stop saves a run that cause ends.
+func (t *Trainer) stop(h Hooks, cause error) error {
+	return errors.Join(t.save(h, false), fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, cause))
+}
+
+// evaluate evaluates the step that was done. When ctx ends that, the run is saved as one whose step has still to be
+// evaluated: which checkpoint is the best must not depend on an interruption.
+func (t *Trainer) evaluate(ctx context.Context, h Hooks) error {
+	t.unevaluated = true
+	err := t.eval(h)
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		return t.stop(h, cause)
+	}
+	t.unevaluated = false
+	return err
+}
+
+func (t *Trainer) eval(h Hooks) error {
+	if h.Eval == nil {
+		return nil
+	}
+	var loss float64
+	if err := t.opt.averaged(func() (err error) {
+		loss, err = h.Eval(t.step)
+		return err
+	}); err != nil {
+		return err
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return t.checkFinite(StepResult{Step: t.step, Loss: loss})
+	}
+	if t.best.Step != 0 && loss >= t.best.Loss {
+		return nil
+	}
+	t.best = Best{Step: t.step, Loss: loss}
+	return t.save(h, true)
+}
+
+func (t *Trainer) save(h Hooks, best bool) error {
+	if h.Save == nil {
+		return nil
+	}
+	return h.Save(best)
+}

@@ -1,0 +1,188 @@
+package train
+
+import (
+	"fmt"
+
+	"mito/backend"
+	"mito/engine/data"
+	"mito/engine/model"
+)
+
+// microBatch is the part of a batch that goes through the model at once.
+type microBatch struct {
+	Micro
+	a    *model.Activations // shared by the micro-batches of one size
+	pass func() error       // bound once: binding a method is an allocation
+
+	inputs, targets, weights, positions any // its rows of the batch in the host's memory, boxed once
+}
+
+// cut makes the micro-batches. Sizes differ by one at most. The batch keeps its memory from step to step.
+func (t *Trainer) cut() error {
+	rows, tokens := t.source.Shape()
+	t.batch.Reset(rows, tokens)
+	t.micro = make([]microBatch, t.o.MicroBatches)
+	for i := range t.micro {
+		m, part := &t.micro[i], t.batch.Micro(i, t.o.MicroBatches)
+		m.Micro = Micro{Row: rows * i / t.o.MicroBatches, Rows: part.Rows, Scale: 1, Scalars: t.opt.step}
+		m.inputs, m.targets, m.weights, m.positions = part.Inputs, part.Targets, part.Weights, part.Positions
+		m.pass = func() error { return t.pass(m) }
+		if m.a = t.acts[m.Rows]; m.a != nil {
+			continue
+		}
+		a, err := t.Model.NewActivations(m.Rows, tokens, true)
+		if err != nil {
+			return outOfMemory(err, t.Model, rows, tokens)
+		}
+		a.Dropout, a.Step = float32(t.o.Dropout), t.opt.step
+		m.a, t.acts[m.Rows] = a, a
+	}
+	return nil
+}
+
+// StepResult is what a logged step reports.
+type StepResult struct {
+	Step     int     `json:"step"` // counted from 1
+	Loss     float64 `json:"loss"` // of the objective, nats per target
+	GradNorm float64 `json:"grad_norm"`
+	LR       float64 `json:"lr"`
+	Tokens   int64   `json:"tokens"`   // seen so far, padding included
+	TokensPS float64 `json:"tokens_s"` // since the last logged step
+	Seconds  float64 `json:"seconds"`  // since the run was started or resumed
+
+	Parts map[string]float64 `json:"parts,omitempty"` // of the loss, nats per target, where the objective has them
+}
+
+// Step runs one step. With read the loss and the norm of the gradient are read back, which waits for the device.
+func (t *Trainer) Step(read bool) (StepResult, error) {
+	r := StepResult{Step: t.step + 1, LR: t.o.LR * t.o.Rate(t.step)}
+	failed := func(err error) (StepResult, error) {
+		return StepResult{}, fmt.Errorf("train: step %d: %w", r.Step, err)
+	}
+	weight, err := t.fill()
+	if err != nil {
+		return failed(err)
+	}
+	if err := backend.First(t.Model.ZeroGrad(), t.opt.prepare(t.step, weight)); err != nil {
+		return failed(err)
+	}
+	for i := range t.micro {
+		m := &t.micro[i]
+		m.Step = int64(t.step)
+		if err := t.load(m); err != nil {
+			return failed(err)
+		}
+		if err := t.objective.Prepare(m.a, m.Micro); err != nil {
+			return failed(err)
+		}
+		if err := t.recorder.run(t.part(m), m.pass); err != nil {
+			return failed(err)
+		}
+		if read {
+			if err := t.readLoss(&r, m, weight); err != nil {
+				return failed(err)
+			}
+		}
+	}
+	if err := t.recorder.run(part{name: "finish", epoch: t.Model.Epoch()}, t.finish); err != nil {
+		return failed(err)
+	}
+	t.step++
+	if !read {
+		return StepResult{}, nil
+	}
+	r.Tokens = int64(t.step) * int64(t.batch.Rows*t.batch.Time)
+	if r.GradNorm, err = t.opt.gradNorm(); err != nil {
+		return r, err
+	}
+	return r, t.checkFinite(r)
+}
+
+// fill makes the batch of the step, in the host's memory or as its rows' places in the text on the backend, and returns the
+// weight of its targets.
+func (t *Trainer) fill() (weight float64, err error) {
+	if t.gather != nil {
+		err = t.gather.start(&t.batch, int64(t.step))
+	} else {
+		err = t.source.Fill(&t.batch, int64(t.step))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the batch: %w", err)
+	}
+	if weight = t.batch.Weight(); !(weight > 0) {
+		return 0, fmt.Errorf("the batch has no target to learn from")
+	}
+	return weight, nil
+}
+
+// load brings the rows of a micro-batch to the backend.
+func (t *Trainer) load(m *microBatch) error {
+	m.a.Row = int64(m.Row * t.batch.Time)
+	if t.gather != nil {
+		return t.gather.rows(m)
+	}
+	return backend.First(
+		t.b.Upload(m.a.Inputs, m.inputs), t.b.Upload(m.a.Targets, m.targets),
+		t.b.Upload(m.a.Weights, m.weights), t.b.Upload(m.a.Positions, m.positions),
+	)
+}
+
+// part is what a recording of the pass over a micro-batch stands for. Micro-batches of one size share their recording, but
+// for the masks of dropout, which depend on the row.
+func (t *Trainer) part(m *microBatch) part {
+	p := part{name: "pass", rows: m.Rows, epoch: t.Model.Epoch()}
+	if t.o.Dropout > 0 {
+		p.row = m.Row
+	}
+	return p
+}
+
+// pass runs forward, objective and backward over a micro-batch.
+func (t *Trainer) pass(m *microBatch) error {
+	return backend.First(t.Model.Forward(m.a), t.objective.Apply(m.a, m.Micro), t.Model.Backward(m.a))
+}
+
+// readLoss adds the loss of a micro-batch, and its parts where the objective has them, as shares of the step's.
+func (t *Trainer) readLoss(r *StepResult, m *microBatch, weight float64) error {
+	loss := t.loss[:m.Rows*t.batch.Time]
+	if err := t.b.Download(loss, m.a.Loss); err != nil {
+		return err
+	}
+	t.sum.add(&r.Loss, "", loss, m.Row == 0, weight)
+	parted, ok := t.objective.(Parted)
+	if !ok {
+		return nil
+	}
+	if r.Parts == nil {
+		r.Parts = map[string]float64{}
+	}
+	for _, part := range parted.Parts(m.a) {
+		if err := t.b.Download(loss, part.Loss); err != nil {
+			return err
+		}
+		mean := 0.0
+		t.sum.add(&mean, part.Name, loss, m.Row == 0, weight)
+		r.Parts[part.Name] = mean
+	}
+	return nil
+}
+
+// sums adds up losses over the micro-batches of a step, token by token, so that a mean does not depend on how the batch is
+// cut.
+type sums map[string]float64
+
+// add adds the losses of a micro-batch, after none with first, and sets mean to the sum over the weight of the batch.
+func (s sums) add(mean *float64, name string, loss []float32, first bool, weight float64) {
+	sum := s[name]
+	if first {
+		sum = 0
+	}
+	for _, l := range loss {
+		sum += float64(l)
+	}
+	s[name] = sum
+	*mean = sum / weight
+}
+
+// runSeed is the seed of a step's dropout masks.
+func (o *Options) runSeed(step int) uint64 { return data.Mix(o.Seed, uint64(step)) }
