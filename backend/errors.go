@@ -44,6 +44,19 @@ type kind struct {
 func (k *kind) Error() string { return k.text }
 func (k *kind) Unwrap() error { return k.of }
 
+// MemoryError is an ErrOutOfMemory that says how much there is.
+type MemoryError struct {
+	Asked, Free int64  // bytes
+	Of          string // what sets the limit, such as "the GPU's 16 GiB"
+}
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("%d MiB asked for, %d MiB are free of %s: out of memory", (e.Asked+1<<20-1)>>20, e.Free>>20, e.Of)
+}
+
+// Unwrap makes the error an ErrOutOfMemory.
+func (e *MemoryError) Unwrap() error { return ErrOutOfMemory }
+
 // ShapeError reports a tensor or a parameter whose size does not fit the operation.
 type ShapeError struct {
 	Op, Arg   string

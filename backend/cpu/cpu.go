@@ -12,6 +12,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/memlimit"
 	"mito/kernels/attn"
 	"mito/kernels/gemm"
 	"mito/kernels/parallel"
@@ -26,6 +27,7 @@ func init() {
 
 // Backend is the CPU backend. Its tensors are ordinary Go memory, which the garbage collector keeps.
 type Backend struct {
+	reserved int64 // bytes of slabs that were not freed
 	tensor.StdEng
 	pool    *parallel.Pool
 	tasks   tasks
@@ -48,9 +50,9 @@ func New(threads int) *Backend {
 
 // Info describes the processor, the threads and the kernel variants in use.
 func (b *Backend) Info() backend.Info {
-	total, _ := systemMemory()
+	memory, _ := memlimit.Process()
 	return backend.Info{
-		Name: "cpu", Device: processor(), Threads: b.pool.Threads(), Memory: total,
+		Name: "cpu", Device: processor(), Threads: b.pool.Threads(), Memory: memory.Total.Bytes,
 		Kernels: map[string]string{
 			"gemm": gemm.Variant(), "vec": vec.Variant(), "attn": attn.Variant(),
 			"qgemm": qgemm.Variant(), "sparse": sparse.Variant(), "decode": attn.DecodeVariant(),

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"unsafe"
 
@@ -9,21 +10,26 @@ import (
 
 	"mito/backend"
 	"mito/backend/internal/check"
+	"mito/backend/memlimit"
 )
 
 const align = backend.Alignment
 
 // slab is a piece of Go memory. Tensors hold slices of it, so the garbage collector keeps it as long as they live.
 type slab struct {
-	b    *Backend
-	mem  []byte
-	used int64
+	b     *Backend
+	mem   []byte
+	used  int64
+	bytes int64 // counted among what is reserved
 }
 
 // NewSlab implements backend.Memory.
 func (b *Backend) NewSlab(bytes int64) (s backend.Slab, err error) {
-	if total, known := systemMemory(); bytes < 0 || known && bytes > total {
-		return nil, fmt.Errorf("%d MiB asked for, this machine has %d MiB: %w", bytes>>20, total>>20, backend.ErrOutOfMemory)
+	if bytes < 0 {
+		return nil, fmt.Errorf("%d bytes asked for: %w", bytes, backend.ErrOutOfMemory)
+	}
+	if err := b.room(bytes); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -32,7 +38,34 @@ func (b *Backend) NewSlab(bytes int64) (s backend.Slab, err error) {
 	}()
 	mem := make([]byte, bytes+align)
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(mem))) & (align - 1)
-	return &slab{b: b, mem: mem[skip : skip+uintptr(bytes)]}, nil
+	b.reserved += bytes
+	return &slab{b: b, mem: mem[skip : skip+uintptr(bytes)], bytes: bytes}, nil
+}
+
+// smallSlab is a size that is not worth a look at the system's limits.
+const smallSlab = 1 << 20
+
+// room refuses what the process may not use: the system would end it when the memory is touched, not when it is asked for.
+func (b *Backend) room(bytes int64) error {
+	if bytes < smallSlab {
+		return nil
+	}
+	m, known := memlimit.Process()
+	if !known {
+		return nil
+	}
+	// Slabs that were reserved and not touched yet are still among what is free.
+	if left := m.Total.Bytes - b.reserved; bytes > left {
+		return &backend.MemoryError{Asked: bytes, Free: max(0, left), Of: m.Total.Source}
+	}
+	if bytes > m.Free.Free {
+		debug.FreeOSMemory() // slabs that were freed may still be with the runtime
+		m, _ = memlimit.Process()
+	}
+	if bytes > m.Free.Free {
+		return &backend.MemoryError{Asked: bytes, Free: m.Free.Free, Of: m.Free.Source}
+	}
+	return nil
 }
 
 func (s *slab) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
@@ -54,7 +87,8 @@ func (s *slab) Used() int64  { return s.used }
 
 // Free lets go of the memory. The tasks hold slices of the last operands, which would keep it.
 func (s *slab) Free() error {
-	s.mem, s.used = nil, 0
+	s.b.reserved -= s.bytes
+	s.mem, s.used, s.bytes = nil, 0, 0
 	partial := s.b.tasks.reduce.partial
 	s.b.tasks = tasks{}
 	s.b.tasks.reduce.partial = partial

@@ -8,6 +8,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/backendtest"
+	"mito/backend/memlimit"
 )
 
 // No result depends on the number of threads.
@@ -32,13 +33,25 @@ func TestAllocations(t *testing.T) {
 // Memory beyond the machine's is an error that says how much there is, and leaves the backend usable.
 func TestOutOfMemory(t *testing.T) {
 	b := openThreads(t, 1)
-	total, known := systemMemory()
+	memory, known := memlimit.Process()
 	if !known {
 		t.Skip("the size of memory is not known on this system")
 	}
-	_, err := b.NewSlab(total + 1)
-	if !errors.Is(err, backend.ErrOutOfMemory) {
-		t.Fatalf("got %v, want ErrOutOfMemory", err)
+	_, err := b.NewSlab(memory.Total.Bytes + 1)
+	var out *backend.MemoryError
+	if !errors.Is(err, backend.ErrOutOfMemory) || !errors.As(err, &out) || out.Free <= 0 || out.Free > memory.Total.Bytes {
+		t.Fatalf("got %v, want a *MemoryError with what is free", err)
+	}
+	// What is reserved counts, touched or not: the second half of the memory is not given twice.
+	half, err := b.NewSlab(memory.Free.Free / 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := b.NewSlab(memory.Total.Bytes - memory.Free.Free/2 + 1); !errors.As(err, &out) {
+		t.Errorf("more than is left beside half of the memory: %v, %v", second, err)
+	}
+	if err := half.Free(); err != nil {
+		t.Fatal(err)
 	}
 	s, err := b.NewSlab(1 << 10)
 	if err != nil {

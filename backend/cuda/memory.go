@@ -48,8 +48,7 @@ func (b *Backend) NewSlab(bytes int64) (backend.Slab, error) {
 		return cudax.Memset(s.base, 0, bytes, b.device.stream)
 	})
 	if err != nil && s.base == 0 && errors.Is(err, error(cu.OutOfMemory)) {
-		return nil, fmt.Errorf("cuda: %s needed on the GPU, %s of its %s are free: %w",
-			mib(bytes), mib(free), mib(total), backend.ErrOutOfMemory)
+		return nil, &backend.MemoryError{Asked: bytes, Free: free, Of: "the GPU's " + mib(total)}
 	}
 	if err != nil {
 		return nil, err

@@ -68,3 +68,30 @@ func TestInitialize(t *testing.T) {
 		t.Errorf("standard deviation %v, want %v", got, want)
 	}
 }
+
+// What writes into the residual stream starts smaller, by the square root of the number of branches that do.
+func TestInitializeResidual(t *testing.T) {
+	c := arch.Edge(8, 8, 8, 32, 4, 4)
+	m, err := New(openCPU(t, 1), c, false)
+	check(t, err)
+	defer m.Close()
+	check(t, m.Initialize(1, DefaultInit()))
+	w, err := m.Host()
+	check(t, err)
+	std := func(name string) float64 {
+		s := 0.0
+		for _, v := range w.Tensors[name] {
+			s += float64(v) * float64(v)
+		}
+		return math.Sqrt(s / float64(len(w.Tensors[name])))
+	}
+	for name, want := range map[string]float64{
+		"model.layers.0.mlp.up_proj.weight": 0.02, "model.layers.0.mlp.down_proj.weight": 0.02 / 4, "model.layers.7.self_attn.o_proj.weight": 0.02 / 4,
+		"model.layers.7.self_attn.q_proj.weight": 0.02,
+	} {
+		// The standard deviation of n draws is known to 1/√2n.
+		if got, n := std(name), float64(len(w.Tensors[name])); math.Abs(got-want) > 4*want/math.Sqrt(2*n) {
+			t.Errorf("%s: standard deviation %v, want %v", name, got, want)
+		}
+	}
+}

@@ -59,13 +59,34 @@ func newGather(b backend.Backend, source Source, batch *data.Batch, micro []micr
 	if err != nil {
 		return nil, err
 	}
-	for i := range batch.Weights {
-		batch.Weights[i] = 1
+	same, err := g.agrees(batch)
+	if err == nil && same {
+		err = g.fill(micro)
 	}
-	if err := g.fill(micro); err != nil {
+	if err != nil || !same {
 		return nil, errors.Join(err, g.slab.Free())
 	}
 	return g, nil
+}
+
+// agrees fills the first batch and says whether its rows are what would be cut for them. A source that is built round a text
+// and changes its batches, without saying so, is not cut.
+func (g *gather) agrees(b *data.Batch) (bool, error) {
+	if err := errors.Join(g.text.Fill(b, 0), g.text.Starts(g.places, 0)); err != nil {
+		return false, err
+	}
+	tokens := g.text.Tokens()
+	for i := range b.Inputs {
+		at := g.places[i/b.Time] + i%b.Time
+		weight := float32(1)
+		if g.weights != nil {
+			weight = g.weights[at+1]
+		}
+		if b.Inputs[i] != tokens[at] || b.Targets[i] != tokens[at+1] || b.Weights[i] != weight || int(b.Positions[i]) != i%b.Time {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (g *gather) fill(micro []microBatch) (err error) {
