@@ -117,14 +117,27 @@ func TestSolveRefuses(t *testing.T) {
 }
 
 func FuzzSolve(f *testing.F) {
-	for _, task := range small(f) {
-		for i, ex := range mustExamples(f, task, Test) {
-			if i%100 == 0 {
-				f.Add(ex.Prompt)
-			}
+	// Every worker makes the seeds anew, so they must not take long.
+	tasks := small(f)
+	for i, b := range solved3().reachable {
+		if i%100 == 0 {
+			f.Add(prompt3(b))
 		}
 	}
-	tasks := small(f)
+	for i, rank := range solved8().reached {
+		if i%10_000 == 0 {
+			f.Add(prompt8(unrank8(int(rank))))
+		}
+	}
+	few, err := newConnect4(Options{Positions: 100, Depth: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i, ex := range mustExamples(f, few, All) {
+		if i%10 == 0 {
+			f.Add(ex.Prompt)
+		}
+	}
 	f.Fuzz(func(t *testing.T, prompt string) {
 		for _, task := range tasks {
 			answers, err := task.Solve(prompt)
