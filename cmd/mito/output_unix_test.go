@@ -97,6 +97,8 @@ func TestQuantizeOverwritesNothing(t *testing.T) {
 	} {
 		fails(t, "", exitFailure, []string{c.out, c.says, "choose another output path, or move it away first"}, "quantize", "--model", c.model, "--out", c.out)
 	}
+	// Before a calibration is begun.
+	fails(t, "", exitFailure, []string{"holds an INT8 student"}, "quantize", "--model", dir, "--out", other, "--calibrate", "5", "--corpus", "missing.txt")
 	if weights("model")+weights("last")+weights("best") != before {
 		t.Error("float weights were replaced")
 	}
