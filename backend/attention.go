@@ -7,6 +7,10 @@ type AttentionArgs struct {
 	Batch, Time, Heads, KVHeads, HeadDim int
 	Window                               int     // a query sees itself and Window-1 positions before it; 0 means all
 	Scale                                float32 // of the scores, usually 1/√D
+
+	// Starts, where it is not nil, takes Window's place where rows are not consecutive positions, as behind dropped tokens:
+	// [B,T] i32, the first row of its sequence that each row sees. It never falls within a sequence.
+	Starts *tensor.Dense
 }
 
 // Attention groups causal attention for training.

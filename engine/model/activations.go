@@ -25,8 +25,8 @@ type Batch struct {
 	Taps []int
 }
 
-// Middle says that layers From to To-1 see only Time tokens of each row, which Activations.Kept picks. The others pass by
-// on the residual stream; positions stay what they are.
+// Middle says that layers From to To-1 see only Time tokens of each row, which Model.Keep picks. The others pass by on the
+// residual stream; positions stay what they are, and windows count positions.
 type Middle struct{ From, To, Time int }
 
 // Activations holds everything of a forward and backward pass that depends on the batch. The exported tensors are
@@ -44,12 +44,6 @@ type Activations struct {
 
 	// Those of the second head, nil without one. A gradient that the objective does not set is zero.
 	AuxLogits, DAuxLogits *tensor.Dense // [B,T,classes]
-
-	// What the layers in the middle see, nil where they see all: Kept says which rows of the batch, in ascending order, and
-	// Passed has 1 for the other rows and 0 for these.
-	Kept          *tensor.Dense // [B,T'] i32, from 0 to B·T-1
-	KeptPositions *tensor.Dense // [B,T'] i32
-	Passed        *tensor.Dense // [B,T] i32
 
 	// Dropout is the rate during training. Seed and Row place the masks of this micro-batch; the seed in Step, where there
 	// is one, is added (see backend.DropoutArgs).
@@ -76,16 +70,21 @@ type Activations struct {
 // middleActivations are the streams at both ends of the layers that see fewer tokens.
 type middleActivations struct {
 	Middle
-	enter, leave *tensor.Dense // [N',C]: the kept rows before the first of these layers and behind the last
-	zeroOne      *tensor.Dense // [2,C] zeros and ones
-	passed       *tensor.Dense // [N,C] the rows of zeroOne that Passed names
-	dx           *tensor.Dense // [N',C]
+	kept         *tensor.Dense         // [B,T'] i32 the rows of the batch that these layers see, from 0 to B·T-1
+	positions    *tensor.Dense         // [B,T'] i32
+	others       *tensor.Dense         // [B,T] i32: 1 for the rows that pass by, 0 for those that are kept
+	starts       map[int]*tensor.Dense // [B,T'] i32 by window: the first kept row of its sequence that each sees
+	enter, leave *tensor.Dense         // [N',C]: the kept rows before the first of these layers and behind the last
+	zeroOne      *tensor.Dense         // [2,C] zeros and ones
+	passed       *tensor.Dense         // [N,C] the rows of zeroOne that others names
+	dx           *tensor.Dense         // [N',C]
 }
 
 // layerActivations is what one layer keeps for its backward pass.
 type layerActivations struct {
 	batch, time          int
 	positions            *tensor.Dense
+	starts               *tensor.Dense // of attention in the middle with a window, else nil
 	branch               *tensor.Dense // what a branch adds to the stream [N,C]; all layers share its memory
 	n1, n2               *tensor.Dense // [N,C]
 	stats1, stats2       normStats
@@ -232,12 +231,14 @@ func (m *Model) build(mk *Maker, s Batch) *Activations {
 	m.buildStream(mk, a)
 	each := func(mk *Maker, from, to int) {
 		for i := from; i < to; i++ {
-			rows, time, positions := s.Rows, s.Time, a.Positions
-			if a.inMiddle(i) {
-				time, positions = s.Middle.Time, a.KeptPositions
+			if !a.inMiddle(i) {
+				a.layers[i] = m.buildLayer(mk, i, s.Rows, s.Time, s.Training)
+				a.layers[i].positions = a.Positions
+				continue
 			}
-			a.layers[i] = m.buildLayer(mk, i, rows, time, s.Training)
-			a.layers[i].positions = positions
+			l := m.buildLayer(mk, i, s.Rows, s.Middle.Time, s.Training)
+			l.positions, l.starts = a.middle.positions, a.middle.starts[m.blocks[i].shape.Window]
+			a.layers[i] = l
 		}
 	}
 	if s.Training {
@@ -263,10 +264,14 @@ func (a *Activations) inMiddle(i int) bool {
 
 func (m *Model) buildMiddle(mk *Maker, a *Activations, d Middle) {
 	width, n := m.Config.HiddenSize, a.Batch*d.Time
-	a.Kept, a.KeptPositions = mk.Make(backend.I32, a.Batch, d.Time), mk.Make(backend.I32, a.Batch, d.Time)
-	a.Passed = mk.Make(backend.I32, a.Batch, a.Time)
 	a.middle = &middleActivations{
-		Middle: d, enter: mk.F32(n, width), leave: mk.F32(n, width), zeroOne: mk.F32(2, width), passed: mk.F32(a.Batch*a.Time, width),
+		Middle: d, kept: mk.Make(backend.I32, a.Batch, d.Time), positions: mk.Make(backend.I32, a.Batch, d.Time),
+		others: mk.Make(backend.I32, a.Batch, a.Time), starts: map[int]*tensor.Dense{}, enter: mk.F32(n, width), leave: mk.F32(n, width), zeroOne: mk.F32(2, width), passed: mk.F32(a.Batch*a.Time, width),
+	}
+	for i := d.From; i < d.To; i++ {
+		if w := m.blocks[i].shape.Window; w > 0 && a.middle.starts[w] == nil {
+			a.middle.starts[w] = mk.Make(backend.I32, a.Batch, d.Time)
+		}
 	}
 	if a.shape.Training {
 		a.middle.dx = mk.F32(n, width)

@@ -5,16 +5,17 @@ import (
 	"testing"
 
 	"mito/backend"
-	"mito/engine/arch"
 	"mito/kernels/kerneltest"
 )
 
 // Layers in the middle that see fewer tokens, with their positions: logits and gradients are those of the oracle, in whole
 // batches and in micro-batches.
 func TestMiddle(t *testing.T) {
-	for _, v := range some("edge", "gpt2", "llama", "dropout") {
+	for _, v := range some("edge", "gpt2", "llama", "dropout", "window", "uneven layers") {
 		c := v.config()
-		c.Layers = 3
+		if c.LayerShapes == nil {
+			c.Layers = 3
+		}
 		for _, d := range []Middle{{1, 2, 5}, {0, 3, 9}, {2, 3, 16}} {
 			m := newModel(t, openCPU(t, 2), c)
 			data := newBatch(c, 3, 16)
@@ -178,5 +179,18 @@ func TestBatchRefused(t *testing.T) {
 			t.Errorf("%s: %v, %v, want a *BatchError", name, a, err)
 		}
 	}
-	var _ arch.Config = m.Config
+	a, err := m.Activations(Batch{Rows: 2, Time: 4, Middle: &Middle{0, 1, 2}})
+	check(t, err)
+	check(t, m.Keep(a, []int32{0, 3, 5, 6}))
+	for name, kept := range map[string][]int32{"too few": {0, 1}, "of another sequence": {0, 4, 5, 6}, "descending": {1, 0, 5, 6}, "twice": {1, 1, 5, 6}, "behind the last": {0, 1, 6, 8}} {
+		var e *BatchError
+		if err := m.Keep(a, kept); !errors.As(err, &e) {
+			t.Errorf("kept rows, %s: %v, want a *BatchError", name, err)
+		}
+	}
+	plain, err := m.NewActivations(1, 4, false)
+	check(t, err)
+	if err := m.Keep(plain, nil); err == nil {
+		t.Error("rows kept in a batch without a middle")
+	}
 }

@@ -59,10 +59,14 @@ func (l *Block) norms() []*Norm {
 }
 
 func (l *Block) attention(s *layerActivations) backend.AttentionArgs {
-	return backend.AttentionArgs{
+	args := backend.AttentionArgs{
 		Batch: s.batch, Time: s.time, Heads: l.shape.Heads, KVHeads: l.shape.KVHeads, HeadDim: l.headDim,
 		Window: l.shape.Window, Scale: l.shape.Scale,
 	}
+	if s.starts != nil {
+		args.Window, args.Starts = 0, s.starts
+	}
+	return args
 }
 
 // Forward computes the residual stream behind layer i, out, from that before it, x.

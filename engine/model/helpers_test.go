@@ -140,16 +140,10 @@ func (b *batch) keep(from, to, time int) {
 func (b *batch) loadKept(t testing.TB, m *Model, a *Activations, lo, hi int) {
 	t.Helper()
 	kept := slices.Clone(b.kept[lo*b.middle.Time : hi*b.middle.Time])
-	positions, passed := make([]int32, len(kept)), make([]int32, (hi-lo)*b.time)
-	for i := range passed {
-		passed[i] = 1
-	}
 	for i := range kept {
-		positions[i] = b.positions[kept[i]]
 		kept[i] -= int32(lo * b.time)
-		passed[kept[i]] = 0
 	}
-	check(t, backend.First(m.b.Upload(a.Kept, kept), m.b.Upload(a.KeptPositions, positions), m.b.Upload(a.Passed, passed)))
+	check(t, m.Keep(a, kept))
 }
 
 // newBatch draws rows of time tokens; some targets have no weight or a fraction of one.

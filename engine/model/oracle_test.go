@@ -121,7 +121,7 @@ func (o *oracle) attention(x []float64, name string, shape arch.Layer) []float64
 		q, k = o.norm(q, name+"q_norm", o.HeadDim, true), o.norm(k, name+"k_norm", o.HeadDim, true)
 	}
 	a := ref.Attention{
-		Batch: o.b.rows, Time: o.b.time, Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: o.HeadDim, Window: shape.Window,
+		Batch: o.b.rows, Time: o.b.time, Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: o.HeadDim, Window: shape.Window, Positions: o.b.positions,
 		Scale: 1 / math.Sqrt(float64(o.HeadDim)),
 	}
 	if shape.Scale != 0 {

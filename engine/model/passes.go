@@ -125,7 +125,7 @@ func (a *Activations) output(i int) *tensor.Dense {
 // enter picks the rows that go through the middle, where that begins at layer i.
 func (m *Model) enter(a *Activations, i int) error {
 	if d := a.middle; d != nil && d.From == i {
-		return m.b.Embed(d.enter, a.x[i], a.Kept, false)
+		return m.b.Embed(d.enter, a.x[i], d.kept, false)
 	}
 	return nil
 }
@@ -137,9 +137,9 @@ func (m *Model) leave(a *Activations, i int) error {
 		return nil
 	}
 	return backend.First(
-		m.b.Embed(d.passed, d.zeroOne, a.Passed, false),
+		m.b.Embed(d.passed, d.zeroOne, d.others, false),
 		m.b.Mul(a.x[i], a.x[d.From], d.passed),
-		m.b.EmbedBackward(a.x[i], d.leave, a.Kept),
+		m.b.EmbedBackward(a.x[i], d.leave, d.kept),
 	)
 }
 
@@ -185,7 +185,7 @@ func (m *Model) blockBackward(a *Activations, i int) error {
 		return m.blocks[i].Backward(m, a, i, a.dx, a.input(i))
 	}
 	if i+1 == d.To {
-		if err := backend.First(m.b.Embed(d.dx, a.dx, a.Kept, false), m.b.Mul(a.dx, a.dx, d.passed)); err != nil {
+		if err := backend.First(m.b.Embed(d.dx, a.dx, d.kept, false), m.b.Mul(a.dx, a.dx, d.passed)); err != nil {
 			return err
 		}
 	}
@@ -193,7 +193,7 @@ func (m *Model) blockBackward(a *Activations, i int) error {
 		return err
 	}
 	if i == d.From {
-		return m.b.EmbedBackward(a.dx, d.dx, a.Kept)
+		return m.b.EmbedBackward(a.dx, d.dx, d.kept)
 	}
 	return nil
 }
@@ -215,4 +215,45 @@ func (m *Model) embedBackward(a *Activations, end int) error {
 		return nil
 	}
 	return m.b.EmbedBackward(m.positions.Grad, a.dx, a.Positions)
+}
+
+// Keep picks the rows of the batch that the layers in the middle see: as many of each sequence as the batch was built for, in
+// ascending order, counted over the whole batch [B,T']. Positions count from 0 in every sequence. Errors: *BatchError.
+func (m *Model) Keep(a *Activations, kept []int32) error {
+	d := a.middle
+	if d == nil || len(kept) != a.Batch*d.Time {
+		return &BatchError{"kept", fmt.Sprintf("%d rows", len(kept)), "those of a batch with layers in the middle"}
+	}
+	positions, others := make([]int32, len(kept)), make([]int32, a.Batch*a.Time)
+	for i := range others {
+		others[i] = 1
+	}
+	for i, row := range kept {
+		first := int32(i / d.Time * a.Time) // of the sequence
+		if row < first || row >= first+int32(a.Time) || i%d.Time > 0 && row <= kept[i-1] {
+			return &BatchError{"kept", fmt.Sprintf("row %d in place %d", row, i),
+				fmt.Sprintf("%d ascending rows of each sequence of %d", d.Time, a.Time)}
+		}
+		positions[i], others[row] = row-first, 0
+	}
+	err := backend.First(m.b.Upload(d.kept, kept), m.b.Upload(d.positions, positions), m.b.Upload(d.others, others))
+	for window, t := range d.starts {
+		err = backend.First(err, m.b.Upload(t, starts(positions, d.Time, window)))
+	}
+	return err
+}
+
+// starts finds for each row the first of its sequence that a window over positions shows it.
+func starts(positions []int32, time, window int) []int32 {
+	first := make([]int32, len(positions))
+	for i := range positions {
+		row := i - i%time
+		if i > row {
+			first[i] = first[i-1]
+		}
+		for int(positions[row+int(first[i])]) <= int(positions[i])-window {
+			first[i]++
+		}
+	}
+	return first
 }

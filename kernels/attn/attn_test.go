@@ -68,19 +68,19 @@ func (x *run) results() map[string][]float32 {
 }
 
 var shapes = []Shape{
-	{1, 1, 1, 1, 1, 0, 1},
-	{1, 2, 1, 1, 3, 0, 0.7},
-	{2, 17, 2, 2, 8, 0, 0.35},
-	{1, 48, 2, 1, 16, 0, 0.25},
-	{2, 49, 4, 2, 24, 0, 0.2},
-	{1, 130, 3, 1, 32, 0, 0.17},
-	{1, 300, 2, 2, 7, 0, 0.4},
-	{1, 61, 2, 1, 33, 1, 0.2},
-	{1, 61, 2, 1, 20, 2, 0.2},
-	{2, 100, 2, 1, 16, 31, 0.25},
-	{1, 340, 1, 1, 12, 47, 0.3},
-	{1, 340, 1, 1, 12, 290, 0.3},
-	{1, 50, 2, 2, 96, 500, 0.1},
+	{1, 1, 1, 1, 1, 0, 1, nil},
+	{1, 2, 1, 1, 3, 0, 0.7, nil},
+	{2, 17, 2, 2, 8, 0, 0.35, nil},
+	{1, 48, 2, 1, 16, 0, 0.25, nil},
+	{2, 49, 4, 2, 24, 0, 0.2, nil},
+	{1, 130, 3, 1, 32, 0, 0.17, nil},
+	{1, 300, 2, 2, 7, 0, 0.4, nil},
+	{1, 61, 2, 1, 33, 1, 0.2, nil},
+	{1, 61, 2, 1, 20, 2, 0.2, nil},
+	{2, 100, 2, 1, 16, 31, 0.25, nil},
+	{1, 340, 1, 1, 12, 47, 0.3, nil},
+	{1, 340, 1, 1, 12, 290, 0.3, nil},
+	{1, 50, 2, 2, 96, 500, 0.1, nil},
 }
 
 func TestAgainstFloat64(t *testing.T) {
@@ -104,6 +104,50 @@ func TestAgainstFloat64(t *testing.T) {
 	})
 }
 
+// Rows that are not consecutive positions, under a window that counts positions: the oracle compares those, the kernels are
+// given where each row begins to see.
+func TestStarts(t *testing.T) {
+	eachVariant(t, func(t *testing.T) {
+		for _, s := range []Shape{
+			{2, 33, 4, 2, 16, 9, 0.25, nil}, {1, 130, 2, 1, 24, 40, 0.2, nil}, {3, 70, 1, 1, 8, 1, 0.3, nil}, {2, 300, 2, 2, 12, 150, 0.3, nil}, {2, 20, 2, 1, 8, 1000, 0.3, nil},
+		} {
+			positions, window := make([]int32, s.Batch*s.Time), s.Window
+			rng := kerneltest.Rand(fmt.Sprint("positions", s))
+			for i := range positions {
+				if i%s.Time > 0 {
+					positions[i] = positions[i-1] + 1 + int32(rng.IntN(4))
+				}
+			}
+			s.Window, s.Starts = 0, make([]int32, len(positions))
+			for i := range positions {
+				row := i - i%s.Time
+				for positions[row+int(s.Starts[i])] <= positions[i]-int32(window) {
+					s.Starts[i]++
+				}
+			}
+			if err := errors.Join(s.Check(), s.CheckStarts()); err != nil {
+				t.Fatal(err)
+			}
+			x := newRun(t, s)
+			x.compute(nil)
+			a := ref.Attention{Batch: s.Batch, Time: s.Time, Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Window: window, Scale: float64(s.Scale), Positions: positions}
+			want := oracleOf(x, &a)
+			for name, got := range x.results() {
+				norm := rms(want[name])
+				if err := kerneltest.Close(got, want[name], func(i int) float64 { return 60 * kerneltest.Eps * (math.Abs(want[name][i]) + norm + 1) }); err != nil {
+					t.Errorf("%+v %s: %v", s, name, err)
+				}
+			}
+		}
+	})
+	for name, starts := range map[string][]int32{"too few": {0}, "later row": {0, 2, 0}, "falls": {0, 1, 0}, "negative": {-1, 0, 0}} {
+		s := Shape{1, 3, 1, 1, 4, 0, 1, starts}
+		if err := errors.Join(s.Check(), s.CheckStarts()); !errors.Is(err, ErrShape) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func rms(x []float64) float64 {
 	var s float64
 	for _, v := range x {
@@ -114,6 +158,10 @@ func rms(x []float64) float64 {
 
 func oracle(x *run) map[string][]float64 {
 	a := ref.Attention{Batch: x.Batch, Time: x.Time, Heads: x.Heads, KVHeads: x.KVHeads, HeadDim: x.HeadDim, Window: x.Window, Scale: float64(x.Scale)}
+	return oracleOf(x, &a)
+}
+
+func oracleOf(x *run, a *ref.Attention) map[string][]float64 {
 	q, k, v, dout := widen(x.q), widen(x.k), widen(x.v), widen(x.dout)
 	out, lse := a.Forward(q, k, v)
 	dq, dk, dv := a.Backward(dout, q, k, v)
@@ -130,7 +178,7 @@ func widen(x []float32) []float64 {
 
 // The oracle's gradients are checked by finite differences of its forward pass, every element of a whole sequence.
 func TestOracleGradient(t *testing.T) {
-	for _, s := range []Shape{{1, 7, 4, 2, 3, 0, 0.5}, {2, 6, 2, 1, 2, 3, 0.8}} {
+	for _, s := range []Shape{{1, 7, 4, 2, 3, 0, 0.5, nil}, {2, 6, 2, 1, 2, 3, 0.8, nil}} {
 		x := newRun(t, s)
 		a := ref.Attention{Batch: s.Batch, Time: s.Time, Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Window: s.Window, Scale: float64(s.Scale)}
 		q, k, v, dout := widen(x.q), widen(x.k), widen(x.v), widen(x.dout)
@@ -165,7 +213,7 @@ func TestThreadsAndBatchAreInvisible(t *testing.T) {
 	pool := parallel.New(3)
 	defer pool.Close()
 	eachVariant(t, func(t *testing.T) {
-		for _, s := range []Shape{{3, 150, 4, 2, 16, 0, 0.25}, {1, 150, 2, 1, 24, 60, 0.2}, {2, 350, 1, 1, 8, 270, 0.3}} {
+		for _, s := range []Shape{{3, 150, 4, 2, 16, 0, 0.25, nil}, {1, 150, 2, 1, 24, 60, 0.2, nil}, {2, 350, 1, 1, 8, 270, 0.3, nil}} {
 			whole, threads := newRun(t, s), newRun(t, s)
 			whole.compute(nil)
 			threads.compute(pool)
@@ -204,7 +252,7 @@ func (x *run) sequence(b int) *run {
 func TestCausalAndWindow(t *testing.T) {
 	eachVariant(t, func(t *testing.T) {
 		for _, w := range []int{0, 1, 20} {
-			s := Shape{1, 90, 2, 1, 16, w, 0.25}
+			s := Shape{1, 90, 2, 1, 16, w, 0.25, nil}
 			x, y := newRun(t, s), newRun(t, s)
 			const at = 37
 			for d := range 16 {
@@ -226,7 +274,7 @@ func TestCausalAndWindow(t *testing.T) {
 
 // Scores of ±1000 must neither overflow nor vanish.
 func TestLargeScores(t *testing.T) {
-	s := Shape{1, 300, 1, 1, 8, 0, 1}
+	s := Shape{1, 300, 1, 1, 8, 0, 1, nil}
 	x := newRun(t, s)
 	for i := range x.q {
 		x.q[i] *= 15
@@ -250,7 +298,7 @@ func TestLargeScores(t *testing.T) {
 
 func TestNaNIsKept(t *testing.T) {
 	for _, place := range []string{"q", "k", "v"} {
-		s := Shape{1, 60, 1, 1, 16, 0, 0.25}
+		s := Shape{1, 60, 1, 1, 16, 0, 0.25, nil}
 		x := newRun(t, s)
 		map[string][]float32{"q": x.q, "k": x.k, "v": x.v}[place][20*16+3] = float32(math.NaN())
 		x.compute(nil)
@@ -263,7 +311,7 @@ func TestNaNIsKept(t *testing.T) {
 func TestAllocatesNothing(t *testing.T) {
 	pool := parallel.New(2)
 	defer pool.Close()
-	x := newRun(t, Shape{2, 70, 2, 1, 16, 0, 0.25})
+	x := newRun(t, Shape{2, 70, 2, 1, 16, 0, 0.25, nil})
 	x.compute(pool)
 	if n := testing.AllocsPerRun(10, func() { x.compute(pool) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -271,7 +319,7 @@ func TestAllocatesNothing(t *testing.T) {
 }
 
 func TestShapeCheck(t *testing.T) {
-	good := Shape{2, 5, 4, 2, 8, 0, 0.3}
+	good := Shape{2, 5, 4, 2, 8, 0, 0.3, nil}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
@@ -303,11 +351,11 @@ func TestShapeCheck(t *testing.T) {
 
 // Nothing is computed of an empty batch or sequence, and nothing is written behind the empty operands.
 func TestEmpty(t *testing.T) {
-	for _, s := range []Shape{{0, 5, 4, 2, 8, 0, 0.3}, {3, 0, 4, 2, 8, 0, 0.3}} {
+	for _, s := range []Shape{{0, 5, 4, 2, 8, 0, 0.3, nil}, {3, 0, 4, 2, 8, 0, 0.3, nil}} {
 		if err := s.Check(); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
-		full := newRun(t, Shape{1, 5, 4, 2, 8, 0, 0.3})
+		full := newRun(t, Shape{1, 5, 4, 2, 8, 0, 0.3, nil})
 		empty, before := *full, newRun(t, full.Shape).results()
 		empty.Shape = s
 		for _, p := range empty.operands() {

@@ -51,6 +51,7 @@ func (t *backwardTask) Do(lo, hi int) {
 	share := t.Heads / t.KVHeads
 	for item := lo; item < hi; item++ {
 		b, g := item/t.KVHeads, item%t.KVHeads
+		w.sequence = b
 		at := t.kv(b, 0, g)
 		w.kT.Pack(t.k[at:], stride, true, t.HeadDim, t.Time)
 		w.vT.Pack(t.v[at:], stride, true, t.HeadDim, t.Time)
@@ -109,7 +110,7 @@ func (t *backwardTask) block(w *workspace, b, h, i0, i1 int) {
 func (t *backwardTask) gradRow(w *workspace, tile keyTile, r int, lse float32) {
 	s := w.s[r*keyBlock : (r+1)*keyBlock]
 	ds := w.ds[r*keyBlock : (r+1)*keyBlock]
-	lo, hi := tile.seen(&t.Shape, r)
+	lo, hi := tile.seen(&t.Shape, w.sequence, r)
 	if lo >= hi {
 		clear(s)
 		clear(ds)
@@ -124,7 +125,7 @@ func (w *workspace) keyRowTiles(s *Shape, t keyTile, f func(c, n, r0, r1 int)) {
 	for c := 0; c < t.width; c += w.tileRows {
 		n := min(w.tileRows, t.width-c)
 		r0 := max(t.j0+c-t.i0, 0)
-		r1 := min(s.after(t.j0+c+n-1), t.i1) - t.i0
+		r1 := min(s.after(w.sequence, t.j0+c+n-1), t.i1) - t.i0
 		if r0 < r1 {
 			f(c, n, r0, r1)
 		}

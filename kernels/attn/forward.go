@@ -70,7 +70,8 @@ func (t *forwardTask) Do(lo, hi int) {
 		group, part := item/t.parts, item%t.parts
 		b, g := group/t.KVHeads, group%t.KVHeads
 		first, last := part*blocks/t.parts*queryBlock, min((part+1)*blocks/t.parts*queryBlock, t.Time)
-		base := t.first(first) &^ (keyAlign - 1)
+		w.sequence = b
+		base := t.first(b, first) &^ (keyAlign - 1)
 		w.base = base
 		w.kT.Pack(t.k[t.kv(b, base, g):], t.KVHeads*t.HeadDim, true, t.HeadDim, last-base)
 		w.v.Pack(t.v[t.kv(b, base, g):], t.KVHeads*t.HeadDim, false, last-base, t.HeadDim)
@@ -115,7 +116,7 @@ func (t *forwardTask) block(w *workspace, b, h, i0, i1 int) {
 // where the row sees no key.
 func (t *forwardTask) softmaxRow(w *workspace, tile keyTile, r int) {
 	row := w.s[r*keyBlock : (r+1)*keyBlock]
-	lo, hi := tile.seen(&t.Shape, r)
+	lo, hi := tile.seen(&t.Shape, w.sequence, r)
 	if lo >= hi {
 		clear(row)
 		return

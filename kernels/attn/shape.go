@@ -3,6 +3,7 @@ package attn
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"mito/kernels/sentinel"
 )
@@ -17,6 +18,10 @@ type Shape struct {
 	HeadDim        int // D
 	Window         int // position i attends to i-Window+1..i; 0: to all before it
 	Scale          float32
+
+	// Starts, where it is not nil, stands in for Window where rows are not consecutive positions: position i of sequence b
+	// attends to Starts[b·T+i]..i. Starts never fall within a sequence.
+	Starts []int32
 }
 
 // Check returns an error that wraps ErrShape when no attention has this shape.
@@ -30,22 +35,47 @@ func (s Shape) Check() error {
 		return fmt.Errorf("attn: %w: head dimension %d", ErrShape, s.HeadDim)
 	case s.Window < 0:
 		return fmt.Errorf("attn: %w: window %d", ErrShape, s.Window)
+	case s.Starts != nil && len(s.Starts) != s.Batch*s.Time:
+		return fmt.Errorf("attn: %w: %d starts for %d rows", ErrShape, len(s.Starts), s.Batch*s.Time)
 	case !(s.Scale > 0) || math.IsInf(float64(s.Scale), 1):
 		return fmt.Errorf("attn: %w: scale %v is not a positive number", ErrShape, s.Scale)
 	}
 	return nil
 }
 
-// first returns the first position that position i attends to.
-func (s *Shape) first(i int) int {
+// CheckStarts returns an error that wraps ErrShape where a row attends to nothing, to a later row, or to an earlier one
+// than the row before it.
+func (s Shape) CheckStarts() error {
+	for i, start := range s.Starts {
+		least := int32(0)
+		if i%s.Time > 0 {
+			least = s.Starts[i-1]
+		}
+		if start < least || int(start) > i%s.Time {
+			return fmt.Errorf("attn: %w: row %d attends from %d on, want %d to %d", ErrShape, i, start, least, i%s.Time)
+		}
+	}
+	return nil
+}
+
+// first returns the first position that position i of a sequence attends to.
+func (s *Shape) first(b, i int) int {
+	if s.Starts != nil {
+		return int(s.Starts[b*s.Time+i])
+	}
 	if s.Window == 0 {
 		return 0
 	}
 	return max(0, i-s.Window+1)
 }
 
-// after returns the first position behind j that no longer attends to j.
-func (s *Shape) after(j int) int {
+// after returns the first position behind j that no longer attends to j, in a sequence.
+func (s *Shape) after(b, j int) int {
+	if s.Starts != nil {
+		later := s.Starts[b*s.Time+j : (b+1)*s.Time]
+		n, _ := slices.BinarySearch(later, int32(j+1))
+		return j + n
+	}
 	if s.Window == 0 {
 		return s.Time
 	}

@@ -10,6 +10,7 @@ type workspace struct {
 	mul  *gemm.Scratch
 	rows *rowFuncs
 
+	sequence       int         // of the batch
 	base           int         // the position of the first packed key
 	kT, v          gemm.Panels // keys [D,n] and values [n,D] of Forward
 	vT, k, q, dout gemm.Panels // Backward: values [D,n], keys [n,D], a block of queries and output gradients [rows,D]
@@ -45,16 +46,16 @@ func sized(s []float32, n int) []float32 {
 // keyTile is a block of scores: query rows i0 <= i < i1, keys j0 <= j < j0+width.
 type keyTile struct{ i0, i1, j0, width int }
 
-// seen returns the columns of the tile that row r sees.
-func (k keyTile) seen(s *Shape, r int) (lo, hi int) {
+// seen returns the columns of the tile that row r of sequence b sees.
+func (k keyTile) seen(s *Shape, b, r int) (lo, hi int) {
 	i := k.i0 + r
-	return max(s.first(i)-k.j0, 0), min(i+1-k.j0, k.width)
+	return max(s.first(b, i)-k.j0, 0), min(i+1-k.j0, k.width)
 }
 
 // keyTiles calls f for the key tiles that rows i0 <= i < i1 see.
 func (w *workspace) keyTiles(s *Shape, i0, i1 int, f func(keyTile)) {
 	w.tileRows, w.tileCols = w.kT.Tile()
-	for j := s.first(i0) &^ (keyAlign - 1); j < i1; j += keyBlock {
+	for j := s.first(w.sequence, i0) &^ (keyAlign - 1); j < i1; j += keyBlock {
 		f(keyTile{i0, i1, j, min(keyBlock, i1-j)})
 	}
 }
@@ -64,8 +65,8 @@ func (w *workspace) keyTiles(s *Shape, i0, i1 int, f func(keyTile)) {
 func (w *workspace) rowTiles(s *Shape, t keyTile, f func(r, n, c0, c1 int)) {
 	for r := 0; r < t.i1-t.i0; r += w.tileRows {
 		n := min(w.tileRows, t.i1-t.i0-r)
-		lo, _ := t.seen(s, r)
-		_, hi := t.seen(s, r+n-1)
+		lo, _ := t.seen(s, w.sequence, r)
+		_, hi := t.seen(s, w.sequence, r+n-1)
 		if lo < hi {
 			f(r, n, lo/w.tileCols*w.tileCols, hi)
 		}

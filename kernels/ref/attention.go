@@ -7,10 +7,16 @@ import "math"
 type Attention struct {
 	Batch, Time, Heads, KVHeads, HeadDim, Window int
 	Scale                                        float64
+	Positions                                    []int32 // [B,T] ascending in a sequence, which windows count; nil for 0..T-1
 }
 
-// visible reports whether position i attends to position j.
-func (a *Attention) visible(i, j int) bool { return j <= i && (a.Window == 0 || j > i-a.Window) }
+// visible reports whether row i of sequence b attends to row j.
+func (a *Attention) visible(b, i, j int) bool {
+	if a.Window == 0 || a.Positions == nil {
+		return j <= i && (a.Window == 0 || j > i-a.Window)
+	}
+	return j <= i && int(a.Positions[b*a.Time+j]) > int(a.Positions[b*a.Time+i])-a.Window
+}
 
 func (a *Attention) q(b, t, h int) int { return ((b*a.Time+t)*a.Heads + h) * a.HeadDim }
 func (a *Attention) kv(b, t, h int) int {
@@ -22,7 +28,7 @@ func (a *Attention) probs(q, k []float64, b, i, h int) ([]float64, float64) {
 	p := make([]float64, a.Time)
 	top := math.Inf(-1)
 	for j := range p {
-		if !a.visible(i, j) {
+		if !a.visible(b, i, j) {
 			p[j] = math.Inf(-1)
 			continue
 		}
