@@ -15,6 +15,7 @@ import (
 	"mito/bench"
 	"mito/engine/files"
 	"mito/kernels/isa"
+	"mito/kernels/parallel"
 )
 
 func newBench() *cobra.Command {
@@ -39,10 +40,10 @@ lesser processor.`,
 			if o.Patience < 0 {
 				return usagef("--patience is %v, want 0 or more", o.Patience)
 			}
-			if o.Threads < 2 {
-				return usagef("--threads is %d, want 2 or more: it is for the rows with several threads, the others have one", o.Threads)
+			if o.Threads < 2 || o.Threads > parallel.MaxThreads {
+				return usagef("--threads is %d, want 2 to %d: it is for the rows with several threads, the others have one", o.Threads, parallel.MaxThreads)
 			}
-			p := newProgress(output.quiet)
+			p := newProgress(cmd, output.quiet)
 			started := false
 			o.Progress = func(done, total int, name string) {
 				if !started {
@@ -67,14 +68,14 @@ lesser processor.`,
 					return err
 				}
 			}
-			return output.print(r, func(stdout io.Writer) { printBench(stdout, r) })
+			return output.print(cmd, r, func(stdout io.Writer) { printBench(stdout, r) })
 		},
 	}
 	flags := cmd.Flags()
 	output.register(flags)
 	flags.IntVar(&o.Rounds, "rounds", 5, "rounds; a value is the median over them")
 	flags.StringVar(&o.Level, "level", "", fmt.Sprintf("the most that kernels may use of the processor: %v; the best where it is left out", isa.Levels()))
-	flags.IntVar(&o.Threads, "threads", max(2, runtime.GOMAXPROCS(0)), "CPU threads of the rows with several")
+	flags.IntVar(&o.Threads, "threads", min(max(2, runtime.GOMAXPROCS(0)), parallel.MaxThreads), fmt.Sprintf("CPU threads of the rows with several, %d at most", parallel.MaxThreads))
 	flags.DurationVar(&o.Patience, "patience", 0, "how long in all to measure again what other programs disturbed, such as 2m (linux)")
 	flags.BoolVar(&markdown, "markdown", false, "write the table into bench/results/MACHINE.md below this folder, in place of an older one")
 	flags.StringVar(&out, "out", "", "write the table into this file instead, in place of an older one")

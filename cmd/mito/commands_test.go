@@ -12,10 +12,10 @@ import (
 func TestHelp(t *testing.T) {
 	for _, args := range []string{
 		"", "help", "--help", "pipeline --help", "train --help", "distill --help", "quantize --help", "eval --help", "generate --help",
-		"verify --help", "bench --help", "task", "task --help", "task describe --help", "info --help",
+		"verify --help", "bench --help", "task", "task --help", "task describe --help", "info --help", "version --help", "help train", "help task list",
 	} {
 		o := works(t, "", strings.Fields(args)...)
-		if !strings.Contains(o.stdout, "Usage:") || o.stderr != "" {
+		if !strings.Contains(o.stdout, "Usage:") || strings.Contains(o.stdout, "true|false") || o.stderr != "" {
 			t.Errorf("mito %s: stdout %q, stderr %q", args, o.stdout, o.stderr)
 		}
 	}
@@ -25,10 +25,17 @@ func TestHelp(t *testing.T) {
 func TestWrongUse(t *testing.T) {
 	need(t)
 	for _, c := range []struct{ args, says string }{
-		{"nothing", `unknown argument "nothing"`},
+		{"nothing", `unknown command "nothing"`},
 		{"--nothing", "unknown flag"},
 		{"pipeline nothing", `unknown argument "nothing"`},
-		{"pipeline --seed x", "--seed"},
+		{"trian --task tictactoe", `unknown command "trian" for "mito"; did you mean train?`},
+		{"task lst", "did you mean list?"},
+		{"help trian", "did you mean train?"},
+		{"train --stesp 3", `unknown flag --stesp for "mito train"; did you mean --steps?`},
+		{"pipeline --seed x", `--seed is "x", want a whole number, 0 or more`},
+		{"pipeline --threads 1000000", "--threads is 1000000, want 1 to 1024"},
+		{"eval --model x --task tictactoe --threads 999999999999", "want 1 to 1024"},
+		{"bench decode --threads 2000", "2 to 1024"},
 		{"pipeline --task go", "tictactoe, connect4, puzzle8"},
 		{"pipeline --preset huge", "known: default, quick"},
 		{"pipeline --backend abacus", "abacus"},
@@ -38,6 +45,8 @@ func TestWrongUse(t *testing.T) {
 		{"pipeline --corpus x --positions 5", "--positions and --corpus contradict"},
 		{"pipeline --corpus x --context 0", "--context is 0"},
 		{"pipeline --corpus x --held-out 1", "--held-out is 1"},
+		{"train --corpus x --out x --held-out 1", "mito eval --all"},
+		{"train --task tictactoe --out x --micro-batches 1000", "--micro-batches is 1000, want at most the 256 sequences"},
 		{"pipeline --corpus x --bpe -1", "--bpe is -1"},
 		{"pipeline --games 0", "--games is 0"},
 		{"pipeline --teachers 0", "--teachers is 0"},
@@ -59,7 +68,7 @@ func TestWrongUse(t *testing.T) {
 		{"train --task tictactoe --out x --schedule cosine --decay 0.1", "--decay and --schedule cosine contradict"},
 		{"train --task tictactoe --out x --schedule constant --min-lr 0.1", "--min-lr and --schedule constant contradict"},
 		{"train --task tictactoe --out x --labels shared --smoothing 0.1", "smoothing"},
-		{"train --task tictactoe --out x --log-every 0", "log every"},
+		{"train --task tictactoe --out x --log-every 0", "--log-every is 0"},
 		{"train --corpus x --out x --labels shared", "--labels and --corpus contradict"},
 		{"distill --task tictactoe --out x", "--teacher is missing"},
 		{"distill --task tictactoe --out x --teacher y --top-k 3", "--top-k and a run without --cache contradict"},
@@ -74,6 +83,13 @@ func TestWrongUse(t *testing.T) {
 		{"eval --model x --task tictactoe --split half", "train, test or all"},
 		{"eval --model x --corpus y --opponent perfect", "--opponent and --corpus contradict"},
 		{"eval --model FLOAT --task tictactoe --opponent nobody", "random, perfect"},
+		{"eval --model x --task tictactoe --all", "--all and --task contradict"},
+		{"eval --model x --corpus y --all --held-out 0.2", "--held-out and --all contradict"},
+		{"eval --model TEXT --corpus BOOK --context 10000000", "has a context of 16"},
+		{"quantize --model TEXT --out y --calibrate 2 --corpus BOOK --context 17", "has a context of 16"},
+		{"verify --model x --digest=", "64 hexadecimal digits"},
+		{"verify --model x --digest 12", "64 hexadecimal digits"},
+		{"distill --task tictactoe --out x --teacher y --temperature 1e-300", "--temperature is 1e-300"},
 		{"generate", "--model is missing"},
 		{"generate --model x", "--prompt is missing"},
 		{"generate --model x --prompt a --stdin --json", "--stdin and --prompt contradict"},
@@ -84,13 +100,13 @@ func TestWrongUse(t *testing.T) {
 		{"generate --model x --prompt a --max-tokens -1", "--max-tokens is -1"},
 		{"generate --model x --prompt a --stop=", "--stop is empty"},
 		{"verify", "--model is missing"},
-		{"task nothing", `unknown argument "nothing"`},
+		{"task nothing", `unknown command "nothing"`},
 		{"task describe", "takes one task"},
 		{"task describe go", `unknown task "go"`},
 		{"task examples tictactoe --split half", "half"},
 		{"task examples puzzle8 --depth 3", "depth"},
 	} {
-		args := strings.Fields(strings.ReplaceAll(c.args, "FLOAT", fixtures.float))
+		args := strings.Fields(strings.NewReplacer("FLOAT", fixtures.float, "TEXT", fixtures.text, "BOOK", fixtures.book).Replace(c.args))
 		dir := t.TempDir()
 		fails(t, dir, exitUsage, []string{c.says, "mito: ", "--help"}, args...)
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
@@ -117,6 +133,8 @@ func TestJSON(t *testing.T) {
 		{"task list", "tasks"},
 		{"task describe connect4", "name description alphabet"},
 		{"info", "version platform backends models presets"},
+		{"version", "version go platform"},
+		{"eval --model TEXT --corpus BOOK --all", "task loss_nats bits_per_byte tokens score"},
 	} {
 		args := strings.NewReplacer("FLOAT", fixtures.float, "TEXT", fixtures.text, "BOOK", fixtures.book).Replace(c.args)
 		o := works(t, dir, append(strings.Fields(args), "--json")...)
@@ -162,6 +180,7 @@ func TestPipeline(t *testing.T) {
 	shipped := filepath.Join(out, r["compressed"].(map[string]any)["dir"].(string))
 	digest := r["compressed"].(map[string]any)["digest"].(string)
 	works(t, "", "verify", "--model", shipped, "--digest", digest)
+	works(t, "", "verify", "--model", shipped, "--digest", strings.ToUpper(digest))
 	if o := mito(t, "", "verify", "--model", shipped, "--digest", "00"+digest[2:]); o.code != exitFailure || !strings.Contains(o.stderr, "expected 00") {
 		t.Errorf("verify with another digest: exit status %d, %s", o.code, o.stderr)
 	}

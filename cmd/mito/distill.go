@@ -18,7 +18,7 @@ func newDistill() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "distill",
 		Short:   "Train a student on what one or more teachers say, and on the labels",
-		Example: "  mito distill --teacher teacher --task tictactoe --model micro --out student",
+		Example: "  mito distill --teacher teacher --task tictactoe --arch micro --out student",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := f.check(cmd.Flags()); err != nil {
@@ -44,12 +44,12 @@ func newDistill() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := f.machine.open(f.output.quiet)
+			b, err := f.machine.open(cmd, f.output.quiet)
 			if err != nil {
 				return err
 			}
 			defer closing(b, &err)
-			w, err := f.work.open(cmd.Context(), cmd.Flags(), nil, tok)
+			w, err := f.work.open(cmd, nil, tok)
 			if err != nil {
 				return err
 			}

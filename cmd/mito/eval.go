@@ -8,115 +8,166 @@ import (
 	"math"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"mito/engine/data"
 	"mito/engine/decode"
 	"mito/engine/pipeline"
 	"mito/engine/report"
 	"mito/engine/task"
 )
 
+// evalFlags are those of eval.
+type evalFlags struct {
+	machine  machineFlags
+	work     workFlags
+	output   outputFlags
+	model    string
+	split    string
+	opponent string
+	games    int
+	seed     uint64
+	all      bool
+}
+
 func newEval() *cobra.Command {
-	var (
-		machine  machineFlags
-		work     workFlags
-		output   outputFlags
-		model    string
-		split    string
-		opponent string
-		games    int
-		seed     uint64
-	)
+	var f evalFlags
 	cmd := &cobra.Command{
-		Use:     "eval",
-		Short:   "Loss of a model on held-out data, and its score at a task",
-		Example: "  mito eval --model mito-out/tictactoe/compressed --task tictactoe --opponent perfect",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if model == "" {
-				return usagef("--model is missing: the folder of a model")
-			}
-			if err := work.check(cmd.Flags(), "split", "opponent", "games", "seed"); err != nil {
+		Use:   "eval",
+		Short: "Loss of a model on held-out data, and its score at a task",
+		Long: `Compute the loss of a model on data that it was not trained on: the test positions of a task, or the end of a text. At
+a task it plays too. With --all the whole text counts, for one that the model has never seen.`,
+		Example: "  mito eval --model mito-out/tictactoe/compressed --task tictactoe --opponent perfect\n" +
+			"  mito eval --model book/model --corpus another.txt --all",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(cmd.Flags()); err != nil {
 				return err
 			}
-			if err := machine.check(); err != nil {
-				return err
-			}
-			switch sp := task.Split(split); {
-			case sp != task.Train && sp != task.Test && sp != task.All:
-				return usagef("--split is %q, want train, test or all", split)
-			case games < 1:
-				return usagef("--games is %d, want 1 or more", games)
-			}
-			dir, err := modelFolder("--model", model)
-			if err != nil {
-				return err
-			}
-			rt, err := decode.Open(dir, decode.Options{Threads: machine.threads})
-			if err != nil {
-				return err
-			}
-			defer closing(rt, &err)
-			if rt.Tokenizer() == nil {
-				return fmt.Errorf("%s has no tokenizer.json, so nothing can be written for it", model)
-			}
-			if !cmd.Flags().Changed("context") {
-				work.context = rt.Context()
-			}
-			w, err := work.open(cmd.Context(), cmd.Flags(), nil, rt.Tokenizer())
-			if err != nil {
-				return err
-			}
-			e, err := w.Eval(task.Split(split), 64)
-			if err != nil {
-				return err
-			}
-			loss, err := decode.Loss(cmd.Context(), rt, e)
-			if err != nil {
-				return err
-			}
-			r := evalResult{Task: w.Name, LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()), Tokens: int64(math.Round(loss.Weight))}
-			words := ""
-			if w.Task != nil {
-				player, err := decode.NewPlayer(cmd.Context(), rt, 64)
-				if err != nil {
-					return err
-				}
-				p := newProgress(output.quiet)
-				p.Start("playing", games)
-				s, err := w.Task.Score(cmd.Context(), player, task.ScoreOptions{
-					Games: games, Opponent: opponent, Seed: seed, Progress: func(done, _ int) { p.Update(done, "") },
-				})
-				if err != nil {
-					p.End(pipeline.Stopped)
-					if unknown := (*task.OpponentError)(nil); errors.As(err, &unknown) {
-						return usage(err)
-					}
-					return err
-				}
-				p.End("done")
-				words = s.String()
-				if r.Score, err = json.Marshal(s); err != nil {
-					return err
-				}
-			}
-			return output.print(r, func(stdout io.Writer) {
-				fmt.Fprintf(stdout, "loss %.4f nats, %.4f bits per byte over %d tokens\n", r.LossNats, r.BitsPerByte, r.Tokens)
-				if words != "" {
-					fmt.Fprintln(stdout, words)
-				}
-			})
+			return f.run(cmd)
 		},
 	}
 	fs := cmd.Flags()
-	work.register(fs)
-	machine.registerThreads(fs)
-	output.register(fs)
-	fs.StringVar(&model, "model", "", "folder of the model, float or INT8 (required)")
-	fs.StringVar(&split, "split", string(task.Test), "task: positions to evaluate the loss on: train, test or all")
-	fs.StringVar(&opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
-	fs.IntVar(&games, "games", task.DefaultGames, "task: games or boards")
-	fs.Uint64Var(&seed, "seed", 1, "seed of the opponent or the boards")
+	f.work.register(fs)
+	f.machine.registerThreads(fs)
+	f.output.register(fs)
+	fs.StringVar(&f.model, "model", "", "folder of the model, float or INT8 (required)")
+	fs.StringVar(&f.split, "split", string(task.Test), "task: positions to evaluate the loss on: train, test or all")
+	fs.BoolVar(&f.all, "all", false, "corpus: evaluate on the whole text, not only on its held-out end")
+	fs.StringVar(&f.opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
+	fs.IntVar(&f.games, "games", task.DefaultGames, "task: games or boards")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed of the opponent or the boards")
 	return cmd
+}
+
+func (f *evalFlags) check(fs *pflag.FlagSet) error {
+	if f.model == "" {
+		return usagef("--model is missing: the folder of a model")
+	}
+	switch {
+	case f.work.corpus != "" && f.work.heldOut == 1: // all of it is held out
+		f.all, f.work.heldOut = true, 0.5
+	case f.work.corpus != "" && f.all:
+		if err := without(fs, "--all", "held-out"); err != nil {
+			return err
+		}
+	case f.work.task != "":
+		if err := without(fs, "--task", "all"); err != nil {
+			return err
+		}
+	}
+	if err := f.work.check(fs, "split", "opponent", "games", "seed"); err != nil {
+		return err
+	}
+	if err := f.machine.check(); err != nil {
+		return err
+	}
+	switch sp := task.Split(f.split); {
+	case sp != task.Train && sp != task.Test && sp != task.All:
+		return usagef("--split is %q, want train, test or all", f.split)
+	case f.games < 1:
+		return usagef("--games is %d, want 1 or more", f.games)
+	}
+	if f.work.corpus != "" {
+		if f.split = string(task.Test); f.all {
+			f.split = string(task.All)
+		}
+		f.work.only = task.Split(f.split)
+	}
+	return nil
+}
+
+func (f *evalFlags) run(cmd *cobra.Command) (err error) {
+	dir, err := modelFolder("--model", f.model)
+	if err != nil {
+		return err
+	}
+	rt, err := decode.Open(dir, decode.Options{Threads: f.machine.threads})
+	if err != nil {
+		return err
+	}
+	defer closing(rt, &err)
+	if rt.Tokenizer() == nil {
+		return fmt.Errorf("%s has no tokenizer.json, so nothing can be written for it", f.model)
+	}
+	if err := f.work.fitContext(cmd.Flags(), "--model", f.model, rt.Context()); err != nil {
+		return err
+	}
+	w, err := f.work.open(cmd, nil, rt.Tokenizer())
+	if err != nil {
+		return err
+	}
+	e, err := awaited(cmd.Context(), func() (data.Eval, error) { return w.Eval(task.Split(f.split), evalRows(w.Context)) })
+	if err != nil {
+		return err
+	}
+	loss, err := decode.Loss(cmd.Context(), rt, e)
+	if err != nil {
+		return err
+	}
+	r := evalResult{Task: w.Name, LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()), Tokens: int64(math.Round(loss.Weight))}
+	words := ""
+	if w.Task != nil {
+		s, err := f.play(cmd, rt, w)
+		if err != nil {
+			return err
+		}
+		words = s.String()
+		if r.Score, err = json.Marshal(s); err != nil {
+			return err
+		}
+	}
+	return f.output.print(cmd, r, func(stdout io.Writer) {
+		fmt.Fprintf(stdout, "loss %.4f nats, %.4f bits per byte over %d tokens\n", r.LossNats, r.BitsPerByte, r.Tokens)
+		if words != "" {
+			fmt.Fprintln(stdout, words)
+		}
+	})
+}
+
+// evalRows is the number of sequences that are evaluated at once, on which no result depends: 64, and fewer where they are
+// so long that a batch of them would take more than a few megabytes.
+func evalRows(context int) int { return max(1, min(64, (1<<18)/context)) }
+
+func (f *evalFlags) play(cmd *cobra.Command, rt decode.Runtime, w *pipeline.Workload) (s task.Score, err error) {
+	player, err := decode.NewPlayer(cmd.Context(), rt, 64)
+	if err != nil {
+		return s, err
+	}
+	p := newProgress(cmd, f.output.quiet)
+	p.Start("playing", f.games)
+	s, err = w.Task.Score(cmd.Context(), player, task.ScoreOptions{
+		Games: f.games, Opponent: f.opponent, Seed: f.seed, Progress: func(done, _ int) { p.Update(done, "") },
+	})
+	if err != nil {
+		p.End(pipeline.Stopped)
+		if unknown := (*task.OpponentError)(nil); errors.As(err, &unknown) {
+			return s, usage(err)
+		}
+		return s, err
+	}
+	p.End("done")
+	return s, nil
 }
 
 type evalResult struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -24,18 +25,25 @@ type fitFlags struct {
 	work    workFlags
 	output  outputFlags
 
-	model, config, out, split string
-	batch                     int
-	resume                    bool
-	train                     train.Options
+	arch, config, out, split string
+	batch                    int
+	resume                   bool
+	train                    train.Options
 }
 
 func (f *fitFlags) register(fs *pflag.FlagSet, shape string) {
+	// --model names a folder in the other commands. Here it was the preset's flag, and still is for scripts that say so.
+	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "model" {
+			name = "arch"
+		}
+		return pflag.NormalizedName(name)
+	})
 	f.work.register(fs)
 	f.machine.register(fs)
 	f.output.register(fs)
-	fs.StringVar(&f.model, "model", shape, "model preset, as mito info lists them")
-	fs.StringVar(&f.config, "config", "", "JSON file with keys of config.json that replace the preset's")
+	fs.StringVar(&f.arch, "arch", shape, "architecture of the model, one of those that mito info lists; --model means the same")
+	fs.StringVar(&f.config, "config", "", "JSON file with keys of config.json that replace those of --arch")
 	fs.StringVar(&f.out, "out", "", "folder of the run (required)")
 	fs.StringVar(&f.split, "split", string(task.Train), "task: positions to train on, train or all")
 	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out, or begin it where there is none")
@@ -47,12 +55,12 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape string) {
 	fs.IntVar(&t.Steps, "steps", o.Steps, "steps")
 	fs.IntVar(&t.MicroBatches, "micro-batches", o.MicroBatches, "parts that a batch is computed in; less memory, the same weights")
 	fs.Uint64Var(&t.Seed, "seed", o.Seed, "seed of the model and the batches")
-	fs.StringVar(&t.Optimizer, "optimizer", train.Muon, "adamw or muon")
-	fs.Float64Var(&t.LR, "lr", 0.005, "learning rate of AdamW")
-	fs.Float64Var(&t.MuonLR, "muon-lr", o.MuonLR, "learning rate of Muon")
-	fs.Float64Var(&t.Beta1, "beta1", o.Beta1, "AdamW: decay of the first moment")
-	fs.Float64Var(&t.Beta2, "beta2", 0.95, "AdamW: decay of the second moment")
-	fs.Float64Var(&t.Momentum, "momentum", o.Momentum, "Muon: momentum")
+	fs.StringVar(&t.Optimizer, "optimizer", train.Muon, "muon (matrices by Muon, tables and vectors by AdamW) or adamw (all)")
+	fs.Float64Var(&t.LR, "lr", 0.005, "learning rate of AdamW; with muon that of the tables and vectors")
+	fs.Float64Var(&t.MuonLR, "muon-lr", o.MuonLR, "muon: learning rate of the matrices")
+	fs.Float64Var(&t.Beta1, "beta1", o.Beta1, "decay of AdamW's first moment")
+	fs.Float64Var(&t.Beta2, "beta2", 0.95, "decay of AdamW's second moment")
+	fs.Float64Var(&t.Momentum, "momentum", o.Momentum, "muon: momentum of the matrices")
 	fs.Float64Var(&t.WeightDecay, "weight-decay", 0, "decoupled weight decay, never on vectors")
 	fs.Float64Var(&t.ClipNorm, "clip", 0, "largest norm of the gradient; 0 for any")
 	fs.StringVar(&t.Schedule, "schedule", train.WSD, "constant, cosine or wsd")
@@ -70,7 +78,7 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape string) {
 
 // options checks the flags and makes the options of a fitting.
 func (f *fitFlags) options(name string, w *pipeline.Workload) (o pipeline.FitOptions, err error) {
-	shape, err := pipeline.ShapeOf(f.model)
+	shape, err := pipeline.ShapeOf(f.arch)
 	if err != nil {
 		return o, usage(err)
 	}
@@ -109,8 +117,8 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 	if f.split != string(task.Train) && f.split != string(task.All) {
 		return usagef("--split is %q, want train or all", f.split)
 	}
-	if _, err := pipeline.ShapeOf(f.model); err != nil {
-		return usage(err)
+	if _, err := pipeline.ShapeOf(f.arch); err != nil {
+		return usagef("--arch: %w", err)
 	}
 	if err := f.work.check(fs, "split", "labels"); err != nil {
 		return err
@@ -194,16 +202,19 @@ func (p once) End(result string) {
 // run fits and prints.
 func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Workload, o pipeline.FitOptions) error {
 	began := time.Now()
-	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, once{newProgress(f.output.quiet)})
+	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, once{newProgress(cmd, f.output.quiet)})
+	if option := (*train.OptionError)(nil); errors.As(err, &option) { // one that depends on the data
+		return usage(err)
+	}
 	if err != nil {
-		return stopped(cmd.Context(), err, f.resume)
+		return resumable(cmd.Context(), err, f.resume)
 	}
 	r := fitResult{
 		Task: w.Name, Seed: o.Train.Seed, Backend: b.Info().Name, Dir: fitted.Dir, Params: o.Config.Params(),
 		Steps: fitted.Steps, LossNats: report.Number(fitted.Loss.PerToken()),
 		BitsPerByte: report.Number(fitted.Loss.BitsPerByte()), Seconds: time.Since(began).Seconds(),
 	}
-	return f.output.print(r, func(stdout io.Writer) {
+	return f.output.print(cmd, r, func(stdout io.Writer) {
 		fmt.Fprintf(stdout, "%s: %d parameters, loss %.4f nats, %.4f bits per byte\n", r.Dir, r.Params, r.LossNats, r.BitsPerByte)
 	})
 }

@@ -1,16 +1,14 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"mito/backend"
@@ -21,6 +19,7 @@ import (
 	"mito/engine/runs"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
+	"mito/kernels/parallel"
 )
 
 // machineFlags choose the backend.
@@ -36,18 +35,18 @@ func (f *machineFlags) register(fs *pflag.FlagSet) {
 }
 
 func (f *machineFlags) registerThreads(fs *pflag.FlagSet) {
-	fs.IntVar(&f.threads, "threads", runtime.GOMAXPROCS(0), "CPU threads")
+	fs.IntVar(&f.threads, "threads", min(runtime.GOMAXPROCS(0), parallel.MaxThreads), fmt.Sprintf("CPU threads, %d at most", parallel.MaxThreads))
 }
 
 func (f *machineFlags) check() error {
-	if f.threads < 1 {
-		return usagef("--threads is %d, want 1 or more", f.threads)
+	if f.threads < 1 || f.threads > parallel.MaxThreads {
+		return usagef("--threads is %d, want 1 to %d", f.threads, parallel.MaxThreads)
 	}
 	return nil
 }
 
 // open opens the backend. Why a preferred one was passed over goes to stderr.
-func (f *machineFlags) open(quiet bool) (backend.Backend, error) {
+func (f *machineFlags) open(cmd *cobra.Command, quiet bool) (backend.Backend, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
@@ -67,7 +66,7 @@ func (f *machineFlags) open(quiet bool) (backend.Backend, error) {
 	}
 	for _, reason := range skipped {
 		if !quiet && f.backend == "auto" && known("cuda") {
-			fmt.Fprintln(os.Stderr, reason)
+			fmt.Fprintln(cmd.ErrOrStderr(), reason)
 		}
 	}
 	return b, nil
@@ -92,6 +91,7 @@ type workFlags struct {
 	taskSeed         uint64
 	context, bpe     int
 	heldOut          float64
+	only             task.Split // of a text, the only one that is used; "" for train and test
 }
 
 func (f *workFlags) register(fs *pflag.FlagSet) {
@@ -136,6 +136,8 @@ func (f *workFlags) check(fs *pflag.FlagSet, ofTask ...string) error {
 		switch {
 		case f.context < 1:
 			return usagef("--context is %d, want 1 or more", f.context)
+		case f.heldOut == 1:
+			return usagef("--held-out is 1, which leaves nothing to train on: want more than 0 and less than 1; mito eval --all evaluates a whole text")
 		case !(f.heldOut > 0 && f.heldOut < 1):
 			return usagef("--held-out is %v, want more than 0 and less than 1", f.heldOut)
 		case f.bpe < 0:
@@ -161,15 +163,30 @@ func without(fs *pflag.FlagSet, other string, names ...string) error {
 }
 
 // open opens the workload. preset, if not nil, gives what no flag was set for; tok, if not nil, is used as it is.
-func (f *workFlags) open(ctx context.Context, fs *pflag.FlagSet, preset *pipeline.Preset, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
-	if f.corpus != "" {
-		o := pipeline.TextOptions{Context: f.context, HeldOut: f.heldOut, BPE: f.bpe, Tokenizer: tok}
+func (f *workFlags) open(cmd *cobra.Command, preset *pipeline.Preset, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
+	fs := cmd.Flags()
+	return awaited(cmd.Context(), func() (*pipeline.Workload, error) {
+		if f.corpus == "" {
+			return pipeline.OpenTask(cmd.Context(), f.task, f.taskOptions(fs, preset), tok)
+		}
+		o := pipeline.TextOptions{Context: f.context, HeldOut: f.heldOut, BPE: f.bpe, Tokenizer: tok, Only: f.only}
 		if preset != nil && !fs.Changed("context") && preset.Text.Context > 0 {
 			o.Context = preset.Text.Context
 		}
 		return pipeline.OpenText(f.corpus, o)
+	})
+}
+
+// fitContext takes the context of a model where --context was left out, and refuses a longer one before anything is made
+// for it.
+func (f *workFlags) fitContext(fs *pflag.FlagSet, flag, dir string, context int) error {
+	if !fs.Changed("context") {
+		f.context = context
 	}
-	return pipeline.OpenTask(ctx, f.task, f.taskOptions(fs, preset), tok)
+	if f.context > context {
+		return usagef("--context is %d, the model of %s %s has a context of %d: give that, or less", f.context, flag, dir, context)
+	}
+	return nil
 }
 
 func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task.Options {
@@ -200,24 +217,4 @@ func modelFolder(flag, dir string) (string, error) {
 			flag, dir, pipeline.CompressedDir, pipeline.StudentDir, pipeline.TeacherDir)
 	}
 	return at, nil
-}
-
-// outputFlags choose what is printed.
-type outputFlags struct{ json, quiet bool }
-
-func (f *outputFlags) register(fs *pflag.FlagSet) {
-	fs.BoolVar(&f.json, "json", false, "print one JSON object to stdout")
-	fs.BoolVar(&f.quiet, "quiet", false, "no progress on stderr")
-}
-
-// print writes v as JSON with --json, else lets text write.
-func (f *outputFlags) print(v any, text func(io.Writer)) error {
-	if !f.json {
-		text(os.Stdout)
-		return nil
-	}
-	enc := json.NewEncoder(os.Stdout)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

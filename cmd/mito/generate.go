@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -71,24 +70,25 @@ the exit status is 1.
 			if err != nil {
 				return fmt.Errorf("%s: %w", model, err)
 			}
+			stdout := cmd.OutOrStdout()
 			w := &writer{rt: rt, g: g, o: o}
 			switch {
 			case stdin:
-				return w.lines(cmd.Context(), os.Stdin, os.Stdout)
+				return w.lines(cmd.Context(), cmd.InOrStdin(), stdout)
 			case asJSON:
 				text, err := w.generate(cmd.Context(), prompt, o)
 				if err != nil {
 					return err
 				}
-				return encoder(os.Stdout).Encode(text)
+				return encoder(stdout).Encode(text)
 			}
 			o.OnText = func(piece string) error {
-				_, err := io.WriteString(os.Stdout, piece)
+				_, err := io.WriteString(stdout, piece)
 				return err
 			}
 			text, err := w.generate(cmd.Context(), prompt, o)
 			if err == nil || text.Text != "" {
-				fmt.Fprintln(os.Stdout)
+				fmt.Fprintln(stdout)
 			}
 			return err
 		},
@@ -182,7 +182,7 @@ func (w *writer) lines(ctx context.Context, in io.Reader, out io.Writer) error {
 			answer = struct {
 				Error string `json:"error"`
 				Line  int    `json:"line"`
-			}{err.Error(), l.number}
+			}{plain(err.Error()), l.number}
 		}
 		answered++
 		if err := enc.Encode(answer); err != nil {
@@ -215,13 +215,6 @@ func (w *writer) answer(ctx context.Context, line []byte) (decode.Generation, er
 		o.MaxTokens = *r.MaxTokens
 	}
 	return w.generate(ctx, *r.Prompt, o)
-}
-
-// encoder writes objects of one line each.
-func encoder(w io.Writer) *json.Encoder {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc
 }
 
 // line is a line of stdin that is not empty, or the error that ends it.

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
@@ -14,9 +12,6 @@ import (
 	"mito/bench"
 	"mito/engine/pipeline"
 )
-
-// version is set when a release is linked: -ldflags "-X main.version=v1.2.3".
-var version = ""
 
 type info struct {
 	Version  string        `json:"version"`
@@ -63,12 +58,12 @@ func newInfo() *cobra.Command {
 		Use:   "info",
 		Short: "What this program and this machine have: backends, kernels, model and run presets",
 		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			i, err := gather()
 			if err != nil {
 				return err
 			}
-			return output.print(i, i.print)
+			return output.print(cmd, i, i.print)
 		},
 	}
 	output.register(cmd.Flags())
@@ -76,7 +71,7 @@ func newInfo() *cobra.Command {
 }
 
 func gather() (*info, error) {
-	i := &info{Version: programVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Machine: bench.Describe()}
+	i := &info{Version: programVersion(), Platform: platform(), Machine: bench.Describe()}
 	for _, name := range []string{"cpu", "cuda"} {
 		b, err := describeBackend(name)
 		if err != nil {
@@ -111,17 +106,6 @@ func describeBackend(name string) (backendInfo, error) {
 	}
 	i := b.Info()
 	return backendInfo{Name: name, Available: true, Info: &i}, b.Close()
-}
-
-// programVersion is that of the release, or what the module system knows.
-func programVersion() string {
-	if version != "" {
-		return version
-	}
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
-		return b.Main.Version
-	}
-	return "devel"
 }
 
 func (i *info) print(w io.Writer) {

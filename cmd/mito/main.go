@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses.
@@ -21,22 +23,6 @@ const (
 	exitUsage   = 2
 )
 
-// usageError marks a command line that cannot be meant.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
-
-// usage marks err, if it is one, as wrong use.
-func usage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &usageError{err}
-}
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -44,20 +30,32 @@ func main() {
 		stop() // a second signal ends the program at once
 		fmt.Fprintln(os.Stderr, "\nmito: stopping when the step under way is done; once more to stop at once")
 	})
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string) int {
+// run is the program: it runs a command line and returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	out := &results{w: stdout}
 	root := newRoot()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	root.SetOut(out)
+	root.SetErr(stderr)
+	err := findCommand(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
+	if err == nil {
+		err = out.close()
+	} else {
+		err = lost(interrupted(ctx, err), out.err)
+	}
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "mito:", err)
+	fmt.Fprintln(stderr, "mito:", plain(err.Error()))
 	var usage *usageError
 	if errors.As(err, &usage) {
-		fmt.Fprintln(os.Stderr, "Run 'mito help' for the commands, or 'mito COMMAND --help' for the flags of one.")
+		fmt.Fprintln(stderr, "Run 'mito help' for the commands, or 'mito COMMAND --help' for the flags of one.")
 		return exitUsage
 	}
 	return exitFailure
@@ -71,18 +69,58 @@ func newRoot() *cobra.Command {
 compresses the student to INT8, and proves that the student computes the same bits on every machine.
 
 Start with: mito pipeline`,
+		Version:       programVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetVersionTemplate(versionLine() + "\n")
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(
 		newPipeline(), newTrain(), newDistill(), newQuantize(), newEval(), newGenerate(), newVerify(),
-		newBench(), newTask(), newInfo(),
+		newBench(), newTask(), newInfo(), newVersion(),
 	)
+	eachCommand(root, func(cmd *cobra.Command) {
+		cmd.InitDefaultHelpFlag()
+		cmd.InitDefaultVersionFlag()
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Value.Type() == "bool" {
+				f.Value = plainBool{f.Value}
+			}
+		})
+	})
 	return root
+}
+
+// plainBool is a bool flag that the help shows as --name, as people write it, and not as --name[=true|false].
+type plainBool struct{ pflag.Value }
+
+// eachCommand visits a command and all below it.
+func eachCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
+	visit(cmd)
+	for _, c := range cmd.Commands() {
+		eachCommand(c, visit)
+	}
+}
+
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := findCommand(cmd.Root(), args); err != nil {
+				return err
+			}
+			about, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return usage(err)
+			}
+			return about.Help()
+		},
+	}
 }
 
 // noArgs refuses positional arguments as wrong use.
@@ -97,37 +135,11 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func oneOf(what string, known ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
-			for _, k := range known {
-				if args[0] == k {
-					return nil
-				}
+			if slices.Contains(known, args[0]) {
+				return nil
 			}
 			return usagef("unknown %s %q; known: %s", what, args[0], strings.Join(known, ", "))
 		}
 		return usagef("%q takes one %s: %s", cmd.CommandPath(), what, strings.Join(known, ", "))
 	}
-}
-
-// commandLine is how the program was called, with further arguments, fit for a shell.
-func commandLine(more ...string) string {
-	words := []string{"mito"}
-	for _, a := range append(slices.Clone(os.Args[1:]), more...) {
-		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		words = append(words, a)
-	}
-	return strings.Join(words, " ")
-}
-
-// stopped adds to the error of an interrupted run how to go on. more are arguments that the command line lacked.
-func stopped(ctx context.Context, err error, resumed bool, more ...string) error {
-	if err == nil || ctx.Err() == nil {
-		return err
-	}
-	if !resumed {
-		more = append(more, "--resume")
-	}
-	what := strings.TrimSuffix(err.Error(), ": "+context.Canceled.Error())
-	return fmt.Errorf("%s\nWhat was done is saved; this goes on from there:\n  %s", what, commandLine(more...))
 }

@@ -52,7 +52,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			if assistant != "" {
 				if _, err := pipeline.ShapeOf(assistant); err != nil {
-					return usage(err)
+					return usagef("--assistant: %w", err)
 				}
 			}
 			if teachers < 1 {
@@ -71,23 +71,23 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			if err := pipeline.CheckOutput(out, resume); err != nil {
 				return err
 			}
-			b, err := machine.open(output.quiet)
+			b, err := machine.open(cmd, output.quiet)
 			if err != nil {
 				return err
 			}
 			defer closing(b, &err)
-			w, err := work.open(cmd.Context(), cmd.Flags(), &p, nil)
+			w, err := work.open(cmd, &p, nil)
 			if err != nil {
 				return err
 			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
 				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Teachers: teachers,
 				Assistant: assistant, Command: commandLine(), Version: programVersion(),
-			}, newProgress(output.quiet))
+			}, newProgress(cmd, output.quiet))
 			if err != nil {
-				return stopped(cmd.Context(), err, resume, given...)
+				return resumable(cmd.Context(), err, resume, given...)
 			}
-			return output.print(r, func(stdout io.Writer) { summary(stdout, r, out) })
+			return output.print(cmd, r, func(stdout io.Writer) { summary(stdout, r, out) })
 		},
 	}
 	fs := cmd.Flags()
@@ -100,7 +100,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 	fs.Uint64Var(&seed, "seed", 1, "seed of models, batches and games")
 	fs.BoolVar(&resume, "resume", false, "continue the run in --out, or begin it where there is none")
 	fs.IntVar(&teachers, "teachers", 1, "teachers whose mean probabilities the student learns from")
-	fs.StringVar(&assistant, "assistant", "", "model preset of an assistant between teacher and student")
+	fs.StringVar(&assistant, "assistant", "", "architecture of an assistant between teacher and student, one of those that mito info lists")
 	fs.IntVar(&games, "games", 0, "games or boards of each score; the preset's number where it is left out")
 	return cmd
 }

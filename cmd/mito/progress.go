@@ -7,20 +7,23 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"mito/engine/pipeline"
 )
 
 // newProgress shows a bar on a terminal, plain lines elsewhere, and nothing with --quiet.
-func newProgress(quiet bool) pipeline.Progress {
+func newProgress(cmd *cobra.Command, quiet bool) pipeline.Progress {
+	out := cmd.ErrOrStderr()
+	file, _ := out.(*os.File)
 	switch {
 	case quiet:
 		return pipeline.Silent{}
-	case term.IsTerminal(int(os.Stderr.Fd())):
-		return &bar{out: os.Stderr}
+	case file != nil && term.IsTerminal(int(file.Fd())):
+		return &bar{out: out}
 	default:
-		return &lines{out: os.Stderr}
+		return &lines{out: out}
 	}
 }
 

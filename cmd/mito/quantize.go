@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,11 +57,14 @@ func newQuantize() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, err := student.New(w, student.Options{})
+			m, err := student.New(w.ForDigest(), student.Options{})
 			if err != nil {
 				return err
 			}
-			digest, err := student.Digest(m, student.DigestOptions{})
+			digest, err := student.Digest(m, student.DigestOptions{Check: cmd.Context().Err})
+			if errors.Is(err, context.Canceled) {
+				return &stoppedError{fmt.Sprintf("stopped by a signal; %s is complete, mito verify --model %[1]s gives its digest", out)}
+			}
 			if err != nil {
 				return err
 			}
@@ -72,7 +76,7 @@ func newQuantize() *cobra.Command {
 				Digest   string              `json:"digest"`
 				Matrices []quant.MatrixError `json:"matrices"`
 			}{out, w.Params(), w.Bytes(), "int8", digest, r.Matrices}
-			return output.print(result, func(stdout io.Writer) {
+			return output.print(cmd, result, func(stdout io.Writer) {
 				fmt.Fprintf(stdout, "%s: %d parameters in %d bytes, digest %s\n", out, result.Params, result.Bytes, digest)
 				for _, e := range r.Matrices {
 					fmt.Fprintf(stdout, "  %-45s relative error %.4f\n", e.Name, e.Relative)
@@ -107,10 +111,10 @@ func calibration(cmd *cobra.Command, machine *machineFlags, work *workFlags, dir
 	if err != nil {
 		return o, err
 	}
-	if !cmd.Flags().Changed("context") {
-		work.context = floats.Config.Context
+	if err := work.fitContext(cmd.Flags(), "--model", dir, floats.Config.Context); err != nil {
+		return o, err
 	}
-	w, err := work.open(cmd.Context(), cmd.Flags(), nil, tok)
+	w, err := work.open(cmd, nil, tok)
 	if err != nil {
 		return o, err
 	}

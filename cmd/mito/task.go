@@ -26,7 +26,7 @@ func newTaskList() *cobra.Command {
 	var output outputFlags
 	cmd := &cobra.Command{
 		Use: "list", Short: "The tasks and whom they are played against", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			var list []taskLine
 			for _, name := range task.Names() {
 				t, err := task.Lookup(name)
@@ -35,7 +35,7 @@ func newTaskList() *cobra.Command {
 				}
 				list = append(list, taskLine{name, t.Opponents()})
 			}
-			return output.print(map[string]any{"tasks": list}, func(w io.Writer) {
+			return output.print(cmd, map[string]any{"tasks": list}, func(w io.Writer) {
 				for _, l := range list {
 					fmt.Fprintf(w, "%-12s %s\n", l.Name, strings.Join(l.Opponents, ", "))
 				}
@@ -50,12 +50,12 @@ func newTaskDescribe() *cobra.Command {
 	var output outputFlags
 	cmd := &cobra.Command{
 		Use: "describe NAME", Short: "The exact prompt and answer format, for a program that wants to play", Args: oneOf("task", task.Names()...),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := task.Lookup(args[0])
 			if err != nil {
 				return err
 			}
-			return output.print(map[string]string{"name": t.Name(), "description": t.Describe(), "alphabet": t.Alphabet()}, func(w io.Writer) {
+			return output.print(cmd, map[string]string{"name": t.Name(), "description": t.Describe(), "alphabet": t.Alphabet()}, func(w io.Writer) {
 				fmt.Fprintln(w, strings.TrimRight(t.Describe(), "\n"))
 			})
 		},

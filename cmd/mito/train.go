@@ -7,18 +7,18 @@ func newTrain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "train",
 		Short:   "Train a model on a task or a text",
-		Example: "  mito train --task tictactoe --out teacher\n  mito train --corpus book.txt --model char --out book",
+		Example: "  mito train --task tictactoe --out teacher\n  mito train --corpus book.txt --arch char --out book",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := f.check(cmd.Flags()); err != nil {
 				return err
 			}
-			b, err := f.machine.open(f.output.quiet)
+			b, err := f.machine.open(cmd, f.output.quiet)
 			if err != nil {
 				return err
 			}
 			defer closing(b, &err)
-			w, err := f.work.open(cmd.Context(), cmd.Flags(), nil, nil)
+			w, err := f.work.open(cmd, nil, nil)
 			if err != nil {
 				return err
 			}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +32,12 @@ backend, the GPU's among them where there is one. Run it on another machine with
 		Example: "  mito verify --model mito-out/tictactoe/compressed",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("digest") {
+				if sum, err := hex.DecodeString(want); err != nil || len(sum) != sha256.Size {
+					return usagef("--digest is %q, want the %d hexadecimal digits that mito verify prints", want, 2*sha256.Size)
+				}
+				want = strings.ToLower(want)
+			}
 			if model == "" {
 				return usagef("--model is missing: the folder of an INT8 student")
 			}
@@ -48,7 +57,7 @@ backend, the GPU's among them where there is one. Run it on another machine with
 			if err != nil {
 				return err
 			}
-			if err := output.print(r, func(stdout io.Writer) {
+			if err := output.print(cmd, r, func(stdout io.Writer) {
 				for _, v := range r.Variants {
 					fmt.Fprintf(stdout, "%s  %s\n", v.Digest, v.Name)
 				}

@@ -32,6 +32,9 @@ type TextOptions struct {
 	BPE     int     `json:"bpe"`      // vocabulary of a byte-level BPE; 0 means characters
 	// Tokenizer, if not nil, is used as it is, as a student must use its teacher's.
 	Tokenizer tokenizer.Tokenizer `json:"-"`
+	// Only opens one split, for evaluations with a Tokenizer: test, or all, which holds nothing out. The others are then
+	// not made into tokens, so that their characters need not be known. "" opens train and test.
+	Only task.Split `json:"-"`
 }
 
 // OpenTask opens a task and labels its positions, which ends soon when ctx is done. tok, if not nil, is used instead of the
@@ -71,6 +74,10 @@ func OpenText(path string, o TextOptions) (*Workload, error) {
 		return nil, err
 	}
 	w := &Workload{Name: filepath.Base(filepath.Clean(path)), Context: o.Context, Tokenizer: o.Tokenizer, Settings: o}
+	w.tokens = map[task.Split][]int32{}
+	if o.Only == task.All {
+		return w, w.encode(path, task.All, data.NewPart("text", corpus.Text))
+	}
 	if w.train, w.held, err = data.Split(corpus.Text, o.HeldOut); err != nil {
 		return nil, err
 	}
@@ -89,13 +96,20 @@ func OpenText(path string, o TextOptions) (*Workload, error) {
 			return nil, err
 		}
 	}
-	w.tokens = map[task.Split][]int32{}
-	for split, part := range map[task.Split]data.Part{task.Train: w.train, task.Test: w.held} {
-		if w.tokens[split], err = w.Tokenizer.Encode(part.Text); err != nil {
-			return nil, fmt.Errorf("%s of %s: %w", part.Name, path, err)
+	if o.Only == "" {
+		if err := w.encode(path, task.Train, w.train); err != nil {
+			return nil, err
 		}
 	}
-	return w, nil
+	return w, w.encode(path, task.Test, w.held)
+}
+
+// encode makes a part of the text of path into tokens.
+func (w *Workload) encode(path string, split task.Split, part data.Part) (err error) {
+	if w.tokens[split], err = w.Tokenizer.Encode(part.Text); err != nil {
+		return fmt.Errorf("%s of %s: %w", part.Name, path, err)
+	}
+	return nil
 }
 
 // Source gives batches of a split. A text has no split All: its held-out part is never trained on.

@@ -67,9 +67,12 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 	return nil
 }
 
-// stop saves a run that cause ends.
+// stop saves a run that cause ends. The error is cause's only where that succeeded.
 func (t *Trainer) stop(h Hooks, cause error) error {
-	return errors.Join(t.save(h, false), fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, cause))
+	if err := t.save(h, false); err != nil {
+		return fmt.Errorf("train: stopped after step %d of %d, and not saved: %w", t.step, t.o.Steps, err)
+	}
+	return fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, cause)
 }
 
 // evaluate evaluates the step that was done. When ctx ends that, the run is saved as one whose step has still to be
