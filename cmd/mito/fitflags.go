@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -160,8 +163,9 @@ func override(c arch.Config, path string) (arch.Config, error) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		return c, err
 	}
+	known := configKeys()
 	for key, value := range keys {
-		if _, ok := all[key]; !ok {
+		if !slices.Contains(known, key) {
 			return c, fmt.Errorf("--config: %s: unknown key %q", path, key)
 		}
 		all[key] = value
@@ -174,6 +178,16 @@ func override(c arch.Config, path string) (arch.Config, error) {
 		return c, err
 	}
 	return arch.Parse(text)
+}
+
+// configKeys lists the keys of config.json, those too that are left out where they are zero.
+func configKeys() []string {
+	var keys []string
+	for t, i := reflect.TypeFor[arch.Config](), 0; i < t.NumField(); i++ {
+		key, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		keys = append(keys, key)
+	}
+	return keys
 }
 
 // fitResult is what train and distill print.

@@ -130,7 +130,7 @@ func (c Config) Clone() Config {
 }
 
 // Parse reads config.json and validates it. Fields that mito does not know are left alone; what Hugging Face leaves out
-// has Hugging Face's defaults. The error is a *FieldError.
+// has Hugging Face's defaults, and its hidden_act silu, the activation of a gate, is swiglu. The error is a *FieldError.
 func Parse(raw []byte) (Config, error) {
 	c := Config{Norm: NormRMS, NormEps: 1e-5, Position: PositionRoPE, RoPETheta: 10000}
 	if err := json.Unmarshal(raw, &c); err != nil {
@@ -139,6 +139,9 @@ func Parse(raw []byte) (Config, error) {
 			return Config{}, &FieldError{Field: field.Field, Got: "a " + field.Value, Want: field.Type.String()}
 		}
 		return Config{}, &FieldError{Field: "config.json", Got: err.Error(), Want: "one JSON object"}
+	}
+	if c.Activation == "silu" {
+		c.Activation = ActSwiGLU
 	}
 	if c.KVHeads == 0 {
 		c.KVHeads = c.Heads

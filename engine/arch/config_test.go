@@ -103,6 +103,13 @@ func TestParse(t *testing.T) {
 		t.Errorf("defaults: %+v, %v", got, err)
 	}
 
+	// The activation of a gate, as Hugging Face's Llama has it.
+	got, err = Parse([]byte(`{"model_type":"mito","vocab_size":5,"hidden_size":32,"intermediate_size":64,"num_hidden_layers":1,
+		"num_attention_heads":4,"max_position_embeddings":8,"hidden_act":"silu"}`))
+	if err != nil || got.Activation != ActSwiGLU {
+		t.Errorf("silu: %q, %v", got.Activation, err)
+	}
+
 	for _, bad := range []string{
 		``, `[]`, `{`, `{"vocab_size":"many"}`, `{"hidden_size":1e99}`, `{"model_type":"mito"}`, `{"layer_shapes":[1]}`,
 		`{"model_type":"mito","vocab_size":5,"hidden_size":33,"intermediate_size":64,"num_hidden_layers":1,
