@@ -18,6 +18,9 @@ import (
 	"mito/kernels/parallel"
 )
 
+// runBench is exchanged by tests: a benchmark takes many seconds.
+var runBench = bench.Run
+
 func newBench() *cobra.Command {
 	var (
 		output   outputFlags
@@ -52,7 +55,7 @@ lesser processor.`,
 				}
 				p.Update(done, name)
 			}
-			r, err := bench.Run(cmd.Context(), args[0], o)
+			r, err := runBench(cmd.Context(), args[0], o)
 			if errors.Is(err, isa.ErrUnknownVariant) {
 				return &usageError{err}
 			}

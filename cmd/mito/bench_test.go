@@ -17,7 +17,7 @@ func TestBenchWrongUse(t *testing.T) {
 		{"bench"}, {"bench", "nothing"}, {"bench", "kernels", "decode"}, {"bench", "kernels", "--rounds", "0"},
 		{"bench", "kernels", "--threads", "1"}, {"bench", "kernels", "--level", "sse9"}, {"info", "more"},
 	} {
-		if got := run(t.Context(), args, io.Discard, io.Discard); got != exitUsage {
+		if got := run(t.Context(), args, streams{strings.NewReader(""), io.Discard, io.Discard}); got != exitUsage {
 			t.Errorf("%q: exit status %d, want %d", args, got, exitUsage)
 		}
 	}

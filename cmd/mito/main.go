@@ -30,16 +30,23 @@ func main() {
 		stop() // a second signal ends the program at once
 		fmt.Fprintln(os.Stderr, "\nmito: stopping when the step under way is done; once more to stop at once")
 	})
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// streams are what a process has.
+type streams struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
 }
 
 // run is the program: it runs a command line and returns the exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	out := &results{w: stdout}
+func run(ctx context.Context, args []string, s streams) int {
+	out := &results{w: s.stdout}
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(out)
-	root.SetErr(stderr)
+	root.SetErr(s.stderr)
+	root.SetIn(s.stdin)
 	err := findCommand(root, args)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
@@ -52,10 +59,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "mito:", plain(err.Error()))
+	fmt.Fprintln(s.stderr, "mito:", plain(err.Error()))
 	var usage *usageError
 	if errors.As(err, &usage) {
-		fmt.Fprintln(stderr, "Run 'mito help' for the commands, or 'mito COMMAND --help' for the flags of one.")
+		fmt.Fprintln(s.stderr, "Run 'mito help' for the commands, or 'mito COMMAND --help' for the flags of one.")
 		return exitUsage
 	}
 	return exitFailure

@@ -9,8 +9,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mito/engine/decode"
 	"mito/engine/pipeline"
 	"mito/engine/report"
+)
+
+// presetOf and measuring are exchanged by tests, which have no time for a whole pipeline.
+var (
+	presetOf  = pipeline.PresetOf
+	measuring decode.MeasureOptions
 )
 
 func newPipeline() *cobra.Command {
@@ -40,7 +47,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			if err := work.check(cmd.Flags()); err != nil {
 				return err
 			}
-			p, err := pipeline.PresetOf(work.kind(), preset)
+			p, err := presetOf(work.kind(), preset)
 			if err != nil {
 				return usage(err)
 			}
@@ -82,7 +89,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
 				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Teachers: teachers,
-				Assistant: assistant, Command: commandLine(), Version: programVersion(),
+				Assistant: assistant, Command: commandLine(), Version: programVersion(), Measure: measuring,
 			}, newProgress(cmd, output.quiet))
 			if err != nil {
 				return resumable(cmd.Context(), err, resume, given...)

@@ -64,13 +64,7 @@ backend, the GPU's among them where there is one. Run it on another machine with
 			}); err != nil {
 				return err
 			}
-			if !r.Identical {
-				return errDiffers
-			}
-			if want != "" && want != r.Digest {
-				return fmt.Errorf("the digest is %s, expected %s", r.Digest, want)
-			}
-			return nil
+			return verdict(r, want)
 		},
 	}
 	fs := cmd.Flags()
@@ -78,4 +72,15 @@ backend, the GPU's among them where there is one. Run it on another machine with
 	fs.StringVar(&model, "model", "", "folder of the INT8 student (required)")
 	fs.StringVar(&want, "digest", "", "digest that must come out")
 	return cmd
+}
+
+// verdict is nil where all variants agree, with each other and with the digest that is wanted, "" for any.
+func verdict(r verify.Report, want string) error {
+	if !r.Identical {
+		return errDiffers
+	}
+	if want != "" && want != r.Digest {
+		return fmt.Errorf("the digest is %s, expected %s", r.Digest, want)
+	}
+	return nil
 }

@@ -55,6 +55,9 @@ func OpenTask(ctx context.Context, name string, o task.Options, tok tokenizer.To
 		if w.examples[split], err = t.Examples(ctx, split); err != nil {
 			return nil, err
 		}
+		if len(w.examples[split]) == 0 {
+			return nil, fmt.Errorf("%s: none of its positions is in the %s split: take more of them", name, split)
+		}
 	}
 	if err := data.CheckExamples(w.examples[task.Train], w.examples[task.Test]); err != nil {
 		return nil, err

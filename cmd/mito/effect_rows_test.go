@@ -1,0 +1,200 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// commandRows say what the flags of a command do.
+type commandRows struct {
+	base, stdin string
+	flags       map[string][]effect
+}
+
+// machineEffects are those of flags that change the speed and never the result, which same checks.
+func machineEffects(base string, same check) map[string][]effect {
+	return map[string][]effect{
+		"threads":   {{base, "--threads 3", same}, {base, "--threads 0", isRefused("--threads is 0")}},
+		"backend":   {{base, "--backend cpu", same}, {base, "--backend abacus", isRefused("abacus")}},
+		"precision": {{base, "--precision fp32", same}, {base, "--precision int3", isRefused("int3")}},
+	}
+}
+
+// workEffects are those of the flags that choose the data. games and text are command lines without and with a corpus, does
+// is the check of a result.
+func workEffects(neither, games, text string, does check) map[string][]effect {
+	return map[string][]effect{
+		"task":      {{neither, "--task tictactoe --positions 200", fixes("what to work on?")}},
+		"positions": {{games, "--positions 100", does}},
+		"task-seed": {{games, "--task-seed 2", does}},
+		"context":   {{text, "--context 9", does}},
+		"held-out":  {{text, "--held-out 0.05", does}},
+	}
+}
+
+// fitEffects are those of train and distill. more is what the command needs beside a workload; for texts it is moreText.
+func fitEffects(more, moreText string) map[string][]effect {
+	const fit = " --arch micro --steps 3 --batch 4 --out OUT"
+	neither := more + fit
+	games, text := "--task tictactoe --positions 200"+neither, "--corpus BOOK --context 8"+moreText+fit
+	weights := differs("model/model.safetensors")
+	equal := keeps("model/model.safetensors", nil)
+	rows := workEffects(neither, games, text, weights)
+	for name, list := range machineEffects(games, equal) {
+		rows[name] = list
+	}
+	for name, list := range map[string][]effect{
+		"corpus": {{moreText + fit, "--corpus BOOK --context 8", fixes("what to work on?")}},
+		"arch":   {{games, "--arch mini", weights}, {games, "--arch huge", isRefused("--arch")}},
+		"config": {{games, "--config CONFIG", weights}},
+		"out":    {{strings.Replace(games, "--out OUT", "", 1), "--out OUT", fixes("--out is missing")}},
+		"split":  {{games, "--split all", weights}},
+		"resume": {resumes(games)},
+		"batch":  {{games, "--batch 5", weights}},
+		"steps":  {{games, "--steps 4", weights}},
+		"micro-batches": {{games, "--micro-batches 2", equal},
+			{games, "--micro-batches 2", holds("last/state.json", `"micro_batches": 2`)}},
+		"seed":         {{games, "--seed 2", weights}},
+		"optimizer":    {{games, "--optimizer adamw", weights}},
+		"lr":           {{games, "--lr 0.1", weights}},
+		"muon-lr":      {{games, "--muon-lr 0.1", weights}},
+		"beta1":        {{games, "--beta1 0.5", weights}},
+		"beta2":        {{games, "--beta2 0.5", weights}},
+		"momentum":     {{games, "--momentum 0.5", weights}},
+		"weight-decay": {{games, "--weight-decay 0.5", weights}},
+		"clip":         {{games + " --optimizer adamw", "--clip 0.00001", weights}},
+		"schedule":     {{games, "--schedule cosine", weights}},
+		"warmup":       {{games, "--warmup 2", weights}},
+		"decay":        {{games, "--decay 1", weights}},
+		"min-lr":       {{games, "--min-lr 0.5", weights}},
+		"labels":       {{games, "--labels shared", weights}},
+		"dropout":      {{games, "--dropout 0.5", weights}},
+		"smoothing":    {{games, "--smoothing 0.2", weights}},
+		"ema":          {{games, "--ema 0.9", weights}},
+		"eval-every":   {{games, "--eval-every 1", counts("metrics.jsonl", "loss/eval", 1, 3)}},
+		"save-every":   {{games, "--save-every 3", holds("last/state.json", `"save_every": 3`)}},
+		"log-every":    {{games, "--log-every 1", counts("metrics.jsonl", "loss/train", 2, 3)}},
+	} {
+		rows[name] = list
+	}
+	return rows
+}
+
+// commandEffects are the rows of TestEveryFlag, by command.
+func commandEffects() map[string]commandRows {
+	rows := map[string]commandRows{
+		"mito": {}, "task": {}, "info": {}, "version": {}, "task list": {}, "task describe": {base: "connect4"},
+		"task examples": {base: "tictactoe --positions 200", flags: map[string][]effect{
+			"split":     {{"", "--split test", prints}},
+			"positions": {{"", "--positions 100", prints}},
+			"task-seed": {{"", "--task-seed 2", prints}},
+			"depth":     {{"connect4 --positions 200 --depth 2", "--depth 4", prints}},
+		}},
+		"verify": {base: "--model INT8", flags: map[string][]effect{
+			"model":  {{"--quiet", "--model INT8", fixes("--model is missing")}},
+			"digest": {{"", "--digest " + strings.Repeat("0", 64), failsWith("expected 000")}},
+		}},
+		"bench": {base: "decode", flags: map[string][]effect{
+			"rounds":   {{"decode --json", "--rounds 2", prints}, {"decode", "--rounds 0", isRefused("--rounds is 0")}},
+			"level":    {{"decode --json", "--level generic", prints}},
+			"threads":  {{"decode --json", "--threads 7", prints}},
+			"patience": {{"decode --json", "--patience 3s", prints}},
+			"out":      {{"", "--out OUT", holds("", "## decode")}},
+			"markdown": {{"", "--markdown", func(t *testing.T, _, with outcome) {
+				succeeded(t, with)
+				holdsOneFile(t, "bench/results")
+			}}},
+		}},
+	}
+	rows["train"] = commandRows{base: "--task tictactoe --positions 200 --arch micro --steps 1 --batch 4 --out OUT", flags: fitEffects("", "")}
+	rows["train"].flags["bpe"] = []effect{{"--corpus BOOK --context 8 --arch micro --steps 3 --batch 4 --out OUT", "--bpe 258", differs("model/model.safetensors")}}
+	rows["train"].flags["depth"] = []effect{{"--task connect4 --positions 200 --depth 2 --arch micro --steps 3 --batch 4 --out OUT", "--depth 4", differs("model/model.safetensors")}}
+
+	const distill = "--task tictactoe --positions 200 --teacher FLOAT --arch micro --steps 3 --batch 4 --out OUT"
+	rows["distill"] = commandRows{base: distill, flags: fitEffects(" --teacher FLOAT", " --teacher TEXT")}
+	weights := differs("model/model.safetensors")
+	for name, list := range map[string][]effect{
+		"teacher":     {{strings.Replace(distill, "--teacher FLOAT", "", 1), "--teacher FLOAT", fixes("--teacher is missing")}},
+		"temperature": {{"", "--temperature 5", weights}},
+		"alpha":       {{"", "--alpha 0.9", weights}},
+		"cache":       {{"", "--cache", holds("teacher.cache", `"top_k"`)}},
+		"top-k":       {{distill + " --cache", "--top-k 2", weights}},
+		"depth":       {{"", "--depth 4", isRefused("depth")}},
+	} {
+		rows["distill"].flags[name] = list
+	}
+
+	int8 := differs("model.safetensors")
+	const quantize = "--model FLOAT --out OUT"
+	rows["quantize"] = commandRows{base: quantize, flags: workEffects(
+		quantize+" --calibrate 8", quantize+" --calibrate 8 --task tictactoe --positions 200", "--model TEXT --out OUT --calibrate 2 --corpus BOOK", int8)}
+	for name, list := range map[string][]effect{
+		"model":     {{"--out OUT", "--model FLOAT", fixes("--model and --out are needed")}},
+		"out":       {{"--model FLOAT", "--out OUT", fixes("--model and --out are needed")}},
+		"method":    {{"", "--method rtn", int8}},
+		"calibrate": {{quantize, "--calibrate 8 --task tictactoe --positions 200", int8}},
+		"corpus":    {{"--model TEXT --out OUT --calibrate 2", "--corpus BOOK", fixes("what to work on?")}},
+		"depth":     {{quantize + " --calibrate 8 --task tictactoe", "--depth 4", isRefused("depth")}},
+		"threads": {{quantize + " --calibrate 8 --task tictactoe --positions 200", "--threads 3", keeps("model.safetensors", nil)},
+			{quantize + " --calibrate 8 --task tictactoe", "--threads 0", isRefused("--threads is 0")}},
+	} {
+		rows["quantize"].flags[name] = list
+	}
+
+	const eval, text = "--model FLOAT --task tictactoe --positions 200 --games 4", "--model TEXT --corpus BOOK"
+	rows["eval"] = commandRows{base: eval, flags: workEffects("--model FLOAT --games 4", eval, text, prints)}
+	for name, list := range map[string][]effect{
+		"model":    {{"--task tictactoe --positions 200 --games 4", "--model FLOAT", fixes("--model is missing")}},
+		"corpus":   {{"--model TEXT", "--corpus BOOK", fixes("what to work on?")}},
+		"context":  {{text, "--context 9", prints}, {text, "--context 17", isRefused("has a context of 16")}},
+		"held-out": {{text, "--held-out 0.4", prints}, {text + " --all", "--held-out 0.4", isRefused("contradict")}},
+		"all":      {{text, "--all", prints}},
+		"split":    {{"", "--split train", prints}},
+		"opponent": {{"", "--opponent perfect", prints}},
+		"games":    {{"", "--games 5", prints}},
+		"seed":     {{eval + " --json", "--seed 2", prints}},
+		"depth":    {{"", "--depth 4", isRefused("depth")}},
+		"threads":  {{"", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
+	} {
+		rows["eval"].flags[name] = list
+	}
+
+	const generate = "--model TEXT --prompt the --max-tokens 12"
+	rows["generate"] = commandRows{base: generate, stdin: `{"prompt": "the", "max_tokens": 2}`, flags: map[string][]effect{
+		"model":       {{"--prompt the", "--model TEXT", fixes("--model is missing")}},
+		"prompt":      {{"--model TEXT", "--prompt the", fixes("--prompt is missing")}},
+		"stdin":       {{"--model TEXT --json", "--stdin", fixes("--prompt is missing")}},
+		"max-tokens":  {{"", "--max-tokens 6", prints}},
+		"temperature": {{"", "--temperature 3", prints}},
+		"top-k":       {{generate + " --temperature 3", "--top-k 1", prints}},
+		"top-p":       {{generate + " --temperature 3", "--top-p 0.01", prints}},
+		"min-p":       {{generate + " --temperature 3", "--min-p 0.99", prints}},
+		"seed":        {{generate + " --temperature 3", "--seed 2", prints}},
+		"stop":        {{generate + " --temperature 3", "--stop=e --stop=o --stop=a --stop=u --stop=i --stop=t --stop=n", prints}},
+		"threads":     {{"", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
+	}}
+
+	const pipeline, book = "--task tictactoe --out OUT", "--corpus BOOK --context 8 --out OUT"
+	ships := differs("compressed/model.safetensors")
+	rows["pipeline"] = commandRows{base: pipeline, flags: workEffects("", pipeline, book, ships)}
+	for name, list := range machineEffects(pipeline, keeps("compressed/model.safetensors", nil)) {
+		rows["pipeline"].flags[name] = list
+	}
+	for name, list := range map[string][]effect{
+		"task":      {{"--out OUT", "--task puzzle8", ships}},
+		"corpus":    {{"--out OUT", "--corpus BOOK", ships}},
+		"depth":     {{"--task connect4 --depth 2 --out OUT", "--depth 4", ships}},
+		"bpe":       {{book, "--bpe 258", ships}},
+		"positions": {{"", "--positions 200", ships}},
+		"preset":    {{"", "--preset quick", ships}, {"", "--preset huge", isRefused("huge")}},
+		"out":       {{"--task tictactoe", "--out OUT", holds("report.json", `"task"`)}},
+		"seed":      {{"", "--seed 2", ships}},
+		"teachers":  {{"", "--teachers 2", ships}},
+		"assistant": {{"", "--assistant micro", ships}},
+		"games":     {{"", "--games 3", holds("report.json", `"games": 3`)}},
+		"resume":    {resumes(pipeline)},
+	} {
+		rows["pipeline"].flags[name] = list
+	}
+	return rows
+}
