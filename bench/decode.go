@@ -38,7 +38,7 @@ func newDecoders(m *meter, c class) (d decoders, err error) {
 	if err != nil {
 		return d, err
 	}
-	q, err := quantized(w)
+	q, err := quantized(m.ctx, w)
 	if err != nil {
 		return d, err
 	}

@@ -43,8 +43,8 @@ func (c class) weights() (_ *model.Weights, err error) {
 }
 
 // quantized is the INT8 student of w.
-func quantized(w *model.Weights) (*student.Weights, error) {
-	q, _, err := quant.Quantize(context.Background(), w.Config, w.Tensors, quant.Options{Method: quant.RoundToNearest})
+func quantized(ctx context.Context, w *model.Weights) (*student.Weights, error) {
+	q, _, err := quant.Quantize(ctx, w.Config, w.Tensors, quant.Options{Method: quant.RoundToNearest})
 	return q, err
 }
 

@@ -71,7 +71,7 @@ func addPrunedStudent(m *meter, c class, share float64, name string) error {
 	if err != nil {
 		return err
 	}
-	q, err := quantized(w)
+	q, err := quantized(m.ctx, w)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func addAccumulation(m *meter, c class) error {
 	var whole *probe
 	var bytes int64
 	for _, micro := range []int{1, 2, 4, 8} {
-		t, err := newTraining(c, m.o.Threads, train.AdamW, micro)
+		t, err := newTraining(m.ctx, c, m.o.Threads, train.AdamW, micro)
 		if err != nil {
 			return err
 		}

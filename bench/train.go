@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -30,7 +31,7 @@ func addTraining(m *meter, c class) error {
 	var probes []*probe
 	var runs []*training
 	for _, threads := range []int{1, m.o.Threads} {
-		t, err := newTraining(c, threads, train.AdamW, 1)
+		t, err := newTraining(m.ctx, c, threads, train.AdamW, 1)
 		if err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func addTraining(m *meter, c class) error {
 	}
 	m.combine(Result{Name: fmt.Sprintf("train/%s, %d threads against 1", c.name, m.o.Threads), Unit: unitTimes, Threads: m.o.Threads},
 		probes[1], probes[0], divide)
-	muon, err := newTraining(c, m.o.Threads, train.Muon, 1)
+	muon, err := newTraining(m.ctx, c, m.o.Threads, train.Muon, 1)
 	if err != nil {
 		return err
 	}
@@ -66,6 +67,7 @@ func addTraining(m *meter, c class) error {
 
 // training is a run that can be continued step by step.
 type training struct {
+	ctx     context.Context // a measurement takes seconds, and has no other way to be told
 	timed   *timed
 	model   *model.Model
 	trainer *train.Trainer
@@ -74,8 +76,11 @@ type training struct {
 }
 
 // newTraining starts a run on random tokens in micro batches.
-func newTraining(c class, threads int, optimizer string, micro int) (_ *training, err error) {
-	t := &training{timed: &timed{Backend: cpu.New(threads)}, perStep: trainBatch * c.config.Context}
+func newTraining(ctx context.Context, c class, threads int, optimizer string, micro int) (_ *training, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t := &training{ctx: ctx, timed: &timed{Backend: cpu.New(threads)}, perStep: trainBatch * c.config.Context}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -129,6 +134,9 @@ func (t *training) tokens() (float64, error) {
 	t.timed.spent = [groups]time.Duration{}
 	began, best := time.Now(), time.Duration(1<<63-1)
 	for n := 0; n < trainSteps || time.Since(began) < trainTime; n++ {
+		if err := t.ctx.Err(); err != nil {
+			return 0, err
+		}
 		start := time.Now()
 		if _, err := t.trainer.Step(false); err != nil {
 			return 0, err

@@ -80,6 +80,7 @@ func TestWrongUse(t *testing.T) {
 		{"eval", "--model is missing"},
 		{"eval --model x", "--task NAME"},
 		{"eval --model x --task tictactoe --games 0", "--games is 0"},
+		{"eval --model x --task tictactoe --games 10000000", "want 1 to 100000"},
 		{"eval --model x --task tictactoe --split half", "train, test or all"},
 		{"eval --model x --corpus y --opponent perfect", "--opponent and --corpus contradict"},
 		{"eval --model FLOAT --task tictactoe --opponent nobody", "random, perfect"},

@@ -82,17 +82,27 @@ func (f *evalFlags) check(fs *pflag.FlagSet) error {
 	if err := f.machine.check(); err != nil {
 		return err
 	}
-	switch sp := task.Split(f.split); {
-	case sp != task.Train && sp != task.Test && sp != task.All:
+	if sp := task.Split(f.split); sp != task.Train && sp != task.Test && sp != task.All {
 		return usagef("--split is %q, want train, test or all", f.split)
-	case f.games < 1:
-		return usagef("--games is %d, want 1 or more", f.games)
+	}
+	if err := checkGames(f.games); err != nil {
+		return err
 	}
 	if f.work.corpus != "" {
 		if f.split = string(task.Test); f.all {
 			f.split = string(task.All)
 		}
 		f.work.only = task.Split(f.split)
+	}
+	return nil
+}
+
+// maxGames is beyond what an interval needs: it tells shares a third of a percent apart. All games are played side by side.
+const maxGames = 100_000
+
+func checkGames(n int) error {
+	if n < 1 || n > maxGames {
+		return usagef("--games is %d, want 1 to %d", n, maxGames)
 	}
 	return nil
 }

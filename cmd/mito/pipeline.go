@@ -52,8 +52,8 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				return usage(err)
 			}
 			if cmd.Flags().Changed("games") {
-				if games < 1 {
-					return usagef("--games is %d, want 1 or more", games)
+				if err := checkGames(games); err != nil {
+					return err
 				}
 				p.Games = games
 			}

@@ -53,6 +53,9 @@ func Calibrate(ctx context.Context, floats *model.Weights, w *Workload, rows int
 	}
 	o.Evaluation = &quant.Samples{}
 	for i := range held.Batches() {
+		if err := ctx.Err(); err != nil {
+			return o, err
+		}
 		if err := held.Fill(&b, i); err != nil {
 			return o, err
 		}
