@@ -315,3 +315,77 @@ func TestDivergence(t *testing.T) {
 		}
 	}
 }
+
+// A run that ends with finite weights far worse than none has failed too.
+func TestFiniteDivergence(t *testing.T) {
+	need(t)
+	dir := t.TempDir()
+	args := strings.Fields("train --arch micro --context 16 --steps 12 --optimizer adamw --lr 10 --out run --corpus " + fixtures.book)
+	fails(t, dir, exitFailure, []string{"diverged by step 12", "guessing every token alike", "learning rate", "run/last"}, args...)
+	if _, err := os.Stat(filepath.Join(dir, "run", "model")); err == nil {
+		t.Error("a model was saved")
+	}
+	fails(t, dir, exitFailure, []string{"diverged by step 12"}, append(args, "--resume")...)
+}
+
+// What a run cannot have is refused before its folder is made.
+func TestRefusedBeforeAFolder(t *testing.T) {
+	need(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "vocab.json"), `{"vocab_size": 3}`)
+	write(t, filepath.Join(dir, "context.json"), `{"max_position_embeddings": 4}`)
+	games := "--task tictactoe --positions 200 --arch micro --steps 1 --out out "
+	for _, c := range []struct {
+		code       int
+		args, says string
+	}{
+		{exitUsage, "train " + games + "--batch 4 --micro-batches 5", "--micro-batches is 5, want at most the 4 sequences"},
+		{exitFailure, "train " + games + "--config vocab.json", "vocab_size is 3, the tokenizer has"},
+		{exitFailure, "train " + games + "--config context.json", "max_position_embeddings is 4, a row has 10 tokens"},
+		{exitFailure, "distill " + games + "--teacher " + fixtures.float + " --teacher " + fixtures.text, "different tokenizers"},
+		{exitFailure, "distill --arch micro --steps 1 --out out --context 40 --teacher " + fixtures.text + " --corpus " + fixtures.book, "context of 16 tokens"},
+		{exitUsage, "distill " + games + "--temperature 1e-300 --teacher " + fixtures.float, "--temperature is 1e-300"},
+	} {
+		fails(t, dir, c.code, []string{c.says}, strings.Fields(c.args)...)
+		if _, err := os.Stat(filepath.Join(dir, "out")); err == nil {
+			t.Fatalf("mito %s made a folder", c.args)
+		}
+	}
+}
+
+// Only the part of a text that is evaluated must be written in the model's characters.
+func TestEvalParts(t *testing.T) {
+	need(t)
+	dir := t.TempDir()
+	const held = "the quick brown fox jumps over the lazy dog"
+	foreign, known := filepath.Join(dir, "foreign.txt"), filepath.Join(dir, "known.txt")
+	write(t, foreign, strings.Repeat("ÜÜÜÜÜÜÜÜÜ ", 200)+held)
+	write(t, known, held)
+	eval := func(args ...string) map[string]any {
+		o := works(t, dir, append([]string{"eval", "--json", "--model", fixtures.text, "--corpus"}, args...)...)
+		return o.object(t)
+	}
+	end := eval(foreign, "--held-out", "0.01") // 1% of 3,843 bytes
+	if n := end["tokens"].(float64); n < 30 || n > 40 {
+		t.Errorf("%v tokens", n)
+	}
+	whole := eval(known, "--all")
+	if n := whole["tokens"].(float64); n != float64(len(held)-1) {
+		t.Errorf("%v tokens of the whole text of %d", n, len(held))
+	}
+	if again := eval(known, "--held-out", "1"); again["loss_nats"] != whole["loss_nats"] || again["tokens"] != whole["tokens"] {
+		t.Errorf("--held-out 1: %v, --all: %v", again, whole)
+	}
+	fails(t, dir, exitFailure, []string{"Ü", "vocabulary"}, "eval", "--model", fixtures.text, "--corpus", foreign, "--all")
+}
+
+// The flag's old spelling still works.
+func TestArchWasCalledModel(t *testing.T) {
+	need(t)
+	old := does(t, "", "train --model micro --task tictactoe --positions 200 --steps 1 --batch 4 --out OUT", "")
+	now := does(t, "", "train --arch micro --task tictactoe --positions 200 --steps 1 --batch 4 --out OUT", "")
+	succeeded(t, old, now)
+	if old.file(t, "model/model.safetensors") != now.file(t, "model/model.safetensors") {
+		t.Error("--model and --arch train different models")
+	}
+}

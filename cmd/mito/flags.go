@@ -184,7 +184,7 @@ func (f *workFlags) fitContext(fs *pflag.FlagSet, flag, dir string, context int)
 		f.context = context
 	}
 	if f.context > context {
-		return usagef("--context is %d, the model of %s %s has a context of %d: give that, or less", f.context, flag, dir, context)
+		return usagef("--context is %d, but %s %s has a context of %d: give that, or less", f.context, flag, dir, context)
 	}
 	return nil
 }

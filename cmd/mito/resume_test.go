@@ -177,6 +177,7 @@ func TestWrongResume(t *testing.T) {
 	for _, args := range []string{"--seed 2", "--lr 1", "--batch 9", "--task-seed 2", "--model mini"} {
 		fails(t, "", exitFailure, []string{"cannot resume"}, append(strings.Fields(fixture+dir), strings.Fields(args)...)...)
 	}
+	fails(t, "", exitFailure, []string{"batches of 8 sequences of 10 tokens, now 4 of 10"}, append(strings.Fields(fixture+dir), "--batch", "4")...)
 	if read(t, filepath.Join(dir, "model", "model.safetensors")) != before {
 		t.Error("a refused run changed the model")
 	}
