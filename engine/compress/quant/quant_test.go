@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -269,5 +270,29 @@ func TestCalibrationMovesError(t *testing.T) {
 	b := rowError(weighed, x, weight, SearchRow(weighed, x, weight))
 	if b >= a {
 		t.Errorf("weighed error %g with calibration, %g without", b, a)
+	}
+}
+
+// ending is a context that is done once it was asked so many times.
+type ending struct {
+	context.Context
+	left int
+}
+
+func (e *ending) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// The search asks its context at every row.
+func TestQuantizeStops(t *testing.T) {
+	c := config0()
+	tensors := randomTensors(t, c, 1)
+	for _, times := range []int{0, 5, 100} {
+		if w, _, err := Quantize(&ending{t.Context(), times}, c, tensors, Options{}); !errors.Is(err, context.Canceled) || w != nil {
+			t.Errorf("done after %d questions: %v, %v", times, w, err)
+		}
 	}
 }
