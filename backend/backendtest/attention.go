@@ -1,6 +1,8 @@
 package backendtest
 
 import (
+	"math"
+
 	"gorgonia.org/tensor"
 
 	"mito/backend"
@@ -62,35 +64,83 @@ func attentionCases(a backend.AttentionArgs) []Case {
 		{Op: "QAttention", Size: name, Flops: flops, Bytes: bytes, build: func(e *env) *trial {
 			x := newAttention(e, a)
 			o := out{name: "out", t: x.out, exact: ref.StudentAttention(refAttention(a), x.q, x.k, x.v)}
-			return &trial{run: func() error { return e.b.QAttention(o.t, x.qt, x.kt, x.vt, a) }, outs: []out{o}}
+			tr := trialOf(func(t []*tensor.Dense) error { return e.b.QAttention(t[0], t[1], t[2], t[3], a) },
+				to(o), from("q", x.qt), from("k", x.kt), from("v", x.vt))
+			refuseAttention(tr, a, func(a backend.AttentionArgs) error { return e.b.QAttention(o.t, x.qt, x.kt, x.vt, a) })
+			tr.refuse("out in the place of q", func() error { return e.b.QAttention(x.qt, x.qt, x.kt, x.vt, a) })
+			return tr
 		}},
+	}
+}
+
+// refuseAttention adds arguments that are no shape of attention.
+func refuseAttention(tr *trial, good backend.AttentionArgs, call func(a backend.AttentionArgs) error) {
+	for _, bad := range []struct {
+		what  string
+		spoil func(a *backend.AttentionArgs)
+	}{
+		{"batch 0", func(a *backend.AttentionArgs) { a.Batch = 0 }},
+		{"time -3", func(a *backend.AttentionArgs) { a.Time = -3 }},
+		{"batch and time < 0", func(a *backend.AttentionArgs) { a.Batch, a.Time = -2, -3 }},
+		{"heads 0", func(a *backend.AttentionArgs) { a.Heads = 0 }},
+		{"heads not shared", func(a *backend.AttentionArgs) { a.KVHeads = a.Heads + 1 }},
+		{"no kv heads", func(a *backend.AttentionArgs) { a.KVHeads = 0 }},
+		{"head width 0", func(a *backend.AttentionArgs) { a.HeadDim = 0 }},
+		{"window -1", func(a *backend.AttentionArgs) { a.Window = -1 }},
+		{"scale 0", func(a *backend.AttentionArgs) { a.Scale = 0 }},
+		{"scale NaN", func(a *backend.AttentionArgs) { a.Scale = float32(math.NaN()) }},
+		{"scale Inf", func(a *backend.AttentionArgs) { a.Scale = float32(math.Inf(1)) }},
+	} {
+		a := good
+		bad.spoil(&a)
+		tr.refuse(bad.what, func() error { return call(a) })
 	}
 }
 
 func attention(e *env, a backend.AttentionArgs) *trial {
 	x := newAttention(e, a)
-	o := out{name: "out", t: x.out, size: even(1)}
-	lse := out{name: "lse", t: e.empty(a.Batch, a.Time, a.Heads), size: even(1)}
+	o := out{name: "out", t: x.out, tol: attentionTolerance}
+	lse := out{name: "lse", t: e.empty(a.Batch, a.Time, a.Heads), tol: attentionTolerance}
 	o.want, lse.want = refAttention(a).Forward(x.q64, x.k64, x.v64)
-	return &trial{run: func() error { return e.b.Attention(o.t, lse.t, x.qt, x.kt, x.vt, a) }, outs: []out{o, lse}}
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.Attention(t[0], t[1], t[2], t[3], t[4], a) },
+		to(o), to(lse), from("q", x.qt), from("k", x.kt), from("v", x.vt))
+	refuseAttention(tr, a, func(a backend.AttentionArgs) error { return e.b.Attention(o.t, lse.t, x.qt, x.kt, x.vt, a) })
+	tr.refuse("out in the place of q", func() error { return e.b.Attention(x.qt, lse.t, x.qt, x.kt, x.vt, a) })
+	return tr
 }
+
+// attentionTolerance: an error of a score is a relative error of its probability. The scores that have most of the
+// probability are a few units, and so are their roundings, once in the product and once against the largest; out is a mean
+// of values near one. Rounded factors move a score by half an eps of the root of the sum of its products' squares, and p
+// and v once more.
+var attentionTolerance = tolerance{c: 16, size: even(1), f: 4}
+
+// attentionGradTolerance: what attention has comes in twice, through p and through dout·v, and sums over positions and
+// shared heads carry gradients a few times as large as one.
+var attentionGradTolerance = tolerance{c: 64, size: even(1), f: 12}
 
 func attentionBackward(e *env, a backend.AttentionArgs) *trial {
 	x := newAttention(e, a)
-	dq := out{name: "dq", t: e.empty(x.n, x.width), size: even(1)}
-	dk := out{name: "dk", t: e.empty(x.n, x.kv), size: even(1)}
-	dv := out{name: "dv", t: e.empty(x.n, x.kv), size: even(1)}
+	tol := attentionGradTolerance
+	dq := out{name: "dq", t: e.empty(x.n, x.width), tol: tol}
+	dk := out{name: "dk", t: e.empty(x.n, x.kv), tol: tol}
+	dv := out{name: "dv", t: e.empty(x.n, x.kv), tol: tol}
 	r := refAttention(a)
 	dq.want, dk.want, dv.want = r.Backward(widen(x.dout), x.q64, x.k64, x.v64)
 	forward, lse := r.Forward(x.q64, x.k64, x.v64)
 	ot, lt := e.f32(narrow(forward), x.n, x.width), e.f32(narrow(lse), x.n, a.Heads)
 	dout := e.f32(x.dout, x.n, x.width)
-	return &trial{
-		run: func() error {
-			return e.b.AttentionBackward(dq.t, dk.t, dv.t, dout, ot, lt, x.qt, x.kt, x.vt, a)
-		},
-		outs: []out{dq, dk, dv},
+	tr := trialOf(func(t []*tensor.Dense) error {
+		return e.b.AttentionBackward(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], a)
+	}, to(dq), to(dk), to(dv), from("dout", dout), from("out", ot), from("lse", lt), from("q", x.qt), from("k", x.kt), from("v", x.vt))
+	call := func(dq, dk, dv *tensor.Dense, a backend.AttentionArgs) error {
+		return e.b.AttentionBackward(dq, dk, dv, dout, ot, lt, x.qt, x.kt, x.vt, a)
 	}
+	refuseAttention(tr, a, func(a backend.AttentionArgs) error { return call(dq.t, dk.t, dv.t, a) })
+	tr.refuse("dq in the place of dout", func() error { return call(dout, dk.t, dv.t, a) })
+	tr.refuse("dk in the place of k", func() error { return call(dq.t, x.kt, dv.t, a) })
+	tr.refuse("dk and dv in one place", func() error { return call(dq.t, dk.t, dk.t, a) })
+	return tr
 }
 
 func narrow(x []float64) []float32 {

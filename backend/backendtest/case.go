@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"gorgonia.org/tensor"
@@ -25,10 +26,22 @@ type Case struct {
 // Name is the operation and its size.
 func (c Case) Name() string { return c.Op + "/" + c.Size }
 
-// trial is a case on a backend, ready to run as often as wanted.
+// trial is a case on a backend, ready to run as often as wanted: an operation, its tensor arguments, and calls of it that
+// must be refused.
 type trial struct {
-	run  func() error
-	outs []out
+	op      func(t []*tensor.Dense) error // on the tensors of args
+	args    []arg
+	tensors []*tensor.Dense
+	refused []refusal
+}
+
+// arg is a tensor argument.
+type arg struct {
+	name     string
+	t        *tensor.Dense
+	out      *out // nil for what is only read
+	optional bool // nil is good
+	any      bool // no other argument says how large it is
 }
 
 // out is a tensor that a trial writes.
@@ -37,11 +50,63 @@ type out struct {
 	t     *tensor.Dense
 	start any // contents before the call, for what is updated in place or added to; nil poisons it
 
-	want  []float64 // with a tolerance, or
+	want  []float64 // within tol, or
 	exact any       // []float32, []int8, []int32 to the bit
+	tol   tolerance
+}
 
-	k    int               // length of the longest sum
-	size func(int) float64 // of the summands; nil means the root mean square of want
+// refusal is a call with tensors that fit and another argument that does not.
+type refusal struct {
+	what   string
+	call   func() error
+	values bool // what is wrong are the contents of a tensor
+}
+
+// trialOf is a trial of op with its arguments in order.
+func trialOf(op func(t []*tensor.Dense) error, args ...arg) *trial {
+	tr := &trial{op: op, args: args}
+	for _, a := range args {
+		tr.tensors = append(tr.tensors, a.t)
+	}
+	return tr
+}
+
+// to is an argument that is written, from one that is read.
+func to(o out) arg                          { return arg{name: o.name, t: o.t, out: &o} }
+func from(name string, t *tensor.Dense) arg { return arg{name: name, t: t} }
+func (a arg) orNil() arg                    { a.optional = true; return a }
+func (a arg) ofAnySize() arg                { a.any = true; return a }
+
+// refuse adds a call that must give an *ArgError.
+func (tr *trial) refuse(what string, call func() error) {
+	tr.refused = append(tr.refused, refusal{what: what, call: call})
+}
+
+// refuseValues adds a call whose tensors hold what must not be; only backends that look refuse it.
+func (tr *trial) refuseValues(what string, call func() error) {
+	tr.refused = append(tr.refused, refusal{what, call, true})
+}
+
+// refuseIDs adds calls with ids of which one is not in [0,limit).
+func (tr *trial) refuseIDs(e *env, ids []int32, limit int, call func(ids *tensor.Dense) error, shape ...int) {
+	for _, id := range []int32{-1, int32(limit), math.MaxInt32, math.MinInt32} {
+		tr.refuseValues("id outside", func() error {
+			bad := slices.Clone(ids)
+			bad[max(len(bad)-2, 0)] = id
+			return call(e.i32(bad, shape...))
+		})
+	}
+}
+
+func (tr *trial) run() error { return tr.op(tr.tensors) }
+
+func (tr *trial) outs() (outs []out) {
+	for _, a := range tr.args {
+		if a.out != nil {
+			outs = append(outs, *a.out)
+		}
+	}
+	return outs
 }
 
 // env makes tensors for a case.
@@ -159,9 +224,9 @@ func (e *env) view(t *tensor.Dense, offset int, shape ...int) *tensor.Dense {
 	return v
 }
 
-// reset gives every output its contents from before the call.
-func (tr *trial) reset(e *env) {
-	for _, o := range tr.outs {
+// reset gives outputs their contents from before the call.
+func (e *env) reset(outs []out) {
+	for _, o := range outs {
 		if o.start != nil {
 			e.upload(o.t, o.start)
 			continue
@@ -204,23 +269,24 @@ func (e *env) read(t *tensor.Dense) any {
 }
 
 // check runs a trial and compares its outputs.
-func (tr *trial) check(e *env, op string, o Options) error {
-	tr.reset(e)
+func (tr *trial) check(e *env, op string, o Options, m *meter) error {
+	outs := tr.outs()
+	e.reset(outs)
 	if err := tr.run(); err != nil {
 		return err
 	}
 	if err := e.b.Synchronize(); err != nil {
 		return err
 	}
-	for _, x := range tr.outs {
-		if err := x.compare(e.read(x.t), op, o); err != nil {
+	for _, x := range outs {
+		if err := x.compare(e.read(x.t), op, o, m); err != nil {
 			return fmt.Errorf("%s: %w", x.name, err)
 		}
 	}
 	return nil
 }
 
-func (x out) compare(got any, op string, o Options) error {
+func (x out) compare(got any, op string, o Options, m *meter) error {
 	switch want := x.exact.(type) {
 	case []float32:
 		return kerneltest.Bits(got.([]float32), want)
@@ -229,7 +295,9 @@ func (x out) compare(got any, op string, o Options) error {
 	case []int32:
 		return kerneltest.Equal(got.([]int32), want)
 	}
-	return kerneltest.Close(got.([]float32), x.want, o.limit(op, x.k, x.want, x.size))
+	limit := x.tol.limit(o, x.want)
+	m.add(op, x, got.([]float32), limit)
+	return kerneltest.Close(got.([]float32), x.want, limit)
 }
 
 // widen converts to float64.

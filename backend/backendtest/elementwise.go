@@ -17,112 +17,147 @@ var activations = []struct {
 	f   func(float64) float64
 }{{backend.ReLU, ref.ReLU}, {backend.ReLU2, ref.ReLU2}, {backend.GELU, ref.GELU}, {backend.SiLU, ref.SiLU}}
 
-// elementwiseCases are Add, the activations and Dropout, each also in place.
-func elementwiseCases(n, c int) []Case {
-	var cs []Case
-	add := func(op, form string, tensors int, build func(e *env, alias bool) *trial) {
-		for _, alias := range []bool{false, true} {
-			name := form
-			if alias {
-				name += "-inplace"
-			}
-			cs = append(cs, Case{
-				Op: op, Size: sized(name, n, c), Bytes: 4 * float64(tensors*n*c),
-				build: func(e *env) *trial { return build(e, alias) },
-			})
+// pair adds the two cases of an operation that may work in place.
+func pair(cs []Case, op, form string, tensors, n, c int, build func(e *env, alias bool) *trial) []Case {
+	for _, alias := range []bool{false, true} {
+		name := form
+		if alias {
+			name += "-inplace"
 		}
-	}
-	add("Add", "f64", 3, func(e *env, alias bool) *trial {
-		a, b := e.normal(n*c), e.normal(n*c)
-		o, x := e.dst("dst", a, alias, n, c)
-		y := e.f32(b, n, c)
-		o.want = widen(a)
-		for i, v := range b {
-			o.want[i] += float64(v)
-		}
-		return &trial{run: func() error { return e.b.Add(o.t, x, y) }, outs: []out{o}}
-	})
-	add("Mul", "f64", 3, func(e *env, alias bool) *trial {
-		a, b := e.normal(n*c), e.normal(n*c)
-		o, x := e.dst("dst", a, alias, n, c)
-		y := e.f32(b, n, c)
-		o.want = widen(a)
-		for i, v := range b {
-			o.want[i] *= float64(v)
-		}
-		o.size = even(0) // one rounding of each element, whatever the others are
-		return &trial{run: func() error { return e.b.Mul(o.t, x, y) }, outs: []out{o}}
-	})
-	add("Mul", "mask", 3, func(e *env, alias bool) *trial {
-		a, m := e.normal(n*c), make([]float32, n*c)
-		want := make([]float32, n*c)
-		for i := range m {
-			if e.r.IntN(2) == 1 {
-				m[i] = 1
-			}
-			want[i] = a[i] * m[i] // 0 or -0 where the mask is 0
-		}
-		// In the place of the mask, where the other case is in the place of a.
-		o, mask := e.dst("dst", m, alias, n, c)
-		x := e.f32(a, n, c)
-		o.exact = want
-		return &trial{run: func() error { return e.b.Mul(o.t, x, mask) }, outs: []out{o}}
-	})
-	for _, a := range activations {
-		add("Activate", a.act.String(), 2, func(e *env, alias bool) *trial {
-			v := e.normal(n * c)
-			o, x := e.dst("dst", v, alias, n, c)
-			o.want = apply(v, a.f)
-			return &trial{run: func() error { return e.b.Activate(o.t, x, a.act) }, outs: []out{o}}
-		})
-		add("ActivateBackward", a.act.String(), 3, func(e *env, alias bool) *trial {
-			dv, xv := e.normal(n*c), e.normal(n*c)
-			o, dy := e.dst("dx", dv, alias, n, c)
-			x := e.f32(xv, n, c)
-			o.want = make([]float64, n*c)
-			for i, v := range xv {
-				o.want[i] = float64(dv[i]) * ref.Slope(a.f, float64(v), step)
-			}
-			// A function within a step of its kink has no slope there.
-			o.size = even(math.Max(rms(o.want), 1e-2))
-			return &trial{run: func() error { return e.b.ActivateBackward(o.t, dy, x, a.act) }, outs: []out{o}}
-		})
-	}
-	add("SwiGLU", "f64", 3, func(e *env, alias bool) *trial {
-		g, u := e.normal(n*c), e.normal(n*c)
-		o, gate := e.dst("dst", g, alias, n, c)
-		up := e.f32(u, n, c)
-		o.want = make([]float64, n*c)
-		for i := range g {
-			o.want[i] = ref.SwiGLU(float64(g[i]), float64(u[i]))
-		}
-		return &trial{run: func() error { return e.b.SwiGLU(o.t, gate, up) }, outs: []out{o}}
-	})
-	add("SwiGLUBackward", "f64", 5, func(e *env, alias bool) *trial {
-		d, g, u := e.normal(n*c), e.normal(n*c), e.normal(n*c)
-		dgate, dy := e.dst("dgate", d, alias, n, c)
-		dup := out{name: "dup", t: e.empty(n, c), want: make([]float64, n*c)}
-		gate, up := e.f32(g, n, c), e.f32(u, n, c)
-		dgate.want = make([]float64, n*c)
-		for i := range g {
-			gi, ui, di := float64(g[i]), float64(u[i]), float64(d[i])
-			dgate.want[i] = di * ref.Slope(func(x float64) float64 { return ref.SwiGLU(x, ui) }, gi, step)
-			dup.want[i] = di * ref.SiLU(gi)
-		}
-		return &trial{run: func() error { return e.b.SwiGLUBackward(dgate.t, dup.t, dy, gate, up) }, outs: []out{dgate, dup}}
-	})
-	for _, rate := range []float32{0, 0.1, 0.75} {
-		add("Dropout", sized("rate", rate), 2, func(e *env, alias bool) *trial {
-			v := e.normal(n * c)
-			args := backend.DropoutArgs{Rate: rate, Seed: e.r.Uint64(), Row: 12345678901}
-			o, x := e.dst("dst", v, alias, n, c)
-			s, step := e.stepIf(alias)
-			args.Step = step
-			o.want = ref.Dropout(widen(v), c, float64(rate), args.Seed+backend.Seed(s), args.Row)
-			return &trial{run: func() error { return e.b.Dropout(o.t, x, args) }, outs: []out{o}}
+		cs = append(cs, Case{
+			Op: op, Size: sized(name, n, c), Bytes: 4 * float64(tensors*n*c),
+			build: func(e *env) *trial { return build(e, alias) },
 		})
 	}
 	return cs
+}
+
+// exactly is the tolerance of a single rounding.
+var exactly = tolerance{c: 1, size: even(0)}
+
+// elementwiseCases are sums, products, activations and Dropout, each also in place.
+func elementwiseCases(n, c int) []Case {
+	var cs []Case
+	add := func(op, form string, tensors int, build func(e *env, alias bool) *trial) {
+		cs = pair(cs, op, form, tensors, n, c, build)
+	}
+	add("Add", "f64", 3, func(e *env, alias bool) *trial {
+		return binary(e, e.b.Add, n, c, alias, func(a, b float64) float64 { return a + b })
+	})
+	add("Mul", "f64", 3, func(e *env, alias bool) *trial {
+		return binary(e, e.b.Mul, n, c, alias, func(a, b float64) float64 { return a * b })
+	})
+	add("Mul", "mask", 3, func(e *env, alias bool) *trial { return masked(e, n, c, alias) })
+	for _, a := range activations {
+		add("Activate", a.act.String(), 2, func(e *env, alias bool) *trial { return activate(e, n, c, alias, a.act, a.f) })
+		add("ActivateBackward", a.act.String(), 3, func(e *env, alias bool) *trial {
+			return activateBackward(e, n, c, alias, a.act, a.f)
+		})
+	}
+	add("SwiGLU", "f64", 3, func(e *env, alias bool) *trial { return swiglu(e, n, c, alias) })
+	add("SwiGLUBackward", "f64", 5, func(e *env, alias bool) *trial { return swigluBackward(e, n, c, alias) })
+	for _, rate := range []float32{0, 0.1, 0.75} {
+		add("Dropout", sized("rate", rate), 2, func(e *env, alias bool) *trial { return dropout(e, n, c, alias, rate) })
+	}
+	return cs
+}
+
+// binary is an operation of one rounding on two tensors; with alias it is in the place of the first.
+func binary(e *env, op func(dst, a, b *tensor.Dense) error, n, c int, alias bool, f func(a, b float64) float64) *trial {
+	a, b := e.normal(n*c), e.normal(n*c)
+	o, x := e.dst("dst", a, alias, n, c)
+	o.tol = exactly
+	for i, v := range a {
+		o.want = append(o.want, f(float64(v), float64(b[i])))
+	}
+	return trialOf(func(t []*tensor.Dense) error { return op(t[0], t[1], t[2]) }, to(o), from("a", x), from("b", e.f32(b, n, c)))
+}
+
+// masked is Mul with a mask, with alias in the place of the mask.
+func masked(e *env, n, c int, alias bool) *trial {
+	a, m, want := e.normal(n*c), make([]float32, n*c), make([]float32, n*c)
+	for i := range m {
+		m[i] = float32(e.r.IntN(2))
+		want[i] = a[i] * m[i] // 0 or -0 where the mask is 0
+	}
+	o, mask := e.dst("dst", m, alias, n, c)
+	o.exact = want
+	return trialOf(func(t []*tensor.Dense) error { return e.b.Mul(t[0], t[1], t[2]) }, to(o), from("a", e.f32(a, n, c)), from("b", mask))
+}
+
+func activate(e *env, n, c int, alias bool, act backend.Activation, f func(float64) float64) *trial {
+	v := e.normal(n * c)
+	o, x := e.dst("dst", v, alias, n, c)
+	o.want = apply(v, f)
+	o.tol = tolerance{c: 6} // GELU: two for its argument, whose error exp takes over, two for exp, a sum and a quotient
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.Activate(t[0], t[1], act) }, to(o), from("x", x))
+	for _, bad := range []backend.Activation{-1, backend.SiLU + 1} {
+		tr.refuse("no activation", func() error { return e.b.Activate(o.t, x, bad) })
+	}
+	return tr
+}
+
+func activateBackward(e *env, n, c int, alias bool, act backend.Activation, f func(float64) float64) *trial {
+	dv, xv := e.normal(n*c), e.normal(n*c)
+	o, dy := e.dst("dx", dv, alias, n, c)
+	size := make([]float64, n*c)
+	for i, v := range xv {
+		o.want = append(o.want, float64(dv[i])*ref.Slope(f, float64(v), step))
+		// The terms of a slope are near one, with the relative error that the argument of exp has for an absolute one: the
+		// argument grows with x. A function within a step of its kink has no slope there.
+		size[i] = math.Max(math.Abs(float64(dv[i])), 1e-2) * (1 + math.Abs(float64(v)))
+	}
+	o.tol = tolerance{c: 6, size: at(size)} // those of Activate
+	x := e.f32(xv, n, c)
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.ActivateBackward(t[0], t[1], t[2], act) }, to(o), from("dy", dy), from("x", x))
+	for _, bad := range []backend.Activation{-1, backend.SiLU + 1} {
+		tr.refuse("no activation", func() error { return e.b.ActivateBackward(o.t, dy, x, bad) })
+	}
+	return tr
+}
+
+func swiglu(e *env, n, c int, alias bool) *trial {
+	g, u := e.normal(n*c), e.normal(n*c)
+	o, gate := e.dst("dst", g, alias, n, c)
+	for i := range g {
+		o.want = append(o.want, ref.SwiGLU(float64(g[i]), float64(u[i])))
+	}
+	o.tol = tolerance{c: 5} // exp to two, a sum, a quotient, a product
+	return trialOf(func(t []*tensor.Dense) error { return e.b.SwiGLU(t[0], t[1], t[2]) }, to(o), from("gate", gate), from("up", e.f32(u, n, c)))
+}
+
+func swigluBackward(e *env, n, c int, alias bool) *trial {
+	d, g, u := e.normal(n*c), e.normal(n*c), e.normal(n*c)
+	dgate, dy := e.dst("dgate", d, alias, n, c)
+	dup := out{name: "dup", t: e.empty(n, c)}
+	for i := range g {
+		gi, ui, di := float64(g[i]), float64(u[i]), float64(d[i])
+		dgate.want = append(dgate.want, di*ref.Slope(func(x float64) float64 { return ref.SwiGLU(x, ui) }, gi, step))
+		dup.want = append(dup.want, di*ref.SiLU(gi))
+	}
+	dgate.tol, dup.tol = tolerance{c: 10}, tolerance{c: 5} // those of SwiGLU; the slope has five more
+	return trialOf(func(t []*tensor.Dense) error { return e.b.SwiGLUBackward(t[0], t[1], t[2], t[3], t[4]) },
+		to(dgate), to(dup), from("dy", dy), from("gate", e.f32(g, n, c)), from("up", e.f32(u, n, c)))
+}
+
+// dropout takes its seed from the step too where it is in place.
+func dropout(e *env, n, c int, alias bool, rate float32) *trial {
+	v := e.normal(n * c)
+	args := backend.DropoutArgs{Rate: rate, Seed: e.r.Uint64(), Row: 12345678901}
+	o, x := e.dst("dst", v, alias, n, c)
+	s, st := e.stepIf(alias)
+	o.want = ref.Dropout(widen(v), c, float64(rate), args.Seed+backend.Seed(s), args.Row)
+	o.tol = tolerance{c: 3, size: even(0)} // 1-rate, its inverse and the product
+	call := func(dst, x, step *tensor.Dense, rate float32) error {
+		args := args
+		args.Rate, args.Step = rate, step
+		return e.b.Dropout(dst, x, args)
+	}
+	tr := trialOf(func(t []*tensor.Dense) error { return call(t[0], t[1], t[2], rate) }, to(o), from("x", x), from("step", st).orNil())
+	for _, bad := range []float32{-0.1, 1, 1.5, float32(math.NaN())} {
+		tr.refuse("rate", func() error { return call(o.t, x, nil, bad) })
+	}
+	return tr
 }
 
 // dst makes a destination and the source v of an operation, which are one tensor with alias.
@@ -149,7 +184,7 @@ func apply(x []float32, f func(float64) float64) []float64 {
 // among them.
 func studentElementwiseCases(n, c int) []Case {
 	var cs []Case
-	add := func(op, form string, build func(e *env, x, y []float32) (want []float32, run func(o, x, y *tensor.Dense) error)) {
+	add := func(op, form string, want func(a, b float32) float32, call func(e *env) func(t []*tensor.Dense) error, names ...string) {
 		cs = append(cs, Case{Op: op, Size: sized("student", form, n, c), Bytes: 12 * float64(n*c), build: func(e *env) *trial {
 			x, y := e.normal(n*c), e.normal(n*c)
 			for i := range x {
@@ -157,23 +192,24 @@ func studentElementwiseCases(n, c int) []Case {
 					x[i] *= 40 // exp underflows and overflows
 				}
 			}
-			want, run := build(e, x, y)
-			o := out{name: "dst", t: e.empty(n, c), exact: want}
-			xt, yt := e.f32(x, n, c), e.f32(y, n, c)
-			return &trial{run: func() error { return run(o.t, xt, yt) }, outs: []out{o}}
+			args := []arg{to(out{name: "dst", t: e.empty(n, c), exact: zip(x, y, want)}), from(names[0], e.f32(x, n, c))}
+			if len(names) > 1 {
+				args = append(args, from(names[1], e.f32(y, n, c)))
+			}
+			return trialOf(call(e), args...)
 		}})
 	}
-	add("Add", "bits", func(e *env, x, y []float32) ([]float32, func(o, x, y *tensor.Dense) error) {
-		return zip(x, y, func(a, b float32) float32 { return a + b }), e.b.Add
-	})
-	add("SwiGLU", "bits", func(e *env, x, y []float32) ([]float32, func(o, x, y *tensor.Dense) error) {
-		return zip(x, y, ref.StudentSwiGLU), e.b.SwiGLU
-	})
+	add("Add", "bits", func(a, b float32) float32 { return a + b }, func(e *env) func(t []*tensor.Dense) error {
+		return func(t []*tensor.Dense) error { return e.b.Add(t[0], t[1], t[2]) }
+	}, "a", "b")
+	add("SwiGLU", "bits", ref.StudentSwiGLU, func(e *env) func(t []*tensor.Dense) error {
+		return func(t []*tensor.Dense) error { return e.b.SwiGLU(t[0], t[1], t[2]) }
+	}, "gate", "up")
 	for _, act := range []backend.Activation{backend.ReLU, backend.ReLU2, backend.GELU} {
-		add("Activate", act.String(), func(e *env, x, y []float32) ([]float32, func(o, x, y *tensor.Dense) error) {
-			want := zip(x, y, func(a, _ float32) float32 { return ref.StudentActivation(act.String(), a) })
-			return want, func(o, x, _ *tensor.Dense) error { return e.b.Activate(o, x, act) }
-		})
+		add("Activate", act.String(), func(a, _ float32) float32 { return ref.StudentActivation(act.String(), a) },
+			func(e *env) func(t []*tensor.Dense) error {
+				return func(t []*tensor.Dense) error { return e.b.Activate(t[0], t[1], act) }
+			}, "x")
 	}
 	return cs
 }
@@ -197,7 +233,7 @@ func softmaxCases(n, v int) []Case {
 	}{{"plain", 1, 1, false}, {"weight", 2, 0.25, false}, {"add", 0.5, 0.75, true}} {
 		cs = append(cs, Case{Op: "Softmax", Size: sized(f.name, n, v), Bytes: 8 * float64(n*v), build: func(e *env) *trial {
 			x := e.normal(n * v)
-			o := out{name: "dst", t: e.empty(n, v), want: make([]float64, n*v), k: v}
+			o := out{name: "dst", t: e.empty(n, v), want: make([]float64, n*v)}
 			if f.add {
 				start := e.positive(n * v)
 				o.start, o.want = start, widen(start)
@@ -207,9 +243,18 @@ func softmaxCases(n, v int) []Case {
 					o.want[r*v+i] += p * float64(f.weight)
 				}
 			}
+			// Scores up to 8 apart, rounded twice; exp to two; the sum, its inverse and two products.
+			o.tol = tolerance{c: 8 + lanes(v)}
 			xt := e.f32(x, n, v)
-			return &trial{run: func() error { return e.b.Softmax(o.t, xt, f.temp, f.weight, f.add) }, outs: []out{o}}
+			tr := trialOf(func(t []*tensor.Dense) error { return e.b.Softmax(t[0], t[1], f.temp, f.weight, f.add) }, to(o), from("x", xt))
+			for _, bad := range badTemperatures {
+				tr.refuse("temperature", func() error { return e.b.Softmax(o.t, xt, bad, 1, false) })
+			}
+			tr.refuse("dst in the place of x", func() error { return e.b.Softmax(xt, xt, 1, 1, false) })
+			return tr
 		}})
 	}
 	return cs
 }
+
+var badTemperatures = []float32{0, -1, float32(math.NaN()), float32(math.Inf(1))}

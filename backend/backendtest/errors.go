@@ -2,7 +2,7 @@ package backendtest
 
 import (
 	"errors"
-	"fmt"
+	"slices"
 	"testing"
 
 	"gorgonia.org/tensor"
@@ -25,51 +25,47 @@ func isOwner(err error) bool {
 	return errors.As(err, &o)
 }
 
-// call is an operation with good arguments, of which one at a time is spoilt.
-type call struct {
-	op   string
-	args []arg
-	run  func(t []*tensor.Dense) error
-}
-
-type arg struct {
-	name     string
-	t        *tensor.Dense
-	optional bool // nil is good
-	any      bool // any size is good
-}
-
-// testTensorErrors spoils every tensor argument of every operation in every way: missing, of another backend, of
-// another dtype, of another size, transposed. Each is a typed error that names the operation, and the outputs stay
-// as they were.
-func testTensorErrors(t *testing.T, b backend.Backend) {
-	e := newEnv(t, b, "tensors")
-	seen := map[string]bool{}
-	for _, c := range calls(e) {
-		seen[c.op] = true
-		t.Run(c.op, func(t *testing.T) {
-			good := make([]*tensor.Dense, len(c.args))
-			for i, a := range c.args {
-				good[i] = a.t
-			}
-			if err := c.run(good); err != nil {
+// testArguments checks that every operation refuses what does not fit with a typed error that names it: every tensor
+// argument spoilt in every way (missing, of another backend, of another dtype, of another size, transposed), and the
+// calls that its cases list (scalars outside their range, aliases that are not allowed and, where the backend can see
+// them, values of ids and weights).
+func testArguments(t *testing.T, b backend.Backend, o Options) {
+	spoiltOps := map[string]bool{}
+	for _, c := range argumentCases() {
+		t.Run(c.Name(), func(t *testing.T) {
+			e := newEnv(t, b, c.Name())
+			tr := c.build(e)
+			e.reset(tr.outs())
+			if err := tr.run(); err != nil {
 				t.Fatalf("good arguments: %v", err)
 			}
-			for i, a := range c.args {
+			for i, a := range tr.args {
+				if a.t == nil {
+					continue
+				}
 				for _, s := range spoilt(e, a) {
-					bad := append([]*tensor.Dense(nil), good...)
+					bad := slices.Clone(tr.tensors)
 					bad[i] = s.t
-					err := c.run(bad)
-					if !s.want(err) || !names(err, c.op) {
+					if err := tr.op(bad); !s.want(err) || !names(err, c.Op) {
 						t.Errorf("%s %s: got error %v", a.name, s.how, err)
 					}
+					spoiltOps[c.Op] = true
+				}
+			}
+			for _, r := range tr.refused {
+				if r.values && !o.ChecksValues {
+					continue
+				}
+				var a *backend.ArgError
+				if err := r.call(); !errors.As(err, &a) || !names(err, c.Op) || !errors.Is(err, backend.ErrArgument) {
+					t.Errorf("%s: got error %v, want an *ArgError of %s", r.what, err, c.Op)
 				}
 			}
 		})
 	}
 	for _, op := range Ops() {
-		if !seen[op] {
-			t.Errorf("no call of %s", op)
+		if !spoiltOps[op] {
+			t.Errorf("no arguments of %s were spoilt", op)
 		}
 	}
 }
@@ -142,20 +138,4 @@ func names(err error, op string) bool {
 		return o.Op == op
 	}
 	return false
-}
-
-// testArgErrors checks scalar arguments outside their range, aliases that are not allowed and, where the backend
-// can see them, values of ids and weights.
-func testArgErrors(t *testing.T, b backend.Backend, o Options) {
-	e := newEnv(t, b, "arguments")
-	for _, c := range badArgs(e, o) {
-		err := c.run()
-		var a *backend.ArgError
-		if !errors.As(err, &a) || a.Op != c.op {
-			t.Errorf("%s with %s: got error %v, want an *ArgError of it", c.op, c.what, err)
-		}
-		if a != nil && fmt.Sprint(a) == "" {
-			t.Errorf("%s: empty message", c.op)
-		}
-	}
 }

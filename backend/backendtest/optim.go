@@ -20,25 +20,14 @@ func optimCases(n, c int) []Case {
 	for _, maxNorm := range []float32{0, 0.5, 1e6} {
 		cs = append(cs, Case{Op: "ClipScale", Size: sized("max", maxNorm, n, c), build: func(e *env) *trial { return clipScale(e, maxNorm) }})
 	}
-	for _, f := range []struct {
-		weight float32
-		step   bool
-	}{{weight: 0}, {weight: 0.01}, {weight: 1}, {0.5, true}} {
-		name := "weight"
-		if f.step {
-			name = "step"
-		}
-		cs = append(cs, Case{Op: "Lerp", Size: sized(name, f.weight, n, c), Bytes: 12 * float64(n*c), build: func(e *env) *trial {
-			x, start := e.normal(n*c), e.normal(n*c)
-			o := out{name: "dst", t: e.empty(n, c), start: start, want: widen(start)}
-			s, step := e.stepIf(f.step)
-			for i, v := range x {
-				o.want[i] += float64(f.weight) * float64(s[backend.StepEMA]) * (float64(v) - o.want[i])
-			}
-			xt := e.f32(x, n, c)
-			return &trial{run: func() error { return e.b.Lerp(o.t, xt, f.weight, step) }, outs: []out{o}}
+	for _, weight := range []float32{0, 0.01, 1} {
+		cs = append(cs, Case{Op: "Lerp", Size: sized("weight", weight, n, c), Bytes: 12 * float64(n*c), build: func(e *env) *trial {
+			return lerp(e, n, c, weight, false)
 		}})
 	}
+	cs = append(cs, Case{Op: "Lerp", Size: sized("step", n, c), Bytes: 12 * float64(n*c), build: func(e *env) *trial {
+		return lerp(e, n, c, 0.5, true)
+	}})
 	s := float64(min(n, c))
 	flops := 5 * (4*float64(n*c)*s + 2*s*s*s)
 	for _, nesterov := range []bool{true, false} {
@@ -76,22 +65,39 @@ func (e *env) stepIf(with bool) ([]float32, *tensor.Dense) {
 
 func adamW(e *env, n, c int, decay float32) *trial {
 	const t = 3
-	args := backend.AdamWArgs{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: decay}
+	good := backend.AdamWArgs{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: decay}
 	p, g, m, v := e.normal(n*c), e.normal(n*c), e.normal(n*c), e.positive(n*c)
-	s, st := e.scalars(t, args.Beta1, args.Beta2)
-	size := even(1)
-	po, mo, vo := out{name: "p", start: p, size: size}, out{name: "m", start: m, size: size}, out{name: "v", start: v, size: size}
+	s, st := e.scalars(t, good.Beta1, good.Beta2)
+	// p takes its decay and the step, each rounded at p's size; m and v are two products and their sum.
+	po, mo, vo := out{name: "p", start: p, tol: tolerance{c: 3}}, out{name: "m", start: m, tol: tolerance{c: 3}}, out{name: "v", start: v, tol: tolerance{c: 3}}
 	for i := range p {
 		a, b, d := ref.AdamW(float64(p[i]), float64(g[i])*float64(s[backend.StepGradScale]), float64(m[i]), float64(v[i]),
-			float64(s[backend.StepLR]), float64(args.Beta1), float64(args.Beta2), float64(args.Eps), float64(decay), t)
+			float64(s[backend.StepLR]), float64(good.Beta1), float64(good.Beta2), float64(good.Eps), float64(decay), t)
 		po.want, mo.want, vo.want = append(po.want, a), append(mo.want, b), append(vo.want, d)
 	}
 	for _, o := range []*out{&po, &mo, &vo} {
 		o.t = e.empty(n, c)
 	}
 	gt := e.f32(g, n, c)
-	return &trial{run: func() error { return e.b.AdamW(po.t, gt, mo.t, vo.t, st, args) }, outs: []out{po, mo, vo}}
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.AdamW(t[0], t[1], t[2], t[3], t[4], good) },
+		to(po), from("g", gt), to(mo), to(vo), from("step", st))
+	refuse := func(what string, spoil func(a *backend.AdamWArgs)) {
+		tr.refuse(what, func() error {
+			args := good
+			spoil(&args)
+			return e.b.AdamW(po.t, gt, mo.t, vo.t, st, args)
+		})
+	}
+	for _, bad := range badShares {
+		refuse("beta1", func(a *backend.AdamWArgs) { a.Beta1 = bad })
+		refuse("beta2", func(a *backend.AdamWArgs) { a.Beta2 = bad })
+	}
+	refuse("eps", func(a *backend.AdamWArgs) { a.Eps = 0 })
+	return tr
 }
+
+// badShares do not lie in [0,1].
+var badShares = []float32{-0.5, 1.5, float32(math.NaN())}
 
 func clipScale(e *env, maxNorm float32) *trial {
 	start, st := e.scalars(1, 0.9, 0.99)
@@ -101,9 +107,35 @@ func clipScale(e *env, maxNorm float32) *trial {
 	if norm := math.Sqrt(float64(sumsq)); maxNorm > 0 && norm > float64(maxNorm) {
 		want[backend.StepGradScale] = float64(maxNorm) / norm
 	}
-	o := out{name: "step", t: st, start: start, want: want, size: even(0)}
+	o := out{name: "step", t: st, start: start, want: want, tol: tolerance{c: 2, size: even(0)}} // a root and a quotient
 	qt := e.f32([]float32{sumsq})
-	return &trial{run: func() error { return e.b.ClipScale(o.t, qt, maxNorm) }, outs: []out{o}}
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.ClipScale(t[0], t[1], maxNorm) }, to(o), from("sumsq", qt))
+	for _, bad := range []float32{-1, float32(math.NaN())} {
+		tr.refuse("norm", func() error { return e.b.ClipScale(o.t, qt, bad) })
+	}
+	return tr
+}
+
+func lerp(e *env, n, c int, weight float32, withStep bool) *trial {
+	x, start := e.normal(n*c), e.normal(n*c)
+	s, step := e.stepIf(withStep)
+	o := out{name: "dst", t: e.empty(n, c), start: start, want: widen(start)}
+	way := make([]float64, n*c)
+	for i, v := range x {
+		way[i] = float64(weight) * float64(s[backend.StepEMA]) * (float64(v) - o.want[i])
+		o.want[i] += way[i]
+	}
+	o.tol = tolerance{c: 3, size: func(i int) float64 { return math.Abs(way[i]) }} // a difference, a product, a sum
+	if withStep {
+		o.tol.c++ // and the weight
+	}
+	xt := e.f32(x, n, c)
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.Lerp(t[0], t[1], weight, t[2]) },
+		to(o), from("x", xt), from("step", step).orNil())
+	for _, bad := range badShares {
+		tr.refuse("weight", func() error { return e.b.Lerp(o.t, xt, bad, nil) })
+	}
+	return tr
 }
 
 func muon(e *env, n, c int, nesterov bool) *trial {
@@ -118,12 +150,28 @@ func muon(e *env, n, c int, nesterov bool) *trial {
 	po, bo := out{name: "p", t: e.empty(n, c), start: p}, out{name: "buf", t: e.empty(n, c), start: buf}
 	po.want, bo.want = ref.Muon(widen(p), scaled, widen(buf), n, c, args.Steps, float64(args.Momentum), lr,
 		float64(args.LRScale), float64(args.WeightDecay), nesterov)
-	// The step is lr·lrScale times a matrix whose singular values are near one; it is what the tolerance is for.
+	// Two products and their sum.
+	bo.tol = tolerance{c: 2, size: func(i int) float64 { return math.Abs(scaled[i]) + math.Abs(float64(args.Momentum*buf[i])) }}
+	// The step is lr·lrScale times a matrix whose singular values are near one; it is what the tolerance is for. Small
+	// singular values grow by 3.4445 in each of five iterations, and rounding errors with them: 485 times.
 	update := make([]float64, n*c)
 	for i := range update {
 		update[i] = po.want[i] - (1-lr*float64(args.WeightDecay))*float64(p[i])
 	}
-	po.size = even(rms(update))
+	po.tol = tolerance{c: 485, size: even(rms(update)), f: 64, factors: even(rms(update))}
 	gt, work := e.f32(g, n, c), e.empty(backend.MuonWork(n, c))
-	return &trial{run: func() error { return e.b.Muon(po.t, gt, bo.t, work, st, args) }, outs: []out{po, bo}}
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.Muon(t[0], t[1], t[2], t[3], t[4], args) },
+		to(po), from("g", gt), to(bo), from("work", work).ofAnySize(), from("step", st))
+	refuse := func(what string, spoil func(a *backend.MuonArgs)) {
+		tr.refuse(what, func() error {
+			args := args
+			spoil(&args)
+			return e.b.Muon(po.t, gt, bo.t, work, st, args)
+		})
+	}
+	for _, bad := range badShares {
+		refuse("momentum", func(a *backend.MuonArgs) { a.Momentum = bad })
+	}
+	refuse("steps", func(a *backend.MuonArgs) { a.Steps = 0 })
+	return tr
 }

@@ -38,7 +38,7 @@ func testPieces(t *testing.T, b backend.Backend, o Options) {
 }
 
 func (p piece) collect(e *env, cuts ...int) map[string][]uint32 {
-	(&trial{outs: p.outs}).reset(e)
+	e.reset(p.outs)
 	for i := 1; i < len(cuts); i++ {
 		if err := p.run(cuts[i-1], cuts[i]); err != nil {
 			e.tb.Fatal(err)

@@ -1,6 +1,8 @@
 package backendtest
 
 import (
+	"slices"
+
 	"gorgonia.org/tensor"
 
 	"mito/backend"
@@ -61,7 +63,7 @@ func quantizeRows(e *env, n, k int) *trial {
 	}
 	qo, so := out{name: "q", t: e.make(backend.I8, n, k), exact: q}, out{name: "scale", t: e.empty(n), exact: s}
 	xt := e.f32(x, n, k)
-	return &trial{run: func() error { return e.b.QuantizeRows(qo.t, so.t, xt) }, outs: []out{qo, so}}
+	return trialOf(func(t []*tensor.Dense) error { return e.b.QuantizeRows(t[0], t[1], t[2]) }, to(qo), to(so), from("x", xt))
 }
 
 func qlinear(e *env, n, m, k int, form string) *trial {
@@ -83,7 +85,14 @@ func qlinear(e *env, n, m, k int, form string) *trial {
 	}
 	y := out{name: "y", t: e.empty(n, m), exact: ref.StudentLinear(xq, xs, w, ws, bias, k)}
 	xt, st, wt, wst := e.i8(xq, n, k), e.f32(xs), e.i8(w, m, k), e.f32(ws)
-	return &trial{run: func() error { return e.b.QLinear(y.t, xt, st, wt, wst, bt) }, outs: []out{y}}
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.QLinear(t[0], t[1], t[2], t[3], t[4], t[5]) },
+		to(y), from("xq", xt), from("xscale", st), from("w", wt), from("wscale", wst), from("bias", bt).orNil())
+	tr.refuseValues("weight -128", func() error {
+		low := slices.Clone(w)
+		low[len(low)/2] = -128
+		return e.b.QLinear(y.t, xt, st, e.i8(low, m, k), wst, nil)
+	})
+	return tr
 }
 
 // extreme is -127 or 127.
@@ -99,8 +108,11 @@ func qembed(e *env, n, c int) *trial {
 		}
 	}
 	y := out{name: "y", t: e.empty(n, c), exact: want}
-	tt, st, it := e.i8(table, vocab, c), e.f32(scale), e.i32(ids)
-	return &trial{run: func() error { return e.b.QEmbed(y.t, tt, st, it) }, outs: []out{y}}
+	tt, st := e.i8(table, vocab, c), e.f32(scale)
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.QEmbed(t[0], t[1], t[2], t[3]) },
+		to(y), from("table", tt), from("scale", st), from("ids", e.i32(ids)))
+	tr.refuseIDs(e, ids, vocab, func(ids *tensor.Dense) error { return e.b.QEmbed(y.t, tt, st, ids) })
+	return tr
 }
 
 func studentNorm(e *env, n, c int, kind backend.NormKind, withBias bool) *trial {
@@ -120,7 +132,10 @@ func studentNorm(e *env, n, c int, kind backend.NormKind, withBias bool) *trial 
 	}
 	y := out{name: "y", t: e.empty(n, c), exact: want}
 	xt, gt := e.f32(x, n, c), e.f32(gain)
-	return &trial{run: func() error { return e.b.StudentNorm(y.t, xt, gt, bt, kind, normEps) }, outs: []out{y}}
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.StudentNorm(t[0], t[1], t[2], t[3], kind, normEps) },
+		to(y), from("x", xt), from("gain", gt), from("bias", bt).orNil())
+	tr.refuse("kind", func() error { return e.b.StudentNorm(y.t, xt, gt, nil, 7, normEps) })
+	return tr
 }
 
 // sparseCases are block-sparse weights [m,k] at several shares of stored blocks, with empty block rows among them.
@@ -150,7 +165,41 @@ func sparse(e *env, n, m, k int, keep float64, withBias bool) *trial {
 	}
 	y := out{name: "y", t: e.empty(n, m), exact: ref.StudentLinear(xq, xs, dense, ws, bias, k)}
 	xt, st, wst := e.i8(xq, n, k), e.f32(xs), e.f32(ws)
-	return &trial{run: func() error { return e.b.QSparseLinear(y.t, xt, st, w, wst, bt) }, outs: []out{y}}
+	tr := trialOf(func(t []*tensor.Dense) error {
+		s := backend.BlockSparse{M: m, K: k, Values: t[3], Columns: t[4], RowPtr: t[5]}
+		return e.b.QSparseLinear(t[0], t[1], t[2], s, t[6], t[7])
+	}, to(y), from("xq", xt), from("xscale", st), from("w.Values", w.Values), from("w.Columns", w.Columns), from("w.RowPtr", w.RowPtr),
+		from("wscale", wst), from("bias", bt).orNil())
+	if m == 12 && k == 16 { // three rows of two blocks
+		refuseBlocks(e, tr, func(w backend.BlockSparse) error { return e.b.QSparseLinear(y.t, xt, st, w, wst, nil) })
+	}
+	return tr
+}
+
+// refuseBlocks adds block-sparse matrices [12,16] that are none.
+func refuseBlocks(e *env, tr *trial, call func(w backend.BlockSparse) error) {
+	values := e.int8s(4 * 32)
+	low := slices.Clone(values)
+	low[40] = -128
+	for _, c := range []struct {
+		what            string
+		values          []int8
+		columns, rowPtr []int32
+	}{
+		{"column -1", values, []int32{-1, 0, 1, 0}, []int32{0, 1, 3, 4}},
+		{"column outside", values, []int32{0, 0, 2, 0}, []int32{0, 1, 3, 4}},
+		{"column twice", values, []int32{0, 1, 1, 0}, []int32{0, 1, 3, 4}},
+		{"columns descending", values, []int32{0, 1, 0, 0}, []int32{0, 1, 3, 4}},
+		{"rows descending", values, []int32{0, 1, 0, 1}, []int32{0, 3, 1, 4}},
+		{"rows from 1", values, []int32{0, 1, 0, 1}, []int32{1, 2, 3, 4}},
+		{"rows beyond the last", values, []int32{0, 1, 0, 1}, []int32{0, 1, 3, 5}},
+		{"rows not to the end", values, []int32{0, 1, 0, 1}, []int32{0, 1, 2, 3}},
+		{"weight -128", low, []int32{0, 0, 1, 0}, []int32{0, 1, 3, 4}},
+	} {
+		tr.refuseValues(c.what, func() error {
+			return call(backend.BlockSparse{M: 12, K: 16, Values: e.i8(c.values, 4, 32), Columns: e.i32(c.columns), RowPtr: e.i32(c.rowPtr)})
+		})
+	}
 }
 
 // blocks draws a block-sparse matrix and the same matrix with its zeros.

@@ -1,7 +1,10 @@
 package backendtest
 
 import (
+	"maps"
 	"math"
+	"slices"
+	"testing"
 
 	"mito/kernels/kerneltest"
 )
@@ -18,65 +21,49 @@ type Options struct {
 	ChecksValues bool
 }
 
-// rule bounds the error of an operation's result by
+// tolerance bounds the error of element i of a result by
 //
-//	(c·eps·√k + f·FactorEps) · max(|want|, size)
+//	c·eps·max(|want|, size(i)) + f·FactorEps·factors(i)
 //
-// where k is the length of the longest sum behind an element and size the root mean square of the tensor, or the size
-// of the summands where the case states it. c counts the roundings of an element outside sums, times 4 for normal
-// inputs whose terms exceed their root mean square; f does the same for the rounded factors of products.
-type rule struct{ c, f float64 }
-
-var rules = map[string]rule{
-	"MatMul":  {c: 4, f: 2.1}, // four standard deviations of a random walk; both factors rounded
-	"SumRows": {c: 4},
-
-	"Add":              {c: 1},
-	"Mul":              {c: 1},
-	"Activate":         {c: 16}, // exp to 2 ulp, a quotient, three products
-	"ActivateBackward": {c: 32},
-	"SwiGLU":           {c: 16},
-	"SwiGLUBackward":   {c: 32},
-	"Dropout":          {c: 4},
-	"Softmax":          {c: 32}, // scores up to 8 times their rounding, twice
-
-	"RMSNorm":           {c: 16},
-	"RMSNormBackward":   {c: 32},
-	"LayerNorm":         {c: 16},
-	"LayerNormBackward": {c: 32},
-
-	"Embed":         {c: 1},
-	"EmbedBackward": {c: 4},
-	"RoPE":          {c: 8},
-
-	"Attention":         {c: 64, f: 32}, // an error of a score is a relative error of a probability: |q·k| up to 16
-	"AttentionBackward": {c: 128, f: 64},
-
-	"CrossEntropy": {c: 32},
-	"Distill":      {c: 64},
-	"DistillTopK":  {c: 64},
-	"Sum":          {c: 4},
-
-	"SumSquares": {c: 4},
-	"ClipScale":  {c: 4},
-	"AdamW":      {c: 32},
-	// Small singular values grow by 3.4445 in each of five iterations, and rounding errors with them: 485 times.
-	"Muon": {c: 2000, f: 64},
-	"Lerp": {c: 8},
+// c counts the roundings behind an element, each at most one eps of a number of the stated size. size nil is the root
+// mean square of the tensor, below which an element lies by cancellation or by chance; factors nil is max(|want|, size).
+type tolerance struct {
+	c       float64
+	size    func(i int) float64
+	f       float64
+	factors func(i int) float64
 }
 
-// limit is the tolerance of element i of want.
-func (o Options) limit(op string, k int, want []float64, size func(i int) float64) func(i int) float64 {
-	r, ok := rules[op]
-	if !ok {
-		return func(int) float64 { return 0 }
-	}
-	rel := r.c*kerneltest.Eps*math.Sqrt(float64(max(k, 1))) + r.f*o.FactorEps
+// signed is the c of a sum of terms of random sign, added one after another; its size is the sum of the absolute terms.
+// Rounding errors walk at random along partial sums that do so too: for products of normal numbers four standard
+// deviations of n roundings are 4·eps·n/√6 = 2.6·eps·Σ|term|. The partial sums of one element in ten thousand go twice
+// as far.
+const signed = 2 * 2.6
+
+// chain is the c of a sum of n terms of one sign and like size, added one after another: four standard deviations of roundings
+// that are uniform in ±eps of partial sums j/n, so 4·√(Σj²/3)/n = 4·√n/3. The sums of rows have eight lanes.
+func chain(n int) float64 { return 4 * math.Sqrt(float64(n)) / 3 }
+
+// lanes is the number in which sums over a row are kept at least; chain of what one of them adds and of the lanes.
+func lanes(n int) float64 { return chain((n+7)/8) + 1 }
+
+// limit is the tolerance of each element of want.
+func (t tolerance) limit(o Options, want []float64) func(i int) float64 {
+	size := t.size
 	if size == nil {
-		s := rms(want)
-		size = func(int) float64 { return s }
+		size = even(rms(want))
 	}
-	return func(i int) float64 { return rel * math.Max(math.Abs(want[i]), size(i)) }
+	return func(i int) float64 {
+		s := math.Max(math.Abs(want[i]), size(i))
+		limit := t.c * kerneltest.Eps * s
+		if t.f > 0 && o.FactorEps > 0 {
+			if t.factors != nil {
+				s = t.factors(i)
+			}
+			limit += t.f * o.FactorEps * s
+		}
+		return limit
+	}
 }
 
 func rms(x []float64) float64 {
@@ -87,5 +74,48 @@ func rms(x []float64) float64 {
 	return math.Sqrt(s / float64(max(len(x), 1)))
 }
 
-// even is the size of every element.
+// even is the size of every element; even(0) makes a tolerance relative to the element.
 func even(v float64) func(int) float64 { return func(int) float64 { return v } }
+
+// at is the size of each element by itself.
+func at(v []float64) func(int) float64 { return func(i int) float64 { return v[i] } }
+
+// slack is how far a tolerance may lie above the largest error that is measured anywhere.
+const slack = 10
+
+// meter keeps, for every output of every operation, the largest error in parts of its tolerance.
+type meter struct {
+	worst map[string]float64
+	cases int
+}
+
+func (m *meter) add(op string, x out, got []float32, limit func(int) float64) {
+	name := op + "/" + x.name
+	worst := m.worst[name]
+	for i, g := range got {
+		if d := math.Abs(float64(g) - x.want[i]); d > 0 {
+			worst = math.Max(worst, d/limit(i))
+		}
+	}
+	m.worst[name] = worst
+}
+
+// check refuses tolerances that no error comes near: a defect could hide in them.
+func (m *meter) check(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(m.worst)) {
+		t.Logf("%-26s largest error %.3f of its tolerance", name, m.worst[name])
+	}
+	for _, name := range m.loose() {
+		t.Errorf("%s: the tolerance is %.3g times the largest error, allowed %d", name, 1/m.worst[name], slack)
+	}
+}
+
+// loose names the outputs whose tolerance is too wide.
+func (m *meter) loose() (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(m.worst)) {
+		if m.worst[name] < 1.0/slack {
+			names = append(names, name)
+		}
+	}
+	return names
+}
