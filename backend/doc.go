@@ -31,7 +31,19 @@
 //
 // # Adding an operation
 //
-// Declare it in the interface of its group (linear.go, norm.go, …) with equation, shapes and aliasing; add its
-// check beside the others; add the float64 oracle to kernels/ref and the case to backend/backendtest; implement it
-// in backend/cpu and backend/cuda. Nothing else needs to change.
+// These files change, and no others; X is the group of the operation (linear, elementwise, norm, …):
+//
+//	backend/X.go                     the method of the interface: equation, shapes, aliasing
+//	backend/internal/check/ops.go    the check of its arguments (quant.go for the student's operations)
+//	backend/cpu/X.go                 the CPU's method and its task
+//	backend/cuda/X.go                the launch
+//	kernels/cuda/X.cu                the kernel
+//	kernels/cuda/ptx/X.ptx           } written by go generate ./kernels/cuda
+//	kernels/cuda/ptx/MANIFEST        }
+//	kernels/cuda/table.go            }
+//	kernels/ref/X.go                 the float64 oracle, where the case does not say it in a line
+//	backend/backendtest/X.go         the case: arguments, refusals, tolerance
+//
+// The suite reads the list of operations off the interface and fails without a case. A vector kernel of its own for the CPU
+// belongs to kernels/vec and is optional.
 package backend

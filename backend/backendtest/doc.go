@@ -5,6 +5,8 @@
 // aliasing, accumulation, typed errors, rows in pieces); [Outputs] collects the bits of every result, to compare two
 // backends or two numbers of threads; [Allocations] checks that a warm backend allocates nothing; [Benchmark] times.
 //
-// Tolerances are derived and stand in one table, tolerance.go. INT8 operations and the others that follow
-// engine/student/SPEC.md are compared to the bit.
+// A case says everything about its operation: the tensor arguments, which are spoilt one by one, the calls that must be
+// refused, and for each result the tolerance with its derivation in the terms of tolerance.go. Run prints the largest error
+// of every result in parts of its tolerance and fails where that is below a tenth. INT8 operations and the others that
+// follow engine/student/SPEC.md are compared to the bit.
 package backendtest

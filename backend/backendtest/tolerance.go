@@ -36,8 +36,8 @@ type tolerance struct {
 
 // signed is the c of a sum of terms of random sign, added one after another; its size is the sum of the absolute terms.
 // Rounding errors walk at random along partial sums that do so too: for products of normal numbers four standard
-// deviations of n roundings are 4·eps·n/√6 = 2.6·eps·Σ|term|. The partial sums of one element in ten thousand go twice
-// as far.
+// deviations of n roundings are 4·eps·n/√6 = 2.6·eps·Σ|term|, whatever n is. The partial sums of one element in ten thousand
+// go twice as far.
 const signed = 2 * 2.6
 
 // chain is the c of a sum of n terms of one sign and like size, added one after another: four standard deviations of roundings

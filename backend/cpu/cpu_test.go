@@ -40,6 +40,9 @@ var kernels = []struct {
 func TestConformance(t *testing.T) {
 	o := backendtest.Options{Bitwise: true, ChecksValues: true}
 	t.Run("chosen", func(t *testing.T) { backendtest.Run(t, open, o) })
+	if testing.Short() {
+		return // every package has its own test of every variant
+	}
 	levels := 1
 	for _, k := range kernels {
 		levels = max(levels, len(k.variants()))
