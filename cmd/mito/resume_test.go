@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -91,6 +92,54 @@ func TestKilledTrainingResumes(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "run", ".*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A model whose layers differ in heads and MLP width is trained, killed, resumed to the same bits, decoded, quantised and
+// verified like any other.
+func TestUnevenLayers(t *testing.T) {
+	whole, dir := t.TempDir(), t.TempDir()
+	const config = `{"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96, "layer_shapes": [
+		{"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 96, "sliding_window": 5},
+		{"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 33, "sliding_window": 0, "attention_scale": 0.5},
+		{"num_attention_heads": 1, "num_key_value_heads": 1, "intermediate_size": 64, "sliding_window": 0}]}`
+	for _, d := range []string{whole, dir} {
+		write(t, filepath.Join(d, "config.json"), config)
+	}
+	args := strings.Fields("train --task tictactoe --positions 200 --arch micro --config config.json --batch 8 --steps 50 --save-every 5 --log-every 1 --out run")
+	works(t, whole, args...)
+	metrics := filepath.Join(dir, "run", "metrics.jsonl")
+	if o := interrupt(t, command(t, dir, args...), func() bool { return lineCount(metrics) > 12 }, syscall.SIGKILL); o.code == 0 {
+		t.Fatal("the run was done before it could be killed")
+	}
+	works(t, dir, append(args, "--resume")...)
+	same(t, filepath.Join(whole, "run"), filepath.Join(dir, "run"), "model/model.safetensors", "last/state.safetensors")
+
+	var shapes struct {
+		Layers []struct {
+			Heads int `json:"num_attention_heads"`
+			MLP   int `json:"intermediate_size"`
+		} `json:"layer_shapes"`
+	}
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "run", "model", "config.json"))), &shapes); err != nil || len(shapes.Layers) != 3 ||
+		shapes.Layers[2].Heads != 1 || shapes.Layers[1].MLP != 33 {
+		t.Fatalf("layer_shapes as saved: %+v, %v", shapes, err)
+	}
+	works(t, dir, "quantize", "--model", "run", "--out", "int8")
+	for _, model := range []string{"run", "int8"} {
+		works(t, dir, "generate", "--model", model, "--prompt", "A123e567i=", "--max-tokens", "1")
+	}
+	loss := map[string]float64{}
+	for _, model := range []string{"run", "int8"} {
+		o := works(t, dir, "eval", "--model", model, "--task", "tictactoe", "--positions", "200", "--games", "10", "--json")
+		loss[model] = o.object(t)["loss_nats"].(float64)
+	}
+	if off := loss["int8"]/loss["run"] - 1; off > 0.02 || off < -0.02 {
+		t.Errorf("INT8 against float32: %v", loss)
+	}
+	o := works(t, dir, "verify", "--model", "int8", "--json")
+	if v := o.object(t); v["identical"] != true {
+		t.Errorf("verify: %v", v)
 	}
 }
 
