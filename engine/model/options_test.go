@@ -191,6 +191,45 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
+// counting is a backend that counts matrix products.
+type counting struct {
+	backend.Backend
+	products int
+}
+
+func (b *counting) MatMul(c, x, y *tensor.Dense, args backend.MatMulArgs) error {
+	b.products++
+	return b.Backend.MatMul(c, x, y, args)
+}
+
+// A backward pass goes no deeper than there is something to train.
+func TestBackwardEndsAtTheLowestTrained(t *testing.T) {
+	b := &counting{Backend: openCPU(t, 1)}
+	c := small()
+	c.Layers = 4
+	data := newBatch(c, 1, 8)
+	products := func(trained string) int {
+		m := buildModel(t, b, c, Options{Grads: true, Trained: func(name string) bool { return strings.Contains(name, trained) }})
+		a, err := m.NewActivations(1, 8, true)
+		check(t, err)
+		defer a.Close()
+		data.load(t, m, a, 0, 1)
+		check(t, m.Forward(a))
+		b.products = 0
+		check(t, m.Backward(a))
+		return b.products
+	}
+	// The head passes its gradient on; each layer has six matrices, of which one more product is the gradient of its own.
+	const head, layer = 1, 6
+	for trained, want := range map[string]int{
+		"model.norm": head, "layers.3.mlp.up": head + layer + 1, "layers.1.mlp.up": head + 3*layer + 1,
+	} {
+		if got := products(trained); got != want {
+			t.Errorf("%s is trained: %d products in the backward pass, want %d", trained, got, want)
+		}
+	}
+}
+
 // A mask clears weights and gradients, keeps them clear in whatever has the layout of the parameters, and advances the epoch.
 func TestMask(t *testing.T) {
 	b := openCPU(t, 2)

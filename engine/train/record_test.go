@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"mito/backend"
+	"mito/backend/cpu"
+	"mito/engine/model"
 )
 
 // fakeCapturer records by running: its graphs count how often they are replayed.
@@ -104,5 +106,50 @@ func TestRecorderEpochs(t *testing.T) {
 	}
 	if err := (*recorder)(nil).close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A trainer records the pass of every size of micro-batch once, one of every row where there is dropout, and all anew after
+// a mask has changed.
+func TestTrainerRecordings(t *testing.T) {
+	for _, c := range []struct {
+		dropout float64
+		micro   int
+		want    int // passes that differ, and the update
+	}{{0, 2, 1 + 1}, {0.1, 2, 2 + 1}, {0, 3, 2 + 1}, {0.1, 3, 3 + 1}} {
+		o := testOptions(20)
+		o.Dropout, o.MicroBatches = c.dropout, c.micro
+		b := cpu.New(1)
+		m, err := model.Build(b, testConfig(), model.Options{Grads: true, Masked: func(string) bool { return true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := New(m, testSource(t), nil, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fake *fakeCapturer
+		tr.recorder, fake = newFake(nil)
+		step := func(n int) {
+			t.Helper()
+			for range n {
+				if _, err := tr.Step(false); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if step(4); fake.captures != c.want {
+			t.Errorf("%+v: %d recordings", c, fake.captures)
+		}
+		p := m.Params.Lookup("model.layers.0.mlp.up_proj.weight")
+		if err := m.SetMask(p, make([]float32, p.Size())); err != nil {
+			t.Fatal(err)
+		}
+		if step(4); fake.captures != 2*c.want {
+			t.Errorf("%+v: %d recordings after the mask has changed, want %d", c, fake.captures, 2*c.want)
+		}
+		if err := errors.Join(tr.Close(), m.Close(), b.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }
