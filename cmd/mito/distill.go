@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"mito/engine/distill"
 	"mito/engine/pipeline"
 	"mito/engine/tokenizer"
 )
@@ -14,7 +13,7 @@ func newDistill() *cobra.Command {
 		teachers []string
 		cache    bool
 	)
-	o := distill.Defaults()
+	o := pipeline.RecipeOf("").Distill
 	cmd := &cobra.Command{
 		Use:     "distill",
 		Short:   "Train a student on what one or more teachers say, and on the labels",
@@ -49,11 +48,15 @@ func newDistill() *cobra.Command {
 				return err
 			}
 			defer closing(b, &err)
+			start, err := f.start(cmd.Flags())
+			if err != nil {
+				return err
+			}
 			w, err := f.work.open(cmd, nil, tok)
 			if err != nil {
 				return err
 			}
-			fit, err := f.options("distill", w)
+			fit, err := f.options(cmd.Flags(), "distill", w, start)
 			if err != nil {
 				return err
 			}
@@ -70,7 +73,7 @@ func newDistill() *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
-	f.register(fs, "micro")
+	f.register(fs, func(r pipeline.Recipe) string { return r.Student })
 	fs.StringArrayVar(&teachers, "teacher", nil, "folder of a teacher; given several times, their mean probabilities teach")
 	fs.Float64Var(&o.Temperature, "temperature", o.Temperature, "temperature of the teachers' and the student's probabilities")
 	fs.Float64Var(&o.Alpha, "alpha", o.Alpha, "weight of the labels; the rest is the teachers'")

@@ -28,13 +28,13 @@ type fitFlags struct {
 	work    workFlags
 	output  outputFlags
 
-	arch, config, out, split string
-	batch                    int
-	resume                   bool
-	train                    train.Options
+	arch, config, from, out, split string
+	batch                          int
+	resume                         bool
+	train                          train.Options
 }
 
-func (f *fitFlags) register(fs *pflag.FlagSet, shape string) {
+func (f *fitFlags) register(fs *pflag.FlagSet, shape func(pipeline.Recipe) string) {
 	// --model names a folder in the other commands. Here it was the preset's flag, and still is for scripts that say so.
 	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "model" {
@@ -42,66 +42,99 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape string) {
 		}
 		return pflag.NormalizedName(name)
 	})
+	r := pipeline.RecipeOf("")
 	f.work.register(fs)
 	f.machine.register(fs)
 	f.output.register(fs)
-	fs.StringVar(&f.arch, "arch", shape, "architecture of the model, one of those that mito info lists; --model means the same")
+	fs.StringVar(&f.arch, "arch", shape(r), "architecture of the model, one of those that mito info lists; --model means the same")
 	fs.StringVar(&f.config, "config", "", "JSON file with keys of config.json that replace those of --arch")
 	fs.StringVar(&f.out, "out", "", "folder of the run (required)")
 	fs.StringVar(&f.split, "split", string(task.Train), "task: positions to train on, train or all")
 	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out, or begin it where there is none")
 	fs.IntVar(&f.batch, "batch", 0, "sequences of a batch; the workload's usual number where it is left out")
 
-	o := train.Defaults()
-	f.train = o
-	t := &f.train
-	fs.IntVar(&t.Steps, "steps", o.Steps, "steps")
+	fs.StringVar(&f.from, "from", "", "folder of a float model whose weights the run begins with, in place of fresh ones; its architecture is the run's")
+
+	f.train = r.Train
+	t, o := &f.train, r.Train
+	fs.IntVar(&t.Steps, "steps", o.Steps, "steps; with --resume a larger number extends the run, with the schedule of the new number from there on")
 	fs.IntVar(&t.MicroBatches, "micro-batches", o.MicroBatches, "parts that a batch is computed in; less memory, the same weights")
 	fs.Uint64Var(&t.Seed, "seed", o.Seed, "seed of the model and the batches")
-	fs.StringVar(&t.Optimizer, "optimizer", train.Muon, "muon (matrices by Muon, tables and vectors by AdamW) or adamw (all)")
-	fs.Float64Var(&t.LR, "lr", 0.005, "learning rate of AdamW; with muon that of the tables and vectors")
+	fs.StringVar(&t.Optimizer, "optimizer", o.Optimizer, "muon (matrices by Muon, tables and vectors by AdamW) or adamw (all)")
+	fs.Float64Var(&t.LR, "lr", o.LR, "learning rate of AdamW; with muon that of the tables and vectors")
 	fs.Float64Var(&t.MuonLR, "muon-lr", o.MuonLR, "muon: learning rate of the matrices")
 	fs.Float64Var(&t.Beta1, "beta1", o.Beta1, "decay of AdamW's first moment")
-	fs.Float64Var(&t.Beta2, "beta2", 0.95, "decay of AdamW's second moment")
+	fs.Float64Var(&t.Beta2, "beta2", o.Beta2, "decay of AdamW's second moment")
 	fs.Float64Var(&t.Momentum, "momentum", o.Momentum, "muon: momentum of the matrices")
-	fs.Float64Var(&t.WeightDecay, "weight-decay", 0, "decoupled weight decay, never on vectors")
-	fs.Float64Var(&t.ClipNorm, "clip", 0, "largest norm of the gradient; 0 for any")
-	fs.StringVar(&t.Schedule, "schedule", train.WSD, "constant, cosine or wsd")
-	fs.IntVar(&t.Warmup, "warmup", 0, "steps of linear warm-up")
-	fs.Float64Var(&t.Decay, "decay", 0.4, "wsd: share of the steps that the rate falls over")
-	fs.Float64Var(&t.MinLR, "min-lr", 0, "learning rate at the end, as a share of the peak")
+	fs.Float64Var(&t.WeightDecay, "weight-decay", o.WeightDecay, "decoupled weight decay, never on vectors")
+	fs.Float64Var(&t.ClipNorm, "clip", o.ClipNorm, "largest norm of the gradient; 0 for any")
+	fs.StringVar(&t.Schedule, "schedule", o.Schedule, "constant, cosine or wsd")
+	fs.IntVar(&t.Warmup, "warmup", o.Warmup, "steps of linear warm-up")
+	fs.Float64Var(&t.Decay, "decay", o.Decay, "wsd: share of the steps that the rate falls over")
+	fs.Float64Var(&t.MinLR, "min-lr", o.MinLR, "learning rate at the end, as a share of the peak")
 	fs.StringVar(&t.Labels, "labels", o.Labels, "of several right answers: one drawn, or all shared")
-	fs.Float64Var(&t.Dropout, "dropout", 0, "dropout rate")
-	fs.Float64Var(&t.Smoothing, "smoothing", 0, "label smoothing")
-	fs.Float64Var(&t.EMA, "ema", 0, "decay of the moving average of the weights, which is what ships; 0 for none")
+	fs.Float64Var(&t.Dropout, "dropout", o.Dropout, "dropout rate")
+	fs.Float64Var(&t.Smoothing, "smoothing", o.Smoothing, "label smoothing")
+	fs.Float64Var(&t.EMA, "ema", o.EMA, "decay of the moving average of the weights, which is what ships; 0 for none")
 	fs.IntVar(&t.EvalEvery, "eval-every", 0, "steps between evaluations; 0 for the end only")
 	fs.IntVar(&t.SaveEvery, "save-every", 0, "steps between checkpoints; 0 for a tenth of the run")
 	fs.IntVar(&t.LogEvery, "log-every", o.LogEvery, "steps between lines of metrics.jsonl")
 }
 
-// options checks the flags and makes the options of a fitting.
-func (f *fitFlags) options(name string, w *pipeline.Workload) (o pipeline.FitOptions, err error) {
+// start opens the model that --from names, and makes rows as long as its context where --context is left out. It is nil
+// where there is none.
+func (f *fitFlags) start(fs *pflag.FlagSet) (*pipeline.Start, error) {
+	if f.from == "" {
+		return nil, nil
+	}
+	dir, err := modelFolder("--from", f.from)
+	if err != nil {
+		return nil, err
+	}
+	s, err := pipeline.OpenStart(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--from: %w", err)
+	}
+	if !fs.Changed("context") {
+		f.work.context = s.Config.Context
+	}
+	return s, nil
+}
+
+// shape is the configuration of the model.
+func (f *fitFlags) shape(w *pipeline.Workload, start *pipeline.Start) (c arch.Config, err error) {
+	if start != nil {
+		if w.Context > start.Config.Context {
+			return c, fmt.Errorf("--from: %s has a context of %d tokens, a row has %d", f.from, start.Config.Context, w.Context)
+		}
+		return start.Config, nil
+	}
 	shape, err := pipeline.ShapeOf(f.arch)
 	if err != nil {
-		return o, usage(err)
+		return c, usage(err)
 	}
-	c := shape.At(w.Tokenizer.VocabSize(), w.Context)
-	if f.config != "" {
-		if c, err = override(c, f.config); err != nil {
-			return o, err
-		}
+	if c = shape.At(w.Tokenizer.VocabSize(), w.Context); f.config != "" {
+		c, err = override(c, f.config)
 	}
+	return c, err
+}
+
+// options checks the flags and makes the options of a fitting.
+func (f *fitFlags) options(fs *pflag.FlagSet, name string, w *pipeline.Workload, start *pipeline.Start) (o pipeline.FitOptions, err error) {
+	c, err := f.shape(w, start)
+	if err != nil {
+		return o, err
+	}
+	recipe := pipeline.RecipeOf(f.work.kind())
 	if f.batch == 0 {
-		f.batch = 12
-		if w.Task != nil {
-			f.batch = 256
-		}
+		f.batch = recipe.Rows
 	}
 	if f.train.SaveEvery == 0 {
 		f.train.SaveEvery = max(1, f.train.Steps/10)
 	}
 	o = pipeline.FitOptions{
-		Name: name, Dir: f.out, Resume: f.resume, Config: c, Init: pipeline.Scaled(), Train: f.train, Rows: f.batch,
+		Name: name, Dir: f.out, Resume: f.resume, Extend: fs.Changed("steps"), Config: c, Init: recipe.Init, Start: start,
+		Train: f.train, Rows: f.batch,
 		Split: task.Split(f.split), Judge: task.Test,
 	}
 	if o.Split == task.All {
@@ -125,6 +158,11 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 	}
 	if err := f.work.check(fs, "split", "labels"); err != nil {
 		return err
+	}
+	if f.from != "" {
+		if err := without(fs, "--from", "arch", "config", "bpe"); err != nil {
+			return err
+		}
 	}
 	t := &f.train
 	if t.Optimizer == train.AdamW {

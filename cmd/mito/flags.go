@@ -98,8 +98,9 @@ func (f *workFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.task, "task", "", "task to work on: "+strings.Join(task.Names(), ", "))
 	fs.StringVar(&f.corpus, "corpus", "", "text file or folder to work on, instead of a task")
 	f.registerTask(fs)
-	fs.IntVar(&f.context, "context", 64, "corpus: tokens of a training row")
-	fs.Float64Var(&f.heldOut, "held-out", 0.1, "corpus: share at the end of the text that is only evaluated on")
+	text := pipeline.RecipeOf("text").Text
+	fs.IntVar(&f.context, "context", text.Context, "corpus: tokens of a training row")
+	fs.Float64Var(&f.heldOut, "held-out", text.HeldOut, "corpus: share at the end of the text that is only evaluated on")
 }
 
 // registerTask registers what a task can be given.

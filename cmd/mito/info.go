@@ -20,6 +20,8 @@ type info struct {
 	Backends []backendInfo `json:"backends"`
 	Models   []modelInfo   `json:"models"`
 	Presets  []presetInfo  `json:"presets"`
+
+	Recipes []pipeline.Recipe `json:"recipes"` // what train and distill do without flags; presets derive from them
 }
 
 type backendInfo struct {
@@ -92,6 +94,7 @@ func gather() (*info, error) {
 			Steps: [2]int{p.Teacher.Train.Steps, p.Student.Train.Steps},
 		})
 	}
+	i.Recipes = pipeline.Recipes()
 	return i, nil
 }
 
@@ -143,6 +146,13 @@ func (i *info) print(w io.Writer) {
 	fmt.Fprintln(tab, "\nPipelines")
 	for _, p := range i.Presets {
 		fmt.Fprintf(tab, "  %s\t%s\tteacher %s, %d steps\tstudent %s, %d steps\t%s\n", p.For, p.Name, p.Teacher, p.Steps[0], p.Student, p.Steps[1], p.About)
+	}
+	tab.Flush()
+	fmt.Fprintln(tab, "\nRecipes (what train and distill do without flags)")
+	for _, r := range i.Recipes {
+		t := r.Train
+		fmt.Fprintf(tab, "  %s\tteacher %s, student %s\t%d steps of %d sequences\t%s, rates %g and %g of AdamW\t%s, the last %g of the steps\ttemperature %g, alpha %g\n",
+			r.For, r.Teacher, r.Student, t.Steps, r.Rows, t.Optimizer, t.MuonLR, t.LR, t.Schedule, t.Decay, r.Distill.Temperature, r.Distill.Alpha)
 	}
 	tab.Flush()
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -89,7 +90,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
 				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Teachers: teachers,
-				Assistant: assistant, Command: commandLine(), Version: programVersion(), Measure: measuring,
+				Assistant: assistant, Command: commandLine(), Version: programVersion(), Measure: measuring, Patience: patience,
 			}, newProgress(cmd, output.quiet))
 			if err != nil {
 				return resumable(cmd.Context(), err, resume, given...)
@@ -112,6 +113,9 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 	return cmd
 }
 
+// patience is how long a pipeline waits, in all, for a machine on which others are busy, to measure its speeds.
+const patience = 5 * time.Second
+
 // freshFolder names a folder under mito-out that is not there yet.
 func freshFolder(work workFlags) (string, error) {
 	name := work.task
@@ -131,22 +135,18 @@ func freshFolder(work workFlags) (string, error) {
 }
 
 func summary(w io.Writer, r *report.Report, out string) {
-	models := []struct {
-		name  string
-		model *report.Model
-		speed report.Number
-	}{
-		{"teacher", &r.Teacher, r.Speed.Teacher}, {"student", &r.Student, r.Speed.Student},
-		{"compressed student", &r.Compressed.Model, r.Speed.Compressed},
-	}
 	fmt.Fprintf(w, "%-20s %12s %12s %12s %14s\n", "", "parameters", "bytes", "loss (nats)", "tokens/s")
-	for _, m := range models {
-		fmt.Fprintf(w, "%-20s %12d %12d %12.4f %14.0f\n", m.name, m.model.Params, m.model.Bytes, m.model.LossNats, m.speed)
+	for i := range r.Candidates {
+		c, mark := &r.Candidates[i], ""
+		if c.Disturbed {
+			mark = " (disturbed)"
+		}
+		fmt.Fprintf(w, "%-20s %12d %12d %12.4f %14.0f%s\n", c.Name, c.Params, c.Bytes, c.LossNats, c.Speed, mark)
 	}
 	for i, s := range r.Teacher.Scores {
 		fmt.Fprintf(w, "\n%s\n", s.Name)
-		for _, m := range models {
-			fmt.Fprintf(w, "%-20s %s\n", m.name, m.model.Scores[i].Text)
+		for _, c := range r.Candidates {
+			fmt.Fprintf(w, "%-20s %s\n", c.Name, c.Scores[i].Text)
 		}
 	}
 	fmt.Fprintf(w, "\ndigest %s\n", r.Compressed.Digest)

@@ -1,6 +1,11 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"mito/engine/pipeline"
+	"mito/engine/tokenizer"
+)
 
 func newTrain() *cobra.Command {
 	var f fitFlags
@@ -18,18 +23,26 @@ func newTrain() *cobra.Command {
 				return err
 			}
 			defer closing(b, &err)
-			w, err := f.work.open(cmd, nil, nil)
+			start, err := f.start(cmd.Flags())
 			if err != nil {
 				return err
 			}
-			o, err := f.options("train", w)
+			var tok tokenizer.Tokenizer
+			if start != nil {
+				tok = start.Tokenizer
+			}
+			w, err := f.work.open(cmd, nil, tok)
+			if err != nil {
+				return err
+			}
+			o, err := f.options(cmd.Flags(), "train", w, start)
 			if err != nil {
 				return err
 			}
 			return f.run(cmd, b, w, o)
 		},
 	}
-	f.register(cmd.Flags(), "mini")
+	f.register(cmd.Flags(), func(r pipeline.Recipe) string { return r.Teacher })
 	f.work.registerTokenizer(cmd.Flags())
 	return cmd
 }

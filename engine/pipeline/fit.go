@@ -34,9 +34,11 @@ type FitOptions struct {
 	Name   string // for people, such as "teacher"
 	Dir    string
 	Resume bool // continue what is in Dir; without it Dir must not hold a run
+	Extend bool // with Resume: the run may have been begun with fewer steps; see train.Trainer.Extend
 
 	Config arch.Config
 	Init   model.Init
+	Start  *Start // the model whose weights the run begins with; nil for fresh ones from Init
 	Train  train.Options
 	Rows   int        // sequences of a batch
 	Split  task.Split // trained on
@@ -110,7 +112,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 		return nil, err
 	}
 	defer closing(m, &err)
-	if err := m.Initialize(o.Train.Seed, o.Init); err != nil {
+	if err := o.initialize(m, w); err != nil {
 		return nil, err
 	}
 	if err := o.check(m, w, source); err != nil {
@@ -132,6 +134,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 		return nil, err
 	}
 	defer closing(t, &err)
+	t.Origin = train.Origin{Judge: eval.Hash(), From: o.Start.hash()}
 
 	f := &fit{FitOptions: o, w: w, t: t, p: p, config: o.Config}
 	if err := f.resume(); err != nil {
@@ -239,10 +242,17 @@ type fit struct {
 	p       Progress
 	config  arch.Config
 	eval    *evaluator
-	metrics *report.Metrics
+	metrics metricsLog
 	events  *report.Events
 	loss    data.Loss
 	note    string
+}
+
+// metricsLog is metrics.jsonl.
+type metricsLog interface {
+	Append(step int64, values map[string]float64) error
+	Sync() error
+	Close() error
 }
 
 // resume goes on from the last checkpoint, if there is one.
@@ -264,6 +274,9 @@ func (f *fit) resume() error {
 	saved, err := folder.State()
 	if err != nil {
 		return err
+	}
+	if f.Extend {
+		return f.t.Extend(saved)
 	}
 	return f.t.Resume(saved)
 }
@@ -335,9 +348,13 @@ func (f *fit) contents(weights []checkpoint.Tensor, state *checkpoint.State) *ch
 func (f *fit) step(r train.StepResult) error {
 	f.note = fmt.Sprintf("loss %.4f", r.Loss)
 	f.p.Update(r.Step, f.note)
-	return f.log(r.Step, map[string]float64{
+	values := map[string]float64{
 		"loss/train": r.Loss, "grad_norm": r.GradNorm, "lr": r.LR, "tokens": float64(r.Tokens), "tokens_s": r.TokensPS,
-	})
+	}
+	for name, part := range r.Parts { // loss/ce and loss/kd of a distillation
+		values["loss/"+name] = part
+	}
+	return f.log(r.Step, values)
 }
 
 func (f *fit) log(step int, values map[string]float64) error {

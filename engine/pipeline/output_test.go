@@ -26,7 +26,7 @@ func TestQuantizeOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if err := m.Initialize(1, Scaled()); err != nil {
+	if err := m.Initialize(1, RecipeOf("tictactoe").Init); err != nil {
 		t.Fatal(err)
 	}
 	weights, err := m.Tensors(m.Params.Value)

@@ -255,7 +255,7 @@ func TestDistillRefusesAnotherTokenizer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := FitOptions{Name: "teacher", Dir: dir, Config: shape.At(w.Tokenizer.VocabSize(), w.Context), Init: Scaled(), Train: p.Teacher.Train, Rows: 8, Split: task.Train, Judge: task.Test}
+	o := FitOptions{Name: "teacher", Dir: dir, Config: shape.At(w.Tokenizer.VocabSize(), w.Context), Init: RecipeOf("tictactoe").Init, Train: p.Teacher.Train, Rows: 8, Split: task.Train, Judge: task.Test}
 	o.Train.Steps = 1
 	if _, err := Fit(context.Background(), b, w, o, Silent{}); err != nil {
 		t.Fatal(err)

@@ -79,26 +79,11 @@ type Preset struct {
 	Distill   distill.Options
 }
 
-// muon is the recipe that the presets share: Muon on the matrices, AdamW on tables and vectors, constant then
-// linearly to zero over the last 40%.
-func muon(steps int, lr float64) train.Options {
-	o := train.Defaults()
-	o.Steps, o.Optimizer, o.LR, o.MuonLR = steps, train.Muon, lr, 0.02
-	o.Beta1, o.Beta2, o.WeightDecay, o.ClipNorm = 0.9, 0.95, 0, 0
-	o.Schedule, o.Warmup, o.Decay, o.MinLR = train.WSD, 0, 0.4, 0
-	return o
-}
-
-// Scaled is the initialisation of that recipe.
-func Scaled() model.Init { return model.Init{Std: 0.02, FanIn: 0.57, ResidualZero: true} }
-
 // Presets lists the pipelines, the default of each workload first.
 func Presets() []Preset {
-	stage := func(shape string, rows, steps int, lr float64) Stage {
-		return Stage{Shape: shape, Rows: rows, Init: Scaled(), Train: muon(steps, lr)}
-	}
-	kd := distill.Defaults()
-	games := distill.Defaults()
+	game, text := RecipeOf("task"), RecipeOf("text")
+	stage := game.stage
+	games := game.Distill
 	games.Alpha = 0.1
 	// A game's solver knows every right move of a position. The teacher learns from all of them at once; its student
 	// sees one drawn move and what the teacher makes of the others.
@@ -110,12 +95,12 @@ func Presets() []Preset {
 		{
 			Name: "default", For: "tictactoe", About: "a 60 K student that never loses",
 			ShipAll: true, Games: 1000,
-			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: games,
+			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("micro", game.Rows, 500, 0.01), Distill: games,
 		},
 		{
 			Name: "quick", For: "tictactoe", About: "a fifth of the steps, to try things",
 			ShipAll: true, Games: 200,
-			Teacher: shared(stage("mini", 256, 60, 0.01)), Student: stage("micro", 256, 100, 0.01), Distill: games,
+			Teacher: shared(stage("mini", game.Rows, 60, 0.01)), Student: stage("micro", game.Rows, 100, 0.01), Distill: games,
 		},
 		{
 			Name: "quick", For: "connect4", About: "20,000 positions labelled 8 plies deep, a short run",
@@ -125,17 +110,17 @@ func Presets() []Preset {
 		{
 			Name: "quick", For: "puzzle8", About: "20,000 boards of 181,440, a short run",
 			Task: task.Quick(1), Games: 200,
-			Teacher: shared(stage("mini", 256, 300, 0.01)), Student: stage("micro", 256, 500, 0.01), Distill: games,
+			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("micro", game.Rows, 500, 0.01), Distill: games,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",
-			Text:    TextOptions{Context: 64, HeldOut: 0.1},
-			Teacher: stage("base", 12, 2000, 0.005), Student: stage("char", 12, 2000, 0.005), Distill: kd,
+			Text:    text.Text,
+			Teacher: text.stage("base", text.Rows, 2000, text.Train.LR), Student: text.stage("char", text.Rows, 2000, text.Train.LR), Distill: text.Distill,
 		},
 		{
 			Name: "quick", For: "text", About: "characters, 200 steps, to try things",
-			Text:    TextOptions{Context: 64, HeldOut: 0.1},
-			Teacher: stage("char", 12, 200, 0.005), Student: stage("micro", 12, 200, 0.005), Distill: kd,
+			Text:    text.Text,
+			Teacher: text.stage("char", text.Rows, 200, text.Train.LR), Student: text.stage("micro", text.Rows, 200, text.Train.LR), Distill: text.Distill,
 		},
 	}
 }

@@ -44,19 +44,27 @@ func OpenTask(ctx context.Context, name string, o task.Options, tok tokenizer.To
 	if err != nil {
 		return nil, err
 	}
+	w, err := fromTask(ctx, t, tok)
+	if err != nil {
+		return nil, err
+	}
+	w.Settings = map[string]any{"positions": o.Positions, "depth": o.Depth, "seed": o.Seed}
+	return w, nil
+}
+
+func fromTask(ctx context.Context, t task.Task, tok tokenizer.Tokenizer) (_ *Workload, err error) {
 	if tok == nil {
 		if tok, err = tokenizer.NewChars(t.Alphabet()); err != nil {
 			return nil, err
 		}
 	}
-	w := &Workload{Name: name, Task: t, Tokenizer: tok, examples: map[task.Split][]data.Example{}}
-	w.Settings = map[string]any{"positions": o.Positions, "depth": o.Depth, "seed": o.Seed}
+	w := &Workload{Name: t.Name(), Task: t, Tokenizer: tok, examples: map[task.Split][]data.Example{}}
 	for _, split := range []task.Split{task.Train, task.Test, task.All} {
 		if w.examples[split], err = t.Examples(ctx, split); err != nil {
 			return nil, err
 		}
 		if len(w.examples[split]) == 0 {
-			return nil, fmt.Errorf("%s: none of its positions is in the %s split: take more of them", name, split)
+			return nil, fmt.Errorf("%s: none of its positions is in the %s split: take more of them", t.Name(), split)
 		}
 	}
 	if err := data.CheckExamples(w.examples[task.Train], w.examples[task.Test]); err != nil {

@@ -5,7 +5,8 @@
 // checkpoint is dropped, so that a resumed log is the log of a run that was never killed.
 //
 // At its end: [Report] is the result of a pipeline as scripts read it (report.json), as people read it (report.md, with
-// teacher, student and compressed student side by side) and with its loss curves as a picture (SVG).
+// its candidates side by side: teacher, student, compressed student and what else was made) and with its loss curves as a
+// picture (SVG).
 //
 // Losses are mean negative log likelihoods in nats a token; bits per byte compares models of different vocabularies;
 // sizes are bytes of weights; rates are tokens a second.

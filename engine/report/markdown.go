@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// WriteMarkdown writes the report for people: the three models side by side, the comparisons, and what reproduces them.
+// WriteMarkdown writes the report for people: the candidates side by side, the comparisons, and what reproduces them.
 func (r *Report) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n", escape(r.Task))
@@ -36,42 +36,68 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 }
 
 func (r *Report) sideBySide(b *strings.Builder) {
-	models := []*Model{&r.Teacher, &r.Student, &r.Compressed.Model}
-	row := func(name string, cell func(i int, m *Model) string) []string {
+	if len(r.Candidates) == 0 {
+		return
+	}
+	row := func(name string, cell func(c *Candidate) string) []string {
 		cells := []string{name}
-		for i, m := range models {
-			cells = append(cells, cell(i, m))
+		for i := range r.Candidates {
+			cells = append(cells, cell(&r.Candidates[i]))
 		}
 		return cells
 	}
-	speeds := []Number{r.Speed.Teacher, r.Speed.Student, r.Speed.Compressed}
 	rows := [][]string{
-		row("folder", func(_ int, m *Model) string { return code(m.Dir) }),
-		row("parameters", func(_ int, m *Model) string { return thousands(m.Params) }),
-		row("bytes of weights", func(_ int, m *Model) string { return thousands(m.Bytes) }),
-		row("loss, nats a token", func(_ int, m *Model) string { return number(m.LossNats, 4) }),
-		row("bits per byte", func(_ int, m *Model) string { return number(m.BitsPerByte, 4) }),
+		row("folder", func(c *Candidate) string { return code(c.Dir) }),
+		row("made from", func(c *Candidate) string { return orNone(escape(c.Parent)) }),
+		row("scheme", func(c *Candidate) string { return orNone(escape(c.Scheme)) }),
+		row("bits of a weight", func(c *Candidate) string { return plain(c.Bits) }),
+		row("sparsity", func(c *Candidate) string { return number(c.Sparsity, 3) }),
+		row("parameters", func(c *Candidate) string { return thousands(c.Params) }),
+		row("bytes of weights", func(c *Candidate) string { return thousands(c.Bytes) }),
+		row("bytes that a token reads", func(c *Candidate) string { return count(c.ActiveBytes) }),
+		row("loss, nats a token", func(c *Candidate) string { return number(c.LossNats, 4) }),
+		row("bits per byte", func(c *Candidate) string { return number(c.BitsPerByte, 4) }),
 	}
-	for _, name := range scoreNames(models) {
-		rows = append(rows, row(escape(name), func(_ int, m *Model) string { return m.scoreCell(name) }))
+	for _, name := range r.scoreNames() {
+		rows = append(rows, row(escape(name), func(c *Candidate) string { return c.scoreCell(name) }))
 	}
 	rows = append(rows,
-		row("decoding, tokens/s", func(i int, _ *Model) string { return rate(speeds[i]) }),
-		[]string{"scheme", "", "", orNone(escape(r.Compressed.Scheme))},
-		[]string{"sparsity", "", "", number(r.Compressed.Sparsity, 3)},
-		[]string{"digest", "", "", code(r.Compressed.Digest)},
+		row("decoding, tokens/s", func(c *Candidate) string {
+			if c.Disturbed {
+				return rate(c.Speed) + " (disturbed)"
+			}
+			return rate(c.Speed)
+		}),
+		row("none is better in loss, bytes and speed", func(c *Candidate) string {
+			if slices.Contains(r.Front, c.Name) {
+				return "yes"
+			}
+			return "no"
+		}),
+		row("digest", func(c *Candidate) string { return code(c.Digest) }),
+		row("the same digest in", func(c *Candidate) string {
+			if len(c.Variants) == 0 {
+				return none
+			}
+			return fmt.Sprintf("%d variants", len(c.Variants))
+		}),
 	)
-	if n := len(r.Compressed.Variants); n > 0 {
-		rows = append(rows, []string{"the same digest in", "", "", fmt.Sprintf("%d variants", n)})
+	// What no candidate has is left out.
+	rows = slices.DeleteFunc(rows, func(cells []string) bool {
+		return !slices.ContainsFunc(cells[1:], func(c string) bool { return c != none })
+	})
+	head := row("", func(c *Candidate) string { return escape(c.Name) })
+	table(b, head, rows)
+	if r.disturbed() {
+		b.WriteString("Speeds marked as disturbed: other programs used the processors while they were measured, and they say little.\n\n")
 	}
-	table(b, []string{"", "teacher", "student", "compressed student"}, rows)
 }
 
-// scoreNames lists what the models were scored at, each once, in order.
-func scoreNames(models []*Model) []string {
+// scoreNames lists what the candidates were scored at, each once, in order.
+func (r *Report) scoreNames() []string {
 	var names []string
-	for _, m := range models {
-		for _, s := range m.Scores {
+	for _, c := range r.Candidates {
+		for _, s := range c.Scores {
 			if !slices.Contains(names, s.Name) {
 				names = append(names, s.Name)
 			}
@@ -245,6 +271,14 @@ func number(n Number, decimals int) string {
 		return none
 	}
 	return strconv.FormatFloat(float64(n), 'f', decimals, 64)
+}
+
+// plain writes a number as short as it is.
+func plain(n Number) string {
+	if !n.Measured() {
+		return none
+	}
+	return strconv.FormatFloat(float64(n), 'g', 4, 64)
 }
 
 func rate(n Number) string {

@@ -43,8 +43,12 @@ func (n *Number) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*float64)(n))
 }
 
-// Report is the result of a pipeline. The fields up to Speed are those that scripts rely on.
+// Schema is the version of report.json. Reports before version 2 do not name theirs and have no candidates.
+const Schema = 2
+
+// Report is the result of a pipeline. The fields up to Front are those that scripts rely on.
 type Report struct {
+	Schema     int        `json:"schema"`
 	Task       string     `json:"task"`
 	Seed       uint64     `json:"seed"`
 	Backend    string     `json:"backend"`
@@ -54,13 +58,17 @@ type Report struct {
 	Compressed Compressed `json:"compressed"`
 	Speed      Speed      `json:"speed"`
 
+	// Candidates are all models, in the order that they were made in, the three above among them; see SetCandidates.
+	Candidates []Candidate `json:"candidates"`
+	Front      []string    `json:"front"` // names of those that none is better than in loss, bytes and speed
+
 	Version  string            `json:"version,omitempty"`  // of mito
 	Machine  string            `json:"machine,omitempty"`  // one line
 	Command  string            `json:"command,omitempty"`  // the command line that makes this again
 	Settings map[string]any    `json:"settings,omitempty"` // every setting that the result depends on
 	Seeds    map[string]uint64 `json:"seeds,omitempty"`    // by what they seed
 	Splits   []Split           `json:"splits,omitempty"`
-	Rows     []Row             `json:"rows,omitempty"`  // comparisons beside the three models
+	Rows     []Row             `json:"rows,omitempty"`  // comparisons beside the candidates
 	Notes    []string          `json:"notes,omitempty"` // what a reader must know to judge the numbers
 	Curves   string            `json:"curves,omitempty"`
 }
@@ -97,7 +105,7 @@ func (m *Model) AddScore(name, text string, score any) error {
 	return nil
 }
 
-// Compressed is the model that ships.
+// Compressed is the INT8 student.
 type Compressed struct {
 	Model
 	Scheme   string `json:"scheme"`   // such as "int8"

@@ -10,9 +10,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 
 	"mito/engine/checkpoint"
 )
@@ -30,15 +35,21 @@ type games struct {
 
 func sample(t *testing.T) *Report {
 	t.Helper()
+	teacher := Candidate{
+		Name: "teacher", Model: Model{Dir: "teacher", Params: 1234567, Bytes: 4938268, LossNats: 0.25, BitsPerByte: 0.36067},
+		ActiveBytes: 4938268, Scheme: "float32", Bits: 32, Speed: 8123.4, Disturbed: true,
+	}
+	student := Candidate{
+		Name: "student", Model: Model{Dir: "student", Params: 50000, Bytes: 200000, LossNats: 0.26, BitsPerByte: NotMeasured},
+		ActiveBytes: 150000, Scheme: "float32", Bits: 32, Speed: 41234.5, Parent: "teacher",
+	}
+	compressed := Candidate{
+		Name: "compressed", Model: Model{Dir: "compressed", Params: 50000, Bytes: 52000, LossNats: 0.2601, BitsPerByte: 0.37525},
+		ActiveBytes: 40000, Scheme: "int8", Bits: 8, Speed: NotMeasured, Parent: "student",
+		Digest: strings.Repeat("ab", 32), Variants: []string{"generic", "avx2"},
+	}
 	r := &Report{
-		Task: "tictactoe", Seed: 1, Backend: "cpu", Seconds: 61.25,
-		Teacher: Model{Dir: "teacher", Params: 1234567, Bytes: 4938268, LossNats: 0.25, BitsPerByte: 0.36067, Score: nil},
-		Student: Model{Dir: "student", Params: 50000, Bytes: 200000, LossNats: 0.26, BitsPerByte: NotMeasured},
-		Compressed: Compressed{
-			Model:  Model{Dir: "compressed", Params: 50000, Bytes: 52000, LossNats: 0.2601, BitsPerByte: 0.37525},
-			Scheme: "int8", Sparsity: 0, Digest: strings.Repeat("ab", 32),
-		},
-		Speed:   Speed{Teacher: 8123.4, Student: 41234.5, Compressed: NotMeasured},
+		Schema: Schema, Task: "tictactoe", Seed: 1, Backend: "cpu", Seconds: 61.25,
 		Version: "0.1.0",
 		Machine: "2 cores",
 		Command: "mito pipeline --task tictactoe --seed 1",
@@ -60,13 +71,14 @@ func sample(t *testing.T) *Report {
 		Notes: []string{"The shipped student trains on all positions; its held-out loss comes from a run that does not."},
 	}
 	if err := errors.Join(
-		r.Compressed.AddScore("against random: won/drawn/lost", "12/5/3 of 20 | 95%", games{20, 12, 5, 3, "random", 0.99}),
-		r.Compressed.AddScore("against perfect: won/drawn/lost", "0/17/3 of 20", games{20, 0, 17, 3, "perfect", 0.99}),
-		r.Student.AddScore("against perfect: won/drawn/lost", "0/20/0 of 20", games{20, 0, 20, 0, "perfect", 0.99}),
+		compressed.AddScore("against random: won/drawn/lost", "12/5/3 of 20 | 95%", games{20, 12, 5, 3, "random", 0.99}),
+		compressed.AddScore("against perfect: won/drawn/lost", "0/17/3 of 20", games{20, 0, 17, 3, "perfect", 0.99}),
+		student.AddScore("against perfect: won/drawn/lost", "0/20/0 of 20", games{20, 0, 20, 0, "perfect", 0.99}),
 		r.Rows[0].AddScore("against random: won/drawn/lost", "9/9/2 of 20", games{20, 9, 9, 2, "random", 0.99}),
 	); err != nil {
 		t.Fatal(err)
 	}
+	r.SetCandidates([]Candidate{teacher, student, compressed})
 	return r
 }
 
@@ -108,7 +120,7 @@ func TestJSONFields(t *testing.T) {
 	}
 	model := []string{"dir", "params", "bytes", "loss_nats", "bits_per_byte", "score"}
 	for object, fields := range map[string][]string{
-		"":           {"task", "seed", "backend", "seconds", "teacher", "student", "compressed", "speed"},
+		"":           {"task", "seed", "backend", "seconds", "teacher", "student", "compressed", "speed", "schema", "candidates", "front"},
 		"teacher":    model,
 		"student":    model,
 		"compressed": append(slices.Clone(model), "scheme", "sparsity", "digest"),
@@ -124,6 +136,21 @@ func TestJSONFields(t *testing.T) {
 			}
 		}
 	}
+	if got["schema"] != 2.0 {
+		t.Errorf("schema %v", got["schema"])
+	}
+	list := got["candidates"].([]any)
+	for i, want := range []string{"teacher", "student", "compressed"} {
+		c := list[i].(map[string]any)
+		for _, f := range append(slices.Clone(model), "name", "active_bytes", "scheme", "bits", "sparsity", "tok_s", "disturbed", "digest", "parent") {
+			if _, ok := c[f]; !ok {
+				t.Errorf("candidate %d lacks %s", i, f)
+			}
+		}
+		if c["name"] != want || c["loss_nats"] != got[want].(map[string]any)["loss_nats"] || c["tok_s"] != got["speed"].(map[string]any)[want+"_tok_s"] {
+			t.Errorf("candidate %d is %v, the report says %v", i, c, got[want])
+		}
+	}
 	score := got["compressed"].(map[string]any)["score"].(map[string]any)
 	if score["games"] != 20.0 || score["opponent"] != "random" {
 		t.Error(score)
@@ -135,7 +162,7 @@ func TestJSONFields(t *testing.T) {
 
 func TestSaveAndRead(t *testing.T) {
 	dir := t.TempDir()
-	curves := []Series{{"teacher", []Point{{1, 3}, {2, 2}}}, {"student", []Point{{1, 3.5}, {2, 2.5}}}}
+	curves := []Series{{Name: "teacher", Points: []Point{{1, 3}, {2, 2}}}, {Name: "student", Points: []Point{{1, 3.5}, {2, 2.5}}}}
 	if err := sample(t).Save(dir, curves); err != nil {
 		t.Fatal(err)
 	}
@@ -175,10 +202,12 @@ func TestSaveAndRead(t *testing.T) {
 func TestMarkdownCannotBeBroken(t *testing.T) {
 	r := sample(t)
 	evil := "a|b\n| c `d` <e> *f*"
-	r.Task, r.Teacher.Dir, r.Notes, r.Command = evil, evil, []string{evil}, evil
-	r.Teacher.Scores = []Result{{Name: evil, Text: evil}}
+	r.Task, r.Notes, r.Command = evil, []string{evil}, evil
+	c := &r.Candidates[0]
+	c.Name, c.Dir, c.Parent, c.Scheme, c.Digest = evil, evil, evil, evil, evil
+	c.Scores = []Result{{Name: evil, Text: evil}}
 	r.Settings = map[string]any{evil: evil}
-	r.Student.Score = json.RawMessage(`{"a":"|"}`)
+	c.Score = json.RawMessage(`{"a":"|"}`)
 	var b bytes.Buffer
 	if err := r.WriteMarkdown(&b); err != nil {
 		t.Fatal(err)
@@ -229,22 +258,22 @@ func TestCurves(t *testing.T) {
 	}
 	many := make([]Series, 12)
 	for i := range many {
-		many[i] = Series{"run", []Point{{0, float64(i)}, {1, float64(i) + 1}}}
+		many[i] = Series{Name: "run", Points: []Point{{0, float64(i)}, {1, float64(i) + 1}}}
 	}
 	for name, curves := range map[string][]Series{
-		"two":           {{"teacher <&>", long[:50]}, {"student", long[:90]}},
-		"long":          {{"teacher", long}},
+		"two":           {{Name: "teacher <&>", Points: long[:50]}, {Name: "student", Points: long[:90]}},
+		"long":          {{Name: "teacher", Points: long}},
 		"none":          nil,
-		"empty":         {{"teacher", nil}},
-		"one point":     {{"teacher", []Point{{5, 2}}}},
-		"constant":      {{"teacher", []Point{{1, 2}, {2, 2}, {3, 2}}}},
-		"not finite":    {{"teacher", []Point{{1, math.NaN()}, {2, math.Inf(1)}, {3, 2}, {math.NaN(), 1}}}},
-		"only NaN":      {{"teacher", []Point{{1, math.NaN()}}}},
-		"extreme":       {{"teacher", []Point{{1, -math.MaxFloat64}, {2, math.MaxFloat64}, {3, math.SmallestNonzeroFloat64}}}},
+		"empty":         {{Name: "teacher", Points: nil}},
+		"one point":     {{Name: "teacher", Points: []Point{{5, 2}}}},
+		"constant":      {{Name: "teacher", Points: []Point{{1, 2}, {2, 2}, {3, 2}}}},
+		"not finite":    {{Name: "teacher", Points: []Point{{1, math.NaN()}, {2, math.Inf(1)}, {3, 2}, {math.NaN(), 1}}}},
+		"only NaN":      {{Name: "teacher", Points: []Point{{1, math.NaN()}}}},
+		"extreme":       {{Name: "teacher", Points: []Point{{1, -math.MaxFloat64}, {2, math.MaxFloat64}, {3, math.SmallestNonzeroFloat64}}}},
 		"many":          many,
-		"no difference": {{"a", []Point{{1, 1e12}, {1, 1e12}}}},
-		"one rounding":  {{"a", []Point{{1, 2}, {1e12, math.Nextafter(2, 3)}}}},
-		"tiny":          {{"a", []Point{{0, 0}, {1e-300, 1e-300}}}},
+		"no difference": {{Name: "a", Points: []Point{{1, 1e12}, {1, 1e12}}}},
+		"one rounding":  {{Name: "a", Points: []Point{{1, 2}, {1e12, math.Nextafter(2, 3)}}}},
+		"tiny":          {{Name: "a", Points: []Point{{0, 0}, {1e-300, 1e-300}}}},
 	} {
 		var a, b bytes.Buffer
 		if err := WriteCurves(&a, "Loss & <title>", curves); err != nil {
@@ -265,6 +294,79 @@ func TestCurves(t *testing.T) {
 				t.Errorf("%s: not well-formed XML: %v", name, err)
 				break
 			}
+		}
+	}
+}
+
+// The legend lies beside the curves, not over them, and has room for its names.
+func TestLegendOutside(t *testing.T) {
+	points := []Point{{1, 3}, {2, 2}}
+	p, legend, err := draft("x", []Series{{Name: "teacher", Points: points}, {Name: "student without the test positions", Points: points, Train: points}})
+	if err != nil || p == nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(p.Legend, plot.New().Legend) {
+		t.Error("the plot draws a legend of its own")
+	}
+	c := draw.New(vgsvg.New(pictureWidth, pictureHeight))
+	left, right := layout(c, legend.widest)
+	if left.Max.X > right.Min.X {
+		t.Errorf("curves to %v, legend from %v", left.Max.X, right.Min.X)
+	}
+	if right.Max.X-right.Min.X < legend.widest || left.Max.X-left.Min.X < pictureWidth/2 {
+		t.Errorf("legend %v wide of %v, curves %v", right.Max.X-right.Min.X, legend.widest, left.Max.X-left.Min.X)
+	}
+}
+
+// The axis is logarithmic where the losses are of several sizes and none is zero.
+func TestLogAxis(t *testing.T) {
+	for _, c := range []struct {
+		y   []float64
+		log bool
+	}{{[]float64{4, 0.5}, true}, {[]float64{2, 1}, false}, {[]float64{4, 0}, false}, {[]float64{4, -1}, false}, {[]float64{3}, false}, {[]float64{1e12, minLog}, true}} {
+		var points []Point
+		for i, y := range c.y {
+			points = append(points, Point{float64(i), y})
+		}
+		for _, s := range []Series{{Name: "a", Points: points}, {Name: "a", Train: points}} {
+			p, _, err := draft("x", []Series{s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, log := p.Y.Scale.(plot.LogScale); log != c.log {
+				t.Errorf("%v: logarithmic %v", c.y, log)
+			}
+			if ticks := p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max); len(ticks) < 2 {
+				t.Errorf("%v: %d ticks", c.y, len(ticks))
+			}
+		}
+	}
+	var labels []string
+	for _, tick := range logTicks(0.3, 12) {
+		labels = append(labels, tick.Label)
+	}
+	if got := strings.Join(labels, " "); got != "0.5 1 2 5 10" {
+		t.Errorf("ticks %s", got)
+	}
+}
+
+func TestFront(t *testing.T) {
+	c := func(name string, loss, speed Number, bytes int64) Candidate {
+		return Candidate{Name: name, Model: Model{LossNats: loss, Bytes: bytes}, Speed: speed}
+	}
+	for _, tc := range []struct {
+		list []Candidate
+		want string
+	}{
+		{nil, ""},
+		{[]Candidate{c("a", 1, 10, 100), c("b", 2, 20, 50), c("c", 3, 30, 10)}, "a b c"},
+		{[]Candidate{c("a", 1, 10, 100), c("worse loss", 2, 10, 100), c("larger", 1, 10, 101), c("slower", 1, 9, 100)}, "a"},
+		{[]Candidate{c("a", 1, 10, 100), c("the same", 1, 10, 100)}, "a the same"},
+		{[]Candidate{c("a", 1, 10, 100), c("no speed", 0.5, NotMeasured, 1), c("no loss", NotMeasured, 99, 1), c("no bytes", 0.1, 99, 0)}, "a"},
+		{[]Candidate{c("better in all", 1, 10, 10), c("worse in all", 2, 9, 11), c("only faster", 2, 11, 11)}, "better in all only faster"},
+	} {
+		if got := strings.Join(Front(tc.list), " "); got != tc.want {
+			t.Errorf("%v: front %q, want %q", tc.list, got, tc.want)
 		}
 	}
 }
