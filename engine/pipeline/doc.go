@@ -2,6 +2,9 @@
 // a model into a folder, evaluate and score it, and the whole way from a task to a proven INT8 student with a
 // report.
 //
+// The models of a pipeline are the entries of one list, that of plan: what is made, from what, and what the report says of it
+// follow from there. Another model is another entry.
+//
 // A fitted model lives in a run folder:
 //
 //	model/            the result, as a Hugging Face folder

@@ -8,8 +8,13 @@ import (
 	"mito/engine/model"
 )
 
-// evalRows is the number of sequences that an evaluation runs at once.
+// evalRows is the number of sequences that the runtime evaluates or plays at once.
 const evalRows = 64
+
+// fitRows is the number of sequences that an evaluation inside a training run computes at once. No result depends on it, but
+// a run that is stopped waits for them, and they take memory beside the training's: some thousand tokens are enough to keep a
+// machine busy, and little enough to wait for.
+func fitRows(context int) int { return max(1, min(evalRows, 4096/max(1, context))) }
 
 // evaluator computes the loss of a model on its backend over a split.
 type evaluator struct {

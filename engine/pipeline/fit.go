@@ -103,7 +103,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	if err != nil {
 		return nil, err
 	}
-	eval, err := w.Eval(o.Judge, evalRows)
+	eval, err := w.Eval(o.Judge, fitRows(w.Context))
 	if err != nil {
 		return nil, err
 	}

@@ -222,6 +222,47 @@ func TestEvaluator(t *testing.T) {
 	}
 }
 
+// The loss that a run is judged by does not depend on how many sequences are evaluated at once.
+func TestFitRows(t *testing.T) {
+	for length, want := range map[int]int{0: 64, 1: 64, 64: 64, 65: 63, 1024: 4, 4096: 1, 1 << 20: 1} {
+		if got := fitRows(length); got != want {
+			t.Errorf("context %d: %d rows, want %d", length, got, want)
+		}
+	}
+	w := openText(t, strings.Repeat(fox, 60), TextOptions{Context: 16, HeldOut: 0.2})
+	f := fitTiny(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "m")})
+	m, err := OpenTeacher(openBackend(t), f.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, rows := range []int{1, 3, evalRows} {
+		eval, err := w.Eval(task.Test, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := newEvaluator(m.Model, eval)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss, err := e.loss(t.Context())
+		if err = errors.Join(err, e.Close()); err != nil || loss != f.Loss {
+			t.Errorf("%d rows at once: %v (%v), the run ended at %v", rows, loss, err, f.Loss)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if e, err = newEvaluator(m.Model, eval); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.loss(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("stopped: %v", err)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestEvalEvery(t *testing.T) {
 	for _, c := range []struct{ steps, step, eval, want int }{
 		{500, 256, 256, 50},      // cheap: ten evaluations

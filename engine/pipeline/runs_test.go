@@ -132,7 +132,7 @@ func TestEveryRunIsWhatItMustBe(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				eval, err := w.Eval(want.judge, evalRows)
+				eval, err := w.Eval(want.judge, fitRows(w.Context))
 				if err != nil {
 					t.Fatal(err)
 				}
