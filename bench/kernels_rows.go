@@ -5,6 +5,7 @@ import (
 
 	"mito/kernels/attn"
 	"mito/kernels/edge"
+	"mito/kernels/kv"
 	"mito/kernels/parallel"
 	"mito/kernels/vec"
 )
@@ -55,14 +56,14 @@ func newAttention(s attn.Shape) attention {
 }
 
 func planDecodeAttention(m *meter, c class) {
-	s := &attn.DecodeShape{
+	s := &kv.Shape{
 		Heads: c.config.Heads, KVHeads: c.config.KVHeads, HeadDim: c.config.HeadDim, PageSize: c.config.Context, Scale: 0.2,
 	}
 	r := source("decode attention")
-	pages, table, sc := attn.NewPagesQS8(1, s), []int32{0}, attn.NewScratchQS8(s, c.config.Context)
-	kv := s.KVHeads * s.HeadDim
+	pages, table, sc := kv.NewPagesQS8(1, s), []int32{0}, kv.NewScratchQS8(s, c.config.Context)
+	width := s.KVHeads * s.HeadDim
 	for t := range c.config.Context {
-		s.StoreQS8(&pages[0], t, normal(r, kv), normal(r, kv), sc)
+		s.StoreQS8(&pages[0], t, normal(r, width), normal(r, width), sc)
 	}
 	q, out := normal(r, s.Heads*s.HeadDim), make([]float32, s.Heads*s.HeadDim)
 	m.add(Result{Name: fmt.Sprintf("attention/%s decode over %d INT8 positions, one layer", c.name, c.config.Context), Unit: unitTokens, Threads: 1},

@@ -5,7 +5,7 @@ import (
 
 	"mito/engine/student"
 	"mito/engine/train"
-	"mito/kernels/attn"
+	"mito/kernels/kv"
 )
 
 // planTechniques adds what the efficiency techniques bring that mito has, as ratios to doing without: INT8 weights and
@@ -57,8 +57,8 @@ func addQuantisation(m *meter, c class) error {
 	m.combine(Result{Name: name + "decoding INT8 against float32", Unit: unitTimes, Threads: 1}, i8, f32, divide)
 	m.fixed(Result{Name: name + "bytes of the weights float32 against INT8", Unit: unitTimes}, float64(d.float32.Bytes())/float64(d.int8.Bytes()))
 
-	s := &attn.DecodeShape{Heads: c.config.Heads, KVHeads: c.config.KVHeads, HeadDim: c.config.HeadDim, PageSize: c.config.Context}
-	cache := attn.NewPagesQS8(1, s)[0].Bytes()
+	s := &kv.Shape{Heads: c.config.Heads, KVHeads: c.config.KVHeads, HeadDim: c.config.HeadDim, PageSize: c.config.Context}
+	cache := kv.NewPagesQS8(1, s)[0].Bytes()
 	m.fixed(Result{Name: name + "bytes of the cache float32 against INT8", Unit: unitTimes},
 		float64(2*4*c.config.Context*s.KVHeads*s.HeadDim)/float64(cache))
 	return nil

@@ -15,6 +15,7 @@ import (
 	"mito/backend/memlimit"
 	"mito/kernels/attn"
 	"mito/kernels/gemm"
+	"mito/kernels/kv"
 	"mito/kernels/parallel"
 	"mito/kernels/qgemm"
 	"mito/kernels/sparse"
@@ -55,7 +56,7 @@ func (b *Backend) Info() backend.Info {
 		Name: "cpu", Device: processor(), Threads: b.pool.Threads(), Memory: memory.Total.Bytes,
 		Kernels: map[string]string{
 			"gemm": gemm.Variant(), "vec": vec.Variant(), "attn": attn.Variant(),
-			"qgemm": qgemm.Variant(), "sparse": sparse.Variant(), "decode": attn.DecodeVariant(),
+			"qgemm": qgemm.Variant(), "sparse": sparse.Variant(), "decode": kv.Variant(),
 		},
 	}
 }

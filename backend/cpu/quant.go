@@ -7,7 +7,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/internal/check"
-	"mito/kernels/attn"
+	"mito/kernels/kv"
 	"mito/kernels/qgemm"
 	"mito/kernels/vec"
 )
@@ -180,11 +180,11 @@ func (t *qattentionTask) Do(lo, hi int) {
 	a := t.args
 	c := t.caches.get(a)
 	defer t.caches.put(c)
-	width, kv := a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
+	width, kvWidth := a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
 	for s := lo; s < hi; s++ {
 		for pos := range a.Time {
 			r := s*a.Time + pos
-			c.shape.StoreQS8(&c.pages[0], pos, t.k[r*kv:][:kv], t.v[r*kv:][:kv], c.scratch)
+			c.shape.StoreQS8(&c.pages[0], pos, t.k[r*kvWidth:][:kvWidth], t.v[r*kvWidth:][:kvWidth], c.scratch)
 			c.shape.AttendQS8(t.out[r*width:][:width], t.q[r*width:][:width], c.pages, c.table[:], pos, c.scratch)
 		}
 	}
@@ -192,21 +192,21 @@ func (t *qattentionTask) Do(lo, hi int) {
 
 // cache is the INT8 cache of one sequence.
 type cache struct {
-	shape   attn.DecodeShape
-	pages   []attn.PageQS8
-	scratch *attn.ScratchQS8
+	shape   kv.Shape
+	pages   []kv.PageQS8
+	scratch *kv.ScratchQS8
 	table   [1]int32
 }
 
 // caches lends one cache to each thread. They are all of the shape of the last operation.
 type caches struct {
 	mu    sync.Mutex
-	shape attn.DecodeShape
+	shape kv.Shape
 	free  []*cache
 }
 
 func (l *caches) get(a backend.AttentionArgs) *cache {
-	shape := attn.DecodeShape{
+	shape := kv.Shape{
 		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window, Scale: a.Scale,
 		PageSize: (a.Time + 15) / 16 * 16, // whole blocks: the kernels for all heads at once want them
 	}
@@ -221,7 +221,7 @@ func (l *caches) get(a backend.AttentionArgs) *cache {
 		return c
 	}
 	c := &cache{shape: shape}
-	c.pages, c.scratch = attn.NewPagesQS8(1, &c.shape), attn.NewScratchQS8(&c.shape, a.Time)
+	c.pages, c.scratch = kv.NewPagesQS8(1, &c.shape), kv.NewScratchQS8(&c.shape, a.Time)
 	return c
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mito/bench"
-	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/pipeline"
 )
 
@@ -239,7 +239,7 @@ func TestEveryFlag(t *testing.T) {
 
 // exchange makes pipelines and benchmarks short.
 func exchange(t *testing.T) {
-	measuring = decode.MeasureOptions{Runs: 1, Time: time.Microsecond}
+	measuring = eval.MeasureOptions{Runs: 1, Time: time.Microsecond}
 	presetOf = func(workload, name string) (pipeline.Preset, error) {
 		p, err := pipeline.PresetOf(workload, name)
 		p.Task.Positions, p.Games, p.Opponents = 100, 2, []string{"random"}
@@ -259,7 +259,7 @@ func exchange(t *testing.T) {
 			{Name: "threads", Value: float64(o.Threads)}, {Name: "patience", Value: o.Patience.Seconds()}}}, nil
 	}
 	t.Cleanup(func() {
-		measuring, presetOf, runBench = decode.MeasureOptions{}, pipeline.PresetOf, bench.Run
+		measuring, presetOf, runBench = eval.MeasureOptions{}, pipeline.PresetOf, bench.Run
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"mito/engine/data"
 	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/pipeline"
 	"mito/engine/report"
 	"mito/engine/task"
@@ -131,7 +132,7 @@ func (f *evalFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	loss, err := decode.Loss(cmd.Context(), rt, e)
+	loss, err := eval.Loss(cmd.Context(), rt, e)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (f *evalFlags) run(cmd *cobra.Command) (err error) {
 func evalRows(context int) int { return max(1, min(64, (1<<18)/context)) }
 
 func (f *evalFlags) play(cmd *cobra.Command, rt decode.Runtime, w *pipeline.Workload) (s task.Score, err error) {
-	player, err := decode.NewPlayer(cmd.Context(), rt, 64)
+	player, err := eval.NewPlayer(cmd.Context(), rt, 64)
 	if err != nil {
 		return s, err
 	}

@@ -66,7 +66,7 @@ the exit status is 1.
 				return err
 			}
 			defer closing(rt, &err)
-			g, err := decode.NewGenerator(rt)
+			g, err := decode.NewGenerator(rt, decode.GeneratorOptions{})
 			if err != nil {
 				return fmt.Errorf("%s: %w", model, err)
 			}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/pipeline"
 	"mito/engine/report"
 )
@@ -18,7 +18,7 @@ import (
 // presetOf and measuring are exchanged by tests, which have no time for a whole pipeline.
 var (
 	presetOf  = pipeline.PresetOf
-	measuring decode.MeasureOptions
+	measuring eval.MeasureOptions
 )
 
 func newPipeline() *cobra.Command {

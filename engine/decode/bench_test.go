@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"mito/engine/arch"
+	"mito/engine/session"
+	"mito/kernels/attn"
 	"mito/kernels/gemm"
 	"mito/kernels/peak"
 )
@@ -33,7 +35,7 @@ func BenchmarkFloat32(b *testing.B) {
 func benchmarkFloat32(b *testing.B, c arch.Config) {
 	_, weights := floatModel(b, c, 1)
 	r := must(NewFloat32(weights, nil, Options{})).(*float32Runtime)
-	s := must(r.NewSession(1)).(*floatSession)
+	s := must(r.NewSession(1)).(*session.Session[attn.PageF32])
 	read := 4 * r.params
 	best, products, bound := make([]time.Duration, c.Context), time.Duration(math.MaxInt64), math.Inf(1)
 	token := make([]int32, 1)
@@ -49,7 +51,7 @@ func benchmarkFloat32(b *testing.B, c arch.Config) {
 				best[i] = d
 			}
 		}
-		w := <-s.workers
+		w := s.Worker().(*floatWorker)
 		for range c.Context {
 			start := time.Now()
 			for l := range r.layers {
@@ -61,7 +63,6 @@ func benchmarkFloat32(b *testing.B, c arch.Config) {
 			r.head.mul(w, w.out, w.h, 1<<10, 1, nil)
 			products = min(products, time.Since(start))
 		}
-		s.workers <- w
 		for _, v := range peak.Variants() {
 			bound = min(bound, float64(read)/must(peak.Read(v, read)))
 		}

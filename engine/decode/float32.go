@@ -5,7 +5,7 @@ import (
 
 	"mito/engine/arch"
 	"mito/engine/model"
-	"mito/engine/student"
+	"mito/engine/session"
 	"mito/engine/tokenizer"
 	"mito/kernels/attn"
 	"mito/kernels/gemm"
@@ -23,7 +23,9 @@ type float32Runtime struct {
 	layers    []floatLayer
 	norm      floatNorm
 	head      floatLinear
-	cos, sin  []float32 // [context,D/2], nil without RoPE
+	rotary    *session.Rotary // nil without RoPE
+	page      int             // positions in a page of the cache
+	observer  Observer        // nil for none
 	pool      *parallel.Pool
 }
 
@@ -78,6 +80,10 @@ type floatLayer struct {
 	shape              attn.DecodeShape
 }
 
+// defaultPage is the number of positions in a page of the float32 cache: enough that attention over pages costs what it does
+// over one.
+const defaultPage = 256
+
 // NewFloat32 makes a runtime of float32 weights, which must not change afterwards; tok may be nil. Errors:
 // *arch.FieldError, *VocabularyError, *TensorError.
 func NewFloat32(w *model.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, error) {
@@ -88,11 +94,20 @@ func NewFloat32(w *model.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, 
 	if err := checkVocabulary(tok, c.VocabSize); err != nil {
 		return nil, err
 	}
-	l := floatLoader{tensors: w.Tensors, cfg: c, modules: c.Index()}
-	r := &float32Runtime{cfg: c, tok: tok, norm: l.norm(-1, arch.FinalNorm)}
+	page := o.PageSize
+	if page < 1 {
+		page = defaultPage
+	}
+	page = min(page, padded(c.Context))
+	l := floatLoader{tensors: w.Tensors, cfg: c, modules: c.Index(), page: page}
+	r := &float32Runtime{cfg: c, tok: tok, norm: l.norm(-1, arch.FinalNorm), page: page, observer: o.Observer}
 	r.embed, r.positions = l.table(arch.Embedding), l.table(arch.Positions)
 	if c.Position == arch.PositionRoPE {
-		r.cos, r.sin = model.RoPETables(c)
+		r.rotary = session.NewRotary(c.Context, func(positions int) (cos, sin []float32) {
+			first := c
+			first.Context = positions
+			return model.RoPETables(first)
+		})
 	}
 	head := l.table(arch.Head)
 	if head == nil {
@@ -119,7 +134,7 @@ type TensorError struct {
 }
 
 func (e *TensorError) Error() string {
-	return fmt.Sprintf("decode: %s has %d elements, want %d", e.Name, e.Got, e.Want)
+	return fmt.Sprintf("%s has %d elements, want %d", e.Name, e.Got, e.Want)
 }
 
 // floatLoader takes tensors by module and keeps the first error.
@@ -127,6 +142,7 @@ type floatLoader struct {
 	tensors map[string][]float32
 	cfg     arch.Config
 	modules arch.Index
+	page    int
 	params  int
 	err     error
 }
@@ -203,7 +219,7 @@ func (l *floatLoader) layer(i int) floatLayer {
 		qkv: l.linear(i, arch.Query, arch.Key, arch.Value), out: l.linear(i, arch.Output),
 		up: l.linear(i, arch.Gate, arch.Up), down: l.linear(i, arch.Down), mlp: shape.IntermediateSize,
 		shape: attn.DecodeShape{
-			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: c.Context, Scale: shape.Scale,
+			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: l.page, Scale: shape.Scale,
 		},
 	}
 }
@@ -233,20 +249,28 @@ type CacheError struct {
 }
 
 func (e *CacheError) Error() string {
-	return fmt.Sprintf("decode: a session of %d sequences needs a cache of %d MiB a sequence, at most %d MiB in all; use a smaller batch",
+	return fmt.Sprintf("a session of %d sequences needs a cache of %d MiB a sequence, at most %d MiB in all; use a smaller batch",
 		e.Batch, e.Bytes>>20, int64(maxCacheBytes)>>20)
 }
 
 func (r *float32Runtime) NewSession(batch int) (Session, error) {
-	if batch < 1 {
-		return nil, fmt.Errorf("decode: a session of %d sequences, want 1 or more: %w", batch, student.ErrSequence)
-	}
-	per := int64(0)
+	per, pages := int64(0), (r.cfg.Context+r.page-1)/r.page
 	for i := range r.layers {
-		per += int64(r.layers[i].shape.BytesF32())
+		per += int64(pages) * int64(r.layers[i].shape.BytesF32())
 	}
-	if per > maxCacheBytes/int64(batch) {
+	if batch > 0 && per > maxCacheBytes/int64(batch) {
 		return nil, &CacheError{Batch: batch, Bytes: per}
 	}
-	return newFloatSession(r, batch), nil
+	s, err := session.New(session.Model[attn.PageF32]{
+		Vocab: r.cfg.VocabSize, Context: r.cfg.Context, Pool: r.pool,
+		NewWorker: func(rows int) session.Worker[attn.PageF32] { return newFloatWorker(r, rows) },
+		Pages: session.Pages[attn.PageF32]{
+			Layers: len(r.layers), Size: r.page, Copy: (*attn.PageF32).CopyFrom, Bytes: (*attn.PageF32).Bytes,
+			Make: func(layer, n int) []attn.PageF32 { return attn.NewPagesF32(n, &r.layers[layer].shape) },
+		},
+	}, batch)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"mito/engine/arch"
+	"mito/engine/session"
 	"mito/kernels/attn"
 	"mito/kernels/gemm"
 	"mito/kernels/vec"
@@ -10,7 +11,7 @@ import (
 // floatWorker holds the intermediate results of one thread for up to rows tokens. Rows of what a product writes lie
 // padded apart.
 type floatWorker struct {
-	rows  int
+	r     *float32Runtime
 	x     []float32 // [rows,C] the residual stream
 	h     []float32 // [rows,C] normalised, and what a branch adds
 	qkv   []float32 // [rows,(H+2G)·D]
@@ -19,8 +20,15 @@ type floatWorker struct {
 	out   []float32 // [rows,V]
 	attn  *attn.ScratchF32
 	mul   *gemm.Scratch
-	seen  moments // of a calibration, else nil
+
+	cos, sin []float32 // of all positions of these rows
 }
+
+// floatCache is where a session's sequences keep their keys and values.
+type floatCache = session.Cache[attn.PageF32]
+
+// firstPositions have room in a worker's scratch at once, which grows.
+const firstPositions = 1024
 
 func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	c := &r.cfg
@@ -35,30 +43,37 @@ func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 		}
 	}
 	return &floatWorker{
-		rows: rows, x: buffer(c.HiddenSize), h: buffer(c.HiddenSize), qkv: make([]float32, rows*qkv),
+		r: r, x: buffer(c.HiddenSize), h: buffer(c.HiddenSize), qkv: make([]float32, rows*qkv),
 		heads: buffer(c.Heads * c.HeadDim), up: make([]float32, rows*up),
-		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&widest), mul: gemm.NewScratch(),
+		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&widest, min(c.Context, firstPositions)), mul: gemm.NewScratch(),
 	}
 }
 
-// forward sends rows through the model. Rows of one sequence come in ascending positions. It writes the logits of row i,
-// if wanted, to logits[rows[i].out·V:].
-func (r *float32Runtime) forward(w *floatWorker, pages [][]*attn.PageF32, rows []floatRow, logits []float32) {
+// Forward implements session.Worker.
+func (w *floatWorker) Forward(cache *floatCache, rows []session.Row, logits []float32) {
+	r := w.r
+	if r.rotary != nil {
+		last := 0
+		for i := range rows {
+			last = max(last, rows[i].Pos)
+		}
+		w.cos, w.sin = r.rotary.UpTo(last + 1)
+	}
 	c, ld := r.cfg.HiddenSize, padded(r.cfg.HiddenSize)
 	for i := range rows {
-		x, t := w.x[i*ld:][:c], int(rows[i].token)
+		x, t := w.x[i*ld:][:c], int(rows[i].Token)
 		copy(x, r.embed[t*c:][:c])
 		if r.positions != nil {
-			vec.Add(x, x, r.positions[rows[i].pos*c:][:c])
+			vec.Add(x, x, r.positions[rows[i].Pos*c:][:c])
 		}
 	}
 	for l := range r.layers {
-		r.attention(w, pages, l, rows)
+		r.attention(w, cache, l, rows)
 		r.mlp(w, l, len(rows))
 	}
 	wanted := 0
 	for i := range rows {
-		if rows[i].out >= 0 {
+		if rows[i].Out >= 0 {
 			r.norm.apply(w.h[wanted*ld:][:c], w.x[i*ld:])
 			wanted++
 		}
@@ -66,48 +81,49 @@ func (r *float32Runtime) forward(w *floatWorker, pages [][]*attn.PageF32, rows [
 	if wanted == 0 {
 		return
 	}
-	w.seen.add(len(r.layers), arch.NormedHead, w.h, ld, wanted, c)
+	r.observe(len(r.layers), arch.NormedHead, w.h, ld, wanted, c)
 	r.head.mul(w, w.out, w.h, ld, wanted, r.pool)
 	v, next := r.cfg.VocabSize, 0
 	for i := range rows {
-		if out := rows[i].out; out >= 0 {
+		if out := rows[i].Out; out >= 0 {
 			copy(logits[out*v:][:v], w.out[next*padded(v):])
 			next++
 		}
 	}
 }
 
-func (r *float32Runtime) attention(w *floatWorker, pages [][]*attn.PageF32, layer int, rows []floatRow) {
+func (r *float32Runtime) attention(w *floatWorker, cache *floatCache, layer int, rows []session.Row) {
 	l, c, ld := &r.layers[layer], r.cfg.HiddenSize, padded(r.cfg.HiddenSize)
 	for i := range rows {
 		l.norm1.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
-	w.seen.add(layer, arch.NormedAttn, w.h, ld, len(rows), c)
+	r.observe(layer, arch.NormedAttn, w.h, ld, len(rows), c)
 	l.qkv.mul(w, w.qkv, w.h, ld, len(rows), r.pool)
 	q, kv, wide := l.shape.Heads*l.shape.HeadDim, l.shape.KVHeads*l.shape.HeadDim, l.qkv.stride()
+	pages := cache.Layer(layer)
 	for i := range rows {
 		row, at := w.qkv[i*wide:][:wide], &rows[i]
-		r.place(row[:q], l.queryNorm, at.pos)
-		r.place(row[q:][:kv], l.keyNorm, at.pos)
-		page := pages[at.seq][layer]
-		l.shape.StoreF32(page, at.pos, row[q:], row[q+kv:])
+		r.place(w, row[:q], l.queryNorm, at.Pos)
+		r.place(w, row[q:][:kv], l.keyNorm, at.Pos)
+		table := cache.Table(at.Seq)
+		l.shape.StoreF32(&pages[table[at.Pos/r.page]], at.Pos%r.page, row[q:], row[q+kv:])
 		// Later rows of the sequence are stored after this: a row sees no more than it should.
-		l.shape.AttendF32(w.heads[i*q:][:q], row[:q], page, at.pos, w.attn)
+		l.shape.AttendF32(w.heads[i*q:][:q], row[:q], pages, table, at.Pos, w.attn)
 	}
-	w.seen.add(layer, arch.Attended, w.heads, q, len(rows), q)
+	r.observe(layer, arch.Attended, w.heads, q, len(rows), q)
 	l.out.mul(w, w.h, w.heads, q, len(rows), r.pool)
 	vec.Add(w.x[:len(rows)*ld], w.x, w.h)
 }
 
 // place normalises each head, where the model does, and turns it to its position.
-func (r *float32Runtime) place(x, gain []float32, pos int) {
+func (r *float32Runtime) place(w *floatWorker, x, gain []float32, pos int) {
 	d := r.cfg.HeadDim
 	for ; len(x) > 0; x = x[d:] {
 		if gain != nil {
 			vec.RMSNorm(x[:d], x[:d], gain, r.cfg.NormEps)
 		}
-		if r.cos != nil {
-			vec.RoPE(x[:d], r.cos[pos*(d/2):][:d/2], r.sin[pos*(d/2):][:d/2], false)
+		if r.rotary != nil {
+			vec.RoPE(x[:d], w.cos[pos*(d/2):][:d/2], w.sin[pos*(d/2):][:d/2], false)
 		}
 	}
 }
@@ -118,7 +134,7 @@ func (r *float32Runtime) mlp(w *floatWorker, layer, rows int) {
 	for i := range rows {
 		l.norm2.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
-	w.seen.add(layer, arch.NormedMLP, w.h, ld, rows, c)
+	r.observe(layer, arch.NormedMLP, w.h, ld, rows, c)
 	l.up.mul(w, w.up, w.h, ld, rows, r.pool)
 	for i := range rows {
 		row := w.up[i*wide:][:wide]
@@ -133,7 +149,7 @@ func (r *float32Runtime) mlp(w *floatWorker, layer, rows int) {
 			vec.SwiGLU(u, u, row[f:])
 		}
 	}
-	w.seen.add(layer, arch.HiddenMLP, w.up, wide, rows, f)
+	r.observe(layer, arch.HiddenMLP, w.up, wide, rows, f)
 	l.down.mul(w, w.h, w.up, wide, rows, r.pool)
 	vec.Add(w.x[:rows*ld], w.x, w.h)
 }

@@ -71,25 +71,78 @@ func TestFloat32IsTheModel(t *testing.T) {
 	})
 }
 
-// TestSessions appends, decodes, scores and rolls back at random, in batches and with threads, and compares every row of
-// logits with a recomputation token by token, bit by bit.
+// TestSessions appends, decodes, scores, forks and rolls back at random, in batches, with threads and on pages of several sizes, and
+// compares every row of logits with a recomputation token by token on one page, bit by bit.
 func TestSessions(t *testing.T) {
-	for _, window := range []int{0, 5} {
-		for _, threads := range []int{1, 2} {
-			c := edge()
-			c.Window = window
-			for kind, r := range runtimes(t, c, nil, threads) {
-				t.Run(label("%s window %d threads %d", kind, window, threads), func(t *testing.T) {
-					randomHistory(t, r)
-				})
+	for _, tc := range []struct {
+		window int
+		Options
+	}{
+		{0, Options{Threads: 1}}, {0, Options{Threads: 2, PageSize: 1}}, {5, Options{Threads: 2, PageSize: 3}}, {5, Options{Threads: 1, PageSize: 16}},
+		{17, Options{Threads: 1, PageSize: 16}},
+	} {
+		c := edge()
+		c.Window = tc.window
+		_, w := floatModel(t, c, 1)
+		q := studentWeights(t, c, 1)
+		whole := Options{PageSize: c.Context}
+		for kind, r := range map[string][2]Runtime{
+			Float32: {must(NewFloat32(w, nil, tc.Options)), must(NewFloat32(w, nil, whole))},
+			Int8:    {must(NewInt8(q, nil, tc.Options)), must(NewInt8(q, nil, whole))},
+		} {
+			t.Run(label("%s window %d %+v", kind, tc.window, tc.Options), func(t *testing.T) {
+				defer r[0].Close()
+				randomHistory(t, r[0], r[1])
+			})
+		}
+	}
+}
+
+// TestWindowEdges decodes to just before, at and past the window, on pages of several sizes, in both runtimes.
+func TestWindowEdges(t *testing.T) {
+	for _, window := range []int{1, 4, 16, 17} {
+		c := edge()
+		c.Window = window
+		m, w := floatModel(t, c, 1)
+		q := studentWeights(t, c, 1)
+		tokens := randomTokens(rand.New(rand.NewPCG(2, 2)), c.VocabSize, c.Context)
+		model := forward(t, m, tokens)
+		for _, page := range []int{1, 3, 16} {
+			o := Options{PageSize: page}
+			for kind, r := range map[string][2]Runtime{
+				Float32: {must(NewFloat32(w, nil, o)), must(NewFloat32(w, nil, Options{PageSize: c.Context}))},
+				Int8:    {must(NewInt8(q, nil, o)), must(NewInt8(q, nil, Options{PageSize: c.Context}))},
+			} {
+				for _, n := range []int{window - 1, window, window + 1, 2*window + 3} {
+					if n < 1 || n > c.Context {
+						continue
+					}
+					got := must(must(r[0].NewSession(1)).Prefill(0, tokens[:n]))
+					s := must(r[1].NewSession(1))
+					var want []float32
+					for i := range n {
+						want = must(s.Step(tokens[i : i+1]))[0]
+					}
+					if at := sameBits(got, want); at >= 0 {
+						t.Errorf("%s, window %d, pages of %d, %d tokens: logit %d differs from one page", kind, window, page, n, at)
+					}
+					if kind == Float32 {
+						tol := tolerance(c, model[n-1])
+						for i, v := range got {
+							if !(math.Abs(float64(v)-float64(model[n-1][i])) <= tol) {
+								t.Errorf("window %d, pages of %d, %d tokens: logit %d is %v, the model says %v", window, page, n, i, v, model[n-1][i])
+							}
+						}
+					}
+				}
 			}
 		}
 	}
 }
 
-func randomHistory(t *testing.T, r Runtime) {
+func randomHistory(t *testing.T, r, whole Runtime) {
 	const batch = 4
-	s, fresh := must(r.NewSession(batch)), must(r.NewSession(1))
+	s, fresh := must(r.NewSession(batch)), must(whole.NewSession(1))
 	rng := rand.New(rand.NewPCG(5, 5))
 	held := make([][]int32, batch)
 	expect := func(seq int, tokens []int32, logits []float32) {
@@ -106,7 +159,7 @@ func randomHistory(t *testing.T, r Runtime) {
 	room := func(i, n int) int { return rng.IntN(min(n, r.Context()-len(held[i])+1)) }
 	for range 120 {
 		seq := rng.IntN(batch)
-		switch rng.IntN(6) {
+		switch rng.IntN(8) {
 		case 0, 1:
 			step := []int32{-1, -1, -1, -1}
 			for i := range step {
@@ -152,6 +205,20 @@ func randomHistory(t *testing.T, r Runtime) {
 					expect(i, held[i], l)
 				}
 			}
+		case 6:
+			dst := rng.IntN(batch)
+			held[dst] = slices.Clone(held[seq])
+			check(t, s.Fork(dst, seq))
+		case 7:
+			more, before := make([][]int32, batch), make([][]int32, batch)
+			for i := range more {
+				more[i], before[i] = randomTokens(rng, r.VocabSize(), room(i, 20)), slices.Clone(held[i])
+				held[i] = append(held[i], more[i]...)
+			}
+			check(t, s.ScoreBatch(more, func(seq, i int, l []float32) error {
+				expect(seq, append(before[seq][:len(before[seq]):len(before[seq])], more[seq][:i+1]...), l)
+				return nil
+			}))
 		}
 		for i := range held {
 			if s.Len(i) != len(held[i]) {
@@ -164,6 +231,9 @@ func randomHistory(t *testing.T, r Runtime) {
 		if s.Len(i) != 0 {
 			t.Fatal("not empty after Reset")
 		}
+	}
+	if held, made := s.(interface{ PageCount() (int, int) }).PageCount(); held != 0 || made == 0 {
+		t.Fatalf("%d of %d pages are held after Reset", held, made)
 	}
 }
 

@@ -3,74 +3,13 @@ package decode
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"mito/engine/session"
 	"mito/engine/tokenizer"
 )
-
-// counter is a model whose next token is the one after the last token, round and round. It records what it was given.
-type counter struct {
-	Runtime
-	tok   tokenizer.Tokenizer
-	vocab int
-	ctx   int
-	given []int // lengths of the prefills
-}
-
-type counterSession struct {
-	Session
-	r    *counter
-	held []int32
-}
-
-func (c *counter) VocabSize() int                  { return c.vocab }
-func (c *counter) Context() int                    { return c.ctx }
-func (c *counter) Tokenizer() tokenizer.Tokenizer  { return c.tok }
-func (c *counter) NewSession(int) (Session, error) { return &counterSession{r: c}, nil }
-func (s *counterSession) Len(int) int              { return len(s.held) }
-func (s *counterSession) Reset()                   { s.held = nil }
-func (s *counterSession) logits(last int32) []float32 {
-	l := make([]float32, s.r.vocab)
-	l[(int(last)+1)%s.r.vocab] = 9
-	return l
-}
-
-func (s *counterSession) Prefill(_ int, tokens []int32) ([]float32, error) {
-	s.r.given = append(s.r.given, len(tokens))
-	for _, t := range tokens {
-		if _, err := s.Step([]int32{t}); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
-}
-
-func (s *counterSession) Step(tokens []int32) ([][]float32, error) {
-	if len(s.held) == s.r.ctx {
-		return nil, fmt.Errorf("step: %w", ErrContextFull)
-	}
-	s.held = append(s.held, tokens[0])
-	return [][]float32{s.logits(tokens[0])}, nil
-}
-
-// pairs speculates two tokens at a time.
-type pairs struct{ plain }
-
-func (p *pairs) Extend(s Session, pick *Sampler, last int32, limit int) ([]int32, error) {
-	var out []int32
-	for range min(2, limit) {
-		one, err := p.plain.Extend(s, pick, last, 1)
-		if err != nil {
-			return nil, err
-		}
-		last = one[0]
-		out = append(out, last)
-	}
-	return out, nil
-}
 
 func TestGenerate(t *testing.T) {
 	letters := must(tokenizer.NewChars("abcdefgh"))
@@ -103,25 +42,27 @@ func TestGenerate(t *testing.T) {
 		{"slide in a context of one", letters, 8, 1, "ab", GenerateOptions{Slide: true, MaxTokens: 5}, "cdefg", 5, EndLength},
 		{"logits beyond the tokenizer", letters, 20, 32, "h", GenerateOptions{MaxTokens: 2}, "ab", 2, EndLength},
 	} {
-		for name, spec := range map[string]Speculator{"": nil, " in pairs": &pairs{}} {
-			t.Run(tc.name+name, func(t *testing.T) {
-				if name != "" && tc.vocab > 8 {
-					t.Skip("the counter goes on from a token that may not come")
+		for name, spec := range speculators() {
+			t.Run(tc.name+", "+name, func(t *testing.T) {
+				if spec != nil {
+					spec.t, spec.vocab = t, tc.vocab
 				}
-				r := &counter{tok: tc.tok, vocab: tc.vocab, ctx: tc.ctx}
+				r := counter(tc.tok, tc.vocab, tc.ctx)
 				o := tc.o
-				o.Speculator = spec
 				var streamed strings.Builder
 				o.OnText = func(s string) error { streamed.WriteString(s); return nil }
-				g := must(NewGenerator(r))
+				g := must(NewGenerator(r, GeneratorOptions{Speculator: spec.orNil()}))
 				for range 2 { // the generator starts afresh
 					streamed.Reset()
-					got, err := g.Generate(context.Background(), tc.prompt, o)
+					got, err := g.Generate(t.Context(), tc.prompt, o)
 					if err != nil || got.Text != tc.text || len(got.Tokens) != tc.tokens || got.End != tc.end {
 						t.Fatalf("%+v, %v; want %q of %d tokens, %s", got, err, tc.text, tc.tokens, tc.end)
 					}
 					if streamed.String() != got.Text {
 						t.Fatalf("streamed %q, returned %q", streamed.String(), got.Text)
+					}
+					if (got.Speculation != nil) != (spec != nil) {
+						t.Fatalf("speculation %+v", got.Speculation)
 					}
 				}
 			})
@@ -131,8 +72,8 @@ func TestGenerate(t *testing.T) {
 
 // TestSlide wants each restart to read half a context.
 func TestSlide(t *testing.T) {
-	r := &counter{tok: must(tokenizer.NewChars("abcdefgh")), vocab: 8, ctx: 6}
-	must(must(NewGenerator(r)).Generate(context.Background(), "abcdefgh", GenerateOptions{Slide: true, MaxTokens: 9}))
+	r := counter(must(tokenizer.NewChars("abcdefgh")), 8, 6)
+	must(must(NewGenerator(r, GeneratorOptions{})).Generate(t.Context(), "abcdefgh", GenerateOptions{Slide: true, MaxTokens: 9}))
 	if want := []int{2, 2, 2}; !slices.Equal(r.given, want) {
 		t.Fatalf("read %v, want %v", r.given, want)
 	}
@@ -141,50 +82,28 @@ func TestSlide(t *testing.T) {
 // TestStreamCharacters generates characters of several tokens: no piece may hold a part of one.
 func TestStreamCharacters(t *testing.T) {
 	tok := must(tokenizer.TrainBPE("abc", 256))
-	r := &script{tok: tok, ids: must(tok.Encode("xé🙂 日本"))}
+	ids := must(tok.Encode("xé🙂 日本"))
+	r := &chain{tok: tok, vocab: tok.VocabSize(), ctx: 100, logits: func(r session.Row, l []float32) { l[ids[r.Pos]] = 1 }}
 	var pieces []string
-	got := must(must(NewGenerator(r)).Generate(context.Background(), "a", GenerateOptions{
-		MaxTokens: len(r.ids), OnText: func(s string) error { pieces = append(pieces, s); return nil },
+	got := must(must(NewGenerator(r, GeneratorOptions{})).Generate(context.Background(), "a", GenerateOptions{
+		MaxTokens: len(ids), OnText: func(s string) error { pieces = append(pieces, s); return nil },
 	}))
 	if want := []string{"x", "é", "🙂", " ", "日", "本"}; !slices.Equal(pieces, want) || got.Text != "xé🙂 日本" {
 		t.Fatalf("pieces %q, text %q", pieces, got.Text)
 	}
-	r.ids = r.ids[:2] // ends inside a character
-	got = must(must(NewGenerator(r)).Generate(context.Background(), "a", GenerateOptions{MaxTokens: 2}))
+	ids = ids[:2] // ends inside a character
+	got = must(must(NewGenerator(r, GeneratorOptions{})).Generate(context.Background(), "a", GenerateOptions{MaxTokens: 2}))
 	if got.Text != "x\uFFFD" {
 		t.Fatalf("text %q", got.Text)
 	}
 }
 
-// script is a model that says what it is told to.
-type script struct {
-	Runtime
-	Session
-	tok tokenizer.Tokenizer
-	ids []int32
-	n   int
-}
-
-func (s *script) VocabSize() int                          { return s.tok.VocabSize() }
-func (s *script) Context() int                            { return 100 }
-func (s *script) Tokenizer() tokenizer.Tokenizer          { return s.tok }
-func (s *script) NewSession(int) (Session, error)         { s.n = 0; return s, nil }
-func (s *script) Len(int) int                             { return s.n }
-func (s *script) Reset()                                  { s.n = 0 }
-func (s *script) Prefill(int, []int32) ([]float32, error) { return nil, nil }
-func (s *script) Step([]int32) ([][]float32, error) {
-	l := make([]float32, s.tok.VocabSize())
-	l[s.ids[s.n]] = 1
-	s.n++
-	return [][]float32{l}, nil
-}
-
 func TestGenerateErrors(t *testing.T) {
 	letters := must(tokenizer.NewChars("abcdefgh"))
-	if _, err := NewGenerator(&counter{vocab: 8, ctx: 4}); !errors.Is(err, ErrNoTokenizer) {
+	if _, err := NewGenerator(counter(nil, 8, 4), GeneratorOptions{}); !errors.Is(err, ErrNoTokenizer) {
 		t.Errorf("without a tokenizer: error %v", err)
 	}
-	g := must(NewGenerator(&counter{tok: letters, vocab: 8, ctx: 8}))
+	g := must(NewGenerator(counter(letters, 8, 8), GeneratorOptions{}))
 	ctx := context.Background()
 	var option *OptionError
 	for name, o := range map[string]GenerateOptions{
@@ -234,7 +153,7 @@ func TestGenerateErrors(t *testing.T) {
 func TestGenerateRuntimes(t *testing.T) {
 	tok := must(tokenizer.NewChars(alphabet))
 	for kind, r := range runtimes(t, edge(), tok, 2) {
-		g := must(NewGenerator(r))
+		g := must(NewGenerator(r, GeneratorOptions{}))
 		ctx := context.Background()
 		whole := must(g.Generate(ctx, "abc", GenerateOptions{}))
 		if len(whole.Tokens) != r.Context()-3+1 || whole.End != EndContext {
@@ -244,10 +163,6 @@ func TestGenerateRuntimes(t *testing.T) {
 		rest := must(g.Generate(ctx, "abc"+half.Text, GenerateOptions{}))
 		if half.Text+rest.Text != whole.Text {
 			t.Errorf("%s: %q, then %q, at once %q", kind, half.Text, rest.Text, whole.Text)
-		}
-		pair := must(g.Generate(ctx, "abc", GenerateOptions{Speculator: &pairs{}}))
-		if pair.Text != whole.Text {
-			t.Errorf("%s: %q in pairs, %q one by one", kind, pair.Text, whole.Text)
 		}
 		o := GenerateOptions{Sampling: Sampling{Temperature: 1, TopP: 0.9, Seed: 3}, Allowed: make([]bool, 37)}
 		for i := range 10 {
@@ -262,5 +177,98 @@ func TestGenerateRuntimes(t *testing.T) {
 				t.Fatalf("%s: token %d was masked", kind, id)
 			}
 		}
+	}
+}
+
+// TestStopPrompt wants a long prompt to be left when the context ends.
+func TestStopPrompt(t *testing.T) {
+	letters := must(tokenizer.NewChars("abcdefgh"))
+	r := counter(letters, 8, 100000)
+	g := must(NewGenerator(r, GeneratorOptions{}))
+	ctx, cancel := context.WithCancel(context.Background())
+	r.onPrefill = cancel
+	_, err := g.Generate(ctx, strings.Repeat("abcdefgh", 10000), GenerateOptions{})
+	if !errors.Is(err, context.Canceled) || len(r.given) != 1 {
+		t.Errorf("error %v after %d pieces", err, len(r.given))
+	}
+}
+
+// TestGenerateAll wants the texts of one generator of several sequences to be those of single generations, whatever ends
+// them, with more texts than sequences, and errors to stay with their texts.
+func TestGenerateAll(t *testing.T) {
+	tok := must(tokenizer.NewChars(alphabet))
+	var requests []Request
+	for i := range 13 {
+		o := GenerateOptions{Sampling: Sampling{Temperature: float64(i%3) / 2, TopP: 0.9, Seed: uint64(i)}}
+		switch i % 5 {
+		case 1:
+			o.MaxTokens = 3 * i
+		case 2:
+			o.MaxTokens, o.Slide = 90, true
+		case 3:
+			o.Stop = []string{"a", "7", "="}
+		case 4:
+			o.Allowed = make([]bool, 20)
+			for j := range o.Allowed {
+				o.Allowed[j] = j != i
+			}
+		}
+		requests = append(requests, Request{alphabet[i : 2*i+1], o})
+	}
+	requests[6].Prompt = "?"
+	requests[8].Allowed = make([]bool, 37)
+	for kind, r := range runtimes(t, edge(), tok, 2) {
+		for name := range speculators() {
+			new := func(batch int) *Generator {
+				spec := speculators()[name]
+				if spec != nil {
+					spec.t, spec.vocab = t, 37
+				}
+				return must(NewGenerator(r, GeneratorOptions{Batch: batch, Speculator: spec.orNil()}))
+			}
+			var want []Result
+			for i := range requests {
+				g := new(1)
+				if name == "random" || name == "random, drawn" {
+					want = append(want, g.GenerateAll(t.Context(), requests[i:i+1])[0])
+					continue
+				}
+				var r Result
+				r.Generation, r.Err = g.Generate(t.Context(), requests[i].Prompt, requests[i].GenerateOptions)
+				want = append(want, r)
+			}
+			for _, batch := range []int{1, 2, 5, 20} {
+				for i, got := range new(batch).GenerateAll(t.Context(), requests) {
+					failed := i == 6 || i == 8
+					if greedy := requests[i].Temperature == 0; !greedy && name[0] == 'r' && !failed {
+						continue // what is proposed, and so which numbers are drawn, depends on the texts beside
+					}
+					if got.Text != want[i].Text || !slices.Equal(got.Tokens, want[i].Tokens) || got.End != want[i].End || (got.Err != nil) != failed || (want[i].Err != nil) != failed {
+						t.Errorf("%s, %s, batch %d, text %d: %+v, alone %+v", kind, name, batch, i, got, want[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestGenerateAllStops wants what was given out, and the error, for every text when the context ends.
+func TestGenerateAllStops(t *testing.T) {
+	letters := must(tokenizer.NewChars("abcdefgh"))
+	g := must(NewGenerator(counter(letters, 8, 100), GeneratorOptions{Batch: 2}))
+	ctx, cancel := context.WithCancel(context.Background())
+	o := GenerateOptions{OnText: func(s string) error {
+		if s == "e" {
+			cancel()
+		}
+		return nil
+	}}
+	for i, r := range g.GenerateAll(ctx, []Request{{"a", o}, {"b", GenerateOptions{}}, {"c", o}}) {
+		if want := []string{"bcde", "cdef", ""}[i]; !errors.Is(r.Err, context.Canceled) || r.Text != want {
+			t.Errorf("text %d: %+v, want %q", i, r, want)
+		}
+	}
+	if got := must(g.Generate(t.Context(), "a", GenerateOptions{MaxTokens: 2})); got.Text != "bc" {
+		t.Errorf("afterwards: %+v", got)
 	}
 }

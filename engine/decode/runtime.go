@@ -3,6 +3,7 @@ package decode
 import (
 	"fmt"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/model"
@@ -10,14 +11,6 @@ import (
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 	"mito/kernels/parallel"
-)
-
-// Errors that sessions wrap, whatever the runtime.
-var (
-	ErrToken       = student.ErrToken
-	ErrContextFull = student.ErrContextFull
-	ErrSequence    = student.ErrSequence
-	ErrNotFinite   = student.ErrNotFinite
 )
 
 // Kinds of a runtime.
@@ -64,20 +57,48 @@ type Session interface {
 	// Score appends tokens to one sequence and calls visit with the logits [V] after each, in order; they are valid
 	// during the call only. The first error of visit ends it.
 	Score(seq int, tokens []int32, visit func(i int, logits []float32) error) error
+	// ScoreBatch is Score of tokens[i] on sequence i, all sequences together; tokens of one sequence are visited in order.
+	ScoreBatch(tokens [][]int32, visit func(seq, i int, logits []float32) error) error
 	// Truncate rolls a sequence back to its first n tokens.
 	Truncate(seq, n int) error
+	// Fork makes sequence dst a copy of sequence src. They share memory until one of them grows.
+	Fork(dst, src int) error
 	// Reset empties every sequence.
 	Reset()
 }
 
 // Options of Open.
 type Options struct {
-	Threads int // fewer than one means one, more than parallel.MaxThreads means that
+	Threads  int // fewer than one means one, more than parallel.MaxThreads means that
+	PageSize int // positions in a page of the key/value cache; fewer than one means 64 (INT8) or 256 (float32)
+
+	// Sparse stores INT8 matrices whose 4×8 blocks are half or more zeros in blocks, as student.Options says. Float32 weights
+	// stay as they are.
+	Sparse bool
+
+	// Observer sees what the matrices of float32 weights read; nil for none. INT8 weights refuse it.
+	Observer Observer
+}
+
+// Observer sees rows of activations on their way into matrix products.
+type Observer interface {
+	// Observe gets rows of width elements of x, stride apart, which the matrices of a layer that read in are about to be
+	// multiplied by. Those of the head belong to the layer behind the last, and only rows whose logits are wanted are among
+	// them. x is valid during the call. Sessions of one sequence call it from the goroutine that uses them, in the order of
+	// the tokens; larger ones from several threads at once.
+	Observe(layer int, in arch.Input, x []float32, stride, rows, width int)
+}
+
+// observe tells the observer, if there is one.
+func (r *float32Runtime) observe(layer int, in arch.Input, x []float32, stride, rows, width int) {
+	if r.observer != nil {
+		r.observer.Observe(layer, in, x, stride, rows, width)
+	}
 }
 
 // Open reads a model from its folder or the folder of a run (see runs.ResolveModel) with its tokenizer, if there is one. A
 // quantization_config makes it INT8. Errors: fs.ErrNotExist naming the missing file, *checkpoint.FormatError,
-// *arch.FieldError, *arch.FieldError, *student.WeightError, those of the tokenizer, *VocabularyError.
+// *arch.FieldError, *student.WeightError, those of the tokenizer, *VocabularyError.
 func Open(dir string, o Options) (Runtime, error) {
 	f, err := checkpoint.Open(runs.ResolveModel(dir))
 	if err != nil {
@@ -111,7 +132,7 @@ func Open(dir string, o Options) (Runtime, error) {
 type VocabularyError struct{ Tokenizer, Model int }
 
 func (e *VocabularyError) Error() string {
-	return fmt.Sprintf("decode: the tokenizer has %d ids and the model %d logits: they do not belong together", e.Tokenizer, e.Model)
+	return fmt.Sprintf("the tokenizer has %d ids and the model %d logits: they do not belong together", e.Tokenizer, e.Model)
 }
 
 func checkVocabulary(tok tokenizer.Tokenizer, vocab int) error {
@@ -129,12 +150,15 @@ type int8Runtime struct {
 }
 
 // NewInt8 makes a runtime of an INT8 student; tok may be nil. Errors: *arch.FieldError, *student.WeightError,
-// *VocabularyError.
+// *VocabularyError, *OptionError.
 func NewInt8(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, error) {
+	if o.Observer != nil {
+		return nil, &OptionError{Option: "observer", Got: "one", Want: "none: INT8 weights read quantised rows"}
+	}
 	if err := checkVocabulary(tok, w.Config.VocabSize); err != nil {
 		return nil, err
 	}
-	m, err := student.New(w, student.Options{Threads: o.Threads})
+	m, err := student.New(w, student.Options{Threads: o.Threads, PageSize: o.PageSize, Sparse: o.Sparse})
 	if err != nil {
 		return nil, err
 	}

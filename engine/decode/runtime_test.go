@@ -5,12 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
-	"time"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
+	"mito/engine/internal/imports"
 	"mito/engine/runs"
+	"mito/engine/student"
 	"mito/engine/tokenizer"
 )
 
@@ -78,21 +81,109 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-func TestMeasure(t *testing.T) {
-	for kind, r := range runtimes(t, edge(), nil, 1) {
-		for _, batch := range []int{1, 3} {
-			s := must(Measure(t.Context(), r, MeasureOptions{Batch: batch, Runs: 3, Time: time.Millisecond}))
-			if len(s.Runs) != 3 || s.TokensPerSecond <= 0 {
-				t.Errorf("%s: %+v", kind, s)
-			}
+func TestConstructorErrors(t *testing.T) {
+	c := edge()
+	big := must(tokenizer.NewChars(alphabet + "ABC"))
+	_, w := floatModel(t, c, 1)
+	var vocab *VocabularyError
+	if _, err := NewFloat32(w, big, Options{}); !errors.As(err, &vocab) {
+		t.Errorf("a tokenizer larger than the model: error %v", err)
+	}
+	if _, err := NewInt8(studentWeights(t, c, 1), big, Options{}); !errors.As(err, &vocab) {
+		t.Errorf("a tokenizer larger than the student: error %v", err)
+	}
+	delete(w.Tensors, "model.norm.weight")
+	var missing *TensorError
+	if _, err := NewFloat32(w, nil, Options{}); !errors.As(err, &missing) || missing.Name != "model.norm.weight" {
+		t.Errorf("a missing tensor: error %v", err)
+	}
+	w.Config.Heads = 3
+	var bad *arch.FieldError
+	if _, err := NewFloat32(w, nil, Options{}); !errors.As(err, &bad) {
+		t.Errorf("an impossible configuration: error %v", err)
+	}
+	q := studentWeights(t, c, 1)
+	q.Embedding.Q[0] = -128
+	if _, err := NewInt8(q, nil, Options{}); !errors.Is(err, student.ErrMinus128) {
+		t.Errorf("a weight of -128: error %v", err)
+	}
+	if _, err := NewInt8(studentWeights(t, c, 1), nil, Options{Observer: observed{}}); !errors.As(err, new(*OptionError)) {
+		t.Errorf("an observer of INT8 weights: error %v", err)
+	}
+}
+
+// observed counts the rows of each input.
+type observed map[[2]int]int
+
+func (o observed) Observe(layer int, in arch.Input, x []float32, stride, rows, width int) {
+	if len(x) < (rows-1)*stride+width {
+		panic("rows beyond their slice")
+	}
+	o[[2]int{layer, int(in)}] += rows
+}
+
+// TestObserver wants every input of every layer shown, token by token, and the rows of the head whose logits are wanted.
+func TestObserver(t *testing.T) {
+	c := edge()
+	_, w := floatModel(t, c, 1)
+	seen := observed{}
+	s := must(must(NewFloat32(w, nil, Options{Observer: seen})).NewSession(1))
+	must(s.Prefill(0, make([]int32, 35)))
+	must(s.Step([]int32{1}))
+	if want := 4*c.Layers + 1; len(seen) != want {
+		t.Errorf("%d inputs, want %d", len(seen), want)
+	}
+	for at, rows := range seen {
+		if want := map[bool]int{true: 2, false: 36}[at[0] == c.Layers]; rows != want {
+			t.Errorf("layer %d, input %d: %d rows, want %d", at[0], at[1], rows, want)
 		}
 	}
-	for _, tc := range []struct {
-		x    []float64
-		want float64
-	}{{[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 2, 100}, 3}} {
-		if got := median(tc.x); got != tc.want {
-			t.Errorf("median of %v: %v", tc.x, got)
+}
+
+// TestSparseOption wants the bits of dense INT8 from blocks.
+func TestSparseOption(t *testing.T) {
+	w := studentWeights(t, edge(), 1)
+	clear(w.Layers[0].Up.Q)
+	dense, blocks := must(NewInt8(w, nil, Options{})), must(NewInt8(w, nil, Options{Sparse: true}))
+	if n := blocks.(*int8Runtime).Blocked(); n != 1 {
+		t.Errorf("%d matrices in blocks, want 1", n)
+	}
+	tokens := []int32{3, 1, 4, 1, 5}
+	a, b := must(dense.NewSession(1)), must(blocks.NewSession(1))
+	if at := sameBits(must(a.Prefill(0, tokens)), must(b.Prefill(0, tokens))); at >= 0 {
+		t.Errorf("logit %d differs", at)
+	}
+}
+
+// TestLongContext wants a model with a context of a million positions to start small, and to compute what one with a context
+// of forty does.
+func TestLongContext(t *testing.T) {
+	short, long := edge(), edge()
+	long.Context = 1 << 20
+	tokens := []int32{3, 1, 4, 1, 5}
+	_, sw := floatModel(t, short, 1)
+	lw := *sw
+	lw.Config = long
+	si, li := studentWeights(t, short, 1), studentWeights(t, long, 1)
+	for kind, r := range map[string][2]func() Runtime{
+		Float32: {func() Runtime { return must(NewFloat32(sw, nil, Options{})) }, func() Runtime { return must(NewFloat32(&lw, nil, Options{})) }},
+		Int8:    {func() Runtime { return must(NewInt8(si, nil, Options{})) }, func() Runtime { return must(NewInt8(li, nil, Options{})) }},
+	} {
+		want := must(must(r[0]().NewSession(1)).Prefill(0, tokens))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := must(must(r[1]().NewSession(8)).Prefill(7, tokens))
+		runtime.ReadMemStats(&after)
+		if at := sameBits(got, want); at >= 0 {
+			t.Errorf("%s: logit %d differs", kind, at)
+		}
+		if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 20 {
+			t.Errorf("%s: %d MiB for a few tokens", kind, mib)
 		}
 	}
+}
+
+func TestImports(t *testing.T) {
+	imports.Direct(t, "mito/engine/arch", "mito/engine/checkpoint", "mito/engine/compress/quant", "mito/engine/model", "mito/engine/runs", "mito/engine/session",
+		"mito/engine/student", "mito/engine/tokenizer", "mito/kernels/attn", "mito/kernels/gemm", "mito/kernels/parallel", "mito/kernels/vec")
 }

@@ -26,7 +26,7 @@ type OptionError struct {
 }
 
 func (e *OptionError) Error() string {
-	return fmt.Sprintf("decode: %s is %v, want %s", e.Option, e.Got, e.Want)
+	return fmt.Sprintf("%s is %v, want %s", e.Option, e.Got, e.Want)
 }
 
 // Validate refuses values out of range; the error is an *OptionError.
@@ -51,7 +51,7 @@ func (o Sampling) Validate() error {
 }
 
 // ErrNothingAllowed is returned when a mask, or logits of -Inf, leave no token.
-var ErrNothingAllowed = errors.New("decode: no token is allowed")
+var ErrNothingAllowed = errors.New("no token is allowed")
 
 // Sampler draws tokens from logits. Its state is one number, so that draws can be repeated. It belongs to one goroutine.
 type Sampler struct {
@@ -96,7 +96,7 @@ func (s *Sampler) Uniform() float64 {
 // ErrNothingAllowed.
 func (s *Sampler) Next(logits []float32) (int32, error) {
 	if s.o.Temperature == 0 {
-		return largest(logits, s.allowed)
+		return Largest(logits, s.allowed)
 	}
 	kept, err := s.Distribution(logits)
 	if err != nil {
@@ -122,7 +122,7 @@ func Draw(kept []Candidate, u float64) int32 {
 // TopP they are ordered, the most probable first and the smaller token first where they are equal; otherwise by token. The
 // slice is valid until the next call. Errors: as of Next.
 func (s *Sampler) Distribution(logits []float32) ([]Candidate, error) {
-	best, err := largest(logits, s.allowed)
+	best, err := Largest(logits, s.allowed)
 	if err != nil {
 		return nil, err
 	}
@@ -183,13 +183,13 @@ func allows(allowed []bool, token int) bool {
 	return allowed == nil || token < len(allowed) && allowed[token]
 }
 
-// largest returns the first of the largest allowed logits. Errors: ErrNotFinite when any logit is NaN or +Inf,
+// Largest returns the first of the largest of the logits that a mask allows (nil for all). Errors: ErrNotFinite when any logit is NaN or +Inf,
 // ErrNothingAllowed.
-func largest(logits []float32, allowed []bool) (int32, error) {
+func Largest(logits []float32, allowed []bool) (int32, error) {
 	best := -1
 	for i, v := range logits {
 		if v != v || v > math.MaxFloat32 {
-			return 0, errLogits
+			return 0, ErrLogits
 		}
 		if (best < 0 || v > logits[best]) && v >= -math.MaxFloat32 && allows(allowed, i) {
 			best = i

@@ -6,9 +6,9 @@ import (
 	"slices"
 
 	"mito/engine/checkpoint"
+	"mito/engine/compress/calibrate"
 	"mito/engine/compress/quant"
 	"mito/engine/data"
-	"mito/engine/decode"
 	"mito/engine/files"
 	"mito/engine/model"
 	"mito/engine/runs"
@@ -61,7 +61,7 @@ func Calibrate(ctx context.Context, floats *model.Weights, w *Workload, rows int
 		}
 		o.Evaluation.Add(b.Inputs)
 	}
-	o.Calibration, err = decode.Calibrate(ctx, floats, sequences, decode.Options{Threads: threads})
+	o.Calibration, err = calibrate.Run(ctx, floats, sequences, threads)
 	return o, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"mito/engine/checkpoint"
 	"mito/engine/data"
 	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/report"
 	"mito/engine/task"
 )
@@ -83,9 +84,9 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 	if c.ActiveBytes, err = activeBytes(m.dir, rt); err != nil {
 		return c, err
 	}
-	var rate decode.Speed
+	var rate eval.Speed
 	c.Disturbed, err = j.watch.Measure(ctx, j.Threads, func() (err error) {
-		rate, err = decode.Measure(ctx, rt, j.Measure)
+		rate, err = eval.Measure(ctx, rt, j.Measure)
 		return err
 	})
 	if err != nil {
@@ -95,7 +96,7 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 	if j.w.Task == nil {
 		return c, nil
 	}
-	player, err := decode.NewPlayer(ctx, rt, evalRows)
+	player, err := eval.NewPlayer(ctx, rt, evalRows)
 	if err != nil {
 		return c, err
 	}
@@ -104,11 +105,11 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 
 // evaluate is what every model of a report has: its size and its loss.
 func (j *job) evaluate(ctx context.Context, dir string, rt decode.Runtime, split task.Split) (report.Model, error) {
-	eval, err := j.eval(split)
+	held, err := j.eval(split)
 	if err != nil {
 		return report.Model{}, err
 	}
-	loss, err := decode.Loss(ctx, rt, eval)
+	loss, err := eval.Loss(ctx, rt, held)
 	return report.Model{
 		Dir: relative(j.Out, dir), Params: int64(rt.Params()), Bytes: int64(rt.Bytes()),
 		LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()),

@@ -12,6 +12,7 @@ import (
 
 	"mito/engine/data"
 	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/quiet"
 	"mito/engine/report"
 	"mito/engine/runs"
@@ -26,7 +27,7 @@ func lossOf(t *testing.T, dir string, e data.Eval) data.Loss {
 		t.Fatal(err)
 	}
 	defer rt.Close()
-	loss, err := decode.Loss(t.Context(), rt, e)
+	loss, err := eval.Loss(t.Context(), rt, e)
 	if err != nil {
 		t.Fatal(err)
 	}

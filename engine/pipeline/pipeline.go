@@ -9,7 +9,7 @@ import (
 
 	"mito/backend"
 	"mito/engine/data"
-	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/quiet"
 	"mito/engine/report"
 	"mito/engine/runs"
@@ -27,8 +27,8 @@ type Options struct {
 	Assistant string // model preset of a model between teacher and student, arXiv:1902.03393; "" for none
 	Command   string // for the report
 	Version   string
-	Measure   decode.MeasureOptions // how long the speed of decoding is measured
-	Patience  time.Duration         // how long, in all, to measure again the speeds that other programs disturbed
+	Measure   eval.MeasureOptions // how long the speed of decoding is measured
+	Patience  time.Duration       // how long, in all, to measure again the speeds that other programs disturbed
 }
 
 // job is a pipeline under way.

@@ -14,7 +14,7 @@ import (
 	"mito/backend/cpu"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
-	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/files"
 	"mito/engine/report"
 	"mito/engine/runs"
@@ -51,7 +51,7 @@ func tiny(t testing.TB, workload string) Preset {
 }
 
 // once measures speeds as briefly as can be.
-var once = decode.MeasureOptions{Runs: 1, Time: 1}
+var once = eval.MeasureOptions{Runs: 1, Time: 1}
 
 func openBackend(t testing.TB) backend.Backend {
 	t.Helper()

@@ -39,7 +39,7 @@ func benchmarkDecode(b *testing.B) {
 	n := m.cfg.Context
 	best, products := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
 	token := make([]int32, 1)
-	w := s.first
+	w := s.Worker().(*worker)
 	for b.Loop() {
 		s.Reset()
 		start := time.Now()
@@ -53,12 +53,12 @@ func benchmarkDecode(b *testing.B) {
 		start = time.Now()
 		for range n {
 			for l := range m.layers {
-				m.product(w, &m.layers[l].qkv, 1, false)
-				m.product(w, &m.layers[l].out, 1, false)
-				m.product(w, &m.layers[l].up, 1, false)
-				m.product(w, &m.layers[l].down, 1, true)
+				m.layers[l].qkv.mul(w, 1, false)
+				m.layers[l].out.mul(w, 1, false)
+				m.layers[l].up.mul(w, 1, false)
+				m.layers[l].down.mul(w, 1, true)
 			}
-			m.product(w, &m.head, 1, false)
+			m.head.mul(w, 1, false)
 		}
 		products = min(products, time.Since(start)/time.Duration(n))
 	}

@@ -1,19 +1,19 @@
 package student
 
 import (
-	"errors"
 	"fmt"
 
+	"mito/engine/session"
 	"mito/kernels/sentinel"
 )
 
-// Errors that callers tell apart.
+// Errors that callers tell apart. Those of sessions are package session's.
 var (
 	ErrMinus128    = sentinel.ErrMinus128
-	ErrNotFinite   = sentinel.ErrNotFinite
-	ErrToken       = errors.New("token outside the vocabulary")
-	ErrContextFull = errors.New("sequence longer than the model's context")
-	ErrSequence    = errors.New("no such sequence")
+	ErrNotFinite   = session.ErrNotFinite
+	ErrToken       = session.ErrToken
+	ErrContextFull = session.ErrContextFull
+	ErrSequence    = session.ErrSequence
 )
 
 // WeightError reports a tensor that does not fit the configuration or holds a value that it must not.

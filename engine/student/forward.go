@@ -2,66 +2,51 @@ package student
 
 import (
 	"mito/engine/arch"
-	"mito/kernels/attn"
+	"mito/engine/session"
 	"mito/kernels/edge"
+	"mito/kernels/kv"
 	"mito/kernels/vec"
 )
 
 // worker holds the intermediate results of one thread for up to rows tokens.
 type worker struct {
-	rows  int
+	m     *Model
 	x     []float32 // [rows,C] the residual stream
 	h     []float32 // one row, as wide as the widest
 	qkv   []float32 // [rows,(H+2G)·D]
 	heads []float32 // one row [H·D]
 	q8    []int8    // [rows,K] quantised inputs of the next product
 	scale []float32 // [rows] their scales
-	acc   []int32   // [rows,N padded] its sums
-	attn  *attn.ScratchQS8
+	acc   []int32   // [rows,N padded] sums of INT8 products
+	attn  *kv.ScratchQS8
 	mul   mulTask
+
+	cos, sin []float32 // of all positions of these rows
 }
 
 func newWorker(m *Model, rows int) *worker {
 	d := &m.widest
 	w := &worker{
-		rows: rows, x: make([]float32, rows*m.cfg.HiddenSize), h: make([]float32, d.x), qkv: make([]float32, rows*d.qkv),
-		heads: make([]float32, d.heads), q8: make([]int8, rows*d.x), scale: make([]float32, rows), acc: make([]int32, rows*d.acc),
+		m: m, x: make([]float32, rows*m.cfg.HiddenSize), h: make([]float32, d.x), qkv: make([]float32, rows*d.qkv),
+		heads: make([]float32, d.heads), q8: make([]int8, rows*d.x), scale: make([]float32, rows), acc: make([]int32, rows*d.scratch.acc),
 	}
-	w.attn = attn.NewScratchQS8(&m.layers[0].shape, m.cfg.Context)
+	w.attn = kv.NewScratchQS8(&m.layers[0].shape, min(m.cfg.Context, firstPositions))
 	return w
 }
 
-// mulTask shares a product's blocks of 32 weight rows between threads.
-type mulTask struct {
-	l        *linear
-	w        *worker
-	rows     int
-	unsigned bool
-}
+// firstPositions have room in a worker's scratch at once, which grows.
+const firstPositions = 1024
 
-const blockRows = 32
-
-func (t *mulTask) Do(lo, hi int) {
-	n1 := min(hi*blockRows, t.l.n)
-	t.l.Mul(t.w.acc, t.l.stride, t.w.q8, t.rows, lo*blockRows, n1, t.unsigned)
-}
-
-// Fewer multiplications than this are over before another thread has begun.
-const parallelMACs = 1 << 20
-
-// product computes w.acc [rows, N padded] from w.q8 [rows,K].
-func (m *Model) product(w *worker, l *linear, rows int, unsigned bool) {
-	if m.pool == nil || rows*l.n*l.k < parallelMACs {
-		l.Mul(w.acc, l.stride, w.q8, rows, 0, l.n, unsigned)
-		return
+// Forward implements session.Worker.
+func (w *worker) Forward(c *cache, rows []session.Row, logits []float32) {
+	m := w.m
+	if m.rotary != nil {
+		last := 0
+		for i := range rows {
+			last = max(last, rows[i].Pos)
+		}
+		w.cos, w.sin = m.rotary.UpTo(last + 1)
 	}
-	w.mul = mulTask{l, w, rows, unsigned}
-	m.pool.Run(l.stride/blockRows, 1, &w.mul)
-}
-
-// forward sends rows through the model. Rows of one sequence come in ascending positions, for which the cache has room. It
-// writes the logits of row r, if wanted, to logits[r.out·V:].
-func (m *Model) forward(w *worker, c *cache, rows []row, logits []float32) {
 	width := m.cfg.HiddenSize
 	for i := range rows {
 		m.lookup(w, w.x[i*width:][:width], &rows[i])
@@ -74,23 +59,21 @@ func (m *Model) forward(w *worker, c *cache, rows []row, logits []float32) {
 		m.mlp(w, &m.layers[l], len(rows))
 		for i := range rows {
 			if l+1 < len(m.layers) {
-				m.residualNorm(w, i, &m.layers[l].down, m.layers[l+1].norm1, m.layers[l+1].norm1Bias)
+				m.residualNorm(w, i, m.layers[l].down, m.layers[l].downNorm, m.layers[l+1].norm1, m.layers[l+1].norm1Bias)
 			} else {
-				m.residual(w, i, &m.layers[l].down)
+				m.layers[l].down.addTo(w.x[i*width:][:width], w, i)
 			}
 		}
 	}
 	m.logits(w, rows, logits)
 }
 
-// lookup sets x = float32(q)·scale of the token's embedding, plus that of its position where positions are learned.
-func (m *Model) lookup(w *worker, x []float32, r *row) {
+// lookup sets x to the token's embedding, plus that of its position where positions are learned.
+func (m *Model) lookup(w *worker, x []float32, r *session.Row) {
 	q := w.q8[:len(x)]
-	m.embed.Row(q, int(r.token))
-	vec.DequantizeRow(x, q, m.embed.scale[r.token])
-	if m.pos.product != nil {
-		m.pos.Row(q, r.pos)
-		vec.DequantizeRow(w.h[:len(x)], q, m.pos.scale[r.pos])
+	m.embed.lookup(x, q, int(r.Token))
+	if m.pos != nil {
+		m.pos.lookup(w.h[:len(x)], q, r.Pos)
 		vec.Add(x, x, w.h[:len(x)])
 	}
 }
@@ -107,66 +90,47 @@ func (m *Model) normalize(w *worker, i int, from, gain, bias []float32) {
 	w.scale[i] = vec.QuantizeRow(q, h)
 }
 
-// dequantize sets dst [N] to row i of w.acc in real numbers, plus the bias.
-func dequantize(dst []float32, w *worker, i int, l *linear) {
-	vec.ScaleInt32(dst, w.acc[i*l.stride:], w.scale[i], l.scale)
-	if l.bias != nil {
-		vec.Add(dst, dst, l.bias)
-	}
-}
-
-// residual adds row i of w.acc in real numbers, with the bias, to row i of the stream.
-func (m *Model) residual(w *worker, i int, l *linear) {
+// residualNorm adds row i of the product to the residual stream and normalises the sum.
+func (m *Model) residualNorm(w *worker, i int, l linear, fused normAdder, gain, bias []float32) {
 	width := m.cfg.HiddenSize
 	x := w.x[i*width:][:width]
-	if l.bias == nil {
-		vec.AddScaleInt32(x, w.acc[i*l.stride:], w.scale[i], l.scale)
+	if fused != nil {
+		fused.addNorm(x, gain, m.cfg.NormEps, w, i)
 		return
 	}
-	dequantize(w.h[:width], w, i, l)
-	vec.Add(x, x, w.h[:width])
-}
-
-// residualNorm is residual and then normalize of the sum.
-func (m *Model) residualNorm(w *worker, i int, l *linear, gain, bias []float32) {
-	width := m.cfg.HiddenSize
-	x := w.x[i*width:][:width]
-	if l.bias == nil && m.cfg.Norm == arch.NormRMS {
-		w.scale[i] = edge.ResidualRMSNormQuantize(w.q8[i*width:][:width], w.h[:width], x, gain, m.cfg.NormEps, w.acc[i*l.stride:], w.scale[i], l.scale)
-		return
-	}
-	m.residual(w, i, l)
+	l.addTo(x, w, i)
 	m.normalize(w, i, x, gain, bias)
 }
 
 // attention reads the normalised rows that w.q8 holds and leaves there those of the MLP.
-func (m *Model) attention(w *worker, c *cache, li int, rows []row) {
+func (m *Model) attention(w *worker, c *cache, li int, rows []session.Row) {
 	l := &m.layers[li]
-	m.product(w, &l.qkv, len(rows), false)
-	n, nq, nk := l.qkv.n, l.out.k, l.shape.KVHeads*l.shape.HeadDim
+	l.qkv.mul(w, len(rows), false)
+	nq, nk := l.heads, l.shape.KVHeads*l.shape.HeadDim
+	n, pages := nq+2*nk, c.Layer(li)
 	for i := range rows {
 		r := &rows[i]
 		qkv := w.qkv[i*n:][:n]
-		dequantize(qkv, w, i, &l.qkv)
+		l.qkv.into(qkv, w, i)
 		if l.queryNorm != nil {
 			m.normHeads(qkv[:nq], l.queryNorm)
 			m.normHeads(qkv[nq:][:nk], l.keyNorm)
 		}
-		if m.cos != nil {
+		if m.rotary != nil {
 			half := m.cfg.HeadDim / 2
-			edge.RoPEHeads(qkv[:nq+nk], m.cfg.HeadDim, m.cos[r.pos*half:][:half], m.sin[r.pos*half:][:half])
+			edge.RoPEHeads(qkv[:nq+nk], m.cfg.HeadDim, w.cos[r.Pos*half:][:half], w.sin[r.Pos*half:][:half])
 		}
-		page := c.tables[r.seq][r.pos/c.size]
-		l.shape.StoreQS8(&c.pages[li][page], r.pos%c.size, qkv[nq:][:nk], qkv[nq+nk:], w.attn)
+		page := c.Table(r.Seq)[r.Pos/m.page]
+		l.shape.StoreQS8(&pages[page], r.Pos%m.page, qkv[nq:][:nk], qkv[nq+nk:], w.attn)
 	}
 	for i := range rows {
 		r := &rows[i]
-		l.shape.AttendQS8(w.heads[:nq], w.qkv[i*n:][:nq], c.pages[li], c.tables[r.seq], r.pos, w.attn)
+		l.shape.AttendQS8(w.heads[:nq], w.qkv[i*n:][:nq], pages, c.Table(r.Seq), r.Pos, w.attn)
 		w.scale[i] = vec.QuantizeRow(w.q8[i*nq:][:nq], w.heads[:nq])
 	}
-	m.product(w, &l.out, len(rows), false)
+	l.out.mul(w, len(rows), false)
 	for i := range rows {
-		m.residualNorm(w, i, &l.out, l.norm2, l.norm2Bias)
+		m.residualNorm(w, i, l.out, l.outNorm, l.norm2, l.norm2Bias)
 	}
 }
 
@@ -177,17 +141,18 @@ func (m *Model) normHeads(x, gain []float32) {
 	}
 }
 
-// mlp reads the normalised rows that w.q8 holds and leaves the sums of the down projection in w.acc.
+// mlp reads the normalised rows that w.q8 holds and multiplies by the down projection.
 func (m *Model) mlp(w *worker, l *layer, rows int) {
 	f := l.mlp
-	m.product(w, &l.up, rows, false)
+	l.up.mul(w, rows, false)
 	for i := range rows {
-		h, q := w.h[:l.up.n], w.q8[i*f:][:f]
-		if m.cfg.Activation == arch.ActReLU2 && l.up.bias == nil {
-			w.scale[i] = edge.ReLU2Quantize(q, h, w.acc[i*l.up.stride:], w.scale[i], l.up.scale)
+		if l.upReLU2 != nil {
+			l.upReLU2.relu2(w, i)
 			continue
 		}
-		dequantize(h, w, i, &l.up)
+		n, _ := l.up.size()
+		h, q := w.h[:n], w.q8[i*f:][:f]
+		l.up.into(h, w, i)
 		switch m.cfg.Activation {
 		case arch.ActReLU:
 			vec.ReLU(h, h)
@@ -200,14 +165,14 @@ func (m *Model) mlp(w *worker, l *layer, rows int) {
 		}
 		w.scale[i] = vec.QuantizeRow(q, h[:f])
 	}
-	m.product(w, &l.down, rows, m.unsignedMLP)
+	l.down.mul(w, rows, m.unsignedMLP)
 }
 
 // logits computes the head for the rows that want it.
-func (m *Model) logits(w *worker, rows []row, logits []float32) {
+func (m *Model) logits(w *worker, rows []session.Row, logits []float32) {
 	width, v, n := m.cfg.HiddenSize, m.cfg.VocabSize, 0
 	for i := range rows {
-		if rows[i].out >= 0 {
+		if rows[i].Out >= 0 {
 			m.normalize(w, n, w.x[i*width:][:width], m.norm, m.normBias)
 			n++
 		}
@@ -215,11 +180,11 @@ func (m *Model) logits(w *worker, rows []row, logits []float32) {
 	if n == 0 {
 		return
 	}
-	m.product(w, &m.head, n, false)
+	m.head.mul(w, n, false)
 	n = 0
 	for i := range rows {
-		if rows[i].out >= 0 {
-			dequantize(logits[rows[i].out*v:][:v], w, n, &m.head)
+		if rows[i].Out >= 0 {
+			m.head.into(logits[rows[i].Out*v:][:v], w, n)
 			n++
 		}
 	}

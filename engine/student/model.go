@@ -4,10 +4,9 @@ import (
 	"fmt"
 
 	"mito/engine/arch"
-	"mito/kernels/attn"
+	"mito/engine/session"
+	"mito/kernels/kv"
 	"mito/kernels/parallel"
-	"mito/kernels/qgemm"
-	"mito/kernels/sparse"
 )
 
 // Options of New. The zero value is one thread and pages of 64 positions. No option changes a bit of any result.
@@ -22,29 +21,14 @@ type Options struct {
 
 const defaultPage = 64
 
-// product multiplies INT8 rows by a packed matrix; qgemm.Packed.Mul says how.
-type product interface {
-	N() int
-	K() int
-	PaddedN() int
-	Bytes() int
-	Row(dst []int8, r int)
-	Mul(acc []int32, stride int, x []int8, rows, n0, n1 int, unsigned bool)
-}
-
-// linear is a packed matrix with its scales and bias; the matrices that read the same input are one.
-type linear struct {
-	product
-	n, k, stride int // N, K and PaddedN
-	scale, bias  []float32
-}
-
 type layer struct {
 	norm1, norm1Bias, norm2, norm2Bias []float32
 	queryNorm, keyNorm                 []float32
-	qkv, out, up, down                 linear // up holds Gate's rows, if any, before Up's
-	mlp                                int
-	shape                              attn.DecodeShape
+	qkv, out, up, down                 linear    // up holds Gate's rows, if any, before Up's
+	outNorm, downNorm                  normAdder // out and down fused with the norm behind them, nil where that cannot be
+	upReLU2                            relu2er   // up fused with ReLU², nil likewise
+	mlp, heads                         int       // F, H·D
+	shape                              kv.Shape
 }
 
 // Model is a student ready to run. It is immutable but for Close.
@@ -55,11 +39,15 @@ type Model struct {
 	layers      []layer
 	norm        []float32
 	normBias    []float32
-	cos, sin    []float32 // [Context,D/2]
+	rotary      *session.Rotary // nil for learned positions
+	blocked     int             // matrices stored in blocks
 	page        int
 	pool        *parallel.Pool
 	unsignedMLP bool // the activation never gives negative values
-	widest      struct{ x, acc, qkv, heads int }
+	widest      struct {
+		x, qkv, heads int
+		scratch       scratch
+	}
 }
 
 // New checks the weights and packs them for the kernels of this processor; w is not needed afterwards. Errors: as of
@@ -76,7 +64,9 @@ func New(w *Weights, o Options) (*Model, error) {
 	m.page = min(m.page, (c.Context+15)/16*16) // whole blocks of the decode kernels
 	m.unsignedMLP = c.Activation == arch.ActReLU || c.Activation == arch.ActReLU2
 	if c.Position == arch.PositionRoPE {
-		m.cos, m.sin = ropeTables(c.Context, c.HeadDim, c.RoPETheta)
+		m.rotary = session.NewRotary(c.Context, func(positions int) (cos, sin []float32) {
+			return ropeTables(positions, c.HeadDim, c.RoPETheta)
+		})
 	}
 	p := packer{sparse: o.Sparse}
 	m.embed = p.pack("model.embed_tokens", &w.Embedding)
@@ -93,6 +83,7 @@ func New(w *Weights, o Options) (*Model, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
+	m.blocked = p.blocked
 	m.measure()
 	if o.Threads > 1 {
 		m.pool = parallel.New(o.Threads)
@@ -103,12 +94,13 @@ func New(w *Weights, o Options) (*Model, error) {
 func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 	c, shape, at := &m.cfg, m.cfg.Layer(i), fmt.Sprintf("model.layers.%d.", i)
 	l := layer{
+		heads: shape.Heads * c.HeadDim,
 		norm1: w.Norm1, norm1Bias: w.Norm1Bias, norm2: w.Norm2, norm2Bias: w.Norm2Bias,
 		queryNorm: w.QueryNorm, keyNorm: w.KeyNorm, mlp: shape.IntermediateSize,
 		qkv:  p.pack(at+"self_attn.qkv", &w.Query, &w.Key, &w.Value),
 		out:  p.pack(at+"self_attn.o_proj", &w.Output),
 		down: p.pack(at+"mlp.down_proj", &w.Down),
-		shape: attn.DecodeShape{
+		shape: kv.Shape{
 			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: m.page, Scale: shape.Scale,
 		},
 	}
@@ -117,71 +109,31 @@ func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 	} else {
 		l.up = p.pack(at+"mlp.up_proj", &w.Up)
 	}
+	if c.Norm == arch.NormRMS {
+		l.outNorm, _ = l.out.(normAdder)
+		l.downNorm, _ = l.down.(normAdder)
+	}
+	if c.Activation == arch.ActReLU2 {
+		l.upReLU2, _ = l.up.(relu2er)
+	}
 	return l
-}
-
-// packer packs matrices and keeps the first error.
-type packer struct {
-	sparse bool
-	err    error
-}
-
-// sparseShare is the largest share of stored blocks at which blocks are used.
-const sparseShare = 0.55
-
-// pack stacks matrices that read the same input.
-func (p *packer) pack(name string, ms ...*Matrix) linear {
-	var l linear
-	var q []int8
-	rows := 0
-	for _, m := range ms {
-		q = append(q, m.Q...)
-		l.scale = append(l.scale, m.Scale...)
-		if m.Bias != nil {
-			l.bias = append(l.bias, m.Bias...)
-		}
-		rows += m.Rows
-	}
-	packed, err := p.product(q, rows, ms[0].Cols)
-	if err != nil {
-		if p.err == nil {
-			p.err = &WeightError{Tensor: name, Err: err}
-		}
-		return l
-	}
-	l.product, l.n, l.k, l.stride = packed, packed.N(), packed.K(), packed.PaddedN()
-	return l
-}
-
-func (p *packer) product(q []int8, rows, cols int) (product, error) {
-	if p.sparse {
-		blocks, err := sparse.Pack(q, rows, cols)
-		if err != nil {
-			return nil, err
-		}
-		if stored, all := blocks.Blocks(); float64(stored) <= sparseShare*float64(all) {
-			return blocks, nil
-		}
-	}
-	return qgemm.Pack(q, rows, cols)
 }
 
 // measure finds the sizes of a row's buffers.
 func (m *Model) measure() {
 	w := &m.widest
 	w.x = m.cfg.HiddenSize
-	w.acc = m.head.stride
+	m.head.need(&w.scratch)
 	for i := range m.layers {
 		l := &m.layers[i]
-		w.x = max(w.x, l.mlp, l.out.k)
-		w.acc = max(w.acc, l.qkv.stride, l.out.stride, l.up.stride, l.down.stride)
-		w.qkv = max(w.qkv, l.qkv.n)
-		w.heads = max(w.heads, l.out.k)
-	}
-	if m.cfg.Activation == arch.ActSwiGLU {
-		for i := range m.layers {
-			w.x = max(w.x, 2*m.layers[i].mlp)
+		for _, x := range []linear{l.qkv, l.out, l.up, l.down} {
+			x.need(&w.scratch)
 		}
+		qkv, _ := l.qkv.size()
+		up, _ := l.up.size()
+		w.x = max(w.x, up, l.heads)
+		w.qkv = max(w.qkv, qkv)
+		w.heads = max(w.heads, l.heads)
 	}
 }
 
@@ -193,19 +145,22 @@ func (m *Model) Threads() int { return m.pool.Threads() }
 
 // Bytes returns the memory of the packed weights.
 func (m *Model) Bytes() int {
-	n := m.embed.Bytes()
-	if m.pos.product != nil {
-		n += m.pos.Bytes()
+	n := m.embed.bytes()
+	if m.pos != nil {
+		n += m.pos.bytes()
 	}
 	if !m.cfg.TieEmbeddings {
-		n += m.head.Bytes()
+		n += m.head.bytes()
 	}
 	for i := range m.layers {
 		l := &m.layers[i]
-		n += l.qkv.Bytes() + l.out.Bytes() + l.up.Bytes() + l.down.Bytes()
+		n += l.qkv.bytes() + l.out.bytes() + l.up.bytes() + l.down.bytes()
 	}
 	return n
 }
+
+// Blocked returns the number of matrices that Options.Sparse has stored in blocks.
+func (m *Model) Blocked() int { return m.blocked }
 
 // Close ends the model's threads. The model still works afterwards, on the caller's.
 func (m *Model) Close() { m.pool.Close() }

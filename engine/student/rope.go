@@ -62,8 +62,8 @@ func sincos64(x float64) (c, s float64) {
 	return c, float64(x * s)
 }
 
-// RoPETables returns the tables of a configuration with rotary positions, as every implementation computes them.
-// cos, sin [Context,D/2].
-func RoPETables(c arch.Config) (cos, sin []float32) {
-	return ropeTables(c.Context, c.HeadDim, c.RoPETheta)
+// RoPETables returns the tables of the first positions of a configuration with rotary positions, as every implementation
+// computes them. cos, sin [positions,D/2].
+func RoPETables(c arch.Config, positions int) (cos, sin []float32) {
+	return ropeTables(positions, c.HeadDim, c.RoPETheta)
 }

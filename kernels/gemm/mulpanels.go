@@ -22,6 +22,15 @@ type PanelOperand struct {
 // and ldy apart. The last panel is computed whole, so that y needs room for it. It runs on the caller, allocates nothing
 // and panics when an operand is too short. s holds on to the operands until its next use.
 func MulPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b PanelOperand, panels, k int) {
+	panelProduct(s, y, ldy, x, ldx, rows, b, panels, k, false)
+}
+
+// AddPanels is MulPanels with y += x · B: the chains go on from what y holds.
+func AddPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b PanelOperand, panels, k int) {
+	panelProduct(s, y, ldy, x, ldx, rows, b, panels, k, true)
+}
+
+func panelProduct(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b PanelOperand, panels, k int, add bool) {
 	if rows <= 0 || panels <= 0 {
 		return
 	}
@@ -37,6 +46,9 @@ func MulPanels(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, b P
 		r := min(smallRows, rows-i)
 		for p := 0; p < panels; {
 			t.a, t.b, t.c = elem(x, i*ldx), elem(b.Data, p*b.Stride), elem(y, i*ldy+p*panelCols)
+			if add {
+				t.src, t.srs = t.c, t.crs
+			}
 			p += mulPanel(t, f, r, panels-p)
 		}
 	}
@@ -94,14 +106,16 @@ func mulPanel(t *tile, f *funcs, r, left int) int {
 		f.full[1](t)
 		return 1
 	}
-	a, b, c := t.a, t.b, t.c
+	a, b, c, src := t.a, t.b, t.c, t.src
 	for i := 0; i < r; {
 		q := rowsAtOnce(&f.full, r-i)
 		for j := 0; j < panelCols; j += f.nr {
+			t.src = unsafe.Add(src, i*t.srs+4*j)
 			t.a, t.b, t.c = unsafe.Add(a, i*t.ars), unsafe.Add(b, 4*j), unsafe.Add(c, i*t.crs+4*j)
 			f.full[q](t)
 		}
 		i += q
 	}
+	t.src = src
 	return 1
 }

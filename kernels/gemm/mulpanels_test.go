@@ -36,15 +36,24 @@ func TestMulPanels(t *testing.T) {
 							}
 						}
 						Gemm(&Args{M: rows, N: n, K: k, A: x, LDA: ldx, B: b, LDB: n, C: want, LDC: n}, nil)
-						MulPanels(s, got, ldy, x, ldx, rows, PanelOperand{w, stride}, panels, k)
-						for i := range got {
-							r, c := i/ldy, i%ldy
-							expect := before[i]
-							if c < n {
-								expect = want[r*n+c]
+						for _, first := range []int{k, k / 2} { // at once, and in two products of which the second adds
+							if first == 0 {
+								continue
 							}
-							if math.Float32bits(got[i]) != math.Float32bits(expect) {
-								t.Fatalf("row %d, column %d: %x, want %x", r, c, got[i], expect)
+							copy(got, before)
+							MulPanels(s, got, ldy, x, ldx, rows, PanelOperand{w, stride}, panels, first)
+							if first < k {
+								AddPanels(s, got, ldy, x[first:], ldx, rows, PanelOperand{w[first*PanelCols:], stride}, panels, k-first)
+							}
+							for i := range got {
+								r, c := i/ldy, i%ldy
+								expect := before[i]
+								if c < n {
+									expect = want[r*n+c]
+								}
+								if math.Float32bits(got[i]) != math.Float32bits(expect) {
+									t.Fatalf("first %d: row %d, column %d: %x, want %x", first, r, c, got[i], expect)
+								}
 							}
 						}
 					})

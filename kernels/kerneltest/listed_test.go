@@ -15,6 +15,7 @@ import (
 	_ "mito/kernels/gemm"
 	"mito/kernels/isa"
 	"mito/kernels/kerneltest"
+	_ "mito/kernels/kv"
 	_ "mito/kernels/peak"
 	_ "mito/kernels/qgemm"
 	_ "mito/kernels/sparse"

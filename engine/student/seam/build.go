@@ -55,9 +55,10 @@ func (m *builder) build(r *Runner, w *student.Weights) error {
 	if c.Position == arch.PositionLearned {
 		r.positions = m.matrix(&w.Positions)
 	} else {
-		cos, sin := student.RoPETables(*c)
-		r.cos = m.fill(m.make(backend.F32, c.Context, c.HeadDim/2), cos)
-		r.sin = m.fill(m.make(backend.F32, c.Context, c.HeadDim/2), sin)
+		// As far as the sequences go: a context may be much longer.
+		cos, sin := student.RoPETables(*c, r.time)
+		r.cos = m.fill(m.make(backend.F32, r.time, c.HeadDim/2), cos)
+		r.sin = m.fill(m.make(backend.F32, r.time, c.HeadDim/2), sin)
 	}
 	var heads, kvHeads, width int
 	for i := range w.Layers {

@@ -1,12 +1,12 @@
-package attn
+package kv
 
 import "mito/kernels/isa"
 
-//go:generate go run -C ../_asm ./attndecode -out ../attn/decode_amd64.s -stubs ../attn/stubs_decode_amd64.go -pkg attn
+//go:generate go run -C ../_asm ./kv -out ../kv/kv_amd64.s -stubs ../kv/stubs_amd64.go -pkg kv
 
-// decodeFuncs are the inner loops of AttendQS8, per head and page. All integers are exact and the float operations are
+// funcs are the inner loops of AttendQS8, per head and page. All integers are exact and the float operations are
 // rounded one by one, so that variants have the same bits.
-type decodeFuncs struct {
+type funcs struct {
 	// scores sets dst[i] = float32(Σ_d k[i,d]·q[d])·float32(ks[i]·c) for 16·blocks positions.
 	// k [blocks][D/4][16][4]; q is padded with zeros to whole groups of 4.
 	scores func(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int)
@@ -51,19 +51,19 @@ type headState [8]float32
 // recordBytes is the size of the scores, value scales and weights of a block of 16 positions.
 const recordBytes = 192
 
-var decodeKernels = isa.New("attn decode", append([]isa.Impl[decodeFuncs]{{Name: isa.Generic, Funcs: decodeGeneric}}, decodeVariants()...)...)
+var kernels = isa.New("attn decode", append([]isa.Impl[funcs]{{Name: isa.Generic, Funcs: generic}}, variants()...)...)
 
-var decodeGeneric = decodeFuncs{scores: scoresQS8Generic, weights: weightsQS8Generic, weigh: weighQS8Generic}
+var generic = funcs{scores: scoresQS8Generic, weights: weightsQS8Generic, weigh: weighQS8Generic}
 
-// DecodeVariants returns the names of the decode variants that this processor can run, slowest first.
-func DecodeVariants() []string { return decodeKernels.Variants() }
+// Variants returns the names of the decode variants that this processor can run, slowest first.
+func Variants() []string { return kernels.Variants() }
 
-// DecodeVariant returns the name of the chosen decode variant.
-func DecodeVariant() string { return decodeKernels.Variant() }
+// Variant returns the name of the chosen decode variant.
+func Variant() string { return kernels.Variant() }
 
-// SetDecodeVariant chooses a decode variant by name. It is for tests, verification and benchmarks, and must not run while
+// SetVariant chooses a decode variant by name. It is for tests, verification and benchmarks, and must not run while
 // attention does.
-func SetDecodeVariant(name string) error { return decodeKernels.SetVariant(name) }
+func SetVariant(name string) error { return kernels.SetVariant(name) }
 
 func scoresQS8Generic(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int) {
 	step := len(q) * blockPos

@@ -1,4 +1,4 @@
-// Command attndecode generates the decode attention over the INT8 cache for kernels/attn.
+// Command kv generates the decode attention over the INT8 cache for kernels/kv.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"mito/kernels/_asm/asm"
 )
 
-// Offsets in the Go structs; a test of kernels/attn checks them.
+// Offsets in the Go structs; a test of kernels/kv checks them.
 const (
 	pageBytes  = 96 // sizeof PageQS8: four slices
 	pageK      = 0

@@ -1,4 +1,4 @@
-package attn
+package kv
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 // oracleQS8 is AttendQS8 written on whole float64 rows: the quantised values are exact there, so only the float32
 // roundings and those of the weights differ.
-func oracleQS8(out []float64, q []float32, k, v [][]float32, s *DecodeShape, pos int) {
+func oracleQS8(out []float64, q []float32, k, v [][]float32, s *Shape, pos int) {
 	first := 0
 	if s.Window > 0 {
 		first = max(0, pos-s.Window+1)
@@ -56,7 +56,7 @@ func oracleQS8(out []float64, q []float32, k, v [][]float32, s *DecodeShape, pos
 }
 
 type decodeCase struct {
-	DecodeShape
+	Shape
 	pos int
 }
 
@@ -67,7 +67,7 @@ func decodeCases() []decodeCase {
 			for _, window := range []int{0, 1, 5, 16, 17} {
 				for _, pos := range []int{0, 1, 7, 15, 16, 31, 47, 48, 100} {
 					heads := [][2]int{{4, 4}, {4, 2}, {3, 1}}[(d+pos+window)%3]
-					out = append(out, decodeCase{DecodeShape{
+					out = append(out, decodeCase{Shape{
 						Heads: heads[0], KVHeads: heads[1], HeadDim: d, Window: window, PageSize: page, Scale: float32(1 / math.Sqrt(float64(d))),
 					}, pos})
 				}
@@ -79,17 +79,17 @@ func decodeCases() []decodeCase {
 
 // TestAttendQS8 compares every variant with the generic one bit by bit, and that with the oracle.
 func TestAttendQS8(t *testing.T) {
-	defer SetDecodeVariant(DecodeVariant())
+	defer SetVariant(Variant())
 	rng := kerneltest.Rand(t.Name())
 	for _, c := range decodeCases() {
-		s := &c.DecodeShape
+		s := &c.Shape
 		d := s.HeadDim
 		pages := NewPagesQS8((c.pos+s.PageSize)/s.PageSize+1, s)
 		table := make([]int32, len(pages))
 		for i := range table {
 			table[i] = int32(len(pages) - 1 - i)
 		}
-		sc := NewScratchQS8(s, c.pos+1)
+		sc := NewScratchQS8(s, 1)
 		var k, v [][]float32
 		for pos := range c.pos + 1 {
 			k = append(k, kerneltest.Normal(rng, make([]float32, s.KVHeads*d)))
@@ -101,8 +101,8 @@ func TestAttendQS8(t *testing.T) {
 		}
 		q := kerneltest.Copy(t, kerneltest.Normal(rng, make([]float32, s.Heads*d)), kerneltest.Sides[0])
 		var want []float32
-		for _, name := range DecodeVariants() {
-			if err := SetDecodeVariant(name); err != nil {
+		for _, name := range Variants() {
+			if err := SetVariant(name); err != nil {
 				t.Fatal(err)
 			}
 			got := kerneltest.Guarded[float32](t, s.Heads*d, kerneltest.Sides[0])
@@ -122,15 +122,15 @@ func TestAttendQS8(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range DecodeVariants() {
-		kerneltest.Ran(t, decodeKernels.Package(), name)
+	for _, name := range Variants() {
+		kerneltest.Ran(t, kernels.Package(), name)
 	}
 }
 
 // TestAttendQS8Unusual covers what whole-head kernels refuse: zero and infinite scales.
 func TestAttendQS8Unusual(t *testing.T) {
 	inf := float32(math.Inf(1))
-	s := &DecodeShape{Heads: 2, KVHeads: 1, HeadDim: 8, PageSize: 16, Scale: 1}
+	s := &Shape{Heads: 2, KVHeads: 1, HeadDim: 8, PageSize: 16, Scale: 1}
 	row := func(n int, x float32) []float32 {
 		r := make([]float32, n)
 		for i := range r {
@@ -138,12 +138,12 @@ func TestAttendQS8Unusual(t *testing.T) {
 		}
 		return r
 	}
-	kerneltest.Variants(t, decodeKernels, func(t *testing.T) {
+	kerneltest.Variants(t, kernels, func(t *testing.T) {
 		for name, tc := range map[string]struct{ q, k, v, want float32 }{
 			"zero query": {0, 1, 1, 1}, "zero value": {1, 1, 0, 0}, "zero key": {1, 0, 1, 1},
 			"infinite query": {inf, 1, 1, inf}, "infinite key": {1, inf, 1, inf}, "infinite value": {1, 1, inf, inf},
 		} {
-			pages, sc := NewPagesQS8(1, s), NewScratchQS8(s, 16)
+			pages, sc := NewPagesQS8(1, s), NewScratchQS8(s, 1)
 			s.StoreQS8(&pages[0], 0, row(8, tc.k), row(8, tc.v), sc)
 			out := row(16, 9)
 			s.AttendQS8(out, row(16, tc.q), pages, []int32{0}, 0, sc)
@@ -183,17 +183,17 @@ func TestHeadLayout(t *testing.T) {
 }
 
 func BenchmarkAttendQS8(b *testing.B) {
-	s := &DecodeShape{Heads: 4, KVHeads: 4, HeadDim: 24, PageSize: 64, Scale: 0.2}
-	pages, sc := NewPagesQS8(2, s), NewScratchQS8(s, 128)
+	s := &Shape{Heads: 4, KVHeads: 4, HeadDim: 24, PageSize: 64, Scale: 0.2}
+	pages, sc := NewPagesQS8(2, s), NewScratchQS8(s, 1)
 	rng := kerneltest.Rand(b.Name())
 	table := []int32{0, 1}
 	for pos := range 128 {
 		s.StoreQS8(&pages[pos/64], pos%64, kerneltest.Normal(rng, make([]float32, 96)), kerneltest.Normal(rng, make([]float32, 96)), sc)
 	}
 	out, q := make([]float32, 96), kerneltest.Normal(rng, make([]float32, 96))
-	for _, name := range DecodeVariants() {
+	for _, name := range Variants() {
 		b.Run(name, func(b *testing.B) {
-			if err := SetDecodeVariant(name); err != nil {
+			if err := SetVariant(name); err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {

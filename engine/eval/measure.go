@@ -1,10 +1,12 @@
-package decode
+package eval
 
 import (
 	"context"
 	"fmt"
 	"slices"
 	"time"
+
+	"mito/engine/decode"
 )
 
 // MeasureOptions of Measure. The zero value is what the reports use.
@@ -21,8 +23,8 @@ type Speed struct {
 }
 
 // Measure decodes whole contexts for each run and returns the speed. One context before the first run is not counted.
-// Errors: ctx's, those of the runtime.
-func Measure(ctx context.Context, r Runtime, o MeasureOptions) (Speed, error) {
+// It stops soon after ctx ends. Errors: those of ctx and of the runtime.
+func Measure(ctx context.Context, r decode.Runtime, o MeasureOptions) (Speed, error) {
 	batch, runs, least := max(1, o.Batch), o.Runs, o.Time
 	if runs < 1 {
 		runs = 5
@@ -45,7 +47,7 @@ func Measure(ctx context.Context, r Runtime, o MeasureOptions) (Speed, error) {
 				tokens[j] = int32((i*7 + j) % r.VocabSize())
 			}
 			if _, err := s.Step(tokens); err != nil {
-				return fmt.Errorf("decode: measuring: %w", err)
+				return fmt.Errorf("measuring: %w", err)
 			}
 		}
 		return nil

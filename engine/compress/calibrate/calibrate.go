@@ -1,11 +1,13 @@
-package decode
+package calibrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"mito/engine/arch"
 	"mito/engine/compress/quant"
+	"mito/engine/decode"
 	"mito/engine/model"
 )
 
@@ -15,7 +17,7 @@ type reader struct {
 	input arch.Input
 }
 
-// moments adds up the squares of the rows that products read. Nil adds nothing.
+// moments adds up the squares of the rows that products read. It is a decode.Observer.
 type moments map[reader]*moment
 
 type moment struct {
@@ -23,11 +25,8 @@ type moment struct {
 	rows int
 }
 
-// add takes rows of width elements of x, ld apart.
-func (m moments) add(layer int, in arch.Input, x []float32, ld, rows, width int) {
-	if m == nil {
-		return
-	}
+// Observe takes rows of width elements of x, ld apart.
+func (m moments) Observe(layer int, in arch.Input, x []float32, ld, rows, width int) {
 	of := m[reader{layer, in}]
 	if of == nil {
 		of = &moment{sums: make([]float64, width)}
@@ -71,34 +70,34 @@ func (m *moment) mean() []float32 {
 	return mean
 }
 
-// Calibrate runs a float model over sequences of its training data, each at most a context long, and returns the mean squares
+// Run runs a float model over sequences of its training data, each at most a context long, and returns the mean squares
 // of what its matrices read, by which quant.Quantize weighs the errors of their columns: the diagonal of the Hessian of a
 // layer's output error (Frantar et al., arXiv:2210.17323). A tied embedding, which is looked up too, is weighed alike. Results
-// do not depend on the threads. Errors: ctx's, those of NewFloat32, ErrToken, ErrContextFull.
-func Calibrate(ctx context.Context, w *model.Weights, sequences [][]int32, o Options) (c *quant.Calibration, err error) {
-	runtime, err := NewFloat32(w, nil, o)
+// do not depend on the threads. It stops soon after ctx ends. Errors: those of ctx and decode.NewFloat32, decode.ErrToken,
+// decode.ErrContextFull.
+func Run(ctx context.Context, w *model.Weights, sequences [][]int32, threads int) (c *quant.Calibration, err error) {
+	seen := moments{}
+	r, err := decode.NewFloat32(w, nil, decode.Options{Threads: threads, Observer: seen})
 	if err != nil {
 		return nil, err
 	}
-	r := runtime.(*float32Runtime)
-	defer func() {
-		if closeErr := r.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	s := newFloatSession(r, 1)
-	seen := moments{}
-	worker := <-s.workers // one sequence has one
-	worker.seen = seen
-	s.workers <- worker
+	defer func() { err = errors.Join(err, r.Close()) }()
+	s, err := r.NewSession(1)
+	if err != nil {
+		return nil, err
+	}
 	c = &quant.Calibration{Samples: &quant.Samples{}}
 	for i, tokens := range sequences {
 		s.Reset()
-		if err := s.Score(0, tokens, func(int, []float32) error { return ctx.Err() }); err != nil {
-			return nil, fmt.Errorf("decode: calibration: sequence %d: %w", i, err)
+		err := s.Score(0, tokens, func(int, []float32) error { return ctx.Err() })
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("calibration: sequence %d: %w", i, err)
 		}
 		c.Samples.Add(tokens)
 	}
-	c.SecondMoment = seen.means(r.cfg)
+	c.SecondMoment = seen.means(w.Config)
 	return c, nil
 }

@@ -1,4 +1,4 @@
-package decode
+package eval
 
 import (
 	"context"
@@ -8,22 +8,23 @@ import (
 	"sync"
 	"testing"
 
+	"mito/engine/decode"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
 )
 
 // counting counts the prompts that reach the model.
 type counting struct {
-	Runtime
+	decode.Runtime
 	prompts int
 }
 
 type countingSession struct {
-	Session
+	decode.Session
 	r *counting
 }
 
-func (c *counting) NewSession(batch int) (Session, error) {
+func (c *counting) NewSession(batch int) (decode.Session, error) {
 	s, err := c.Runtime.NewSession(batch)
 	return countingSession{s, c}, err
 }
@@ -96,11 +97,11 @@ func TestPlayerScores(t *testing.T) {
 
 func TestPlayerErrors(t *testing.T) {
 	tok := must(tokenizer.NewChars(alphabet))
-	r := runtimes(t, edge(), nil, 1)[Float32]
-	if _, err := NewPlayer(t.Context(), r, 1); !errors.Is(err, ErrNoTokenizer) {
+	r := runtimes(t, edge(), nil, 1)[decode.Float32]
+	if _, err := NewPlayer(t.Context(), r, 1); !errors.Is(err, decode.ErrNoTokenizer) {
 		t.Errorf("without a tokenizer: error %v", err)
 	}
-	r = runtimes(t, edge(), tok, 1)[Float32]
+	r = runtimes(t, edge(), tok, 1)[decode.Float32]
 	if _, err := NewPlayer(t.Context(), r, 0); err == nil {
 		t.Error("a batch of none")
 	}
@@ -115,21 +116,21 @@ func TestPlayerErrors(t *testing.T) {
 	if _, err := p.Choose([]string{"a"}, nil); err == nil {
 		t.Error("prompts without lists of answers")
 	}
-	if _, err := p.Choose([]string{""}, [][]string{{"1"}}); !errors.Is(err, ErrEmptyPrompt) {
+	if _, err := p.Choose([]string{""}, [][]string{{"1"}}); !errors.Is(err, decode.ErrEmptyPrompt) {
 		t.Errorf("an empty prompt: error %v", err)
 	}
 	var unknown *tokenizer.UnknownCharError
 	if _, err := p.Choose([]string{"A"}, [][]string{{"1"}}); !errors.As(err, &unknown) {
 		t.Errorf("an unknown character: error %v", err)
 	}
-	if _, err := p.Choose([]string{testText(41)}, [][]string{{"1"}}); !errors.Is(err, ErrContextFull) {
+	if _, err := p.Choose([]string{testText(41)}, [][]string{{"1"}}); !errors.Is(err, decode.ErrContextFull) {
 		t.Errorf("a prompt that is too long: error %v", err)
 	}
 	nan := edge()
 	_, w := floatModel(t, nan, 1)
 	w.Tensors["model.norm.weight"][0] = float32(math.NaN())
-	p = must(NewPlayer(t.Context(), must(NewFloat32(w, tok, Options{})), 1))
-	if _, err := p.Choose([]string{"a"}, [][]string{{"1"}}); !errors.Is(err, ErrNotFinite) {
+	p = must(NewPlayer(t.Context(), must(decode.NewFloat32(w, tok, decode.Options{})), 1))
+	if _, err := p.Choose([]string{"a"}, [][]string{{"1"}}); !errors.Is(err, decode.ErrNotFinite) {
 		t.Errorf("a NaN in the weights: error %v", err)
 	}
 }
@@ -141,7 +142,7 @@ func TestPlayerTies(t *testing.T) {
 	for name := range w.Tensors {
 		clear(w.Tensors[name])
 	}
-	p := must(NewPlayer(t.Context(), must(NewFloat32(w, tok, Options{})), 1))
+	p := must(NewPlayer(t.Context(), must(decode.NewFloat32(w, tok, decode.Options{})), 1))
 	for _, legal := range [][]string{{"7", "2", "5"}, {"2", "7"}, {"5", "2"}} {
 		if got := must(p.Choose([]string{"a="}, [][]string{legal})); got[0].Answer != "2" || got[0].OwnLegal {
 			t.Errorf("%q: %+v", legal, got[0])

@@ -1,4 +1,4 @@
-package attn
+package kv
 
 import (
 	"math"
@@ -14,8 +14,8 @@ const (
 	lineBytes = 64
 )
 
-// DecodeShape describes the attention of single query positions over a cache of earlier keys and values.
-type DecodeShape struct {
+// Shape describes the attention of single query positions over a cache of earlier keys and values.
+type Shape struct {
 	Heads, KVHeads, HeadDim int     // H, G, D; G divides H
 	Window                  int     // a query sees itself and Window-1 positions before it; 0 means all
 	PageSize                int     // positions in a page
@@ -32,14 +32,14 @@ type PageQS8 struct {
 	kScale, vScale []float32 // [G][blocks·16]
 }
 
-func (s *DecodeShape) blocks() int { return (s.PageSize + blockPos - 1) / blockPos }
-func (s *DecodeShape) groups() int { return (s.HeadDim + groupDims - 1) / groupDims }
-func (s *DecodeShape) padDim() int { return (s.HeadDim + 15) &^ 15 }
-func (s *DecodeShape) kBlock() int { return s.groups() * groupDims * blockPos }
-func (s *DecodeShape) vBlock() int { return s.padDim() * blockPos }
+func (s *Shape) blocks() int { return (s.PageSize + blockPos - 1) / blockPos }
+func (s *Shape) groups() int { return (s.HeadDim + groupDims - 1) / groupDims }
+func (s *Shape) padDim() int { return (s.HeadDim + 15) &^ 15 }
+func (s *Shape) kBlock() int { return s.groups() * groupDims * blockPos }
+func (s *Shape) vBlock() int { return s.padDim() * blockPos }
 
 // NewPagesQS8 returns n empty pages that share a few allocations.
-func NewPagesQS8(n int, s *DecodeShape) []PageQS8 {
+func NewPagesQS8(n int, s *Shape) []PageQS8 {
 	nk, nv, ns := s.KVHeads*s.blocks()*s.kBlock(), s.KVHeads*s.blocks()*s.vBlock(), s.KVHeads*s.blocks()*blockPos
 	k, v := make([]int8, n*nk), make([]int8, n*nv)
 	scales := make([]float32, 2*n*ns)
@@ -78,22 +78,30 @@ type ScratchQS8 struct {
 	places  []headPlace
 	states  []headState
 	records []byte
-	shape   DecodeShape // that these are for
+	shape   Shape // that these are for
 }
 
-// NewScratchQS8 returns scratch for positions below maxPos.
-func NewScratchQS8(s *DecodeShape, maxPos int) *ScratchQS8 {
-	n := (maxPos + blockPos - 1) &^ (blockPos - 1)
+// NewScratchQS8 returns scratch for positions below maxPos; it grows when a position lies beyond. Shapes that share it differ in
+// Heads, KVHeads, Window and Scale only.
+func NewScratchQS8(s *Shape, maxPos int) *ScratchQS8 {
 	return &ScratchQS8{
 		q8: make([]int8, s.groups()*groupDims), row: make([]int8, s.HeadDim),
-		scores: make([]float32, n), part: make([]float32, s.blocks()*blockPos), probs: make([]int16, s.blocks()*blockPos),
+		scores: make([]float32, wholeBlocks(maxPos)), part: make([]float32, s.blocks()*blockPos), probs: make([]int16, s.blocks()*blockPos),
 		acc: make([]int32, s.padDim()),
 	}
 }
 
+func wholeBlocks(positions int) int { return (positions + blockPos - 1) &^ (blockPos - 1) }
+
+// grow makes room for a position.
+func (sc *ScratchQS8) grow(pos int) {
+	sc.scores = make([]float32, wholeBlocks(max(pos+1, 2*len(sc.scores))))
+	sc.places, sc.shape = nil, Shape{} // what is for all heads is made again
+}
+
 // whole makes room for a kernel that does all heads of s at once. The layers of a pruned model take turns with different
 // numbers of heads, so memory is kept for the most there were.
-func (sc *ScratchQS8) whole(s *DecodeShape) {
+func (sc *ScratchQS8) whole(s *Shape) {
 	if s.Heads > len(sc.places) {
 		sc.queries = make([]int8, s.Heads*s.HeadDim)
 		sc.states = make([]headState, s.Heads)
@@ -117,10 +125,10 @@ func (sc *ScratchQS8) whole(s *DecodeShape) {
 // StoreQS8 quantises the key and the value of one token, each head by vec.QuantizeRow, into a slot of a page.
 //
 //	k, v [G,D] f32
-func (s *DecodeShape) StoreQS8(p *PageQS8, slot int, k, v []float32, sc *ScratchQS8) {
+func (s *Shape) StoreQS8(p *PageQS8, slot int, k, v []float32, sc *ScratchQS8) {
 	d := s.HeadDim
 	blk, in := slot/blockPos, slot%blockPos
-	if store := decodeKernels.Funcs().store; store != nil && d%8 == 0 {
+	if store := kernels.Funcs().store; store != nil && d%8 == 0 {
 		k, v = k[:s.KVHeads*d], v[:s.KVHeads*d]
 		if store(&k[0], &v[0], &p.k[blk*s.kBlock()+in*groupDims], &p.v[blk*s.vBlock()+in/2*2*s.padDim()], &p.kScale[slot], &p.vScale[slot],
 			s.KVHeads, d, s.blocks()*s.kBlock(), s.blocks()*s.vBlock(), s.blocks()*blockPos*4, in%2) {
@@ -154,12 +162,15 @@ func (s *DecodeShape) StoreQS8(p *PageQS8, slot int, k, v []float32, sc *Scratch
 // slot t%PageSize of pages[table[t/PageSize]].
 //
 //	out, q [H,D] f32
-func (s *DecodeShape) AttendQS8(out, q []float32, pages []PageQS8, table []int32, pos int, sc *ScratchQS8) {
+func (s *Shape) AttendQS8(out, q []float32, pages []PageQS8, table []int32, pos int, sc *ScratchQS8) {
 	first := 0
 	if s.Window > 0 {
 		first = max(0, pos-s.Window+1)
 	}
-	if attend := decodeKernels.Funcs().attend; attend != nil && s.HeadDim%8 == 0 && s.PageSize%blockPos == 0 {
+	if pos >= len(sc.scores) {
+		sc.grow(pos)
+	}
+	if attend := kernels.Funcs().attend; attend != nil && s.HeadDim%8 == 0 && s.PageSize%blockPos == 0 {
 		if s.attendWhole(attend, out, q, pages, table, first, pos, sc) {
 			return
 		}
@@ -169,7 +180,7 @@ func (s *DecodeShape) AttendQS8(out, q []float32, pages []PageQS8, table []int32
 	}
 }
 
-func (s *DecodeShape) attendWhole(kernel func(*attendQS8) bool, out, q []float32, pages []PageQS8, table []int32, first, pos int, sc *ScratchQS8) bool {
+func (s *Shape) attendWhole(kernel func(*attendQS8) bool, out, q []float32, pages []PageQS8, table []int32, first, pos int, sc *ScratchQS8) bool {
 	if sc.shape != *s {
 		sc.whole(s)
 	}
@@ -185,7 +196,7 @@ func (s *DecodeShape) attendWhole(kernel func(*attendQS8) bool, out, q []float32
 }
 
 // attendGroup computes the query heads of key/value head g.
-func (s *DecodeShape) attendGroup(out, q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) {
+func (s *Shape) attendGroup(out, q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) {
 	d := s.HeadDim
 	per := s.Heads / s.KVHeads
 	m := s.maxVScale(pages, table, g, first, pos)
@@ -212,7 +223,7 @@ func (s *DecodeShape) attendGroup(out, q []float32, pages []PageQS8, table []int
 }
 
 // maxVScale returns the largest value scale of first ≤ t ≤ pos, NaN if one is NaN.
-func (s *DecodeShape) maxVScale(pages []PageQS8, table []int32, g, first, pos int) float32 {
+func (s *Shape) maxVScale(pages []PageQS8, table []int32, g, first, pos int) float32 {
 	var m float32
 	for t := first; t <= pos; {
 		slot := t % s.PageSize
@@ -230,9 +241,9 @@ func (s *DecodeShape) maxVScale(pages []PageQS8, table []int32, g, first, pos in
 }
 
 // scores sets sc.scores[t] for first ≤ t ≤ pos, and -Inf from the multiple of 16 before first up to it.
-func (s *DecodeShape) scores(q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) {
+func (s *Shape) scores(q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) {
 	c := float32(vec.QuantizeRow(sc.q8[:s.HeadDim], q) * s.Scale)
-	kernel := decodeKernels.Funcs().scores
+	kernel := kernels.Funcs().scores
 	for t := first; t <= pos; {
 		page, slot := &pages[table[t/s.PageSize]], t%s.PageSize
 		n := min(s.PageSize-slot, pos+1-t)
@@ -255,9 +266,9 @@ func (s *DecodeShape) scores(q []float32, pages []PageQS8, table []int32, g, fir
 }
 
 // weigh quantises the probabilities times their value scales and sums the values with them into sc.acc.
-func (s *DecodeShape) weigh(pages []PageQS8, table []int32, g, first, pos int, unit float32, sc *ScratchQS8) {
+func (s *Shape) weigh(pages []PageQS8, table []int32, g, first, pos int, unit float32, sc *ScratchQS8) {
 	clear(sc.acc)
-	kernel := decodeKernels.Funcs()
+	kernel := kernels.Funcs()
 	for t := first; t <= pos; {
 		page, slot := &pages[table[t/s.PageSize]], t%s.PageSize
 		n := min(s.PageSize-slot, pos+1-t)

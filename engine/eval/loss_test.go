@@ -1,19 +1,18 @@
-package decode
+package eval
 
 import (
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
-	"mito/engine/arch"
 	"mito/engine/data"
-	"mito/engine/student"
+	"mito/engine/decode"
 	"mito/engine/tokenizer"
 )
-
-const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789="
 
 // testText writes random words of the alphabet, which has as many characters as edge has logits.
 func testText(n int) string {
@@ -102,11 +101,11 @@ func TestCrossEntropy(t *testing.T) {
 	}
 	nan := float32(math.NaN())
 	for _, logits := range [][]float32{{0, nan}, {nan, 0}, {inf, 0}, {-inf, -inf}} {
-		if _, err := crossEntropy(logits, 1); !errors.Is(err, ErrNotFinite) {
+		if _, err := crossEntropy(logits, 1); !errors.Is(err, decode.ErrNotFinite) {
 			t.Errorf("%v: error %v", logits, err)
 		}
 	}
-	if _, err := crossEntropy([]float32{0}, 1); !errors.Is(err, ErrToken) {
+	if _, err := crossEntropy([]float32{0}, 1); !errors.Is(err, decode.ErrToken) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -115,32 +114,60 @@ func TestLossErrors(t *testing.T) {
 	c := edge()
 	c.Context = 8
 	tok := must(tokenizer.NewChars(alphabet))
-	r := runtimes(t, c, tok, 2)[Float32]
-	if _, err := Loss(t.Context(), r, testEvals(t, tok)["text"]); !errors.Is(err, ErrContextFull) {
+	r := runtimes(t, c, tok, 2)[decode.Float32]
+	if _, err := Loss(t.Context(), r, testEvals(t, tok)["text"]); !errors.Is(err, decode.ErrContextFull) {
 		t.Errorf("windows longer than the context: error %v", err)
 	}
-	big := must(tokenizer.NewChars(alphabet + "ABC"))
-	_, w := floatModel(t, c, 1)
-	var vocab *VocabularyError
-	if _, err := NewFloat32(w, big, Options{}); !errors.As(err, &vocab) {
-		t.Errorf("a tokenizer larger than the model: error %v", err)
+	_, err := Loss(t.Context(), r, testEvals(t, tok)["text"])
+	if err == nil || strings.Contains(err.Error(), "row 0") {
+		t.Errorf("error %v: a context that is too short is not the fault of a row", err)
 	}
-	if _, err := NewInt8(studentWeights(t, c, 1), big, Options{}); !errors.As(err, &vocab) {
-		t.Errorf("a tokenizer larger than the student: error %v", err)
-	}
-	delete(w.Tensors, "model.norm.weight")
-	var missing *TensorError
-	if _, err := NewFloat32(w, nil, Options{}); !errors.As(err, &missing) || missing.Name != "model.norm.weight" {
-		t.Errorf("a missing tensor: error %v", err)
-	}
-	w.Config.Heads = 3
-	var bad *arch.FieldError
-	if _, err := NewFloat32(w, nil, Options{}); !errors.As(err, &bad) {
-		t.Errorf("an impossible configuration: error %v", err)
-	}
-	q := studentWeights(t, c, 1)
-	q.Embedding.Q[0] = -128
-	if _, err := NewInt8(q, nil, Options{}); !errors.Is(err, student.ErrMinus128) {
-		t.Errorf("a weight of -128: error %v", err)
+}
+
+// slow is a runtime whose steps take time, to be stopped.
+type slow struct {
+	decode.Runtime
+	pause time.Duration
+}
+
+type slowSession struct {
+	decode.Session
+	pause time.Duration
+}
+
+func (s slow) NewSession(batch int) (decode.Session, error) {
+	inner, err := s.Runtime.NewSession(batch)
+	return slowSession{inner, s.pause}, err
+}
+
+func (s slowSession) Step(tokens []int32) ([][]float32, error) {
+	time.Sleep(s.pause)
+	return s.Session.Step(tokens)
+}
+
+func (s slowSession) Score(seq int, tokens []int32, visit func(int, []float32) error) error {
+	return s.Session.Score(seq, tokens, func(i int, l []float32) error {
+		time.Sleep(s.pause)
+		return visit(i, l)
+	})
+}
+
+// TestStop wants Loss and Measure to end with their context, long before they are done.
+func TestStop(t *testing.T) {
+	tok := must(tokenizer.NewChars(alphabet))
+	for kind, r := range runtimes(t, edge(), tok, 2) {
+		r = slow{r, 20 * time.Millisecond} // a loss or a context takes seconds
+		for name, f := range map[string]func(ctx context.Context) error{
+			"loss":    func(ctx context.Context) error { _, err := Loss(ctx, r, testEvals(t, tok)["text"]); return err },
+			"measure": func(ctx context.Context) error { _, err := Measure(ctx, r, MeasureOptions{}); return err },
+		} {
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			start := time.Now()
+			err := f(ctx)
+			if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
+				t.Errorf("%s, %s: error %v after %v", kind, name, err, took)
+			}
+			cancel()
+		}
 	}
 }

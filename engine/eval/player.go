@@ -1,4 +1,4 @@
-package decode
+package eval
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"mito/engine/decode"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
 )
@@ -17,9 +18,9 @@ const maxRemembered = 1 << 17
 type player struct {
 	ctx     context.Context // task.Player has none, and one call may ask for a thousand games
 	mu      sync.Mutex
-	r       Runtime
+	r       decode.Runtime
 	tok     tokenizer.Tokenizer
-	session Session
+	session decode.Session
 	answers map[string]int32       // ids of legal answers
 	known   map[string]task.Choice // by prompt and legal answers: the model always answers alike
 	key     []byte
@@ -28,11 +29,11 @@ type player struct {
 // NewPlayer returns a player that reads the prompt and takes the legal answer with the largest logit (the first of equal
 // ones in the vocabulary); answers are single tokens. OwnLegal says whether the largest logit of the whole vocabulary is
 // that of a legal answer. The prompts of a call run in batches of the given size, each distinct one once, and answers are
-// remembered over calls. The player is safe for concurrent use; it plays until ctx is done. Errors: ErrNoTokenizer, those of
-// NewSession; Choose fails with ctx's error, *AnswerError, ErrContextFull, ErrNotFinite and the tokenizer's errors.
-func NewPlayer(ctx context.Context, r Runtime, batch int) (task.Player, error) {
+// remembered over calls. The player is safe for concurrent use; it plays until ctx is done. Errors: decode.ErrNoTokenizer, those of NewSession; Choose fails
+// with ctx's error, *AnswerError, decode.ErrContextFull, decode.ErrNotFinite and the tokenizer's errors.
+func NewPlayer(ctx context.Context, r decode.Runtime, batch int) (task.Player, error) {
 	if r.Tokenizer() == nil {
-		return nil, ErrNoTokenizer
+		return nil, decode.ErrNoTokenizer
 	}
 	s, err := r.NewSession(batch)
 	if err != nil {
@@ -51,9 +52,9 @@ type AnswerError struct {
 
 func (e *AnswerError) Error() string {
 	if e.Answer == "" {
-		return fmt.Sprintf("decode: player: prompt %q has no legal answer", e.Prompt)
+		return fmt.Sprintf("prompt %q has no legal answer", e.Prompt)
 	}
-	return fmt.Sprintf("decode: player: answer %q takes %d tokens, want 1: this model cannot play the task", e.Answer, e.Tokens)
+	return fmt.Sprintf("answer %q takes %d tokens, want 1: this model cannot play the task", e.Answer, e.Tokens)
 }
 
 // question is a prompt that the model has to be asked.
@@ -68,7 +69,7 @@ func (p *player) Choose(prompts []string, legal [][]string) ([]task.Choice, erro
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(legal) != len(prompts) {
-		return nil, fmt.Errorf("decode: player: %d prompts and %d lists of legal answers", len(prompts), len(legal))
+		return nil, fmt.Errorf("%d prompts and %d lists of legal answers", len(prompts), len(legal))
 	}
 	out := make([]task.Choice, len(prompts))
 	var open []question
@@ -126,17 +127,17 @@ func (p *player) question(prompt string, legal []string) (question, error) {
 	q := question{key: string(p.key), ids: make([]int32, len(legal)), legal: legal}
 	var err error
 	if q.prompt, err = p.tok.Encode(prompt); err != nil {
-		return q, fmt.Errorf("decode: player: prompt %q: %w", prompt, err)
+		return q, fmt.Errorf("prompt %q: %w", prompt, err)
 	}
 	if len(q.prompt) == 0 {
-		return q, fmt.Errorf("decode: player: %w", ErrEmptyPrompt)
+		return q, decode.ErrEmptyPrompt
 	}
 	for i, a := range legal {
 		id, ok := p.answers[a]
 		if !ok {
 			ids, err := p.tok.Encode(a)
 			if err != nil {
-				return q, fmt.Errorf("decode: player: answer %q: %w", a, err)
+				return q, fmt.Errorf("answer %q: %w", a, err)
 			}
 			if len(ids) != 1 {
 				return q, &AnswerError{Prompt: prompt, Answer: a, Tokens: len(ids)}
@@ -172,7 +173,7 @@ func (p *player) ask(qs []question, use func(*question, task.Choice)) error {
 
 // choose takes the legal answer with the largest logit.
 func (q *question) choose(logits []float32) (task.Choice, error) {
-	own, err := largest(logits, nil)
+	own, err := decode.Largest(logits, nil)
 	if err != nil {
 		return task.Choice{}, err
 	}

@@ -1,6 +1,6 @@
 //go:build !purego
 
-package attn
+package kv
 
 import (
 	"unsafe"
@@ -8,13 +8,13 @@ import (
 	"mito/kernels/isa"
 )
 
-func decodeVariants() []isa.Impl[decodeFuncs] {
-	with := func(attend func(*attendQS8) bool) decodeFuncs {
-		f := decodeGeneric
+func variants() []isa.Impl[funcs] {
+	with := func(attend func(*attendQS8) bool) funcs {
+		f := generic
 		f.attend, f.store = attend, storeQS8AVX2
 		return f
 	}
-	return []isa.Impl[decodeFuncs]{
+	return []isa.Impl[funcs]{
 		{Name: isa.AVX2, Funcs: with(attendAVX2)},
 		{Name: isa.AVX512VNNI, Funcs: with(attendAVX512VNNI)},
 	}

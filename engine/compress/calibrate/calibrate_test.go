@@ -1,6 +1,7 @@
-package decode
+package calibrate
 
 import (
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -9,13 +10,17 @@ import (
 
 	"mito/engine/arch"
 	"mito/engine/compress/quant"
+	"mito/engine/decode"
+	"mito/engine/internal/imports"
+	"mito/engine/internal/testmodels"
+	"mito/kernels/vec"
 )
 
 // TestCalibrateMoments holds the moments of a model that can be computed by hand against what Calibrate finds: the first norm
 // of a token's embedding is what the first products read.
 func TestCalibrateMoments(t *testing.T) {
-	eachConfig(t, func(t *testing.T, c arch.Config) {
-		_, w := floatModel(t, c, 4)
+	testmodels.Each(t, func(t *testing.T, c arch.Config) {
+		_, w := testmodels.Float(t, c, 4)
 		rng := rand.New(rand.NewPCG(4, 4))
 		var sequences [][]int32
 		for range 5 {
@@ -25,12 +30,11 @@ func TestCalibrateMoments(t *testing.T) {
 			}
 			sequences = append(sequences, tokens)
 		}
-		got := must(Calibrate(t.Context(), w, sequences, Options{}))
+		got := must(Run(t.Context(), w, sequences, 1))
 		if got.Samples.Len() == 0 {
 			t.Error("no samples were kept")
 		}
-		norm := floatNorm{gain: w.Tensors["model.layers.0.input_layernorm.weight"], bias: w.Tensors["model.layers.0.input_layernorm.bias"],
-			layer: c.Norm == arch.NormLayer, eps: c.NormEps}
+		gain, bias := w.Tensors["model.layers.0.input_layernorm.weight"], w.Tensors["model.layers.0.input_layernorm.bias"]
 		want, rows, n := make([]float64, c.HiddenSize), 0, c.HiddenSize
 		x := make([]float32, n)
 		for _, tokens := range sequences {
@@ -41,7 +45,11 @@ func TestCalibrateMoments(t *testing.T) {
 						x[i] += v
 					}
 				}
-				norm.apply(x, x)
+				if c.Norm == arch.NormLayer {
+					vec.LayerNorm(x, x, gain, bias, c.NormEps)
+				} else {
+					vec.RMSNorm(x, x, gain, c.NormEps)
+				}
 				for i, v := range x {
 					want[i] += float64(v) * float64(v)
 				}
@@ -75,17 +83,15 @@ func TestCalibrateMoments(t *testing.T) {
 
 // TestCalibrateRowByRow feeds the same tokens one at a time, which leaves no room for mistaken strides.
 func TestCalibrateRowByRow(t *testing.T) {
-	eachConfig(t, func(t *testing.T, c arch.Config) {
-		_, w := floatModel(t, c, 4)
+	testmodels.Each(t, func(t *testing.T, c arch.Config) {
+		_, w := testmodels.Float(t, c, 4)
 		tokens := make([]int32, c.Context)
 		for i := range tokens {
 			tokens[i] = int32(i * 7 % c.VocabSize)
 		}
-		got := must(Calibrate(t.Context(), w, [][]int32{tokens}, Options{Threads: 2})).SecondMoment
-		s := newFloatSession(must(NewFloat32(w, nil, Options{})).(*float32Runtime), 1)
-		seen, worker := moments{}, <-s.workers
-		worker.seen = seen
-		s.workers <- worker
+		got := must(Run(t.Context(), w, [][]int32{tokens}, 2)).SecondMoment
+		seen := moments{}
+		s := must(must(decode.NewFloat32(w, nil, decode.Options{Observer: seen})).NewSession(1))
 		for i := range tokens {
 			must(s.Step(tokens[i : i+1]))
 		}
@@ -98,14 +104,55 @@ func TestCalibrateRowByRow(t *testing.T) {
 }
 
 func TestCalibrateRefuses(t *testing.T) {
-	c := edge()
-	_, w := floatModel(t, c, 4)
+	c := testmodels.Edge()
+	_, w := testmodels.Float(t, c, 4)
 	for _, tc := range []struct {
 		tokens []int32
 		want   error
-	}{{[]int32{int32(c.VocabSize)}, ErrToken}, {make([]int32, c.Context+1), ErrContextFull}} {
-		if _, err := Calibrate(t.Context(), w, [][]int32{tc.tokens}, Options{}); !errors.Is(err, tc.want) {
+	}{{[]int32{int32(c.VocabSize)}, decode.ErrToken}, {make([]int32, c.Context+1), decode.ErrContextFull}} {
+		if _, err := Run(t.Context(), w, [][]int32{tc.tokens}, 1); !errors.Is(err, tc.want) {
 			t.Errorf("got %v, want %v", err, tc.want)
 		}
 	}
+}
+
+// TestStop wants an ended context noticed within a sequence, and no calibration of part of the data.
+func TestStop(t *testing.T) {
+	c := testmodels.Edge()
+	_, w := testmodels.Float(t, c, 4)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if got, err := Run(ctx, w, [][]int32{{1, 2, 3}}, 1); !errors.Is(err, context.Canceled) || got != nil {
+		t.Errorf("%v, error %v", got, err)
+	}
+	for _, times := range []int{1, 20, 50} {
+		e := &ending{t.Context(), times}
+		if _, err := Run(e, w, [][]int32{make([]int32, 30), make([]int32, 30)}, 1); !errors.Is(err, context.Canceled) {
+			t.Errorf("done after %d questions: error %v", times, err)
+		}
+	}
+}
+
+// ending is a context that is done once it was asked so many times.
+type ending struct {
+	context.Context
+	left int
+}
+
+func (e *ending) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestImports(t *testing.T) {
+	imports.Direct(t, "mito/engine/arch", "mito/engine/compress/quant", "mito/engine/decode", "mito/engine/model")
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -1,25 +1,25 @@
-package decode
+package eval
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
 	"mito/engine/data"
+	"mito/engine/decode"
 )
 
 // Loss evaluates a runtime over a held-out source: the weighted sum of -ln p(target) in float64, with the weights and
 // bytes of the source. The rows of a batch are split over the runtime's threads and added in their order, so the result
-// does not depend on the number of threads. Errors: ctx's, *PositionError, ErrContextFull, ErrToken, ErrNotFinite, those of
-// the source.
-func Loss(ctx context.Context, r Runtime, e data.Eval) (data.Loss, error) {
+// does not depend on the number of threads. It stops soon after ctx ends. Errors: *PositionError, decode.ErrContextFull,
+// decode.ErrToken, decode.ErrNotFinite, those of ctx and of the source.
+func Loss(ctx context.Context, r decode.Runtime, e data.Eval) (data.Loss, error) {
 	rows, time := e.Shape()
 	if time > r.Context() {
-		return data.Loss{}, fmt.Errorf("decode: loss: sequences of %d tokens, the model's context is %d: %w", time, r.Context(), ErrContextFull)
+		return data.Loss{}, fmt.Errorf("the texts have up to %d tokens, the model's context is %d: %w", time, r.Context(), decode.ErrContextFull)
 	}
 	// No more threads than rows have anything to do, and each needs a cache.
-	t := lossTask{ctx: ctx, scorers: make(chan Session, max(1, min(r.Threads(), rows)))}
+	t := lossTask{ctx: ctx, scorers: make(chan decode.Session, max(1, min(r.Threads(), rows)))}
 	for range cap(t.scorers) {
 		s, err := r.NewSession(1)
 		if err != nil {
@@ -39,12 +39,12 @@ func Loss(ctx context.Context, r Runtime, e data.Eval) (data.Loss, error) {
 			t.rows = make([]rowLoss, t.batch.Rows)
 		}
 		r.Run(t.batch.Rows, 1, &t)
+		if err := ctx.Err(); err != nil {
+			return data.Loss{}, err
+		}
 		for i, row := range t.rows[:t.batch.Rows] {
 			if row.err != nil {
-				if err := ctx.Err(); err != nil {
-					return data.Loss{}, err
-				}
-				return data.Loss{}, fmt.Errorf("decode: loss: batch %d, row %d: %w", step, i, row.err)
+				return data.Loss{}, fmt.Errorf("loss of batch %d, row %d: %w", step, i, row.err)
 			}
 			total.Nats += row.nats
 			total.Weight += row.weight
@@ -58,7 +58,7 @@ type lossTask struct {
 	ctx     context.Context
 	batch   data.Batch
 	rows    []rowLoss
-	scorers chan Session // one for each thread
+	scorers chan decode.Session // one for each thread
 }
 
 // Do evaluates rows lo to hi.
@@ -77,7 +77,7 @@ type rowLoss struct {
 
 // score computes one row of a batch. Tokens before the first target that counts are only read, those behind the last are
 // left out.
-func score(ctx context.Context, s Session, b *data.Batch, row int) (l rowLoss) {
+func score(ctx context.Context, s decode.Session, b *data.Batch, row int) (l rowLoss) {
 	if l.err = ctx.Err(); l.err != nil {
 		return l
 	}
@@ -100,7 +100,7 @@ func score(ctx context.Context, s Session, b *data.Batch, row int) (l rowLoss) {
 		}
 	}
 	s.Reset()
-	if _, l.err = s.Prefill(0, inputs[:first]); l.err != nil {
+	if _, l.err = decode.Feed(ctx, s, 0, inputs[:first]); l.err != nil {
 		return l
 	}
 	l.err = s.Score(0, inputs[first:end], func(i int, logits []float32) error {
@@ -123,13 +123,13 @@ func score(ctx context.Context, s Session, b *data.Batch, row int) (l rowLoss) {
 type PositionError struct{ Index, Position int }
 
 func (e *PositionError) Error() string {
-	return fmt.Sprintf("decode: token %d is at position %d, want positions that count from 0", e.Index, e.Position)
+	return fmt.Sprintf("token %d is at position %d, want positions that count from 0", e.Index, e.Position)
 }
 
 // crossEntropy returns -ln softmax(logits)[target] in float64.
 func crossEntropy(logits []float32, target int32) (float64, error) {
 	if target < 0 || int(target) >= len(logits) {
-		return 0, fmt.Errorf("decode: target %d, the vocabulary has %d: %w", target, len(logits), ErrToken)
+		return 0, fmt.Errorf("target %d, the vocabulary has %d: %w", target, len(logits), decode.ErrToken)
 	}
 	most := float32(math.Inf(-1))
 	for _, v := range logits {
@@ -139,7 +139,7 @@ func crossEntropy(logits []float32, target int32) (float64, error) {
 	}
 	top := float64(most)
 	if math.IsNaN(top) || math.IsInf(top, 0) {
-		return 0, errLogits
+		return 0, decode.ErrLogits
 	}
 	sum := 0.0
 	for _, v := range logits {
@@ -147,5 +147,3 @@ func crossEntropy(logits []float32, target int32) (float64, error) {
 	}
 	return top + math.Log(sum) - float64(logits[target]), nil
 }
-
-var errLogits = errors.Join(errors.New("decode: the model's logits are NaN or infinite"), ErrNotFinite)

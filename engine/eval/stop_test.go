@@ -1,4 +1,4 @@
-package decode
+package eval
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mito/engine/data"
+	"mito/engine/decode"
 	"mito/engine/tokenizer"
 )
 
@@ -32,8 +33,6 @@ func (e ending) Err() error {
 // Whatever takes long asks its context: a loss and a measurement at every token, a player at every batch of prompts.
 func TestContexts(t *testing.T) {
 	tok := must(tokenizer.NewChars(alphabet))
-	_, w := floatModel(t, edge(), 1)
-	sequences := [][]int32{make([]int32, 30), make([]int32, 30)}
 	for kind, r := range runtimes(t, edge(), tok, 2) {
 		e := must(data.NewTextEval(tok, must(tok.Encode(testText(203))), 3, 16))
 		for _, times := range []int64{0, 5, 150} {
@@ -51,11 +50,6 @@ func TestContexts(t *testing.T) {
 		legal := [][]string{{"1", "2"}, {"0"}, {"1"}}
 		if _, err := p.Choose(prompts, legal); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: player: %v", kind, err)
-		}
-	}
-	for _, times := range []int64{0, 20, 50} {
-		if _, err := Calibrate(after(t, times), w, sequences, Options{}); !errors.Is(err, context.Canceled) {
-			t.Errorf("calibration, done after %d questions: %v", times, err)
 		}
 	}
 }
@@ -76,7 +70,7 @@ func TestLossBeyondTheContext(t *testing.T) {
 	tok := must(tokenizer.NewChars(alphabet))
 	for kind, r := range runtimes(t, edge(), tok, 2) {
 		e := must(data.NewTextEval(tok, must(tok.Encode(testText(203))), 64, 1<<20))
-		if _, err := Loss(t.Context(), r, unfilled{e, t}); !errors.Is(err, ErrContextFull) {
+		if _, err := Loss(t.Context(), r, unfilled{e, t}); !errors.Is(err, decode.ErrContextFull) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build !purego
 
-package attn
+package kv
 
 import (
 	"unsafe"
@@ -9,13 +9,13 @@ import (
 	"mito/kernels/vec"
 )
 
-func decodeVariants() []isa.Impl[decodeFuncs] {
-	with := func(scores func([]float32, []int8, []float32, []int8, float32, int)) decodeFuncs {
-		f := decodeGeneric
+func variants() []isa.Impl[funcs] {
+	with := func(scores func([]float32, []int8, []float32, []int8, float32, int)) funcs {
+		f := generic
 		f.scores, f.weigh = scores, weighQS8NEON
 		return f
 	}
-	return []isa.Impl[decodeFuncs]{
+	return []isa.Impl[funcs]{
 		{Name: isa.NEON, Funcs: with(scoresQS8NEON)},
 		{Name: isa.NEONSDOT, Funcs: with(scoresQS8SDOT)},
 	}

@@ -1,0 +1,15 @@
+package session
+
+import (
+	"errors"
+
+	"mito/kernels/sentinel"
+)
+
+// Errors that callers tell apart, the same in every package above.
+var (
+	ErrToken       = errors.New("token outside the vocabulary")
+	ErrContextFull = errors.New("sequence longer than the model's context")
+	ErrSequence    = errors.New("no such sequence")
+	ErrNotFinite   = sentinel.ErrNotFinite
+)

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+)
+
+func (s *Session[P]) check(seq int, tokens []int32) error {
+	if seq < 0 || seq >= s.Batch() {
+		return fmt.Errorf("sequence %d of %d: %w", seq, s.Batch(), ErrSequence)
+	}
+	if have := s.Len(seq); have+len(tokens) > s.m.Context {
+		return fmt.Errorf("sequence %d: %d tokens and %d more, the context is %d: %w", seq, have, len(tokens), s.m.Context, ErrContextFull)
+	}
+	for _, t := range tokens {
+		if t < 0 || int(t) >= s.m.Vocab {
+			return fmt.Errorf("token %d, the vocabulary has %d: %w", t, s.m.Vocab, ErrToken)
+		}
+	}
+	return nil
+}
+
+func (s *Session[P]) checkBatch(tokens [][]int32) error {
+	if len(tokens) > s.Batch() {
+		return fmt.Errorf("%d texts for %d sequences: %w", len(tokens), s.Batch(), ErrSequence)
+	}
+	for i, t := range tokens {
+		if err := s.check(i, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session[P]) begin() {
+	s.rows, s.spans = s.rows[:0], s.spans[:0]
+	clear(s.byseq)
+}
+
+// add queues tokens of one sequence; last asks for the logits after the last of them.
+func (s *Session[P]) add(seq int, tokens []int32, last bool) {
+	if len(tokens) == 0 {
+		return
+	}
+	pos, lo, v := s.cache.extend(seq, len(tokens)), len(s.rows), s.m.Vocab
+	for i, t := range tokens {
+		s.rows = append(s.rows, Row{Token: t, Seq: seq, Pos: pos + i, Out: -1})
+	}
+	if last {
+		s.rows[len(s.rows)-1].Out = seq
+		s.byseq[seq] = s.logits[seq*v:][:v]
+	}
+	s.spans = append(s.spans, span{lo, len(s.rows)})
+}
+
+// runAll is run with the logits of every row; see row.
+func (s *Session[P]) runAll() {
+	if need := len(s.rows) * s.m.Vocab; len(s.logits) < need {
+		s.logits = slices.Grow(s.logits, need-len(s.logits))[:need]
+	}
+	for i := range s.rows {
+		s.rows[i].Out = i
+	}
+	s.run()
+}
+
+// row returns the logits of the queued row i after runAll.
+func (s *Session[P]) row(i int) []float32 { return s.logits[i*s.m.Vocab:][:s.m.Vocab] }
+
+// run sends the queued rows through the model, whole sequences to a thread.
+func (s *Session[P]) run() {
+	if len(s.spans) == 1 {
+		s.compute(s.first, s.rows)
+		return
+	}
+	// Weights are read once per group of rows, so a thread should not get too few.
+	grain := 1
+	if perSpan := len(s.rows) / max(1, len(s.spans)); perSpan < 8 {
+		grain = min(8, max(1, len(s.spans)/s.m.Pool.Threads()))
+	}
+	s.m.Pool.Run(len(s.spans), grain, (*task[P])(s))
+}
+
+// task is a session as the pool sees it.
+type task[P any] Session[P]
+
+// Do computes the sequences spans[lo:hi].
+func (s *task[P]) Do(lo, hi int) {
+	w := <-s.workers
+	(*Session[P])(s).compute(w, s.rows[s.spans[lo].lo:s.spans[hi-1].hi])
+	s.workers <- w
+}
+
+func (s *Session[P]) compute(w Worker[P], rows []Row) {
+	for len(rows) > 0 {
+		n := min(len(rows), MaxRows)
+		w.Forward(&s.cache, rows[:n], s.logits)
+		rows = rows[n:]
+	}
+}

@@ -1,0 +1,346 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"mito/engine/internal/imports"
+	"mito/kernels/parallel"
+)
+
+// page holds the tokens of its positions.
+type page []int32
+
+const (
+	vocab   = 11
+	context = 40
+	layers  = 3
+)
+
+// toy is a model whose logits depend on every token that a sequence holds, in its order, as its pages say.
+type toy struct{ size int }
+
+func (m toy) session(t *testing.T, batch, threads int) *Session[page] {
+	t.Helper()
+	model := Model[page]{
+		Vocab: vocab, Context: context,
+		Pages: Pages[page]{
+			Layers: layers, Size: m.size,
+			Make: func(_, n int) []page {
+				pages := make([]page, n)
+				for i := range pages {
+					pages[i] = slices.Repeat([]int32{-7}, m.size) // poison
+				}
+				return pages
+			},
+			Copy:  func(dst, src *page) { copy(*dst, *src) },
+			Bytes: func(p *page) int { return 4 * len(*p) },
+		},
+		NewWorker: func(int) Worker[page] { return m },
+	}
+	if threads > 1 {
+		model.Pool = parallel.New(threads)
+		t.Cleanup(model.Pool.Close)
+	}
+	s, err := New(model, batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (m toy) Forward(c *Cache[page], rows []Row, logits []float32) {
+	if len(rows) > MaxRows {
+		panic("more rows than a worker has room for")
+	}
+	for _, r := range rows {
+		var seen []int32
+		for l := range layers {
+			at := func(pos int) *int32 { return &c.Layer(l)[c.Table(r.Seq)[pos/c.Size()]][pos%c.Size()] }
+			*at(r.Pos) = r.Token + int32(l)
+			for pos := range r.Pos + 1 {
+				seen = append(seen, *at(pos)-int32(l))
+			}
+		}
+		if r.Out >= 0 {
+			copy(logits[r.Out*vocab:][:vocab], expected(seen[:r.Pos+1]))
+			for l := range layers {
+				if !slices.Equal(seen[:r.Pos+1], seen[l*(r.Pos+1):][:r.Pos+1]) {
+					logits[r.Out*vocab] = -1 // layers disagree
+				}
+			}
+		}
+	}
+}
+
+// expected are the toy's logits after tokens.
+func expected(tokens []int32) []float32 {
+	h := uint32(17)
+	for _, t := range tokens {
+		h = h*31 + uint32(t+1)
+	}
+	out := make([]float32, vocab)
+	for i := range out {
+		out[i] = float32(h >> 8)
+		h = h*1664525 + 1013904223
+	}
+	return out
+}
+
+// TestRandomHistory appends, scores, rolls back, forks and empties at random, on pages of several sizes and threads, and compares
+// every row of logits with the recomputation and every count of pages with the tables.
+func TestRandomHistory(t *testing.T) {
+	for _, size := range []int{1, 3, 16, 64} {
+		for _, threads := range []int{1, 3} {
+			t.Run(fmt.Sprintf("pages of %d, %d threads", size, threads), func(t *testing.T) { history(t, toy{size}, threads) })
+		}
+	}
+}
+
+func history(t *testing.T, m toy, threads int) {
+	const batch = 5
+	s := m.session(t, batch, threads)
+	rng := rand.New(rand.NewPCG(uint64(m.size), uint64(threads)))
+	texts := make([][]int32, batch)
+	draw := func(seq, most int) []int32 {
+		x := make([]int32, rng.IntN(min(most, context-len(texts[seq]))+1))
+		for i := range x {
+			x[i] = int32(rng.IntN(vocab))
+		}
+		return x
+	}
+	same := func(seq, n int, logits []float32) {
+		t.Helper()
+		if !slices.Equal(logits, expected(texts[seq][:n])) {
+			t.Fatalf("sequence %d after %d of %d tokens: logits differ from the recomputation", seq, n, len(texts[seq]))
+		}
+	}
+	for range 400 {
+		seq := rng.IntN(batch)
+		switch rng.IntN(7) {
+		case 0:
+			step := slices.Repeat([]int32{-1}, batch)
+			for i := range step {
+				if x := draw(i, 1); len(x) > 0 {
+					step[i] = x[0]
+					texts[i] = append(texts[i], x[0])
+				}
+			}
+			for i, l := range must(s.Step(step)) {
+				if step[i] >= 0 {
+					same(i, len(texts[i]), l)
+				} else if l != nil {
+					t.Fatal("logits for a sequence that was left alone")
+				}
+			}
+		case 1:
+			x := draw(seq, 12)
+			texts[seq] = append(texts[seq], x...)
+			if l := must(s.Prefill(seq, x)); len(x) > 0 {
+				same(seq, len(texts[seq]), l)
+			} else if l != nil {
+				t.Fatal("logits for no token")
+			}
+		case 2, 3: // all at once, with the logits after the last token or after each
+			more, old := make([][]int32, batch), make([]int, batch)
+			for i := range more {
+				more[i], old[i] = draw(i, 25), len(texts[i])
+				texts[i] = append(texts[i], more[i]...)
+			}
+			if rng.IntN(2) == 0 {
+				for i, l := range must(s.PrefillBatch(more)) {
+					if len(more[i]) > 0 {
+						same(i, len(texts[i]), l)
+					}
+				}
+				break
+			}
+			seen := make([]int, batch)
+			err := s.ScoreBatch(more, func(seq, i int, l []float32) error {
+				if i != seen[seq] {
+					t.Fatalf("sequence %d: visited %d, want %d", seq, i, seen[seq])
+				}
+				seen[seq]++
+				same(seq, old[seq]+i+1, l)
+				return nil
+			})
+			for i := range more {
+				if err != nil || seen[i] != len(more[i]) {
+					t.Fatalf("sequence %d: %d of %d tokens visited, %v", i, seen[i], len(more[i]), err)
+				}
+			}
+		case 4:
+			x, old := draw(seq, context), len(texts[seq])
+			texts[seq] = append(texts[seq], x...)
+			if err := s.Score(seq, x, func(i int, l []float32) error { same(seq, old+i+1, l); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		case 5:
+			texts[seq] = texts[seq][:rng.IntN(len(texts[seq])+1)]
+			if err := s.Truncate(seq, len(texts[seq])); err != nil {
+				t.Fatal(err)
+			}
+		case 6:
+			dst := rng.IntN(batch)
+			texts[dst] = slices.Clone(texts[seq])
+			if err := s.Fork(dst, seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		checkPages(t, s, texts)
+	}
+	s.Reset()
+	if held, made := s.PageCount(); held != 0 || made == 0 {
+		t.Fatalf("%d of %d pages are held after Reset", held, made)
+	}
+}
+
+// checkPages counts references to pages and compares with the cache's own counts.
+func checkPages(t *testing.T, s *Session[page], texts [][]int32) {
+	t.Helper()
+	c := &s.cache
+	refs := make([]int32, len(c.refs))
+	for seq, table := range c.tables {
+		if s.Len(seq) != len(texts[seq]) {
+			t.Fatalf("sequence %d holds %d tokens, want %d", seq, s.Len(seq), len(texts[seq]))
+		}
+		if want := (len(texts[seq]) + c.Size() - 1) / c.Size(); len(table) != want {
+			t.Fatalf("sequence %d holds %d pages, want %d", seq, len(table), want)
+		}
+		for _, id := range table {
+			refs[id]++
+		}
+	}
+	held := 0
+	for _, n := range refs {
+		held += min(int(n), 1)
+	}
+	if n, _ := s.PageCount(); !slices.Equal(refs, c.refs) || n != held {
+		t.Fatal("page counts leak")
+	}
+	for _, id := range c.free {
+		if refs[id] != 0 {
+			t.Fatalf("page %d is free and held", id)
+		}
+	}
+}
+
+func TestRefusedCallsChangeNothing(t *testing.T) {
+	if _, err := New(Model[page]{}, 0); !errors.Is(err, ErrSequence) {
+		t.Errorf("a session of no sequences: %v", err)
+	}
+	s := toy{4}.session(t, 2, 1)
+	must(s.Prefill(0, []int32{1, 2, 3}))
+	visit := func(int, []float32) error { return nil }
+	visitAll := func(int, int, []float32) error { return nil }
+	for name, tc := range map[string]struct {
+		want error
+		f    func() error
+	}{
+		"sequence":     {ErrSequence, func() error { _, err := s.Prefill(2, nil); return err }},
+		"negative":     {ErrSequence, func() error { return s.Truncate(-1, 0) }},
+		"fork to":      {ErrSequence, func() error { return s.Fork(2, 0) }},
+		"fork from":    {ErrSequence, func() error { return s.Fork(0, -1) }},
+		"step size":    {ErrSequence, func() error { _, err := s.Step([]int32{1}); return err }},
+		"batch size":   {ErrSequence, func() error { _, err := s.PrefillBatch(make([][]int32, 3)); return err }},
+		"score batch":  {ErrSequence, func() error { return s.ScoreBatch(make([][]int32, 3), visitAll) }},
+		"step token":   {ErrToken, func() error { _, err := s.Step([]int32{1, vocab}); return err }},
+		"second token": {ErrToken, func() error { return s.ScoreBatch([][]int32{{1}, {2, vocab}}, visitAll) }},
+		"negative id":  {ErrToken, func() error { return s.Score(0, []int32{-1}, visit) }},
+		"context":      {ErrContextFull, func() error { _, err := s.Prefill(0, make([]int32, context-2)); return err }},
+		"beyond":       {nil, func() error { return s.Truncate(0, 4) }},
+	} {
+		if err := tc.f(); err == nil || tc.want != nil && !errors.Is(err, tc.want) {
+			t.Errorf("%s: error %v, want %v", name, err, tc.want)
+		}
+		if s.Len(0) != 3 || s.Len(1) != 0 || s.Len(2) != 0 {
+			t.Fatalf("%s: the failed call changed the session", name)
+		}
+	}
+	stop := errors.New("stop")
+	if err := s.ScoreBatch([][]int32{nil, {1, 2}}, func(int, int, []float32) error { return stop }); err != stop {
+		t.Errorf("error %v, want that of visit", err)
+	}
+}
+
+// TestLongContext wants a session over a million positions to take memory only as its sequences grow.
+func TestLongContext(t *testing.T) {
+	made := 0
+	s, err := New(Model[page]{
+		Vocab: vocab, Context: 1 << 20,
+		Pages: Pages[page]{
+			Layers: 1, Size: 16, Make: func(_, n int) []page { made += n; return make([]page, n) },
+			Copy: func(_, _ *page) {}, Bytes: func(*page) int { return 1 },
+		},
+		NewWorker: func(int) Worker[page] { return nothing{} },
+	}, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made > madeAtOnce {
+		t.Errorf("%d pages for empty sequences", made)
+	}
+	for range 8 {
+		must(s.Prefill(3, make([]int32, 300*16)))
+	}
+	if held, _ := s.PageCount(); held != 2400 || made > 2*held {
+		t.Errorf("%d pages made for %d that are held", made, held)
+	}
+	if s.CacheBytes() != made {
+		t.Errorf("%d bytes, want %d", s.CacheBytes(), made)
+	}
+}
+
+type nothing struct{}
+
+func (nothing) Forward(*Cache[page], []Row, []float32) {}
+
+// TestRotary wants the same rows however the tables have grown, and no more positions than twice those asked for.
+func TestRotary(t *testing.T) {
+	const limit = 5000
+	made := 0
+	table := func(n int) (cos, sin []float32) {
+		made = n
+		for i := range n {
+			cos, sin = append(cos, float32(i)), append(sin, -float32(i))
+		}
+		return cos, sin
+	}
+	r := NewRotary(limit, table)
+	if made != firstPositions {
+		t.Errorf("%d positions at first", made)
+	}
+	if r.UpTo(firstPositions + 1); made != 2*firstPositions {
+		t.Errorf("%d positions for one more than at first", made)
+	}
+	var wg sync.WaitGroup
+	for k := range 4 {
+		wg.Go(func() {
+			for n := 1 + k; n <= limit; n += 97 {
+				if cos, sin := r.UpTo(n); len(cos) < n || cos[n-1] != float32(n-1) || sin[n-1] != -float32(n-1) {
+					t.Errorf("%d positions: tables of %d", n, len(cos))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if cos, _ := r.UpTo(limit); len(cos) != limit {
+		t.Errorf("%d positions, want the limit", len(cos))
+	}
+	if NewRotary(7, table); made != 7 {
+		t.Errorf("%d positions for a context of 7", made)
+	}
+}
+
+func TestImports(t *testing.T) { imports.Closure(t, "mito/kernels/parallel", "mito/kernels/sentinel") }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
