@@ -9,7 +9,7 @@ import (
 )
 
 // planDecode adds one sequence on one thread, whole contexts long, as INT8 and as float32; their matrix products
-// alone; and a batch of eight.
+// alone; a batch of eight; and INT8 with zero blocks.
 func planDecode(m *meter) error {
 	for _, c := range classes() {
 		d, err := newDecoders(m, c)
@@ -26,7 +26,32 @@ func planDecode(m *meter) error {
 		if err := addRuntime(m, c, d.float32, newFloatOperands(c).step); err != nil {
 			return err
 		}
+		for _, share := range sparseLevels[1:] {
+			if err := addBlocks(m, c, share); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// addBlocks adds the steps of an INT8 student of which a share of the blocks is zero, stored in blocks.
+func addBlocks(m *meter, c class, share float64) error {
+	name := fmt.Sprintf("decode/%s int8, %.0f%% zero 4x8 blocks", c.name, 100*share)
+	q, err := pruned(m.ctx, c, share, name)
+	if err != nil {
+		return err
+	}
+	r, err := decode.NewInt8(q, nil, decode.Options{Sparse: true})
+	if err != nil {
+		return err
+	}
+	m.keep(r)
+	run, err := steps(r, 1)
+	if err != nil {
+		return err
+	}
+	m.add(Result{Name: name, Unit: unitTokens, Threads: 1}, run, nil)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 
 	"mito/engine/student"
@@ -67,21 +68,7 @@ func addQuantisation(m *meter, c class) error {
 // addPrunedStudent compares whole steps of a student whose matrices are stored in blocks with those of the same student
 // stored densely. The two compute the same bits.
 func addPrunedStudent(m *meter, c class, share float64, name string) error {
-	w, err := c.weights()
-	if err != nil {
-		return err
-	}
-	q, err := quantized(m.ctx, w)
-	if err != nil {
-		return err
-	}
-	r := source(name)
-	err = q.Visit(func(_ string, x *student.Matrix, _ *[]float32) error {
-		if x != nil {
-			prune(r, x.Q, matrix{n: x.Rows, k: x.Cols}, share)
-		}
-		return nil
-	})
+	q, err := pruned(m.ctx, c, share, name)
 	if err != nil {
 		return err
 	}
@@ -101,6 +88,25 @@ func addPrunedStudent(m *meter, c class, share float64, name string) error {
 	}
 	m.combine(Result{Name: name + ", decoding against dense INT8", Unit: unitTimes, Threads: 1}, probes[0], probes[1], divide)
 	return nil
+}
+
+// pruned is the INT8 student of a class with a share of its blocks set to zero, which ones by name.
+func pruned(ctx context.Context, c class, share float64, name string) (*student.Weights, error) {
+	w, err := c.weights()
+	if err != nil {
+		return nil, err
+	}
+	q, err := quantized(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	r := source(name)
+	return q, q.Visit(func(_ string, x *student.Matrix, _ *[]float32) error {
+		if x != nil {
+			prune(r, x.Q, matrix{n: x.Rows, k: x.Cols}, share)
+		}
+		return nil
+	})
 }
 
 // addAccumulation compares a step in micro-batches with the same step at once.

@@ -7,8 +7,13 @@ import (
 
 	_ "mito/backend/cpu"
 	"mito/engine/arch"
+	"mito/engine/internal/imports"
 	"mito/engine/student"
 )
+
+func TestImports(t *testing.T) {
+	imports.Direct(t, "mito/backend", "mito/engine/student", "mito/engine/student/seam", "mito/kernels/isa")
+}
 
 // The digest through the backends joins the report and agrees with the runtime's.
 func TestBackends(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"mito/engine/arch"
@@ -67,7 +68,7 @@ func TestStudent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := len(isa.Levels())*len(runs) + 1; len(r.Variants) != want {
+			if want := len(isa.Levels())*(len(runs)-1) + 1; len(r.Variants) != want {
 				t.Errorf("%d variants, want %d: %q", len(r.Variants), want, r.Names())
 			}
 			m, err := student.New(w, student.Options{})
@@ -87,6 +88,39 @@ func TestStudent(t *testing.T) {
 				t.Errorf("two variants have one name: %q", names)
 			}
 		})
+	}
+}
+
+// TestStudentSparse wants a model with a matrix of many zero blocks to be run in blocks too, at every level.
+func TestStudentSparse(t *testing.T) {
+	w := weights(t, 1, nil)
+	q := w.Layers[1].Up.Q
+	clear(q[:len(q)*3/4])
+	r, err := Student(t.Context(), w, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, v := range r.Variants {
+		if strings.Contains(v.Name, "sparse") {
+			n++
+		}
+	}
+	if n != len(isa.Levels()) || !r.Identical {
+		t.Errorf("%d sparse variants of %d levels: %+v", n, len(isa.Levels()), r)
+	}
+}
+
+// TestIdentical wants one variant that differs to be enough, wherever it stands.
+func TestIdentical(t *testing.T) {
+	for digests, want := range map[string]bool{"a": true, "aaa": true, "aba": false, "baa": false, "aab": false, "abb": false} {
+		var r Report
+		for _, d := range digests {
+			r.add("variant", string(d))
+		}
+		if r.Identical != want || r.Digest != digests[:1] {
+			t.Errorf("%s: identical %v, digest %s", digests, r.Identical, r.Digest)
+		}
 	}
 }
 
