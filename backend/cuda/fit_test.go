@@ -30,7 +30,7 @@ func TestBatchThatFits(t *testing.T) {
 		t.Fatalf("a batch that does not fit: %v", err)
 	}
 	found := regexp.MustCompile(`use (\d+) micro-batches`).FindStringSubmatch(err.Error())
-	if found == nil || !regexp.MustCompile(`\d+ MiB needed on the GPU, \d+ MiB of its 12 MiB are free`).MatchString(err.Error()) {
+	if found == nil || !regexp.MustCompile(`\d+ MiB asked for, \d+ MiB are free of the GPU's 12 MiB`).MatchString(err.Error()) {
 		t.Fatalf("the error says too little: %v", err)
 	}
 	if o.MicroBatches, err = strconv.Atoi(found[1]); err != nil || o.MicroBatches < 2 {
