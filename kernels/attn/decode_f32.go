@@ -155,12 +155,13 @@ func (s *DecodeShape) scoresF32(q []float32, p *PageF32, t, size, base, ld int, 
 // weighF32 sums size values of a page from a slot on with the probabilities at lo of their rows, or adds them to the sums.
 func (s *DecodeShape) weighF32(p *PageF32, slot, size, lo, ld int, add bool, sc *ScratchF32) {
 	per, vp := s.Heads/s.KVHeads, panelsOf(s.HeadDim)
-	wide, product := vp*f32Cols, gemm.MulPanels
-	if add {
-		product = gemm.AddPanels
-	}
+	wide := vp * f32Cols
 	for g := range s.KVHeads {
 		values := gemm.PanelOperand{Data: p.v[(g*vp*s.PageSize+slot)*f32Cols:], Stride: s.PageSize * f32Cols}
-		product(sc.mul, sc.out[g*per*wide:], wide, sc.scores[g*per*ld+lo:], ld, per, values, vp, size)
+		if out, p := sc.out[g*per*wide:], sc.scores[g*per*ld+lo:]; add {
+			gemm.AddPanels(sc.mul, out, wide, p, ld, per, values, vp, size)
+		} else {
+			gemm.MulPanels(sc.mul, out, wide, p, ld, per, values, vp, size)
+		}
 	}
 }

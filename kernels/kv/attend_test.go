@@ -106,6 +106,8 @@ func TestAttendQS8(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := kerneltest.Guarded[float32](t, s.Heads*d, kerneltest.Sides[0])
+			sc := NewScratchQS8(s, 1)
+			s.AttendQS8(got, q, pages, table, 0, sc) // makes what is for all heads, which then has to grow
 			s.AttendQS8(got, q, pages, table, c.pos, sc)
 			if want == nil {
 				want = got
