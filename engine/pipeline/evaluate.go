@@ -47,20 +47,14 @@ func (e *evaluator) loss(ctx context.Context) (data.Loss, error) {
 		if err := e.eval.Fill(&e.batch, i); err != nil {
 			return data.Loss{}, err
 		}
-		for _, op := range []func() error{
-			func() error { return b.Upload(a.Inputs, e.batch.Inputs) },
-			func() error { return b.Upload(a.Targets, e.batch.Targets) },
-			func() error { return b.Upload(a.Weights, e.batch.Weights) },
-			func() error { return b.Upload(a.Positions, e.batch.Positions) },
-			func() error { return e.m.Forward(a) },
-			func() error {
-				return b.CrossEntropy(a.Loss, nil, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{})
-			},
-			func() error { return b.Download(e.host, a.Loss) },
-		} {
-			if err := op(); err != nil {
-				return data.Loss{}, err
-			}
+		if err := backend.First(
+			b.Upload(a.Inputs, e.batch.Inputs), b.Upload(a.Targets, e.batch.Targets),
+			b.Upload(a.Weights, e.batch.Weights), b.Upload(a.Positions, e.batch.Positions),
+			e.m.Forward(a),
+			b.CrossEntropy(a.Loss, nil, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{}),
+			b.Download(e.host, a.Loss),
+		); err != nil {
+			return data.Loss{}, err
 		}
 		for _, l := range e.host {
 			total.Nats += float64(l)

@@ -13,13 +13,23 @@ import (
 // matrix is an INT8 weight in the backend's memory.
 type matrix struct{ q, scale, bias *tensor.Dense }
 
+// layer is one decoder layer: its weights, and views of the room for activations in its own widths, so that a pass makes
+// none.
 type layer struct {
 	norm1, norm1Bias, norm2, norm2Bias *tensor.Dense
 	query, key, value, output          matrix
 	queryNorm, keyNorm                 *tensor.Dense
 	gate, up, down                     matrix
-	shape                              arch.Layer
+	args                               backend.AttentionArgs
+
+	q, k, v, out   *tensor.Dense // [N,H·D], [N,G·D], [N,G·D], [N,H·D]
+	qHeads, kHeads heads
+	hidden, gated  *tensor.Dense // [N,F]
+	outQ, hiddenQ  *tensor.Dense // quantised [N,H·D], [N,F]
 }
+
+// heads are the rows of a projection, one for each head, and room for a copy of them; nil without QK-norm.
+type heads struct{ x, copy *tensor.Dense }
 
 // Runner holds a student's weights and the room for one batch of sequences. It is used by one goroutine at a time.
 type Runner struct {
@@ -33,11 +43,10 @@ type Runner struct {
 	norm, normBias             *tensor.Dense
 	cos, sin                   *tensor.Dense
 
-	ids, places                *tensor.Dense // [N] i32
-	x, h, logits               *tensor.Dense // [N,C], [N,C], [N,V]
-	q, k, v, out, spare        *tensor.Dense // widest of the layers
-	up, gate                   *tensor.Dense
-	quantized, quantizedScales *tensor.Dense
+	ids, places  *tensor.Dense // [N] i32
+	x, h, logits *tensor.Dense // [N,C], [N,C], [N,V]
+	xQ           *tensor.Dense // quantised [N,C]
+	scales       *tensor.Dense // of whatever was quantised last [N]
 }
 
 // New uploads the weights and makes room for batches of batch sequences of time tokens. Errors: those of
@@ -59,7 +68,7 @@ func New(b backend.Backend, w *student.Weights, batch, time int) (*Runner, error
 		return nil, fmt.Errorf("student of %d bytes: %w", sizer.Bytes(), err)
 	}
 	r := &Runner{b: b, batch: batch, time: time, config: w.Config, slab: slab}
-	if err := (&builder{a: slab, upload: b.Upload}).build(r, w); err != nil {
+	if err := (&builder{a: slab, upload: b.Upload, view: b.View}).build(r, w); err != nil {
 		return nil, closeAfter(err, r)
 	}
 	return r, nil
@@ -96,125 +105,79 @@ func (r *Runner) Logits(dst []float32, tokens []int32) error {
 }
 
 func (r *Runner) forward() error {
-	d := do{b: r.b}
-	d.err = r.b.QEmbed(r.x, r.embedding.q, r.embedding.scale, r.ids)
+	err := r.b.QEmbed(r.x, r.embedding.q, r.embedding.scale, r.ids)
 	if r.positions.q != nil {
-		d.run(func() error { return r.b.QEmbed(r.h, r.positions.q, r.positions.scale, r.places) })
-		d.run(func() error { return r.b.Add(r.x, r.x, r.h) })
+		err = backend.First(err, r.b.QEmbed(r.h, r.positions.q, r.positions.scale, r.places), r.b.Add(r.x, r.x, r.h))
 	}
 	for i := range r.layers {
-		r.attention(&d, &r.layers[i])
-		r.mlp(&d, &r.layers[i])
+		err = backend.First(err, r.attention(&r.layers[i]), r.mlp(&r.layers[i]))
 	}
-	r.normalize(&d, r.norm, r.normBias)
-	d.run(func() error { return r.linear(r.logits, r.quantized, r.head) })
-	return d.err
-}
-
-// do keeps the first error and runs nothing after it.
-type do struct {
-	b   backend.Backend
-	err error
-}
-
-func (d *do) run(f func() error) {
-	if d.err == nil {
-		d.err = f()
-	}
-}
-
-// view is a tensor [rows,cols] over the beginning of t.
-func (d *do) view(t *tensor.Dense, rows, cols int) (v *tensor.Dense) {
-	d.run(func() (err error) {
-		v, err = d.b.View(t, 0, rows, cols)
-		return err
-	})
-	return v
+	return backend.First(err, r.normalize(r.norm, r.normBias), r.linear(r.logits, r.xQ, r.head))
 }
 
 func (r *Runner) rows() int { return r.batch * r.time }
 
-// quantize quantises x [N,cols] into r.quantized.
-func (r *Runner) quantize(d *do, x *tensor.Dense, cols int) *tensor.Dense {
-	q := d.view(r.quantized, r.rows(), cols)
-	d.run(func() error { return r.b.QuantizeRows(q, r.quantizedScales, x) })
-	return q
-}
-
-// normalize leaves the quantised norm of the residual stream in the first columns of r.quantized.
-func (r *Runner) normalize(d *do, gain, bias *tensor.Dense) *tensor.Dense {
-	d.run(func() error { return r.b.StudentNorm(r.h, r.x, gain, bias, r.kind(), r.config.NormEps) })
-	return r.quantize(d, r.h, r.config.HiddenSize)
-}
-
-func (r *Runner) kind() backend.NormKind {
+// normalize leaves the quantised norm of the residual stream in r.xQ.
+func (r *Runner) normalize(gain, bias *tensor.Dense) error {
+	kind := backend.RMS
 	if r.config.Norm == arch.NormLayer {
-		return backend.Layer
+		kind = backend.Layer
 	}
-	return backend.RMS
+	return backend.First(
+		r.b.StudentNorm(r.h, r.x, gain, bias, kind, r.config.NormEps),
+		r.b.QuantizeRows(r.xQ, r.scales, r.h),
+	)
 }
 
+// linear multiplies rows that were quantised last.
 func (r *Runner) linear(y, q *tensor.Dense, m matrix) error {
-	rows, cols := backend.Rows(m.q)
-	q, err := r.b.View(q, 0, r.rows(), cols)
-	if err == nil {
-		y, err = r.b.View(y, 0, r.rows(), rows)
-	}
-	if err != nil {
-		return err
-	}
-	return r.b.QLinear(y, q, r.quantizedScales, m.q, m.scale, m.bias)
+	return r.b.QLinear(y, q, r.scales, m.q, m.scale, m.bias)
 }
 
-// residual adds linear(m, q) to the stream.
-func (r *Runner) residual(d *do, q *tensor.Dense, m matrix) {
-	d.run(func() error { return r.linear(r.h, q, m) })
-	d.run(func() error { return r.b.Add(r.x, r.x, r.h) })
+// residual quantises x into q and adds linear(m, q) to the stream.
+func (r *Runner) residual(q, x *tensor.Dense, m matrix) error {
+	return backend.First(
+		r.b.QuantizeRows(q, r.scales, x),
+		r.linear(r.h, q, m),
+		r.b.Add(r.x, r.x, r.h),
+	)
 }
 
-func (r *Runner) attention(d *do, l *layer) {
-	c, n := &r.config, r.rows()
-	h8 := r.normalize(d, l.norm1, l.norm1Bias)
-	q, k, v := d.view(r.q, n, l.shape.Heads*c.HeadDim), d.view(r.k, n, l.shape.KVHeads*c.HeadDim), d.view(r.v, n, l.shape.KVHeads*c.HeadDim)
-	out := d.view(r.out, n, l.shape.Heads*c.HeadDim)
-	d.run(func() error { return r.linear(q, h8, l.query) })
-	d.run(func() error { return r.linear(k, h8, l.key) })
-	d.run(func() error { return r.linear(v, h8, l.value) })
-	r.place(d, q, l.queryNorm, l.shape.Heads)
-	r.place(d, k, l.keyNorm, l.shape.KVHeads)
-	args := backend.AttentionArgs{
-		Batch: r.batch, Time: r.time, Heads: l.shape.Heads, KVHeads: l.shape.KVHeads, HeadDim: c.HeadDim, Window: l.shape.Window, Scale: l.shape.Scale,
-	}
-	d.run(func() error { return r.b.QAttention(out, q, k, v, args) })
-	r.residual(d, r.quantize(d, out, l.shape.Heads*c.HeadDim), l.output)
+func (r *Runner) attention(l *layer) error {
+	return backend.First(
+		r.normalize(l.norm1, l.norm1Bias),
+		r.linear(l.q, r.xQ, l.query),
+		r.linear(l.k, r.xQ, l.key),
+		r.linear(l.v, r.xQ, l.value),
+		r.place(l.q, l.qHeads, l.queryNorm),
+		r.place(l.k, l.kHeads, l.keyNorm),
+		r.b.QAttention(l.out, l.q, l.k, l.v, l.args),
+		r.residual(l.outQ, l.out, l.output),
+	)
 }
 
 // place normalises the heads of x where the model has QK-norm, and turns them by their positions where it has RoPE.
-func (r *Runner) place(d *do, x, gain *tensor.Dense, heads int) {
-	c, n := &r.config, r.rows()
+func (r *Runner) place(x *tensor.Dense, h heads, gain *tensor.Dense) (err error) {
 	if gain != nil {
-		from, to := d.view(r.spare, n*heads, c.HeadDim), d.view(x, n*heads, c.HeadDim)
-		d.run(func() error { return r.b.Copy(from, to) })
-		d.run(func() error { return r.b.StudentNorm(to, from, gain, nil, backend.RMS, c.NormEps) })
+		err = backend.First(
+			r.b.Copy(h.copy, h.x),
+			r.b.StudentNorm(h.x, h.copy, gain, nil, backend.RMS, r.config.NormEps),
+		)
 	}
 	if r.cos != nil {
-		d.run(func() error { return r.b.RoPE(x, r.places, r.cos, r.sin, false) })
+		err = backend.First(err, r.b.RoPE(x, r.places, r.cos, r.sin, false))
 	}
+	return err
 }
 
-func (r *Runner) mlp(d *do, l *layer) {
-	h8 := r.normalize(d, l.norm2, l.norm2Bias)
-	width, _ := backend.Rows(l.up.q)
-	up := d.view(r.up, r.rows(), width)
-	d.run(func() error { return r.linear(up, h8, l.up) })
+func (r *Runner) mlp(l *layer) error {
+	err := backend.First(r.normalize(l.norm2, l.norm2Bias), r.linear(l.hidden, r.xQ, l.up))
 	if l.gate.q != nil {
-		gate := d.view(r.gate, r.rows(), width)
-		d.run(func() error { return r.linear(gate, h8, l.gate) })
-		d.run(func() error { return r.b.SwiGLU(up, gate, up) })
+		err = backend.First(err, r.linear(l.gated, r.xQ, l.gate), r.b.SwiGLU(l.hidden, l.gated, l.hidden))
 	} else {
-		d.run(func() error { return r.b.Activate(up, up, activations[r.config.Activation]) })
+		err = backend.First(err, r.b.Activate(l.hidden, l.hidden, activations[r.config.Activation]))
 	}
-	r.residual(d, r.quantize(d, up, width), l.down)
+	return backend.First(err, r.residual(l.hiddenQ, l.hidden, l.down))
 }
 
 var activations = map[string]backend.Activation{
