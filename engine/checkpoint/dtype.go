@@ -15,12 +15,13 @@ const (
 	U8
 	I32
 	I64
+	Bool // read only, in files of other programs
 )
 
 var dtypes = [...]struct {
 	name string
 	size int
-}{F32: {"F32", 4}, F16: {"F16", 2}, BF16: {"BF16", 2}, I8: {"I8", 1}, U8: {"U8", 1}, I32: {"I32", 4}, I64: {"I64", 8}}
+}{F32: {"F32", 4}, F16: {"F16", 2}, BF16: {"BF16", 2}, I8: {"I8", 1}, U8: {"U8", 1}, I32: {"I32", 4}, I64: {"I64", 8}, Bool: {"BOOL", 1}}
 
 // String returns the name that safetensors uses, such as "BF16".
 func (d DType) String() string {
@@ -47,7 +48,7 @@ func ParseDType(name string) (DType, error) {
 			return d, nil
 		}
 	}
-	return 0, formatError(ErrDType, "", "%q is not one of F32, F16, BF16, I8, U8, I32, I64", name)
+	return 0, formatError(ErrDType, "", "%q is not one of F32, F16, BF16, I8, U8, I32, I64, BOOL", name)
 }
 
 // bf16ToF32 is exact: bfloat16 is the upper half of a float32.

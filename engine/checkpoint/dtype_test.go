@@ -83,7 +83,7 @@ func TestParseDType(t *testing.T) {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
-	for _, d := range []DType{0, I64 + 1, 255} {
+	for _, d := range []DType{0, Bool + 1, 255} {
 		if d.Size() != 0 || d.String() != "none" {
 			t.Errorf("%d: %v, %d bytes", uint8(d), d, d.Size())
 		}

@@ -5,12 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"mito/engine/files"
 )
@@ -22,6 +22,8 @@ const (
 	TokenizerName    = "tokenizer.json"
 	GenerationName   = "generation_config.json"
 	StateName        = "state.json"
+	TokenizerConfig  = "tokenizer_config.json"
+	ModelingName     = "modeling_mito.py" // the model's code, of an architecture that transformers does not have
 	StateTensorsName = "state.safetensors"
 )
 
@@ -29,7 +31,7 @@ const (
 const ModelType = files.ModelType
 
 // ownNames are the files that mito may replace where a config.json says that the model is mito's, but no marker lists them.
-var ownNames = []string{ConfigName, WeightsName, TokenizerName, GenerationName, StateTensorsName, StateName}
+var ownNames = []string{ConfigName, WeightsName, TokenizerName, GenerationName, StateTensorsName, StateName, TokenizerConfig, ModelingName}
 
 // GenerationConfig is generation_config.json: how text is to be drawn from the model. Nil fields are left out.
 type GenerationConfig struct {
@@ -103,11 +105,12 @@ func (t TokenIDs) MarshalJSON() ([]byte, error) {
 
 // Folder is an opened checkpoint folder, mito's or another program's.
 type Folder struct {
-	Dir        string            // where it was found, see files.Resolve
-	Config     json.RawMessage   // config.json as it is: one JSON object without repeated names
-	Weights    *File             // model.safetensors
-	Tokenizer  string            // path of tokenizer.json, "" without one
-	Generation *GenerationConfig // nil without generation_config.json
+	Dir         string            // where it was found, see files.Resolve
+	Config      json.RawMessage   // config.json as it is: one JSON object without repeated names
+	Weights     *File             // model.safetensors, or the files that it is split over
+	WeightFiles []string          // the names of those
+	Tokenizer   string            // path of tokenizer.json, "" without one
+	Generation  *GenerationConfig // nil without generation_config.json
 }
 
 // Open reads a checkpoint folder. The weights are checked as a file (bounds, overlaps, types); whether they fit the
@@ -125,11 +128,7 @@ func Open(dir string) (*Folder, error) {
 	if len(f.Config) == 0 || f.Config[0] != '{' {
 		return nil, &FormatError{Path: filepath.Join(at, ConfigName), Err: ErrSyntax, Detail: "not a JSON object"}
 	}
-	if f.Weights, err = ReadFile(filepath.Join(at, WeightsName)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) && exists(filepath.Join(at, WeightsName+".index.json")) {
-			return nil, &FormatError{Path: at, Err: ErrMissing,
-				Detail: "the weights are split over several files; save them as one " + WeightsName + " first"}
-		}
+	if f.Weights, f.WeightFiles, err = readWeights(at); err != nil {
 		return nil, fmt.Errorf("opening a checkpoint: %w", err)
 	}
 	if path := filepath.Join(at, TokenizerName); exists(path) {
@@ -156,12 +155,13 @@ func (f *Folder) Quantization() (*Quantization, error) {
 
 // Contents is what [Save] writes into a checkpoint folder.
 type Contents struct {
-	Config        any                     // config.json: a struct, or json.RawMessage; an object with model_type ModelType
+	Config        any                     // config.json: a struct, or json.RawMessage; an object with a model_type
 	Tensors       []Tensor                // model.safetensors
 	SaveTokenizer func(path string) error // writes tokenizer.json; nil for none
 	Generation    *GenerationConfig       // generation_config.json; nil for none
 	Quantization  *Quantization           // put into config.json; nil for float weights
 	State         *State                  // training state; nil for none
+	Extra         map[string][]byte       // further files of the folder by name, such as tokenizer_config.json
 }
 
 // Save replaces the checkpoint at dir by c in one step, weights and training state together. See [files.SaveDir].
@@ -194,6 +194,11 @@ func Save(dir string, c *Contents) error {
 				return err
 			}
 		}
+		for _, name := range slices.Sorted(maps.Keys(c.Extra)) {
+			if err := os.WriteFile(filepath.Join(tmp, name), c.Extra[name], 0o666); err != nil { // SaveDir syncs it
+				return err
+			}
+		}
 		if c.State != nil {
 			return writeState(tmp, c.State, weights)
 		}
@@ -210,9 +215,10 @@ func encodeConfig(c *Contents) (json.RawMessage, error) {
 	if err := files.DecodeJSON(text, &object); err != nil {
 		return nil, files.WithPath(err, ConfigName)
 	}
-	if string(object["model_type"]) != `"`+ModelType+`"` {
+	var kind string
+	if json.Unmarshal(object["model_type"], &kind) != nil || kind == "" {
 		return nil, &FormatError{Path: ConfigName, Name: "model_type", Err: ErrRange,
-			Detail: fmt.Sprintf("is %s, expected %q", object["model_type"], ModelType)}
+			Detail: fmt.Sprintf("is %s, expected the name of an architecture", object["model_type"])}
 	}
 	if c.Quantization == nil {
 		return text, nil

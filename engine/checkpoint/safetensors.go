@@ -259,7 +259,7 @@ func parseEntry(name string, raw json.RawMessage, body int64) (span, error) {
 	}
 	d, err := ParseDType(dtype)
 	if err != nil {
-		return span{}, formatError(ErrDType, name, "%q is not one of F32, F16, BF16, I8, U8, I32, I64", dtype)
+		return span{}, formatError(ErrDType, name, "%q is not one of F32, F16, BF16, I8, U8, I32, I64, BOOL", dtype)
 	}
 	if len(dims) > maxDims {
 		return span{}, formatError(ErrShape, name, "%d dimensions, at most %d", len(dims), maxDims)

@@ -9,6 +9,7 @@ import (
 	"mito/backend"
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
+	"mito/engine/export/hf"
 )
 
 // Weights is a model's configuration with its parameters in ordinary memory, by name.
@@ -17,19 +18,19 @@ type Weights struct {
 	Tensors map[string][]float32
 }
 
-// ReadWeights reads a checkpoint folder without a backend. Every tensor of the configuration must be there with its
-// shape, and nothing else; values must be finite.
+// ReadWeights reads a checkpoint folder, mito's or another program's (see package hf), without a backend. Every tensor of
+// the configuration must be there with its shape, and nothing else; values must be finite.
 func ReadWeights(f *checkpoint.Folder) (*Weights, error) {
-	c, err := arch.Parse(f.Config)
+	c, file, err := hf.Read(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	ps := parameters(c)
-	if err := f.Weights.Expect(ps.Names()...); err != nil {
+	if err := file.Expect(ps.Names()...); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	w := &Weights{Config: c, Tensors: map[string][]float32{}}
-	err = read(ps.List, f.Weights, "", func(p *Param, values []float32) error {
+	err = read(ps.List, file, "", func(p *Param, values []float32) error {
 		w.Tensors[p.Name] = values
 		return nil
 	})
@@ -53,19 +54,19 @@ func Open(b backend.Backend, f *checkpoint.Folder, grads bool) (*Model, error) {
 
 // OpenWith builds a model on a backend as the options say, from a checkpoint folder. What products add to it is zero.
 func OpenWith(b backend.Backend, f *checkpoint.Folder, o Options) (*Model, error) {
-	c, err := arch.Parse(f.Config)
+	c, file, err := hf.Read(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	// Before memory is reserved, so that a configuration that lies about its size costs nothing.
-	if err := parameters(c).fits(f.Weights); err != nil {
+	if err := parameters(c).fits(file); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	m, err := Build(b, c, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Read(f.Weights); err != nil {
+	if err := m.Read(file); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Dir, errors.Join(err, m.Close()))
 	}
 	return m, nil

@@ -13,6 +13,7 @@ import (
 	"mito/engine/checkpoint"
 	"mito/engine/data"
 	"mito/engine/distill"
+	"mito/engine/export/hf"
 	"mito/engine/files"
 	"mito/engine/model"
 	"mito/engine/report"
@@ -66,7 +67,9 @@ func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
-	if q, err := f.Quantization(); err != nil || q != nil {
+	if q, err := f.Quantization(); err == nil && q != nil && q.CheckInt8() != nil {
+		return nil, fmt.Errorf("teacher: %s: %w; a teacher needs its float weights", dir, q.CheckInt8())
+	} else if err != nil || q != nil {
 		return nil, errors.Join(err, fmt.Errorf("teacher: %s holds an INT8 student; a teacher needs its float weights", dir))
 	}
 	if f.Tokenizer == "" {
@@ -76,7 +79,7 @@ func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
-	hash, err := checkpoint.FileSHA256(filepath.Join(f.Dir, checkpoint.WeightsName))
+	hash, err := f.WeightsSHA256()
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
@@ -323,7 +326,7 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := checkpoint.Save(out, f.contents(weights, nil)); err != nil {
+		if err := f.write(out, weights, nil); err != nil {
 			return "", fmt.Errorf("saving %s: %w", out, err)
 		}
 		return fmt.Sprintf("%d parameters, loss %.4f", f.t.Model.Params.Count(), f.loss.PerToken()), nil
@@ -334,15 +337,15 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 	return &Fitted{Dir: out, Loss: f.loss, Steps: f.t.Steps()}, nil
 }
 
-func (f *fit) contents(weights []checkpoint.Tensor, state *checkpoint.State) *checkpoint.Contents {
-	c := &checkpoint.Contents{
-		Config: f.config, Tensors: weights, State: state,
-		SaveTokenizer: f.w.Tokenizer.Save, Generation: &checkpoint.GenerationConfig{},
+// write saves the model at dir as an architecture that transformers has, where one computes the same (see package hf). The
+// state keeps mito's own form.
+func (f *fit) write(dir string, weights []checkpoint.Tensor, state *checkpoint.State) error {
+	c, err := hf.Contents(f.config, weights, f.w.Tokenizer)
+	if err != nil {
+		return err
 	}
-	if eos := f.w.Tokenizer.EOS(); eos >= 0 {
-		c.Generation.EOS = checkpoint.TokenIDs{eos}
-	}
-	return c
+	c.State = state
+	return checkpoint.Save(dir, c)
 }
 
 func (f *fit) step(r train.StepResult) error {
@@ -381,7 +384,7 @@ func (f *fit) save(best bool) error {
 		return err
 	}
 	if best {
-		return f.explain(checkpoint.Save(filepath.Join(f.Dir, runs.BestDir), f.contents(weights, nil)))
+		return f.explain(f.write(filepath.Join(f.Dir, runs.BestDir), weights, nil))
 	}
 	state, err := f.t.State()
 	if err != nil {
@@ -390,7 +393,7 @@ func (f *fit) save(best bool) error {
 	if err := f.metrics.Sync(); err != nil {
 		return err
 	}
-	return f.explain(checkpoint.Save(filepath.Join(f.Dir, runs.LastDir), f.contents(weights, state)))
+	return f.explain(f.write(filepath.Join(f.Dir, runs.LastDir), weights, state))
 }
 
 // explain says what to do where a save was refused because the run has diverged: between two readings of the loss the
