@@ -67,10 +67,8 @@ func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
-	if q, err := f.Quantization(); err == nil && q != nil && q.CheckInt8() != nil {
-		return nil, fmt.Errorf("teacher: %s: %w; a teacher needs its float weights", dir, q.CheckInt8())
-	} else if err != nil || q != nil {
-		return nil, errors.Join(err, fmt.Errorf("teacher: %s holds an INT8 student; a teacher needs its float weights", dir))
+	if err := checkFloat(f, dir, "a teacher needs its float weights"); err != nil {
+		return nil, fmt.Errorf("teacher: %w", err)
 	}
 	if f.Tokenizer == "" {
 		return nil, fmt.Errorf("teacher: %s has no tokenizer.json, so its tokens cannot be compared with the student's", dir)

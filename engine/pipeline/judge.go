@@ -10,6 +10,7 @@ import (
 	"mito/engine/data"
 	"mito/engine/decode"
 	"mito/engine/eval"
+	"mito/engine/export/hf"
 	"mito/engine/report"
 	"mito/engine/task"
 )
@@ -136,7 +137,7 @@ func activeBytes(dir string, rt decode.Runtime) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	c, err := arch.Parse(f.Config)
+	c, err := hf.Config(f.Config)
 	if err != nil {
 		return 0, err
 	}

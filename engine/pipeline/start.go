@@ -1,12 +1,11 @@
 package pipeline
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
 
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
+	"mito/engine/export/hf"
 	"mito/engine/model"
 	"mito/engine/runs"
 	"mito/engine/tokenizer"
@@ -28,21 +27,33 @@ func OpenStart(dir string) (*Start, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q, err := f.Quantization(); err != nil || q != nil {
-		return nil, errors.Join(err, fmt.Errorf("%s holds an INT8 student; a run begins with float weights", dir))
+	if err := checkFloat(f, dir, "a run begins with float weights"); err != nil {
+		return nil, err
 	}
 	if f.Tokenizer == "" {
 		return nil, fmt.Errorf("%s has no tokenizer.json, so nothing can be written for it", dir)
 	}
-	s := &Start{Dir: dir, weights: f.Weights}
+	s := &Start{Dir: dir}
 	if s.Tokenizer, err = tokenizer.Load(f.Tokenizer); err != nil {
 		return nil, err
 	}
-	if s.Config, err = arch.Parse(f.Config); err != nil {
+	if s.Config, s.weights, err = hf.Read(f); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	s.Hash, err = checkpoint.FileSHA256(filepath.Join(f.Dir, checkpoint.WeightsName))
+	s.Hash, err = f.WeightsSHA256()
 	return s, err
+}
+
+// checkFloat refuses quantised weights, mito's own and those of other schemes; why ends the sentence.
+func checkFloat(f *checkpoint.Folder, dir, why string) error {
+	q, err := f.Quantization()
+	switch {
+	case err != nil || q == nil:
+		return err
+	case q.CheckInt8() != nil:
+		return fmt.Errorf("%s is quantised by a scheme that mito does not read: %w; %s", dir, q.CheckInt8(), why)
+	}
+	return fmt.Errorf("%s holds an INT8 student; %s", dir, why)
 }
 
 // hash is that of the weights; "" for none.

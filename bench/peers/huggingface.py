@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""Opens what mito writes in transformers, and what transformers writes in mito, and compares logits and tokens.
+
+    python3 bench/peers/huggingface.py --mito ./mito [--only NAME ...]
+
+needs the packages of bench/peers/huggingface.txt. Models are tiny and made here: nothing is downloaded. Prints one line
+for each check and exits with 1 if one failed.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+import warnings
+
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="warning", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="")
+
+import logging
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+BAR = 1e-4  # largest difference of a logit between float models
+TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\nThe slings and arrows of outrageous fortune,\n"
+HARD = [
+    "a", " ", "  ", " a", "a ", "\n", "\r\n", "a\r\nb", "\t\tx", "it's we'll THEY'RE", "1234567 8.90", "é", "e\u0301", "naïve café", "日本語テキスト",
+    "🙂", "👩‍👩‍👧‍👦", "🇩🇪🇫🇷", "\u0000\u0001\u007f", "a\u00a0b\u2003c\u200bd", "مرحبا بالعالم", "नमस्ते", "<|endoftext|>", "x<|endoftext|> y", "<s>", "▁a▁",
+    "foo_bar(baz) != {x: [1,2]};", "   leading and trailing   ", "a" * 60, "!?!?...---===", "\u2028\u2029\ufeff", "ǅ ﬁ ² ½ Ⅷ", "''s 's 'S", "",
+]
+
+
+class Warnings(logging.Handler):
+    """Collects what transformers says: a folder that opens with a warning is no folder that opens."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+class Bench:
+    def __init__(self, mito, only):
+        self.mito, self.only, self.failed, self.passed = os.path.abspath(mito), only, [], 0
+        self.heard = Warnings()
+        transformers.utils.logging.get_logger().addHandler(self.heard)
+        self.root = tempfile.mkdtemp(prefix="mito-peers-")
+
+    def run(self, *args, fails=False):
+        p = subprocess.run([self.mito, *map(str, args)], capture_output=True, text=True)
+        if (p.returncode != 0) != fails:
+            raise RuntimeError(f"mito {' '.join(map(str, args))}: exit {p.returncode}\n{p.stderr}")
+        return p.stderr if fails else p.stdout
+
+    def check(self, name, what):
+        if self.only and not any(o in name for o in self.only):
+            return
+        self.heard.lines.clear()
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                said = what()
+            said_not = [f"{w.category.__name__}: {w.message}" for w in caught if "torch" not in str(w.filename)] + self.heard.lines
+            if said_not:
+                raise AssertionError("warnings: " + " | ".join(said_not)[:600])
+            print(f"ok    {name:45} {said}", flush=True)
+            self.passed += 1
+        except Exception as e:
+            self.failed.append(name)
+            detail = str(e) if isinstance(e, (AssertionError, RuntimeError)) else traceback.format_exc()
+            print(f"FAIL  {name:45} {detail}", flush=True)
+
+    def path(self, name):
+        return os.path.join(self.root, name.replace(" ", "-"))
+
+    def logits(self, folder, ids):
+        out = self.path("logits.npy")
+        self.run("logits", "--model", folder, "--tokens", ",".join(map(str, ids)), "--out", out)
+        return np.load(out)
+
+    def tokens(self, folder, text):
+        out = self.run("logits", "--model", folder, "--prompt", text, "--out", self.path("tokens.npy"), "--json")
+        return json.loads(out)["tokens"]
+
+
+def load(folder, **more):
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **more)
+    for key in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        assert not info.get(key), f"{key}: {info[key]}"
+    assert model.dtype == torch.float32, model.dtype
+    return model.eval()
+
+
+def theirs(model, ids):
+    with torch.no_grad():
+        return model(torch.tensor([ids])).logits[0].numpy()
+
+
+def compare(a, b, bar=BAR):
+    assert a.shape == b.shape, f"{a.shape} against {b.shape}"
+    worst = float(np.abs(a - b).max())
+    assert worst <= bar, f"logits differ by {worst:.2e}, at most {bar:.0e} is allowed (largest {np.abs(b).max():.2f})"
+    return f"max |difference| {worst:.1e} of {np.abs(b).max():.1f}"
+
+
+def stream(n, vocab):
+    return [(i * 37 + i * i) % vocab for i in range(n)]
+
+
+# Keys of mito's config.json, and the architecture of transformers that such a model is saved as.
+EDGE = dict(hidden_size=32, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, hidden_act="relu2", qk_norm=False)
+GPT = dict(norm_type="layernorm", position_embedding="learned", hidden_act="gelu", num_key_value_heads=4)
+SHAPES = {
+    "edge": ("arcee", {}),
+    "edge untied, wide heads": ("arcee", dict(tie_word_embeddings=False, head_dim=12)),
+    "relu, biases": ("arcee", dict(hidden_act="relu", attention_bias=True, mlp_bias=True)),
+    "gelu": ("arcee", dict(hidden_act="gelu")),
+    "window as wide as the context": ("arcee", dict(sliding_window=64)),
+    "QK-norm": ("apertus", dict(qk_norm=True)),
+    "QK-norm, wide heads, biases": ("apertus", dict(qk_norm=True, head_dim=12, attention_bias=True)),
+    "SwiGLU": ("llama", dict(hidden_act="swiglu")),
+    "SwiGLU, biases": ("llama", dict(hidden_act="swiglu", attention_bias=True, mlp_bias=True, tie_word_embeddings=False)),
+    "SwiGLU, window": ("mistral", dict(hidden_act="swiglu", sliding_window=9)),
+    "SwiGLU, QK-norm": ("qwen3", dict(hidden_act="swiglu", qk_norm=True)),
+    "SwiGLU, QK-norm, window": ("qwen3", dict(hidden_act="swiglu", qk_norm=True, sliding_window=9)),
+    "GPT-2": ("gpt2", dict(GPT, attention_bias=True, mlp_bias=True)),
+    "GPT-2 without biases": ("gpt2", GPT),
+    "GPT-2, relu, untied": ("gpt2", dict(GPT, hidden_act="relu", tie_word_embeddings=False)),
+    "GPT-2, unscaled": ("gpt2", dict(GPT, attention_scale=1.0)),
+    "GPT-Neo": ("gpt_neo", dict(GPT, mlp_bias=True, attention_scale=1.0, layer_shapes=[
+        dict(num_attention_heads=4, num_key_value_heads=4, intermediate_size=80, sliding_window=w, attention_scale=1.0) for w in (0, 9)])),
+    "LayerNorm, RoPE, SwiGLU": ("stablelm", dict(norm_type="layernorm", hidden_act="swiglu")),
+    "LayerNorm, RoPE, ReLU², window": ("starcoder2", dict(norm_type="layernorm", sliding_window=9)),
+    "LayerNorm, RoPE, biases": ("starcoder2", dict(norm_type="layernorm", hidden_act="gelu", attention_bias=True, mlp_bias=True)),
+    "ReLU², window": ("mito", dict(sliding_window=9)),
+    "layers of unequal shape": ("mito", dict(layer_shapes=[
+        dict(num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=f, sliding_window=0) for h, f in ((4, 80), (2, 48))])),
+    "RMSNorm, learned positions": ("mito", dict(position_embedding="learned")),
+}
+
+
+def trained(b, name, config, *more):
+    folder, keys = b.path(name), b.path(name) + ".json"
+    with open(keys, "w") as f:
+        json.dump({**EDGE, **config}, f)
+    corpus = b.path("corpus.txt")
+    if not os.path.exists(corpus):
+        with open(corpus, "w") as f:
+            f.write(TEXT * 40 + "".join(sorted(set("".join(HARD)) - {"\x00"})))
+    b.run("train", "--corpus", corpus, "--config", keys, "--steps", 6, "--batch", 4, "--lr", 0.02, "--out", folder, "--quiet", *more)
+    return folder
+
+
+def written(b):
+    """Every shape, trained for a few steps by mito, in transformers."""
+    for name, (kind, config) in SHAPES.items():
+        def one(name=name, kind=kind, config=config):
+            folder = trained(b, "w " + name.replace(",", ""), config)
+            said = []
+            for part in ("model", "last"):
+                at = os.path.join(folder, part)
+                with open(os.path.join(at, "config.json")) as f:
+                    got = json.load(f)["model_type"]
+                assert got == kind, f"saved as {got}, expected {kind}"
+                model = load(at, **(dict(trust_remote_code=True) if kind == "mito" else {}))
+                ids = stream(48, model.config.vocab_size)
+                said.append(compare(b.logits(at, ids), theirs(model, ids)))
+            out = model.generate(torch.tensor([ids[:5]]), max_new_tokens=4, do_sample=False)
+            assert out.shape[1] == 9 or out[0, -1] == model.config.eos_token_id
+            return f"{kind}: {said[0]}"
+        b.check("mito → transformers: " + name, one)
+
+
+def tokenizers(b):
+    """Characters and a byte-level BPE of mito's, in AutoTokenizer, for every architecture."""
+    for name, config, more in (("characters", {}, []), ("BPE", {}, ["--bpe", 400]), ("characters gpt2", GPT, []), ("BPE gpt2", GPT, ["--bpe", 400]),
+                               ("characters qwen3", dict(hidden_act="swiglu", qk_norm=True), []), ("BPE llama", dict(hidden_act="swiglu"), ["--bpe", 400])):
+        def one(name=name, config=config, more=more):
+            folder = os.path.join(trained(b, "t " + name, config, *more), "model")
+            tok = AutoTokenizer.from_pretrained(folder)
+            seen = 0
+            for text in HARD:
+                if "\x00" in text or text == "":
+                    continue  # no program takes these as an argument
+                try:
+                    ours = b.tokens(folder, text)
+                except RuntimeError as e:
+                    if "is not among the" not in str(e):
+                        raise
+                    continue  # a character that the model has no token for
+                ids = tok(text)["input_ids"]
+                assert ids == ours, f"{text!r}: {ids} against mito's {ours}"
+                back = tok.decode(ids)
+                assert back == text, f"{text!r} came back as {back!r}"
+                seen += 1
+            assert tok.model_max_length == 64 and seen > 20, (tok.model_max_length, seen)
+            return f"{type(tok).__name__}, {seen} texts"
+        b.check("tokenizer → AutoTokenizer: " + name, one)
+
+
+BASE = dict(vocab_size=300, hidden_size=48, intermediate_size=112, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=96,
+            bos_token_id=0, eos_token_id=1, pad_token_id=None)
+ROPE = {"rope_type": "default", "rope_theta": 5000.0}
+GPT2 = dict(vocab_size=300, n_embd=48, n_layer=3, n_head=4, n_positions=96, bos_token_id=0, eos_token_id=1)
+NEO = dict(vocab_size=300, hidden_size=48, num_layers=4, num_heads=4, max_position_embeddings=96, intermediate_size=None, window_size=9,
+           attention_types=[[["global", "local"], 2]], bos_token_id=0, eos_token_id=1)
+FOREIGN = {
+    "llama": dict(BASE, num_key_value_heads=2, rope_parameters=ROPE),
+    "llama tied, biases": dict(BASE, num_key_value_heads=4, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+    "mistral": dict(BASE, num_key_value_heads=2, sliding_window=9, head_dim=16),
+    "qwen3": dict(BASE, num_key_value_heads=2, head_dim=16, rope_parameters=ROPE),
+    "qwen3 windows": dict(BASE, num_key_value_heads=2, head_dim=16, use_sliding_window=True, sliding_window=9, max_window_layers=1),
+    "arcee": dict(BASE, num_key_value_heads=2, rope_parameters=ROPE),
+    "apertus": dict(BASE, num_key_value_heads=2, hidden_act="relu2", rope_parameters=ROPE),
+    "gpt2": GPT2,
+    "gpt2 unscaled": dict(GPT2, scale_attn_weights=False),
+    "gpt2 scaled by layer": dict(GPT2, scale_attn_by_inverse_layer_idx=True, activation_function="relu", n_inner=60),
+    "gpt_neo": NEO,
+    "stablelm": dict(BASE, num_key_value_heads=2, partial_rotary_factor=1.0, use_qkv_bias=True),
+    "starcoder2": dict(BASE, num_key_value_heads=2, sliding_window=9),
+}
+
+
+def foreign(name, dtype):
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name.split()[0], **FOREIGN[name])).eval()
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            p.normal_(0, 0.2) if p.ndim > 1 or n.endswith("bias") else p.normal_(1, 0.2)
+    return model.to(dtype)
+
+
+def read(b):
+    """What save_pretrained writes, in mito: each architecture, in three precisions, whole and in shards."""
+    for name in FOREIGN:
+        for dtype, shard in ((torch.float32, "50GB"), (torch.float32, "60KB"), (torch.bfloat16, "50GB"), (torch.float16, "30KB")):
+            label = f"{name} {str(dtype)[6:]}" + (" sharded" if "K" in shard else "")
+
+            def one(name=name, dtype=dtype, shard=shard, label=label):
+                folder = b.path("r " + label.replace(",", ""))
+                foreign(name, dtype).save_pretrained(folder, max_shard_size=shard)
+                assert os.path.exists(os.path.join(folder, "model.safetensors.index.json")) == ("K" in shard), os.listdir(folder)
+                model = load(folder, dtype=torch.float32)
+                ids = stream(64, 300)
+                return compare(b.logits(folder, ids), theirs(model, ids))
+            b.check("transformers → mito: " + label, one)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--mito", required=True)
+    p.add_argument("--only", nargs="*", default=[])
+    a = p.parse_args()
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}")
+    b = Bench(a.mito, a.only)
+    for part in (written, tokenizers, read):
+        part(b)
+    print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
+    sys.exit(1 if b.failed or not b.passed else 0)
+
+
+if __name__ == "__main__":
+    main()
