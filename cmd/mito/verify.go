@@ -27,7 +27,8 @@ func newVerify() *cobra.Command {
 		Use:   "verify",
 		Short: "Prove that an INT8 student computes the same bits in every variant",
 		Long: `Compute the digest of an INT8 student, the SHA-256 of its logits over a stated stream, with every kernel variant of
-this processor, 1 and 2 threads, batches of 1 and 8, several cache pages, after loading it again, and through every
+this processor, 1 and 2 threads, batches of 1 and 8, several cache pages, with its sparse matrices in blocks where it has
+any, after loading it again, and through every
 backend, the GPU's among them where there is one. Run it on another machine with --digest to prove that the two agree.`,
 		Example: "  mito verify --model mito-out/tictactoe/compressed",
 		Args:    noArgs,

@@ -274,14 +274,13 @@ func TestMask(t *testing.T) {
 
 // coded is a product of INT8 weights, dense or in blocks: QLinear or QSparseLinear on rows that are quantised as they come.
 type coded struct {
-	b            backend.Backend
-	rows, cols   int
-	blocks       bool
-	q, scale     *tensor.Dense
-	packed       backend.BlockSparse
-	bias         *Param
-	host         []int8
-	straight, dy *tensor.Dense
+	b          backend.Backend
+	rows, cols int
+	blocks     bool
+	q, scale   *tensor.Dense
+	packed     backend.BlockSparse
+	bias       *Param
+	host       []int8
 }
 
 type codedState struct{ xq, xscale *tensor.Dense }
