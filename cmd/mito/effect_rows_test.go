@@ -174,6 +174,9 @@ func commandEffects() map[string]commandRows {
 		"min-p":       {{generate + " --temperature 3", "--min-p 0.99", prints}},
 		"seed":        {{generate + " --temperature 3", "--seed 2", prints}},
 		"stop":        {{generate + " --temperature 3", "--stop=e --stop=o --stop=a --stop=u --stop=i --stop=t --stop=n", prints}},
+		"spec":        {{generate + " --json", "--spec ngram", prints}, {"", "--spec ngram", printsSame}, {"", "--spec fast", isRefused("--spec is \"fast\"")}},
+		"draft":       {{generate + " --json", "--draft TEXT", prints}, {"", "--draft TEXT", printsSame}, {"", "--draft TEXT --spec ngram", isRefused("contradict each other")}},
+		"draft-max":   {{generate + " --spec ngram", "--draft-max 3", printsSame}, {"", "--draft-max 3", isRefused("needs --spec")}, {generate + " --spec ngram", "--draft-max 0", isRefused("want 1 or more")}},
 		"threads":     {{"", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
 	}}
 

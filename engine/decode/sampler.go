@@ -75,6 +75,9 @@ func NewSampler(o Sampling) (*Sampler, error) {
 	return &Sampler{o: o, state: o.Seed}, nil
 }
 
+// Greedy says that the largest logit is always taken.
+func (s *Sampler) Greedy() bool { return s.o.Temperature == 0 }
+
 // Restrict lets only tokens t with allowed[t] be drawn from now on, renormalised; tokens beyond its length are not
 // allowed. Nil allows all. The slice is kept.
 func (s *Sampler) Restrict(allowed []bool) { s.allowed = allowed }

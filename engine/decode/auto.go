@@ -1,0 +1,188 @@
+package decode
+
+import (
+	"context"
+	"time"
+)
+
+// Auto is a Speculator that chooses between others, their depths and plain decoding by what a token costs with each, which it
+// measures as it goes. It tries what is not the best only as far as the time that was lost by trying stays below a share of all
+// time, so that it does not fall behind plain decoding where speculation cannot pay. With a temperature the tokens that are
+// drawn depend on which was chosen, and so on timing: their distribution does not.
+type Auto struct {
+	specs []Named
+	arms  []arm // the first is plain decoding
+	now   func() time.Time
+
+	chosen      int
+	began, seen time.Time // of the pass under way: Propose, and the last Settle
+	tokens      int       // that the pass gave
+	total, lost float64   // seconds
+}
+
+// Named is a speculator with the name that reports give it.
+type Named struct {
+	Name string
+	Speculator
+}
+
+// arm is a speculator at a depth; depth 0 is plain decoding.
+type arm struct {
+	spec, depth int
+	passes      int
+	cost        float64 // seconds a token, averaged over the last passes
+	age         int     // passes of all arms since this was tried
+}
+
+const (
+	autoShare    = 0.01 // of all time that may be lost by trying
+	autoWeight   = 0.2  // of a new pass in the average cost of an arm
+	autoPlain    = 4    // passes of plain decoding before anything else is tried
+	autoPatience = 64   // passes after which an arm that was not the best may be tried again
+)
+
+// NewAuto returns a speculator over others, each tried at the depths 2, 4, 8, … up to most.
+func NewAuto(most int, specs ...Named) *Auto {
+	s := &Auto{specs: specs, arms: make([]arm, 1), now: time.Now}
+	for i := range specs {
+		for depth := 2; depth < 2*most; depth *= 2 {
+			s.arms = append(s.arms, arm{spec: i, depth: min(depth, most)})
+		}
+	}
+	return s
+}
+
+// Begin implements Speculator.
+func (s *Auto) Begin(seq int, tokens []int32, pick *Sampler) error {
+	for _, n := range s.specs {
+		if err := n.Begin(seq, tokens, pick); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Propose implements Speculator.
+func (s *Auto) Propose(ctx context.Context, proposals []Proposal) error {
+	s.learn()
+	s.chosen, s.began, s.tokens = s.choose(), s.now(), 0
+	a := &s.arms[s.chosen]
+	if a.depth == 0 {
+		return nil
+	}
+	limited := make([]Proposal, len(proposals))
+	for i, p := range proposals {
+		limited[i] = Proposal{Seq: p.Seq, Limit: min(p.Limit, a.depth)}
+	}
+	if err := s.specs[a.spec].Propose(ctx, limited); err != nil {
+		return err
+	}
+	for i := range proposals {
+		proposals[i].Tokens, proposals[i].Dists = limited[i].Tokens, limited[i].Dists
+	}
+	return nil
+}
+
+// Settle implements Speculator.
+func (s *Auto) Settle(seq, accepted int, tokens []int32) error {
+	s.seen, s.tokens = s.now(), s.tokens+len(tokens)
+	for i, n := range s.specs {
+		own := 0
+		if a := s.arms[s.chosen]; a.depth > 0 && a.spec == i {
+			own = accepted
+		}
+		if err := n.Settle(seq, own, tokens); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learn takes what the pass before cost.
+func (s *Auto) learn() {
+	if s.tokens == 0 {
+		return
+	}
+	took := s.seen.Sub(s.began).Seconds()
+	best := s.arms[s.best()].cost
+	a := &s.arms[s.chosen]
+	cost := took / float64(s.tokens)
+	if a.passes == 0 {
+		a.cost = cost
+	}
+	a.cost += autoWeight * (cost - a.cost)
+	a.passes++
+	for i := range s.arms {
+		s.arms[i].age++
+	}
+	a.age = 0
+	s.total += took
+	if s.chosen > 0 && best > 0 {
+		s.lost += max(0, took-best*float64(s.tokens))
+	}
+}
+
+// best is the arm with the least cost of those that were tried.
+func (s *Auto) best() int {
+	best := 0
+	for i, a := range s.arms {
+		if a.passes > 0 && a.cost < s.arms[best].cost {
+			best = i
+		}
+	}
+	return best
+}
+
+// choose takes the best arm, or one that was not tried for long where trying may cost something.
+func (s *Auto) choose() int {
+	if s.arms[0].passes < autoPlain {
+		return 0
+	}
+	best := s.best()
+	if s.lost > autoShare*s.total {
+		return best
+	}
+	oldest := best
+	for i, a := range s.arms {
+		if i != best && (a.passes == 0 || a.age > autoPatience) && (oldest == best || a.age > s.arms[oldest].age || a.passes == 0 && s.arms[oldest].passes > 0) {
+			oldest = i
+		}
+	}
+	return oldest
+}
+
+// Choice says what an Auto has come to.
+type Choice struct {
+	Kind     string  `json:"kind"` // "none" for plain decoding
+	Depth    int     `json:"depth"`
+	TokS     float64 `json:"tok_s"`       // with it
+	PlainToS float64 `json:"plain_tok_s"` // of plain decoding
+}
+
+// Choice is the best so far.
+func (s *Auto) Choice() Choice {
+	s.learn()
+	s.tokens = 0
+	a := s.arms[s.best()]
+	c := Choice{Kind: "none", Depth: a.depth}
+	if a.depth > 0 {
+		c.Kind = s.specs[a.spec].Name
+	}
+	if a.cost > 0 {
+		c.TokS = 1 / a.cost
+	}
+	if plain := s.arms[0].cost; plain > 0 {
+		c.PlainToS = 1 / plain
+	}
+	return c
+}
+
+// Close implements Speculator.
+func (s *Auto) Close() (err error) {
+	for _, n := range s.specs {
+		if e := n.Close(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
