@@ -252,6 +252,36 @@ def read(b):
             b.check("transformers → mito: " + label, one)
 
 
+def int8(b):
+    """INT8 students by `mito export hf`, in compressed-tensors: the same weights, and nearly the same loss."""
+    for name in ("edge", "edge untied, wide heads", "QK-norm", "SwiGLU", "SwiGLU, window", "GPT-2 without biases", "ReLU², window", "layers of unequal shape"):
+        def one(name=name):
+            kind, config = SHAPES[name]
+            kind = "mito" if kind == "gpt2" else kind  # the matrices of gpt2 are not those of Linear
+            folder = trained(b, "i " + name.replace(",", ""), config, "--steps", 80)
+            student, out = b.path("q " + name), b.path("e " + name)
+            b.run("quantize", "--model", folder, "--out", student)
+            b.run("export", "hf", "--model", student, "--out", out, "--check", "--json")
+            digest = [json.loads(b.run("verify", "--model", d, "--json"))["digest"] for d in (student, out)]
+            assert digest[0] == digest[1], f"digests {digest}"
+            model = load(out, **(dict(trust_remote_code=True) if kind == "mito" else {}))
+            assert model.config.model_type == kind, model.config.model_type
+            tok = AutoTokenizer.from_pretrained(out)
+            losses, differ = [[], []], []
+            for at in range(0, 2000, 40):
+                ids = tok((TEXT * 40)[at:at + 64])["input_ids"][:64]
+                if at % 200:
+                    continue
+                logits = b.logits(student, ids[:-1]), theirs(model, ids[:-1])
+                differ.append(np.abs(logits[0] - logits[1]).mean())
+                for k in range(2):
+                    losses[k].append(float(torch.nn.functional.cross_entropy(torch.tensor(logits[k]), torch.tensor(ids[1:]))))
+            ours, other = np.mean(losses[0]), np.mean(losses[1])
+            assert abs(ours - other) < 0.02, f"loss {other:.4f} against mito's {ours:.4f}"
+            return f"{kind}: loss {other:.4f}, mito {ours:.4f}; mean |difference| of logits {np.mean(differ):.4f}"
+        b.check("INT8 → compressed-tensors: " + name, one)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--mito", required=True)
@@ -261,7 +291,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     b = Bench(a.mito, a.only)
-    for part in (written, tokenizers, read):
+    for part in (written, tokenizers, read, int8):
         part(b)
     print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
     sys.exit(1 if b.failed or not b.passed else 0)

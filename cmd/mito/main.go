@@ -89,7 +89,7 @@ Start with: mito pipeline`,
 	root.AddCommand(
 		newPipeline(), newTrain(), newDistill(), newQuantize(), newEval(), newGenerate(), newVerify(),
 		newBench(), newTask(), newInfo(), newVersion(),
-		newLogits(),
+		newExport(), newImport(), newLogits(),
 	)
 	eachCommand(root, func(cmd *cobra.Command) {
 		cmd.InitDefaultHelpFlag()

@@ -24,6 +24,7 @@ type Quantization struct {
 
 // QuantGroup says how the modules that match Targets are quantised; nil means not at all.
 type QuantGroup struct {
+	Format            string     `json:"format,omitempty"`
 	Targets           []string   `json:"targets"` // class names such as "Linear", or "re:" and a pattern of module names
 	Weights           *QuantArgs `json:"weights"`
 	InputActivations  *QuantArgs `json:"input_activations"`
@@ -72,8 +73,8 @@ func NewInt8(ignore ...string) *Quantization {
 		QuantizationStatus: "compressed",
 		Ignore:             ignore,
 		ConfigGroups: map[string]QuantGroup{
-			"group_0": {Targets: []string{"Linear"}, Weights: weights(), InputActivations: token()},
-			"group_1": {Targets: []string{"Embedding"}, Weights: weights()},
+			"group_0": {Format: intQuantized, Targets: []string{"Linear"}, Weights: weights(), InputActivations: token()},
+			"group_1": {Format: intQuantized, Targets: []string{"Embedding"}, Weights: weights()},
 		},
 		KVCacheScheme: token(),
 	}

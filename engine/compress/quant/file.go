@@ -6,6 +6,7 @@ import (
 
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
+	"mito/engine/export/hf"
 	"mito/engine/student"
 )
 
@@ -82,13 +83,13 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 	if err := q.CheckInt8(); err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
-	c, err := arch.Parse(f.Config)
+	c, file, err := hf.ReadInt8(f)
 	if err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
 	// Sizes come from the tensors, which are as large as the file says; Validate compares them with the configuration.
 	w := &student.Weights{Config: c, Layers: make([]student.Layer, c.Layers)}
-	if err := fill(w, f.Weights); err != nil {
+	if err := fill(w, file); err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
 	if err := w.Validate(); err != nil {

@@ -36,7 +36,10 @@ func parse(raw []byte) (c arch.Config, f *family, h hints, err error) {
 	}
 	kind := get(k, "", "model_type")
 	if kind == arch.ModelType {
-		c, err = arch.Parse(raw)
+		h = get(k, h, hintsKey)
+		if c, err = arch.Parse(raw); err == nil {
+			err = k.err
+		}
 		return c, nil, h, err
 	}
 	if f = familyOf(kind); f == nil {

@@ -33,7 +33,9 @@ func Contents(c arch.Config, tensors []checkpoint.Tensor, tok tokenizer.Tokenize
 	}
 	o := map[string]any{}
 	if f != nil {
-		f.keys(&c, o)
+		if h := f.keys(&c, o); h != (hints{}) {
+			o[hintsKey] = h
+		}
 		if out.Tensors, err = f.write(&c, tensors); err != nil {
 			return nil, err
 		}
@@ -46,15 +48,7 @@ func Contents(c arch.Config, tensors []checkpoint.Tensor, tok tokenizer.Tokenize
 	}
 	addTokens(o, tok)
 	out.Config = o
-	if tok == nil {
-		return out, nil
-	}
-	out.SaveTokenizer = tok.Save
-	if eos := tok.EOS(); eos >= 0 {
-		out.Generation.EOS = checkpoint.TokenIDs{eos}
-	}
-	out.Extra[checkpoint.TokenizerConfig], err = tokenizerConfig(tok, c.Context)
-	return out, err
+	return out, addTokenizer(out, tok, c.Context)
 }
 
 // Why says why no architecture of transformers computes what a model does, "" where one does: such a folder needs
@@ -109,13 +103,12 @@ func choose(c *arch.Config, tensors []checkpoint.Tensor) (*family, error) {
 	return nil, nil
 }
 
-// keys writes config.json.
-func (f *family) keys(c *arch.Config, o map[string]any) {
+// keys writes config.json, and returns what its keys do not say.
+func (f *family) keys(c *arch.Config, o map[string]any) (h hints) {
 	o["model_type"], o["architectures"] = f.name, []string{f.class}
 	o["vocab_size"], o["tie_word_embeddings"] = c.VocabSize, c.TieEmbeddings
 	addCommon(o)
 	f.writer(f, c, o)
-	var h hints
 	no := false
 	if f.attnBias == always && !c.AttentionBias || f.attnBias == onlyOutput && !c.AttentionBias {
 		h.AttentionBias = &no
@@ -126,9 +119,7 @@ func (f *family) keys(c *arch.Config, o map[string]any) {
 	if c.Window > 0 && windows(c) == noWindow && c.LayerShapes == nil {
 		h.Window = c.Window
 	}
-	if h != (hints{}) {
-		o[hintsKey] = h
-	}
+	return h
 }
 
 // addCommon adds what does not depend on the architecture. transformers 4 reads torch_dtype, 5 dtype.
@@ -275,4 +266,18 @@ func tokenizerConfig(tok tokenizer.Tokenizer, context int) ([]byte, error) {
 		o["eos_token"], o["pad_token"] = string(text), string(text)
 	}
 	return files.EncodeJSON(o)
+}
+
+// addTokenizer adds the tokenizer, unless it is nil, with what AutoTokenizer needs to take it as it is.
+func addTokenizer(out *checkpoint.Contents, tok tokenizer.Tokenizer, context int) error {
+	if tok == nil {
+		return nil
+	}
+	out.SaveTokenizer = tok.Save
+	if eos := tok.EOS(); eos >= 0 {
+		out.Generation.EOS = checkpoint.TokenIDs{eos}
+	}
+	text, err := tokenizerConfig(tok, context)
+	out.Extra[checkpoint.TokenizerConfig] = text
+	return err
 }
