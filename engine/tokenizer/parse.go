@@ -16,8 +16,8 @@ import (
 // padding, cut by GPT-2's pattern, by digits first, or not at all. It fails
 // with *FormatError where the file is malformed or contradicts itself, and with
 // *UnsupportedError where it asks for something else. Post-processors that only
-// move offsets are dropped; one that adds tokens is refused, because Encode
-// adds none.
+// move offsets, and templates of nothing but the text, are dropped; one that adds
+// tokens is refused, because Encode adds none.
 func Parse(data []byte) (Tokenizer, error) {
 	if len(data) > MaxFileBytes {
 		return nil, &FormatError{Reason: fmt.Sprintf("larger than %d bytes", MaxFileBytes)}
@@ -45,7 +45,7 @@ func Parse(data []byte) (Tokenizer, error) {
 	if v := top.raw["version"]; v != nil && string(v) != `"1.0"` {
 		return nil, &UnsupportedError{"version", string(v), `"1.0"`}
 	}
-	if err := checkPostProcessor(top); err != nil {
+	if err := checkPostProcessor(top, "post_processor"); err != nil {
 		return nil, err
 	}
 	model, err := top.object("model")
@@ -75,22 +75,6 @@ func Parse(data []byte) (Tokenizer, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-func checkPostProcessor(top fields) error {
-	if top.null("post_processor") {
-		return nil
-	}
-	p, err := top.object("post_processor")
-	if err != nil {
-		return err
-	}
-	if kind, err := p.str("type"); err != nil {
-		return err
-	} else if kind != "ByteLevel" {
-		return &UnsupportedError{"post_processor.type", strconv.Quote(kind), "null or ByteLevel"}
-	}
-	return nil
 }
 
 func parseAdded(top fields) (addedTokens, error) {

@@ -32,8 +32,20 @@ func TestParseRefuses(t *testing.T) {
 		"truncation":    {"bpe.json", `"truncation": null`, `"truncation": {}`, unsupported, "truncation"},
 		"padding":       {"bpe.json", `"padding": null`, `"padding": {}`, unsupported, "padding"},
 		"template": {
-			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing"}`, unsupported, "TemplateProcessing",
+			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing"}`, format, "post_processor.single",
 		},
+		"template that adds": {
+			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [` +
+				`{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}`, unsupported, "adds tokens",
+		},
+		"template that adds, in a sequence": {
+			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, ` +
+				`{"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}]}]}`, unsupported, "processors[1]",
+		},
+		"template of two": {
+			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B"}}]}`, unsupported, "adds tokens",
+		},
+		"bert":                {"bpe.json", `"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`, unsupported, "BertProcessing"},
 		"post processor":      {"bpe.json", `"post_processor": null`, `"post_processor": 3`, format, "not an object"},
 		"unigram":             {"bpe.json", `"type": "BPE"`, `"type": "Unigram"`, unsupported, "Unigram"},
 		"type":                {"bpe.json", `"type": "BPE"`, `"type": 7`, format, "not a string"},
@@ -237,4 +249,27 @@ func FuzzEncode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// transformers writes a template that adds nothing when it saves a tokenizer: the ids stay, and the hash.
+func TestTemplateOfNothing(t *testing.T) {
+	const template = `{"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+		"pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": {}}`
+	for _, name := range []string{"bpe.json", "chars.json", "hf-digits.json"} {
+		plain := readFile(t, name)
+		want, err := Parse([]byte(plain))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []string{template, `{"type": "Sequence", "processors": [{"type": "ByteLevel", "trim_offsets": false}, ` + template + `]}`} {
+			edited := strings.Replace(plain, `"post_processor": null`, `"post_processor": `+p, 1)
+			if edited == plain {
+				continue // has a post-processor of its own
+			}
+			got, err := Parse([]byte(edited))
+			if err != nil || got.Hash() != want.Hash() {
+				t.Errorf("%s with %s: %v", name, p, err)
+			}
+		}
+	}
 }
