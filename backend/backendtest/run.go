@@ -77,6 +77,9 @@ func Cases() []Case {
 	for _, a := range attentionShapes {
 		cs = append(cs, attentionCases(a)...)
 	}
+	for _, a := range droppedShapes {
+		cs = append(cs, droppedCases(a)...)
+	}
 	for _, s := range [][3]int{{1, 4, 8}, {7, 36, 24}, {3, 32, 96}, {65, 128, 160}} {
 		cs = append(cs, sparseCases(s[0], s[1], s[2])...)
 	}
@@ -87,7 +90,10 @@ func Cases() []Case {
 func argumentCases() []Case {
 	cs := append(rowCases(6, 16), linearCases(6, 12, 16)...)
 	cs = append(cs, sparseCases(6, 12, 16)...)
-	return append(cs, attentionCases(backend.AttentionArgs{Batch: 2, Time: 3, Heads: 4, KVHeads: 2, HeadDim: 4, Scale: 0.5})...)
+	a := backend.AttentionArgs{Batch: 2, Time: 3, Heads: 4, KVHeads: 2, HeadDim: 4, Scale: 0.5}
+	cs = append(cs, attentionCases(a)...)
+	a.Window = 2
+	return append(cs, droppedCases(a)...)
 }
 
 // rowCases are the cases of n rows of c elements.

@@ -59,7 +59,7 @@ func (b *Backend) attentionOf(op string, dim int) (k attentionKernels, err error
 
 // attentionShape adds the shape to a kernel's arguments.
 func attentionShape(x *cudax.Args, a *backend.AttentionArgs) {
-	x.I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(window(a)).F32(a.Scale)
+	x.I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(window(a)).F32(a.Scale).Ptr(at(a.Starts))
 }
 
 // window is the window for a kernel, which computes in 32 bits: one that hides nothing is none.
@@ -70,7 +70,7 @@ func window(a *backend.AttentionArgs) int {
 	return a.Window
 }
 
-// Attention implements backend.Attention.
+// Attention implements backend.Attention. A row whose start lies behind it gives NaN.
 func (b *Backend) Attention(out, lse, q, k, v *tensor.Dense, args backend.AttentionArgs) error {
 	const op = "Attention"
 	err := check.Attention(b, op, out, lse, q, k, v, args)

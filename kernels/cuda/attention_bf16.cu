@@ -4,21 +4,12 @@
 // Four warps a block; the backward pass recomputes the scores and uses no atomics.
 //
 // q, out, dq, dout [B,T,H,D]; k, v, dk, dv [B,T,G,D]; lse, delta [B,T,H].
+#include "attention.cuh"
 #include "mma.cuh"
 #include "stated.cuh"
 
 static constexpr float kLog2e = 1.44269504088896341f;
 static constexpr float kLn2 = 0.69314718055994531f;
-
-struct HeadShape {
-	int time, heads, kv_heads, dim, window;
-	float scale;
-};
-
-// sees tells whether a query attends to a key.
-DEVICE bool sees(const HeadShape& s, int query, int key) {
-	return key <= query && query < s.time && (s.window == 0 || query - key < s.window);
-}
 
 // Rows of heads in shared memory, rounded; the pitch spreads rows over the banks.
 template <int Rows, int Dim>
@@ -28,7 +19,7 @@ struct HeadTile {
 
 	// load reads rows first … of a head, zero past the end of the sequence and of
 	// the head. whole: heads lie on 16 bytes and have a multiple of 4 columns.
-	static DEVICE void load(uint16_t* tile, const float* src, int batch, int first, int head, int heads, const HeadShape& s,
+	static DEVICE void load(uint16_t* tile, const float* src, int batch, int first, int head, int heads, const AttentionShape& s,
 	                        bool whole) {
 		for (int i = threadIdx.x; i < Rows * (Dim / 4); i += 128) {
 			int r = i / (Dim / 4), d = i % (Dim / 4) * 4, t = first + r;
@@ -105,7 +96,7 @@ DEVICE void multiply_columns(float (&acc)[Dim / 8][4], const float (&p)[N][4], c
 // Stores rows first+r … of 16 rows held as an accumulator, each times factor[half].
 template <int Dim>
 DEVICE void store_rows(float* dst, const float (&acc)[Dim / 8][4], const float (&factor)[2], int batch, int row, int head,
-                       int heads, const HeadShape& s) {
+                       int heads, const AttentionShape& s) {
 	UNROLL
 	for (int half = 0; half < 2; half++) {
 		int t = row + (lane_id() >> 2) + half * 8;
@@ -123,7 +114,7 @@ DEVICE void store_rows(float* dst, const float (&acc)[Dim / 8][4], const float (
 static constexpr int kQueries = 64, kKeys = 64;
 
 template <int Dim>
-DEVICE void attention_forward_bf16(float* out, float* lse, const float* q, const float* k, const float* v, HeadShape s) {
+DEVICE void attention_forward_bf16(float* out, float* lse, const float* q, const float* k, const float* v, AttentionShape s) {
 	using Tile = HeadTile<64, Dim>;
 	constexpr int N = kKeys / 8;
 	DYNAMIC_SHARED(uint16_t, memory);
@@ -137,18 +128,21 @@ DEVICE void attention_forward_bf16(float* out, float* lse, const float* q, const
 	Tile::load(qs, q, batch, q0, h, s.heads, s, whole);
 	float o[Dim / 8][4] = {}, best[2] = {-infinity(), -infinity()}, sum[2] = {};
 	float log2_scale = s.scale * kLog2e;
-	int first = s.window > 0 && q0 - s.window + 1 > 0 ? (q0 - s.window + 1) / kKeys * kKeys : 0;
-	for (int k0 = first; k0 < q0 + kQueries && k0 < s.time; k0 += kKeys) {
+	int row = q0 + r + (lane_id() >> 2);
+	unsigned span[2] = {span_of_query(s, batch, row), span_of_query(s, batch, row + 8)};
+	// Keys from here on are seen by every query of the tile that stands behind them.
+	int common = first_key(s, batch, min(q0 + kQueries, s.time) - 1);
+	for (int k0 = first_key(s, batch, q0) / kKeys * kKeys; k0 < q0 + kQueries && k0 < s.time; k0 += kKeys) {
 		__syncthreads();
 		Tile::load(ks, k, batch, k0, g, s.kv_heads, s, whole);
 		Tile::load(vs, v, batch, k0, g, s.kv_heads, s, whole);
 		__syncthreads();
 		float p[N][4] = {};
 		multiply_rows<N, Dim, Tile, Tile>(p, qs, r, ks);
-		bool edge = k0 + kKeys > q0 || (s.window > 0 && q0 + kQueries - k0 > s.window);
+		bool edge = k0 + kKeys > q0 || k0 < common;
 		UNROLL
 		for (int half = 0; half < 2; half++) {
-			int query = q0 + r + (lane_id() >> 2) + half * 8;
+			int query = row + half * 8;
 			float top = best[half];
 			UNROLL
 			for (int j = 0; j < N; j++) {
@@ -156,7 +150,7 @@ DEVICE void attention_forward_bf16(float* out, float* lse, const float* q, const
 				for (int e = 0; e < 2; e++) {
 					float& x = p[j][half * 2 + e];
 					int key = k0 + j * 8 + (lane_id() & 3) * 2 + e;
-					x = !edge || sees(s, query, key) ? x * log2_scale : -infinity();
+					x = !edge || (unsigned)(query - key) < span[half] ? x * log2_scale : -infinity();
 					top = x > top ? x : top;
 				}
 			}
@@ -200,7 +194,7 @@ DEVICE void attention_forward_bf16(float* out, float* lse, const float* q, const
 // dq of 64 queries; Keys keys at a time.
 template <int Dim, int Keys>
 DEVICE void attention_dq_bf16(float* dq, const float* dout, const float* delta, const float* lse, const float* q,
-                              const float* k, const float* v, HeadShape s) {
+                              const float* k, const float* v, AttentionShape s) {
 	using Queries = HeadTile<64, Dim>;
 	using KeyTile = HeadTile<Keys, Dim>;
 	constexpr int N = Keys / 8;
@@ -215,30 +209,38 @@ DEVICE void attention_dq_bf16(float* dq, const float* dout, const float* delta, 
 	Queries::load(qs, q, batch, q0, h, s.heads, s, whole);
 	Queries::load(dos, dout, batch, q0, h, s.heads, s, whole);
 	float acc[Dim / 8][4] = {}, row_lse[2], row_delta[2], log2_scale = s.scale * kLog2e;
+	unsigned span[2];
 	UNROLL
 	for (int half = 0; half < 2; half++) {
 		int t = q0 + r + (lane_id() >> 2) + half * 8;
 		size_t at = (size_t)(batch * s.time + t) * s.heads + h;
 		row_lse[half] = t < s.time ? lse[at] * kLog2e : 0.0f;
 		row_delta[half] = t < s.time ? delta[at] : 0.0f;
+		span[half] = span_of_query(s, batch, t);
 	}
-	int first = s.window > 0 && q0 - s.window + 1 > 0 ? (q0 - s.window + 1) / Keys * Keys : 0;
-	for (int k0 = first; k0 < q0 + kQueries && k0 < s.time; k0 += Keys) {
+	for (int k0 = first_key(s, batch, q0) / Keys * Keys; k0 < q0 + kQueries && k0 < s.time; k0 += Keys) {
 		__syncthreads();
 		KeyTile::load(ks, k, batch, k0, g, s.kv_heads, s, whole);
 		KeyTile::load(vs, v, batch, k0, g, s.kv_heads, s, whole);
 		__syncthreads();
-		float p[N][4] = {}, dp[N][4] = {};
+		float p[N][4] = {};
 		multiply_rows<N, Dim, Queries, KeyTile>(p, qs, r, ks);
-		multiply_rows<N, Dim, Queries, KeyTile>(dp, dos, r, vs);
 		UNROLL
 		for (int j = 0; j < N; j++) {
 			UNROLL
 			for (int e = 0; e < 4; e++) {
 				int half = e >> 1, query = q0 + r + (lane_id() >> 2) + half * 8, key = k0 + j * 8 + (lane_id() & 3) * 2 + (e & 1);
-				float w = sees(s, query, key) ? exp2_approx(p[j][e] * log2_scale - row_lse[half]) : 0.0f;
-				p[j][e] = w * (dp[j][e] - row_delta[half]) * s.scale;
+				bool sees = (unsigned)(query - key) < span[half];
+				// A choice before the power, not between powers, needs no branch.
+				p[j][e] = exp2_approx(sees ? p[j][e] * log2_scale - row_lse[half] : -infinity());
 			}
+		}
+		float dp[N][4] = {};
+		multiply_rows<N, Dim, Queries, KeyTile>(dp, dos, r, vs);
+		UNROLL
+		for (int j = 0; j < N; j++) {
+			UNROLL
+			for (int e = 0; e < 4; e++) p[j][e] = p[j][e] * (dp[j][e] - row_delta[e >> 1]) * s.scale;
 		}
 		multiply_columns<N, Dim, KeyTile>(acc, p, ks);
 	}
@@ -250,7 +252,7 @@ DEVICE void attention_dq_bf16(float* dq, const float* dout, const float* delta, 
 // that a warp owns 16 keys; Queries queries at a time, over the heads of the group.
 template <int Dim, int Queries>
 DEVICE void attention_dkv_bf16(float* dk, float* dv, const float* dout, const float* delta, const float* lse,
-                               const float* q, const float* k, const float* v, HeadShape s) {
+                               const float* q, const float* k, const float* v, AttentionShape s) {
 	using KeyTile = HeadTile<64, Dim>;
 	using QueryTile = HeadTile<Queries, Dim>;
 	constexpr int N = Queries / 8;
@@ -265,7 +267,9 @@ DEVICE void attention_dkv_bf16(float* dk, float* dv, const float* dout, const fl
 	KeyTile::load(ks, k, batch, k0, g, s.kv_heads, s, whole);
 	KeyTile::load(vs, v, batch, k0, g, s.kv_heads, s, whole);
 	float acc_k[Dim / 8][4] = {}, acc_v[Dim / 8][4] = {}, log2_scale = s.scale * kLog2e;
-	int last = s.window > 0 ? min(s.time, k0 + kKeys + s.window - 1) : s.time;
+	int row = k0 + r + (lane_id() >> 2);
+	unsigned span[2] = {span_of_key(s, batch, row), span_of_key(s, batch, row + 8)};
+	int last = after_key(s, batch, min(k0 + kKeys, s.time) - 1);
 	for (int h = g * group; h < (g + 1) * group; h++) {
 		for (int q0 = k0; q0 < last; q0 += Queries) {
 			__syncthreads();
@@ -285,8 +289,9 @@ DEVICE void attention_dkv_bf16(float* dk, float* dv, const float* dout, const fl
 			for (int j = 0; j < N; j++) {
 				UNROLL
 				for (int e = 0; e < 4; e++) {
-					int i = j * 8 + (lane_id() & 3) * 2 + (e & 1), key = k0 + r + (lane_id() >> 2) + (e >> 1) * 8;
-					float w = sees(s, q0 + i, key) ? exp2_approx(p[j][e] * log2_scale - tile_lse[i]) : 0.0f;
+					int i = j * 8 + (lane_id() & 3) * 2 + (e & 1), half = e >> 1, key = row + half * 8;
+					bool seen = (unsigned)(q0 + i - key) < span[half];
+					float w = exp2_approx(seen ? p[j][e] * log2_scale - tile_lse[i] : -infinity());
 					p[j][e] = w;
 					dp[j][e] = w * (dp[j][e] - tile_delta[i]) * s.scale;
 				}
@@ -300,28 +305,24 @@ DEVICE void attention_dkv_bf16(float* dk, float* dv, const float* dout, const fl
 	store_rows<Dim>(dv, acc_v, one, batch, k0 + r, g, s.kv_heads, s);
 }
 
-#define HEAD_PARAMS int time, int heads, int kv_heads, int dim, int window, float scale
-#define HEAD_ARGS \
-	HeadShape { time, heads, kv_heads, dim, window, scale }
-
 // The number is Dim; wide heads take fewer keys or queries at a time, to stay in
 // registers.
 #define ATTENTION_BF16(width, step)                                                                                        \
 	EXPORT __launch_bounds__(128) attention_bf16_##width(float* out, float* lse, const float* q, const float* k,            \
-	                                                     const float* v, HEAD_PARAMS) {                                     \
-		attention_forward_bf16<width>(out, lse, q, k, v, HEAD_ARGS);                                                        \
+	                                                     const float* v, ATTENTION_PARAMS) {                                \
+		attention_forward_bf16<width>(out, lse, q, k, v, ATTENTION_ARGS);                                                   \
 	}                                                                                                                      \
 	KERNEL(attention_bf16_##width)                                                                                         \
 	EXPORT __launch_bounds__(128) attention_dq_bf16_##width(float* dq, const float* dout, const float* delta,               \
 	                                                        const float* lse, const float* q, const float* k,               \
-	                                                        const float* v, HEAD_PARAMS) {                                  \
-		attention_dq_bf16<width, step>(dq, dout, delta, lse, q, k, v, HEAD_ARGS);                                           \
+	                                                        const float* v, ATTENTION_PARAMS) {                             \
+		attention_dq_bf16<width, step>(dq, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                      \
 	}                                                                                                                      \
 	KERNEL(attention_dq_bf16_##width)                                                                                      \
-	EXPORT __launch_bounds__(128) attention_dkv_bf16_##width(float* dk, float* dv, const float* dout, const float* delta,   \
-	                                                         const float* lse, const float* q, const float* k,              \
-	                                                         const float* v, HEAD_PARAMS) {                                 \
-		attention_dkv_bf16<width, step>(dk, dv, dout, delta, lse, q, k, v, HEAD_ARGS);                                      \
+	EXPORT __launch_bounds__(128, 2) attention_dkv_bf16_##width(float* dk, float* dv, const float* dout, const float* delta, \
+	                                                            const float* lse, const float* q, const float* k,           \
+	                                                            const float* v, ATTENTION_PARAMS) {                         \
+		attention_dkv_bf16<width, step>(dk, dv, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                 \
 	}                                                                                                                      \
 	KERNEL(attention_dkv_bf16_##width)
 

@@ -4,16 +4,8 @@
 // neighbouring threads share a query (or key) row.
 //
 // q, out, dq, dout [B,T,H,D]; k, v, dk, dv [B,T,G,D]; lse, delta [B,T,H].
+#include "attention.cuh"
 #include "stated.cuh"
-
-struct AttentionShape {
-	int time, heads, kv_heads, dim, window;
-	float scale;
-};
-
-DEVICE bool visible(const AttentionShape& s, int query, int key) {
-	return key <= query && query < s.time && (s.window == 0 || query - key < s.window);
-}
 
 // Loads rows first … first+Tile of head h into a tile of pitch dim+1, zero outside.
 template <int Tile>
@@ -48,12 +40,6 @@ DEVICE float lanes_max(float v) {
 	}
 	return v;
 }
-// The first key tile that a query tile from q0 sees.
-template <int Tile>
-DEVICE int first_key_tile(const AttentionShape& s, int q0) {
-	int first = s.window > 0 && q0 - s.window + 1 > 0 ? q0 - s.window + 1 : 0;
-	return first / Tile * Tile;
-}
 
 template <int Tile>
 DEVICE void attention_forward_f32(float* out, float* lse, const float* q, const float* k, const float* v, AttentionShape s) {
@@ -69,15 +55,17 @@ DEVICE void attention_forward_f32(float* out, float* lse, const float* q, const 
 	int r = threadIdx.x / Lanes, l = threadIdx.x % Lanes;
 	load_heads<Tile>(qs, q, batch, q0, h, s.heads, s);
 	for (int d = l; d < s.dim; d += Lanes) os[r * pitch + d] = 0;
+	int query = q0 + r;
+	unsigned span = span_of_query(s, batch, query);
 	float best = -infinity(), sum = 0;
-	for (int k0 = first_key_tile<Tile>(s, q0); k0 < q0 + Tile && k0 < s.time; k0 += Tile) {
+	for (int k0 = first_key(s, batch, q0) / Tile * Tile; k0 < q0 + Tile && k0 < s.time; k0 += Tile) {
 		__syncthreads();
 		load_heads<Tile>(ks, k, batch, k0, g, s.kv_heads, s);
 		load_heads<Tile>(vs, v, batch, k0, g, s.kv_heads, s);
 		__syncthreads();
 		float tile_best = best;
 		for (int j = l; j < Tile; j += Lanes) {
-			bool see = visible(s, q0 + r, k0 + j);
+			bool see = (unsigned)(query - k0 - j) < span;
 			float x = see ? s.scale * dot_rows(qs + r * pitch, ks + j * pitch, s.dim) : -infinity();
 			ps[r * (Tile + 1) + j] = x;
 			tile_best = x > tile_best ? x : tile_best;
@@ -135,17 +123,19 @@ DEVICE void attention_dq_f32(float* dq, const float* dout, const float* delta, c
 	load_heads<Tile>(qs, q, batch, q0, h, s.heads, s);
 	load_heads<Tile>(dos, dout, batch, q0, h, s.heads, s);
 	for (int d = l; d < s.dim; d += Lanes) dqs[r * pitch + d] = 0;
-	bool inside = q0 + r < s.time;
+	int query = q0 + r;
+	unsigned span = span_of_query(s, batch, query);
+	bool inside = query < s.time;
 	size_t at = (size_t)(batch * s.time + q0 + r) * s.heads + h;
 	float row_lse = inside ? lse[at] : 0.0f, row_delta = inside ? delta[at] : 0.0f;
-	for (int k0 = first_key_tile<Tile>(s, q0); k0 < q0 + Tile && k0 < s.time; k0 += Tile) {
+	for (int k0 = first_key(s, batch, q0) / Tile * Tile; k0 < q0 + Tile && k0 < s.time; k0 += Tile) {
 		__syncthreads();
 		load_heads<Tile>(ks, k, batch, k0, g, s.kv_heads, s);
 		load_heads<Tile>(vs, v, batch, k0, g, s.kv_heads, s);
 		__syncthreads();
 		for (int j = l; j < Tile; j += Lanes) {
 			float ds = 0;
-			if (visible(s, q0 + r, k0 + j)) {
+			if ((unsigned)(query - k0 - j) < span) {
 				float p = stated_exp(s.scale * dot_rows(qs + r * pitch, ks + j * pitch, s.dim) - row_lse);
 				ds = p * (dot_rows(dos + r * pitch, vs + j * pitch, s.dim) - row_delta) * s.scale;
 			}
@@ -182,7 +172,8 @@ DEVICE void attention_dkv_f32(float* dk, float* dv, const float* dout, const flo
 	load_heads<Tile>(ks, k, batch, k0, g, s.kv_heads, s);
 	load_heads<Tile>(vs, v, batch, k0, g, s.kv_heads, s);
 	for (int d = l; d < s.dim; d += Lanes) dks[r * pitch + d] = dvs[r * pitch + d] = 0;
-	int last = s.window > 0 ? min(s.time, k0 + Tile + s.window - 1) : s.time;
+	int key = k0 + r, last = after_key(s, batch, min(k0 + Tile, s.time) - 1);
+	unsigned span = span_of_key(s, batch, key);
 	for (int h = g * group; h < (g + 1) * group; h++) {
 		for (int q0 = k0; q0 < last; q0 += Tile) {
 			__syncthreads();
@@ -191,7 +182,7 @@ DEVICE void attention_dkv_f32(float* dk, float* dv, const float* dout, const flo
 			__syncthreads();
 			for (int i = l; i < Tile; i += Lanes) {
 				float p = 0, ds = 0;
-				if (visible(s, q0 + i, k0 + r)) {
+				if ((unsigned)(q0 + i - key) < span) {
 					size_t at = (size_t)(batch * s.time + q0 + i) * s.heads + h;
 					p = stated_exp(s.scale * dot_rows(qs + i * pitch, ks + r * pitch, s.dim) - lse[at]);
 					ds = p * (dot_rows(dos + i * pitch, vs + r * pitch, s.dim) - delta[at]) * s.scale;
@@ -216,26 +207,22 @@ DEVICE void attention_dkv_f32(float* dk, float* dv, const float* dout, const flo
 	store_heads<Tile>(dv, dvs, batch, k0, g, s.kv_heads, s);
 }
 
-#define SHAPE_PARAMS int time, int heads, int kv_heads, int dim, int window, float scale
-#define SHAPE_ARGS \
-	AttentionShape { time, heads, kv_heads, dim, window, scale }
-
 #define ATTENTION_F32(tile)                                                                                             \
 	EXPORT __launch_bounds__(128) attention_f32_##tile(float* out, float* lse, const float* q, const float* k,           \
-	                                                   const float* v, SHAPE_PARAMS) {                                   \
-		attention_forward_f32<tile>(out, lse, q, k, v, SHAPE_ARGS);                                                      \
+	                                                   const float* v, ATTENTION_PARAMS) {                                   \
+		attention_forward_f32<tile>(out, lse, q, k, v, ATTENTION_ARGS);                                                      \
 	}                                                                                                                   \
 	KERNEL(attention_f32_##tile)                                                                                        \
 	EXPORT __launch_bounds__(128) attention_dq_f32_##tile(float* dq, const float* dout, const float* delta,              \
 	                                                      const float* lse, const float* q, const float* k,              \
-	                                                      const float* v, SHAPE_PARAMS) {                                \
-		attention_dq_f32<tile>(dq, dout, delta, lse, q, k, v, SHAPE_ARGS);                                               \
+	                                                      const float* v, ATTENTION_PARAMS) {                                \
+		attention_dq_f32<tile>(dq, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                               \
 	}                                                                                                                   \
 	KERNEL(attention_dq_f32_##tile)                                                                                     \
 	EXPORT __launch_bounds__(128) attention_dkv_f32_##tile(float* dk, float* dv, const float* dout, const float* delta,  \
 	                                                       const float* lse, const float* q, const float* k,             \
-	                                                       const float* v, SHAPE_PARAMS) {                               \
-		attention_dkv_f32<tile>(dk, dv, dout, delta, lse, q, k, v, SHAPE_ARGS);                                          \
+	                                                       const float* v, ATTENTION_PARAMS) {                               \
+		attention_dkv_f32<tile>(dk, dv, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                          \
 	}                                                                                                                   \
 	KERNEL(attention_dkv_f32_##tile)
 

@@ -12,6 +12,7 @@
 //	clang.cuh        what clang lacks without a CUDA toolkit
 //	mma.cuh          tensor-core, ldmatrix and asynchronous-copy instructions
 //	step.cuh         the scalars of a training step
+//	attention.cuh    which queries see which keys
 //	epilogue.cuh     what a product does with its result on the way to memory
 //	stated.cuh       the stated arithmetic of kernels/vec, with explicit rounding
 //	gemm_*.cu        matrix products in float32 and bfloat16

@@ -234,7 +234,9 @@ func Attention(b tensor.Engine, op string, out, lse, q, k, v *tensor.Dense, a ba
 	c.vector("out", out, backend.F32, n*a.Heads*a.HeadDim)
 	c.optional("starts", a.Starts, backend.I32, n)
 	that(&c, a.Starts == nil || a.Window == 0, "window", a.Window, "0 beside starts")
-	if op != "QAttention" {
+	if op == "QAttention" {
+		that(&c, a.Starts == nil, "starts", "a tensor", "none: the student's attention has a window")
+	} else {
 		c.vector("lse", lse, backend.F32, n*a.Heads)
 		c.separate("lse", lse, out, q, k, v)
 	}
