@@ -60,6 +60,7 @@ type Activations struct {
 
 	final      *tensor.Dense // [N,C]
 	finalStats normStats
+	placed     []Placer // of the layers' states
 
 	// Gradients. All layers share their memory.
 	dx    *tensor.Dense // [N,C]
@@ -125,6 +126,9 @@ func (m *Model) Activations(s Batch) (*Activations, error) {
 			s.Rows, s.Time, bytes>>20, bytes>>10/int64(s.Rows), err)
 	}
 	a.slab = slab
+	for _, l := range a.layers {
+		a.placed = append(a.placed, l.placers()...)
+	}
 	if a.middle != nil {
 		zeroOne := make([]float32, m.Config.HiddenSize)
 		err = m.b.Upload(a.middle.zeroOne, append(zeroOne, ones(len(zeroOne))...))
@@ -193,9 +197,29 @@ func (a *Activations) dropout(b backend.Backend, dst, src *tensor.Dense, place i
 		return nil
 	}
 	rows, _ := backend.Rows(dst)
-	return b.Dropout(dst, src, backend.DropoutArgs{
-		Rate: a.Dropout, Seed: a.Seed + uint64(place)*0x9e3779b97f4a7c15, Row: a.Row / int64(a.Time) * int64(rows/a.Batch), Step: a.Step,
-	})
+	return b.Dropout(dst, src, a.Mask(a.Dropout, uint64(place)*0x9e3779b97f4a7c15, rows))
+}
+
+// Mask places the dropout mask of a tensor of so many rows in the pass. seed tells places in the model apart.
+func (a *Activations) Mask(rate float32, seed uint64, rows int) backend.DropoutArgs {
+	return backend.DropoutArgs{Rate: rate, Seed: a.Seed + seed, Row: a.Row / int64(a.Time) * int64(rows/a.Batch), Step: a.Step}
+}
+
+// Masked says that a pass depends on Row: it drops something at random.
+func (a *Activations) Masked() bool { return a.Dropout > 0 || len(a.placed) > 0 }
+
+// placers lists the states that want to know where their rows are; l may be nil.
+func (l *layerActivations) placers() (list []Placer) {
+	if l == nil {
+		return nil
+	}
+	s := &l.states
+	for _, state := range []State{s.q, s.k, s.v, s.o, s.gate, s.up, s.down} {
+		if p, ok := state.(Placer); ok {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // masked is the gradient of a branch's output: masked where there is dropout, else that of the stream itself.

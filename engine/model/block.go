@@ -125,8 +125,9 @@ func (l *Block) activate(b backend.Backend, s *layerActivations) error {
 	)
 }
 
-// Backward turns dx, the gradient of the stream behind layer i, into that of x, the stream before it.
-func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense) error {
+// Backward turns dx, the gradient of the stream behind layer i, into that of x, the stream before it. Where that is not
+// needed, it stops at the gradients of the layer's parameters and leaves dx unfinished.
+func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense, needed bool) error {
 	b, s, g := m.b, a.layers[i], a.grads[i]
 	if err := backend.First(
 		a.dropout(b, s.branch, dx, 2*i+2),
@@ -137,11 +138,22 @@ func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense) e
 	); err != nil {
 		return err
 	}
-	return backend.First(
+	if err := backend.First(
 		a.dropout(b, s.branch, dx, 2*i+1),
 		l.o.Product.Backward(b, g.dAttn, a.masked(s.branch, dx), s.attn, s.states.o, false),
 		b.AttentionBackward(g.dq, g.dk, g.dv, g.dAttn, s.attn, s.lse, s.q, s.k, s.v, l.attention(s)),
 		l.positionBackward(m, s, g),
+	); err != nil {
+		return err
+	}
+	if !needed && !l.norm1.trained() {
+		return backend.First(
+			l.q.Product.Backward(b, nil, g.dq, s.n1, s.states.q, false),
+			l.k.Product.Backward(b, nil, g.dk, s.n1, s.states.k, false),
+			l.v.Product.Backward(b, nil, g.dv, s.n1, s.states.v, false),
+		)
+	}
+	return backend.First(
 		l.q.Product.Backward(b, g.dn, g.dq, s.n1, s.states.q, false),
 		l.k.Product.Backward(b, g.dn, g.dk, s.n1, s.states.k, true),
 		l.v.Product.Backward(b, g.dn, g.dv, s.n1, s.states.v, true),

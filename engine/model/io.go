@@ -87,6 +87,16 @@ func (m *Model) Read(f *checkpoint.File) error {
 	return m.set(m.Params.List, func(p *Param) ([]float32, error) { return values[p], nil })
 }
 
+// Load gives the model's own parameters the values of weights in ordinary memory, which have its configuration.
+func (m *Model) Load(w *Weights) error {
+	return m.set(m.Params.List, func(p *Param) ([]float32, error) {
+		if v := w.Tensors[p.Name]; len(v) == p.Size() {
+			return v, nil
+		}
+		return nil, fmt.Errorf("model: %s has %d values, want %d", p.Name, len(w.Tensors[p.Name]), p.Size())
+	})
+}
+
 // ReadTrained loads tensors whose names are prefix and a trained parameter's name into a flat tensor with the layout of
 // what is trained: the parameters, an average of them, or a moment of the optimiser.
 func (m *Model) ReadTrained(f *checkpoint.File, prefix string, flat *tensor.Dense) error {

@@ -30,6 +30,13 @@ type Product interface {
 // State is what a Product keeps of one pass.
 type State any
 
+// Placer is a State with dropout of its own, whose masks depend on where the rows are in the batch. Place is called at the
+// beginning of Forward; Activations.Mask gives what it needs. A replayed pass does not call it: whatever changes beside the row
+// is in tensors.
+type Placer interface {
+	Place(a *Activations)
+}
+
 // Holder is a Product that keeps the weight in a form of its own, such as INT8 codes. The float32 parameter then takes no
 // memory and is frozen.
 type Holder interface {

@@ -37,6 +37,8 @@ func (n *Norm) allocate(mk *Maker, grads bool) {
 	n.dGain, n.dBias = place(n.Gain), place(n.Bias)
 }
 
+func (n *Norm) trained() bool { return grad(n.Gain) != nil || grad(n.Bias) != nil }
+
 // Forward computes y [N,C] from x [N,C].
 func (n *Norm) Forward(b backend.Backend, y, x *tensor.Dense, s normStats) error {
 	if !n.layer {

@@ -54,13 +54,15 @@ func (p *lowRank) Forward(b backend.Backend, y, x *tensor.Dense, st State) error
 
 func (p *lowRank) Backward(b backend.Backend, dx, dy, x *tensor.Dense, st State, addDX bool) error {
 	s := st.(*lowRankState)
-	return backend.First(
+	if err := backend.First(
 		p.Product.Backward(b, dx, dy, x, s.inner, addDX),
 		b.MatMul(p.b.Grad, dy, s.ax, backend.MatMulArgs{TransA: true, Alpha: p.alpha, Accumulate: true}),
 		b.MatMul(s.da, dy, p.b.Value, backend.MatMulArgs{Alpha: p.alpha}),
 		b.MatMul(p.a.Grad, s.da, x, backend.MatMulArgs{TransA: true, Accumulate: true}),
-		b.MatMul(dx, s.da, p.a.Value, backend.MatMulArgs{Accumulate: true}),
-	)
+	); err != nil || dx == nil {
+		return err
+	}
+	return b.MatMul(dx, s.da, p.a.Value, backend.MatMulArgs{Accumulate: true})
 }
 
 // An adapter on every linear layer of a frozen base: its gradients are those of the float64 oracle, the base has none, and

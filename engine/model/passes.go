@@ -69,12 +69,29 @@ func (m *Model) ApplyMasks(flat *tensor.Dense) error {
 // Forward computes a.Logits from a.Inputs and a.Positions or, where the batch begins at a later layer, from the residual
 // stream before that.
 func (m *Model) Forward(a *Activations) error {
+	if err := m.ForwardTo(a, len(m.blocks)); err != nil {
+		return err
+	}
+	if err := backend.First(
+		m.norm.Forward(m.b, a.final, a.x[len(m.blocks)], a.finalStats),
+		m.head.Product.Forward(m.b, a.Logits, a.final, nil),
+	); err != nil || m.aux == nil {
+		return err
+	}
+	return m.aux.Product.Forward(m.b, a.AuxLogits, a.final, nil)
+}
+
+// ForwardTo is the part of Forward that computes a.Hidden(layer), and no more.
+func (m *Model) ForwardTo(a *Activations, layer int) error {
+	for _, s := range a.placed {
+		s.Place(a)
+	}
 	if a.shape.From == 0 {
 		if err := m.embedForward(a); err != nil {
 			return err
 		}
 	}
-	for i := a.shape.From; i < len(m.blocks); i++ {
+	for i := a.shape.From; i < layer; i++ {
 		if err := m.enter(a, i); err != nil {
 			return err
 		}
@@ -85,13 +102,7 @@ func (m *Model) Forward(a *Activations) error {
 			return err
 		}
 	}
-	if err := backend.First(
-		m.norm.Forward(m.b, a.final, a.x[len(m.blocks)], a.finalStats),
-		m.head.Product.Forward(m.b, a.Logits, a.final, nil),
-	); err != nil || m.aux == nil {
-		return err
-	}
-	return m.aux.Product.Forward(m.b, a.AuxLogits, a.final, nil)
+	return nil
 }
 
 func (m *Model) embedForward(a *Activations) error {
@@ -182,14 +193,14 @@ func (m *Model) tap(a *Activations, i int) error {
 func (m *Model) blockBackward(a *Activations, i int) error {
 	d := a.middle
 	if d == nil || !a.inMiddle(i) {
-		return m.blocks[i].Backward(m, a, i, a.dx, a.input(i))
+		return m.blocks[i].Backward(m, a, i, a.dx, a.input(i), m.needed(a, i))
 	}
 	if i+1 == d.To {
 		if err := backend.First(m.b.Embed(d.dx, a.dx, d.kept, false), m.b.Mul(a.dx, a.dx, d.passed)); err != nil {
 			return err
 		}
 	}
-	if err := m.blocks[i].Backward(m, a, i, d.dx, a.input(i)); err != nil {
+	if err := m.blocks[i].Backward(m, a, i, d.dx, a.input(i), m.needed(a, i)); err != nil {
 		return err
 	}
 	if i == d.From {
@@ -198,9 +209,15 @@ func (m *Model) blockBackward(a *Activations, i int) error {
 	return nil
 }
 
+// needed says that something reads the gradient of the stream before layer i: a layer below, the tables, or an objective's
+// tensors, which are few.
+func (m *Model) needed(a *Activations, i int) bool {
+	return i > max(a.shape.From, m.lowest) || i == 0 && (m.embed.Grad != nil || m.positions != nil && m.positions.Grad != nil)
+}
+
 // embedBackward adds to the gradients of the tables, where a backward pass ends there.
 func (m *Model) embedBackward(a *Activations, end int) error {
-	if end > 0 {
+	if end > 0 || m.embed.Grad == nil && (m.positions == nil || m.positions.Grad == nil) {
 		return nil
 	}
 	if err := a.dropout(m.b, a.dx, a.dx, 0); err != nil {

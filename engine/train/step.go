@@ -30,7 +30,7 @@ func (t *Trainer) cut() error {
 		if m.a = t.acts[m.Rows]; m.a != nil {
 			continue
 		}
-		a, err := t.Model.NewActivations(m.Rows, tokens, true)
+		a, err := t.Model.Activations(model.Batch{Rows: m.Rows, Time: tokens, Training: true, From: t.from()})
 		if err != nil {
 			return outOfMemory(err, t.Model, rows, tokens)
 		}
@@ -38,6 +38,14 @@ func (t *Trainer) cut() error {
 		m.a, t.acts[m.Rows] = a, a
 	}
 	return nil
+}
+
+// from is the layer that passes begin at.
+func (t *Trainer) from() int {
+	if o, ok := t.objective.(Beginner); ok {
+		return o.From()
+	}
+	return 0
 }
 
 // StepResult is what a logged step reports.
@@ -131,7 +139,7 @@ func (t *Trainer) load(m *microBatch) error {
 // for the masks of dropout, which depend on the row.
 func (t *Trainer) part(m *microBatch) part {
 	p := part{name: "pass", rows: m.Rows, epoch: t.Model.Epoch()}
-	if t.o.Dropout > 0 {
+	if m.a.Masked() {
 		p.row = m.Row
 	}
 	return p

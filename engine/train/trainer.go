@@ -46,6 +46,13 @@ type Objective interface {
 	Hash() string
 }
 
+// Beginner is an Objective that knows what a frozen prefix of the model computes: its Prepare sets a.Hidden(From()), and the
+// layers before are not run.
+type Beginner interface {
+	Objective
+	From() int
+}
+
 // Parted is an Objective whose loss is made of parts that are worth watching.
 type Parted interface {
 	Objective
