@@ -313,7 +313,7 @@ func TestRefusals(t *testing.T) {
 		"text for a number":  {"edge", map[string]any{"hidden_size": "wide"}, "hidden_size"},
 		"heads":              {"gpt2", map[string]any{"n_head": 5}, "num_attention_heads"},
 		"no heads":           {"gpt2", map[string]any{"n_head": 0}, "num_attention_heads"},
-		"many layers":        {"swiglu qk-norm", map[string]any{"num_hidden_layers": 1 << 40, "layer_types": nil}, "num_hidden_layers"},
+		"many layers":        {"swiglu qk-norm", map[string]any{"num_hidden_layers": int64(1 << 40), "layer_types": nil}, "num_hidden_layers"},
 		"head_dim of qwen3":  {"swiglu qk-norm", map[string]any{"head_dim": 0}, "head_dim"},
 	} {
 		c := all[s.shape].config
