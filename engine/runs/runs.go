@@ -2,8 +2,10 @@ package runs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"mito/engine/checkpoint"
 	"mito/engine/files"
@@ -95,8 +97,33 @@ func Claim(dir string, resume bool) (*files.Lock, error) {
 }
 
 // CheckFree refuses a folder for a model unless nothing lies there, and changes nothing. What lies there may be a model that
-// cost days, whoever made it. Errors: *files.ForeignError that says what lies there, those of the file system.
+// cost days, whoever made it. A place that a run keeps for a part of its own is refused too, before the run has put it there.
+// Errors: *files.ForeignError that says what lies there, those of the file system.
 func CheckFree(dir string) error {
+	if err := checkNothing(dir); err != nil {
+		return err
+	}
+	return checkPart(dir)
+}
+
+// checkPart refuses the place of a part of a run or a pipeline.
+func checkPart(dir string) error {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	run, name := filepath.Split(at)
+	if !slices.Contains([]string{ModelDir, LastDir, BestDir, TeacherDir, StudentDir, CompressedDir}, name) {
+		return nil
+	}
+	var m files.Marker
+	if files.ReadJSON(filepath.Join(run, files.MarkerName), &m, 0) != nil || m.Kind != files.KindRun {
+		return nil
+	}
+	return &files.ForeignError{Path: at, Reason: fmt.Sprintf("is where the run in %s keeps its %s", filepath.Clean(run), name)}
+}
+
+func checkNothing(dir string) error {
 	kind, err := files.CheckFree(dir)
 	var foreign *files.ForeignError
 	if kind != files.KindModel || !errors.As(err, &foreign) {
@@ -112,9 +139,10 @@ func CheckFree(dir string) error {
 	return &files.ForeignError{Path: foreign.Path, Reason: "holds " + what}
 }
 
-// CheckReplaceable is CheckFree for what is made again each time that a run is resumed: an INT8 student may lie there.
+// CheckReplaceable is CheckFree for what a pipeline makes again each time that it is resumed: its own part, where an INT8
+// student may lie.
 func CheckReplaceable(dir string) error {
-	err := CheckFree(dir)
+	err := checkNothing(dir)
 	if err == nil {
 		return nil
 	}

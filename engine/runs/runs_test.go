@@ -183,6 +183,37 @@ func TestFreeAndReplaceable(t *testing.T) {
 	}
 }
 
+// A run's own places are not free before it fills them: the end of a long run would find another's model there, and with
+// --resume take it for its own. Only a pipeline may put its INT8 student where that belongs.
+func TestPartsOfARunAreNotFree(t *testing.T) {
+	root := t.TempDir()
+	run := filepath.Join(root, "run")
+	lock, err := Claim(run, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	for _, name := range []string{ModelDir, LastDir, BestDir, TeacherDir, StudentDir, CompressedDir} {
+		var foreign *files.ForeignError
+		if err := CheckFree(filepath.Join(run, name)); !errors.As(err, &foreign) || !strings.Contains(err.Error(), "the run in "+run+" keeps its "+name) {
+			t.Errorf("%s of a run: %v", name, err)
+		}
+		if err := CheckReplaceable(filepath.Join(run, name)); err != nil {
+			t.Errorf("%s of a pipeline: %v", name, err)
+		}
+		if err := CheckFree(filepath.Join(root, name)); err != nil {
+			t.Errorf("%s that is of no run: %v", name, err)
+		}
+	}
+	if err := CheckFree(filepath.Join(run, "another")); err != nil {
+		t.Errorf("a name in a run that is none of its parts: %v", err)
+	}
+	t.Chdir(run)
+	if CheckFree(ModelDir) == nil {
+		t.Error("a part of the run in the working folder is free")
+	}
+}
+
 func TestResolveModel(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	if got := ResolveModel(dir); got != dir {
