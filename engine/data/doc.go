@@ -19,4 +19,6 @@
 //
 // Losses are compared in bits per byte of the original UTF-8 ([BitsPerByte]),
 // because nats per token of two vocabularies are different units.
+//
+// Of mito it imports engine/tokenizer, engine/files and backend/memlimit only. A test holds it to that.
 package data

@@ -5,4 +5,6 @@
 //
 // Both terms are means over the kept targets; the divergence is a sum over the vocabulary. Teachers run beside the
 // student, or their outputs come from a file that holds the K largest probabilities and the mass of all others.
+//
+// Of mito it imports backend, engine/model, engine/train and engine/files only. A test holds it to that.
 package distill

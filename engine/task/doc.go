@@ -36,4 +36,6 @@
 // Everything random comes from a PCG generator seeded by the caller's seed and
 // the number of the game, so a result depends on neither the number of threads
 // nor on how games are batched.
+//
+// Of mito it imports engine/data only. A test holds it to that.
 package task

@@ -26,4 +26,6 @@
 // [Tokenizer.Hash] identifies a tokenizer: two tokenizers with the same hash
 // give the same ids for every text. Models that share logits (teacher and
 // student, draft and target) must agree on it.
+//
+// Of mito it imports engine/files only. A test holds it to that.
 package tokenizer

@@ -5,4 +5,6 @@
 // bitwise the weights of an uninterrupted one. A batch cut into micro-batches gives bitwise the weights of the
 // whole batch, for any number of them and of threads, because losses are divided by the weight of the whole batch
 // and gradients are sums in the order of the tokens.
+//
+// Of mito it imports backend, engine/arch, engine/checkpoint, engine/data and engine/model only. A test holds it to that.
 package train

@@ -4,4 +4,6 @@
 //
 // Letters as in package backend: B batch, T time, C channels, H query heads, G key/value heads, D head width, F width of
 // the MLP, V vocabulary, N rows = B·T.
+//
+// Of mito it imports backend, engine/arch and engine/student only. A test holds it to that.
 package seam

@@ -1,0 +1,12 @@
+package distill
+
+import (
+	"testing"
+
+	"mito/engine/internal/imports"
+)
+
+// TestImports holds what doc.go says of imports.
+func TestImports(t *testing.T) {
+	imports.Direct(t, "gorgonia.org/tensor", "mito/backend", "mito/engine/files", "mito/engine/model", "mito/engine/train")
+}
