@@ -88,6 +88,7 @@ func TestWrongUse(t *testing.T) {
 		{"eval --model x --corpus y --all --held-out 0.2", "--held-out and --all contradict"},
 		{"eval --model TEXT --corpus BOOK --context 10000000", "has a context of 16"},
 		{"quantize --model TEXT --out y --calibrate 2 --corpus BOOK --context 17", "has a context of 16"},
+		{"quantize --model TEXT --out y --calibrate 100000000 --corpus BOOK", "--calibrate is 100000000, want 1 to 1048576 sequences"},
 		{"verify --model x --digest=", "64 hexadecimal digits"},
 		{"verify --model x --digest 12", "64 hexadecimal digits"},
 		{"distill --task tictactoe --out x --teacher y --temperature 1e-300", "--temperature is 1e-300"},

@@ -118,5 +118,8 @@ func calibration(cmd *cobra.Command, machine *machineFlags, work *workFlags, dir
 	if err != nil {
 		return o, err
 	}
+	if most := pipeline.MaxCalibration(w.Context); rows > most {
+		return o, usagef("--calibrate is %d, want 1 to %d sequences of %d tokens, of which a few hundred do", rows, most, w.Context)
+	}
 	return pipeline.Calibrate(cmd.Context(), floats, w, rows, work.taskSeed, machine.threads)
 }

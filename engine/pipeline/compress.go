@@ -32,9 +32,16 @@ func OpenFloat(dir string) (*checkpoint.Folder, *model.Weights, error) {
 	return f, w, err
 }
 
+// MaxCalibration is the number of sequences of so many tokens that a calibration may run over, 16 million tokens: means over
+// fewer are settled long since, and they lie in memory at once, drawn in one piece that nothing interrupts.
+func MaxCalibration(context int) int { return (1 << 24) / max(1, context) }
+
 // Calibrate runs a float model over rows of the training split. Quantize, given the result, weighs its errors by what
 // the model's matrices read there, and refuses rows that the held-out split has too.
 func Calibrate(ctx context.Context, floats *model.Weights, w *Workload, rows int, seed uint64, threads int) (o quant.Options, err error) {
+	if most := MaxCalibration(w.Context); rows < 1 || rows > most {
+		return o, fmt.Errorf("calibration over %d sequences of %d tokens: want 1 to %d sequences", rows, w.Context, most)
+	}
 	source, err := w.Source(task.Train, rows, seed)
 	if err != nil {
 		return o, err
