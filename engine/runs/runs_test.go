@@ -85,11 +85,12 @@ func TestRefusedFolderIsUntouched(t *testing.T) {
 		texts  map[string]string
 		resume bool
 	}{
-		"a run that has begun":     {map[string]string{"mito.json": `{"mito":1,"kind":"run"}`, "last/x": "", ".a.mito-tmp-0123456789abcdef": ""}, false},
-		"a run that lost its last": {map[string]string{"mito.json": `{"mito":1,"kind":"run"}`, "model/x": ""}, false},
-		"a pipeline":               {map[string]string{"mito.json": `{"mito":1,"kind":"run"}`, "teacher/x": ""}, false},
-		"a model":                  {map[string]string{"mito.json": `{"mito":1,"kind":"model"}`, ".a.mito-tmp-0123456789abcdef": ""}, true},
-		"a thesis":                 {map[string]string{"thesis.tex": ""}, true},
+		"a run that has begun":         {map[string]string{"mito.json": `{"mito":1,"kind":"run"}`, "last/x": "", ".a.mito-tmp-0123456789abcdef": ""}, false},
+		"a run that lost its last":     {map[string]string{"mito.json": `{"mito":1,"kind":"run"}`, "model/x": ""}, false},
+		"a run that has only its best": {map[string]string{"mito.json": `{"mito":1,"kind":"run"}`, "best/x": ""}, false},
+		"a pipeline":                   {map[string]string{"mito.json": `{"mito":1,"kind":"run"}`, "teacher/x": ""}, false},
+		"a model":                      {map[string]string{"mito.json": `{"mito":1,"kind":"model"}`, ".a.mito-tmp-0123456789abcdef": ""}, true},
+		"a thesis":                     {map[string]string{"thesis.tex": ""}, true},
 	} {
 		dir := t.TempDir()
 		for file, text := range c.texts {

@@ -317,6 +317,9 @@ func TestRotary(t *testing.T) {
 	if r.UpTo(firstPositions + 1); made != 2*firstPositions {
 		t.Errorf("%d positions for one more than at first", made)
 	}
+	if cos, _ := NewRotary(limit, table).UpTo(3 * firstPositions); len(cos) != 3*firstPositions {
+		t.Errorf("%d positions, want three times as many as at first", len(cos))
+	}
 	var wg sync.WaitGroup
 	for k := range 4 {
 		wg.Go(func() {

@@ -79,6 +79,14 @@ func TestResumeRefusesAnotherOrigin(t *testing.T) {
 			t.Errorf("%+v: got %v, want %q", c.origin, err, c.says)
 		}
 	}
+
+	fresh := newTrainer(t, 1, o)
+	saved = saveTrainer(t, fresh, filepath.Join(t.TempDir(), "last"))
+	again := newTrainer(t, 1, o)
+	again.Origin.From = "a model"
+	if err := again.Resume(saved); err == nil || !strings.Contains(err.Error(), "began with fresh weights, this one with the weights a model…") {
+		t.Errorf("fresh weights: got %v", err)
+	}
 }
 
 // A run whose rate has not fallen yet becomes, with more steps, bitwise the run that had them from the start. One whose

@@ -309,10 +309,10 @@ func TestRunSavesWhenCancelled(t *testing.T) {
 }
 
 func TestRunEvaluatesAveragedWeightsAndKeepsBest(t *testing.T) {
-	o := testOptions(6)
+	o := testOptions(8)
 	o.EvalEvery, o.SaveEvery = 2, 3
 	tr := newTrainer(t, 1, o)
-	losses := map[int]float64{2: 3, 4: 2, 6: 2.5}
+	losses := map[int]float64{2: 3, 4: 2, 6: 2.5, 8: 2} // of equal ones the first is the best
 	var bests, saves []int
 	err := tr.Run(context.Background(), Hooks{
 		Eval: func(step int) (float64, error) {
@@ -333,7 +333,7 @@ func TestRunEvaluatesAveragedWeightsAndKeepsBest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(bests, []int{2, 4}) || !slices.Equal(saves, []int{3, 6}) || tr.Best() != (Best{4, 2}) {
+	if !slices.Equal(bests, []int{2, 4}) || !slices.Equal(saves, []int{3, 6, 8}) || tr.Best() != (Best{4, 2}) {
 		t.Errorf("best saved after %v, last after %v, best %+v", bests, saves, tr.Best())
 	}
 	if slices.Equal(tr.Model.Params.Value.Float32s(), tr.opt.ema.Float32s()) {
