@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -33,8 +34,8 @@ func newQuantize() *cobra.Command {
 			if model == "" || out == "" {
 				return usagef("--model and --out are needed: a trained model and a folder for its INT8 student")
 			}
-			if m := quant.Method(method); m != quant.Search && m != quant.RoundToNearest {
-				return usagef("--method is %q, want %s or %s", method, quant.Search, quant.RoundToNearest)
+			if !slices.Contains(quant.Methods(), quant.Method(method)) {
+				return usagef("--method is %q, want one of %s", method, quant.Methods())
 			}
 			if calibrate == 0 && work.kind() != "" {
 				return usagef("--task and --corpus give the sequences of --calibrate, which is missing")
@@ -91,7 +92,7 @@ func newQuantize() *cobra.Command {
 	fs.IntVar(&calibrate, "calibrate", 0, "training sequences that weigh the errors of the weights; 0 for none")
 	fs.StringVar(&model, "model", "", "folder of the trained model (required)")
 	fs.StringVar(&out, "out", "", "folder for the INT8 student (required)")
-	fs.StringVar(&method, "method", string(quant.Search), "how the scale of a row is found: search or rtn (round to nearest)")
+	fs.StringVar(&method, "method", string(quant.Methods()[0]), "how the scale of a row is found: search or rtn (round to nearest)")
 	return cmd
 }
 

@@ -22,6 +22,22 @@ const (
 	RoundToNearest Method = "rtn"
 )
 
+// A way to find the scale of a row: it fills q [n] from x [n], minding the weights [n] of the errors, and returns the scale.
+type scaler func(q []int8, x, weight []float32) float32
+
+// Methods lists the methods, the default first.
+func Methods() []Method { return []Method{Search, RoundToNearest} }
+
+func (m Method) scaler() (scaler, error) {
+	switch m {
+	case "", Search:
+		return SearchRow, nil
+	case RoundToNearest:
+		return func(q []int8, x, _ []float32) float32 { return vec.QuantizeRow(q, x) }, nil
+	}
+	return nil, fmt.Errorf("quant: %w: %q, want one of %q", ErrMethod, m, Methods())
+}
+
 // Errors that callers tell apart.
 var (
 	ErrMissing    = sentinel.ErrMissing
@@ -70,11 +86,12 @@ type CalibrationRecord struct {
 // (model.layers.0.mlp.up_proj.weight, row-major [out,in]), all of the configuration and nothing else. Errors:
 // ctx's, *arch.FieldError, ErrMissing, ErrUnexpected, ErrShape, ErrNotFinite, ErrOverlap, ErrMethod.
 func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, o Options) (*student.Weights, *Report, error) {
+	scale, err := o.Method.scaler()
+	if err != nil {
+		return nil, nil, err
+	}
 	if o.Method == "" {
 		o.Method = Search
-	}
-	if o.Method != Search && o.Method != RoundToNearest {
-		return nil, nil, fmt.Errorf("quant: %w: %q, want %q or %q", ErrMethod, o.Method, Search, RoundToNearest)
 	}
 	r := &Report{Method: o.Method}
 	if o.Calibration != nil {
@@ -125,7 +142,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 				return fmt.Errorf("quant: calibration of %s: %w: %d, want %d", name, ErrShape, len(weight), m.Cols)
 			}
 		}
-		lost, err := quantizeMatrix(ctx, m, x, weight, o.Method)
+		lost, err := quantizeMatrix(ctx, m, x, weight, scale)
 		if err != nil {
 			return err
 		}
@@ -173,18 +190,14 @@ func unexpected(w *student.Weights, tensors map[string][]float32) error {
 }
 
 // quantizeMatrix fills m from x [Rows,Cols] and returns the relative error. Errors: ctx's.
-func quantizeMatrix(ctx context.Context, m *student.Matrix, x, weight []float32, method Method) (float64, error) {
+func quantizeMatrix(ctx context.Context, m *student.Matrix, x, weight []float32, scale scaler) (float64, error) {
 	var lost, total float64
 	for r := range m.Rows {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		row, q := x[r*m.Cols:][:m.Cols], m.Q[r*m.Cols:][:m.Cols]
-		if method == RoundToNearest {
-			m.Scale[r] = vec.QuantizeRow(q, row)
-		} else {
-			m.Scale[r] = SearchRow(q, row, weight)
-		}
+		m.Scale[r] = scale(q, row, weight)
 		for i, v := range row {
 			d := float64(v) - float64(float64(q[i])*float64(m.Scale[r]))
 			lost += float64(d * d)

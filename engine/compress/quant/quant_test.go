@@ -24,6 +24,29 @@ func randomRow(rng *rand.Rand, n int) []float32 {
 	return x
 }
 
+func scalerOf(t *testing.T, m Method) scaler {
+	t.Helper()
+	s, err := m.scaler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Every method that is listed can be used, and the default is the first.
+func TestMethods(t *testing.T) {
+	x := []float32{0.5, -2, 1.25}
+	for _, m := range Methods() {
+		q := make([]int8, len(x))
+		if scale := scalerOf(t, m)(q, x, nil); !(scale > 0) || q[1] >= 0 {
+			t.Errorf("%s: scale %v, codes %v", m, scale, q)
+		}
+	}
+	if Methods()[0] != Search {
+		t.Errorf("the first is %s", Methods()[0])
+	}
+}
+
 // TestRoundToNearest compares with a scalar oracle in float64, at widths that leave every kind of tail.
 func TestRoundToNearest(t *testing.T) {
 	for _, width := range widths {
@@ -35,7 +58,7 @@ func TestRoundToNearest(t *testing.T) {
 			x[3*width+i] *= 1e-8
 		}
 		m := student.Matrix{Rows: rows, Cols: width, Q: make([]int8, rows*width), Scale: make([]float32, rows)}
-		quantizeMatrix(t.Context(), &m, x, nil, RoundToNearest)
+		quantizeMatrix(t.Context(), &m, x, nil, scalerOf(t, RoundToNearest))
 		for r := range rows {
 			var a float64
 			for _, v := range x[r*width:][:width] {
@@ -72,7 +95,7 @@ func TestSearchIsNeverWorse(t *testing.T) {
 			}
 			q := make([]int8, width)
 			m := student.Matrix{Rows: 1, Cols: width, Q: make([]int8, width), Scale: make([]float32, 1)}
-			quantizeMatrix(t.Context(), &m, x, nil, RoundToNearest)
+			quantizeMatrix(t.Context(), &m, x, nil, scalerOf(t, RoundToNearest))
 			scale := SearchRow(q, x, weight)
 			was, is := rowError(m.Q, x, weight, m.Scale[0]), rowError(q, x, weight, scale)
 			if is > was {
