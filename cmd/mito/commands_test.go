@@ -12,7 +12,7 @@ import (
 func TestHelp(t *testing.T) {
 	for _, args := range []string{
 		"", "help", "--help", "pipeline --help", "train --help", "distill --help", "quantize --help", "eval --help", "generate --help",
-		"verify --help", "bench --help", "task", "task --help", "task describe --help", "info --help", "version --help", "help train", "help task list",
+		"verify --help", "bench --help", "task", "task --help", "task describe --help", "info --help", "version --help", "logits --help", "export --help", "import --help", "help train", "help task list",
 	} {
 		o := works(t, "", strings.Fields(args)...)
 		if !strings.Contains(o.stdout, "Usage:") || strings.Contains(o.stdout, "true|false") || o.stderr != "" {
@@ -26,6 +26,9 @@ func TestWrongUse(t *testing.T) {
 	need(t)
 	for _, c := range []struct{ args, says string }{
 		{"nothing", `unknown command "nothing"`},
+		{"export --model x --out y", "takes one format: hf"},
+		{"import tflite --from x --out y", `unknown format "tflite"; known: hf`},
+		{"logits --model x --out y --tokens 1,b", `"b" is not the id of a token`},
 		{"--nothing", "unknown flag"},
 		{"pipeline nothing", `unknown argument "nothing"`},
 		{"trian --task tictactoe", `unknown command "trian" for "mito"; did you mean train?`},

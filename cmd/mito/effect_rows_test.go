@@ -162,6 +162,28 @@ func commandEffects() map[string]commandRows {
 		rows["eval"].flags[name] = list
 	}
 
+	const needed = "--model and --out are needed"
+	rows["logits"] = commandRows{base: "--model TEXT --tokens 1,2 --out OUT", flags: map[string][]effect{
+		"model":   {{"--tokens 1,2 --out OUT", "--model TEXT", fixes(needed)}},
+		"out":     {{"--model TEXT --tokens 1,2", "--out OUT", fixes(needed)}},
+		"tokens":  {{"--model TEXT --out OUT", "--tokens 1,2", fixes("give --tokens")}, {"--model TEXT --prompt the --out OUT", "--tokens 1", isRefused("one of them")}},
+		"prompt":  {{"--model TEXT --out OUT", "--prompt the", fixes("give --tokens")}},
+		"threads": {{"", "--threads 3", keeps("", nil)}, {"", "--threads 0", isRefused("--threads is 0")}},
+	}}
+	rows["export"] = commandRows{base: "hf --model FLOAT --out OUT", flags: map[string][]effect{
+		"model":          {{"hf --out OUT", "--model INT8", fixes(needed)}},
+		"out":            {{"hf --model INT8", "--out OUT", fixes(needed)}},
+		"check":          {{"", "--check", prints}},
+		"full-attention": {{"", "--full-attention", failsWith("it looks at everything already")}},
+		"threads":        {{"hf --model INT8 --out OUT --check", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
+	}}
+	rows["import"] = commandRows{base: "hf --from FLOAT --out OUT", flags: map[string][]effect{
+		"from":    {{"hf --out OUT", "--from TEXT", fixes("--from and --out are needed")}},
+		"out":     {{"hf --from TEXT", "--out OUT", fixes("--from and --out are needed")}},
+		"check":   {{"", "--check", prints}},
+		"threads": {{"hf --from TEXT --out OUT --check", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
+	}}
+
 	const generate = "--model TEXT --prompt the --max-tokens 12"
 	rows["generate"] = commandRows{base: generate, stdin: `{"prompt": "the", "max_tokens": 2}`, flags: map[string][]effect{
 		"model":       {{"--prompt the", "--model TEXT", fixes("--model is missing")}},

@@ -15,6 +15,7 @@ import (
 
 	"mito/backend"
 	"mito/engine/arch"
+	"mito/engine/export"
 	"mito/engine/files"
 	"mito/engine/pipeline"
 	"mito/engine/report"
@@ -265,6 +266,9 @@ func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Worklo
 		Task: w.Name, Seed: o.Train.Seed, Backend: b.Info().Name, Dir: fitted.Dir, Params: o.Config.Params(),
 		Steps: fitted.Steps, LossNats: report.Number(fitted.Loss.PerToken()),
 		BitsPerByte: report.Number(fitted.Loss.BitsPerByte()), Seconds: time.Since(began).Seconds(),
+	}
+	if note := export.Note(o.Config); note != "" && !f.output.quiet {
+		fmt.Fprintln(cmd.ErrOrStderr(), note)
 	}
 	return f.output.print(cmd, r, func(stdout io.Writer) {
 		fmt.Fprintf(stdout, "%s: %d parameters, loss %.4f nats, %.4f bits per byte\n", r.Dir, r.Params, r.LossNats, r.BitsPerByte)

@@ -1,0 +1,12 @@
+package hf
+
+import (
+	"testing"
+
+	"mito/engine/internal/imports"
+)
+
+// TestImports holds what doc.go says of imports.
+func TestImports(t *testing.T) {
+	imports.Direct(t, "mito/engine/arch", "mito/engine/checkpoint", "mito/engine/files", "mito/engine/tokenizer")
+}
