@@ -12,8 +12,9 @@ import (
 )
 
 // Parse reads the contents of a tokenizer.json: a character tokenizer as this
-// package writes it, or a byte-level BPE without normalizer, truncation and
-// padding, cut by GPT-2's pattern, by digits first, or not at all. It fails
+// package writes it; a byte-level BPE without normalizer, truncation and
+// padding, cut by GPT-2's pattern, by digits first, or not at all; or the BPE of
+// characters with byte fallback of Llama 1 and 2, see [Sentence]. It fails
 // with *FormatError where the file is malformed or contradicts itself, and with
 // *UnsupportedError where it asks for something else. Post-processors that only
 // move offsets, and templates of nothing but the text, are dropped; one that adds
@@ -38,7 +39,7 @@ func Parse(data []byte) (Tokenizer, error) {
 		return nil, err
 	}
 	for _, key := range []string{"truncation", "padding", "normalizer"} {
-		if !top.null(key) {
+		if !top.null(key) && !(key == "normalizer" && isSentence(top)) {
 			return nil, &UnsupportedError{key, string(top.raw[key]), "null"}
 		}
 	}
@@ -63,10 +64,14 @@ func Parse(data []byte) (Tokenizer, error) {
 		}
 	}
 	var t Tokenizer
-	switch kind {
-	case "BPE":
+	switch {
+	case kind == "BPE" && isSentence(top):
+		t, err = parseSentence(top, model, added)
+	case kind == "WordLevel" && isSentence(top):
+		err = &UnsupportedError{"normalizer", string(top.raw["normalizer"]), "null beside a model that is not BPE"}
+	case kind == "BPE":
 		t, err = parseBPE(top, model, added)
-	case "WordLevel":
+	case kind == "WordLevel":
 		t, err = parseChars(top, model, added)
 	default:
 		err = &UnsupportedError{"model.type", strconv.Quote(kind), `"BPE" (byte-level) or "WordLevel" (characters)`}
@@ -203,22 +208,10 @@ func parseChars(top, model fields, added addedTokens) (Tokenizer, error) {
 }
 
 func parseBPE(top, model fields, added addedTokens) (Tokenizer, error) {
-	if err := model.only("type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
-		"byte_fallback", "ignore_merges", "vocab", "merges"); err != nil {
+	if err := checkModel(model); err != nil {
 		return nil, err
-	}
-	for _, key := range []string{"continuing_subword_prefix", "end_of_word_suffix"} {
-		if !model.null(key) && string(model.raw[key]) != `""` {
-			return nil, &UnsupportedError{"model." + key, string(model.raw[key]), "null or empty"}
-		}
-	}
-	if v := string(model.raw["dropout"]); !model.null("dropout") && v != "0" && v != "0.0" {
-		return nil, &UnsupportedError{"model.dropout", v, "null"}
 	}
 	if err := model.wantBool("byte_fallback", false, false); err != nil {
-		return nil, err
-	}
-	if _, err := model.boolean("fuse_unk", false); err != nil {
 		return nil, err
 	}
 	ignoreMerges, err := model.boolean("ignore_merges", false)
@@ -266,6 +259,24 @@ func parseBPE(top, model fields, added addedTokens) (Tokenizer, error) {
 		return nil, err
 	}
 	return newBPE(pieces, own, merges, added, pre, ignoreMerges), nil
+}
+
+// checkModel refuses what no kind of BPE here does.
+func checkModel(model fields) error {
+	if err := model.only("type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+		"byte_fallback", "ignore_merges", "vocab", "merges"); err != nil {
+		return err
+	}
+	for _, key := range []string{"continuing_subword_prefix", "end_of_word_suffix"} {
+		if !model.null(key) && string(model.raw[key]) != `""` {
+			return &UnsupportedError{"model." + key, string(model.raw[key]), "null or empty"}
+		}
+	}
+	if v := string(model.raw["dropout"]); !model.null("dropout") && v != "0" && v != "0.0" {
+		return &UnsupportedError{"model.dropout", v, "null"}
+	}
+	_, err := model.boolean("fuse_unk", false)
+	return err
 }
 
 func parsePreTokenizer(top fields) (pre preTokenizer, err error) {

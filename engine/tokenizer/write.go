@@ -42,7 +42,7 @@ func marshalChars(c *Chars) []byte {
 	for slices.Contains(c.pieces, unk) {
 		unk = "<" + unk + ">"
 	}
-	writeHead(&b, c.added, charsPreTokenizer, charsDecoder)
+	writeHead(&b, c.added, "null", charsPreTokenizer, charsDecoder)
 	b.WriteString("    \"type\": \"WordLevel\",\n")
 	writeVocab(&b, c.pieces)
 	b.WriteString(",\n    \"unk_token\": " + quote(unk) + "\n  }\n}\n")
@@ -64,7 +64,7 @@ func marshalBPE(t *BPE) []byte {
   }`
 	}
 	var b bytes.Buffer
-	writeHead(&b, t.added, pre, byteLevel(true, "  "))
+	writeHead(&b, t.added, "null", pre, byteLevel(true, "  "))
 	b.WriteString(`    "type": "BPE",
     "dropout": null,
     "unk_token": null,
@@ -96,7 +96,7 @@ func marshalBPE(t *BPE) []byte {
 	return b.Bytes()
 }
 
-func writeHead(b *bytes.Buffer, added addedTokens, preTokenizer, decoder string) {
+func writeHead(b *bytes.Buffer, added addedTokens, normalizer, preTokenizer, decoder string) {
 	b.WriteString("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [")
 	for i, t := range added {
 		if i > 0 {
@@ -109,7 +109,7 @@ func writeHead(b *bytes.Buffer, added addedTokens, preTokenizer, decoder string)
 	if len(added) > 0 {
 		b.WriteString("\n  ")
 	}
-	b.WriteString("],\n  \"normalizer\": null,\n  \"pre_tokenizer\": " + preTokenizer +
+	b.WriteString("],\n  \"normalizer\": " + normalizer + ",\n  \"pre_tokenizer\": " + preTokenizer +
 		",\n  \"post_processor\": null,\n  \"decoder\": " + decoder + ",\n  \"model\": {\n")
 }
 
@@ -132,4 +132,33 @@ func quote(s string) string {
 	// A string always encodes; every piece is UTF-8.
 	_ = e.Encode(s)
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// marshalSentence writes the canonical file; spelling is that of the vocabulary.
+func marshalSentence(t *Sentence, spelling []string) []byte {
+	normalizer, decoder := sentenceReplace, sentenceDecoder+"]}"
+	if t.prefix {
+		normalizer, decoder = sentenceNormalizer, sentenceDecoder+sentenceStrip+"]}"
+	}
+	var b bytes.Buffer
+	writeHead(&b, t.added, normalizer, "null", decoder)
+	b.WriteString(`    "type": "BPE",
+    "dropout": null,
+    "unk_token": null,
+    "continuing_subword_prefix": null,
+    "end_of_word_suffix": null,
+    "fuse_unk": false,
+    "byte_fallback": true,
+    "ignore_merges": false,
+`)
+	writeVocab(&b, spelling)
+	b.WriteString(",\n    \"merges\": [")
+	for i, m := range t.merges {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n      [" + quote(spelling[m.left]) + ", " + quote(spelling[m.right]) + "]")
+	}
+	b.WriteString("]\n  }\n}\n")
+	return b.Bytes()
 }

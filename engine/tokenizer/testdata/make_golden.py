@@ -12,7 +12,7 @@ unless vocabulary and merges are the same.
 import json
 import pathlib
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 here = pathlib.Path(__file__).parent
 sample = (here / "sample.txt").read_text(encoding="utf-8")
@@ -60,6 +60,23 @@ other.add_special_tokens(["<|im_start|>", "<|im_start|>x"])
 other.add_tokens(["Citizen:", "zen:<s>"])
 other.save(str(here / "hf-digits.json"))
 other = Tokenizer.from_file(str(here / "hf-digits.json"))
+
+# BPE of characters as SentencePiece makes it and Llama has it, in the layout that transformers writes.
+sentence = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+sentence.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+sentence.decoder = decoders.Sequence(
+    [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+)
+sentence.train_from_iterator(
+    sample.splitlines(),
+    trainers.BpeTrainer(vocab_size=420, show_progress=False, special_tokens=[f"<0x{b:02X}>" for b in range(256)]),
+)
+sentence.add_special_tokens(["<unk>", "<s>", "</s>"])
+sentence.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+made = json.loads(sentence.to_str())  # in files of Llama the bytes are no added tokens
+made["added_tokens"] = [t for t in made["added_tokens"] if not t["content"].startswith("<0x")]
+(here / "sentence.json").write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+sentence = Tokenizer.from_file(str(here / "sentence.json"))
 
 bpe_cases = [
     "",
@@ -121,5 +138,13 @@ golden = {
     "chars": {"encode": cases(chars, chars_cases), "decode": decodes(chars, [[1, 0, 2], [chars.get_vocab_size() - 1]])},
     "bpe": {"encode": cases(bpe, bpe_cases), "decode": decodes(bpe, [raw(bpe, b) for b in broken])},
     "hf-digits": {"encode": cases(other, bpe_cases), "decode": decodes(other, [[0, 300, 1]])},
+    "sentence": {
+        "encode": cases(sentence, bpe_cases),
+        "decode": decodes(
+            sentence,
+            [[sentence.token_to_id(f"<0x{x:02X}>") for x in b] for b in broken]
+            + [sentence.encode(t, add_special_tokens=False).ids for t in bpe_cases],
+        ),
+    },
 }
 (here / "golden.json").write_text(json.dumps(golden, ensure_ascii=True, indent=1) + "\n")
