@@ -284,6 +284,57 @@ def int8(b):
         b.check("INT8 → compressed-tensors: " + name, one)
 
 
+def library(kind):
+    """A tokenizer that the tokenizers library trains: GPT-2's kind, or Llama's."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    if kind == "gpt2":
+        tok = Tokenizer(models.BPE())
+        tok.pre_tokenizer, tok.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+        tok.post_processor = processors.ByteLevel(trim_offsets=False)
+        tok.train_from_iterator([TEXT], trainers.BpeTrainer(
+            vocab_size=299, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"]))
+        return tok
+    tok = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tok.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tok.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tok.train_from_iterator(TEXT.splitlines(), trainers.BpeTrainer(
+        vocab_size=300, show_progress=False, limit_alphabet=40, special_tokens=["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]))
+    data = json.loads(tok.to_str())  # in Llama's files the bytes are no added tokens
+    data["added_tokens"] = [t for t in data["added_tokens"] if not t["content"].startswith("<0x")]
+    return Tokenizer.from_str(json.dumps(data))
+
+
+def teachers(b):
+    """A folder of transformers with its tokenizer: the same ids, and a student distilled from it and quantised."""
+    from transformers import PreTrainedTokenizerFast
+
+    for kind in ("gpt2", "llama"):
+        def one(kind=kind):
+            folder, student = b.path("teacher " + kind), b.path("student " + kind)
+            foreign(kind, torch.float32).save_pretrained(folder)
+            fast = PreTrainedTokenizerFast(tokenizer_object=library(kind), eos_token="<|endoftext|>" if kind == "gpt2" else "</s>")
+            fast.save_pretrained(folder)
+            seen = 0
+            for text in HARD:
+                if "\x00" in text or text == "" or len(fast(text)["input_ids"]) > 96:
+                    continue
+                ids = fast(text)["input_ids"]
+                assert ids == b.tokens(folder, text), f"{text!r}: {ids} against mito's {b.tokens(folder, text)}"
+                seen += 1
+            corpus = b.path("corpus.txt")
+            with open(corpus, "w") as f:
+                f.write(TEXT * 40)
+            b.run("distill", "--teacher", folder, "--corpus", corpus, "--context", 32, "--arch", "micro", "--steps", 3, "--batch", 4, "--out", student, "--quiet")
+            b.run("quantize", "--model", student, "--out", student + "-int8")
+            load(os.path.join(student, "model"))
+            loss = json.loads(b.run("eval", "--model", folder, "--corpus", corpus, "--context", 32, "--json"))["loss_nats"]
+            text = b.run("generate", "--model", folder, "--prompt", "To be", "--max-tokens", 3)
+            assert seen > 20 and loss > 0 and text, (seen, loss, text)
+            return f"{seen} texts with the same ids; distilled and quantised"
+        b.check("a teacher of transformers: " + kind, one)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--mito", required=True)
@@ -293,7 +344,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     b = Bench(a.mito, a.only)
-    for part in (written, tokenizers, read, int8):
+    for part in (written, tokenizers, read, teachers, int8):
         part(b)
     print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
     sys.exit(1 if b.failed or not b.passed else 0)

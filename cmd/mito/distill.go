@@ -67,6 +67,9 @@ func newDistill() *cobra.Command {
 				}
 				defer closing(t, &err)
 				fit.Teachers = append(fit.Teachers, t)
+				if start == nil { // many models have more logits than their tokenizer has ids, a round number
+					fit.Config.VocabSize = max(fit.Config.VocabSize, t.Model.Config.VocabSize)
+				}
 			}
 			fit.Distill, fit.Cache = o, cache
 			return f.run(cmd, b, w, fit)

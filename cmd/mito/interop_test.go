@@ -81,3 +81,18 @@ func TestNoteOnSaving(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// A teacher with more logits than its tokenizer has ids has a student with as many.
+func TestPaddedVocabulary(t *testing.T) {
+	need(t)
+	dir := t.TempDir()
+	config, teacher, student := filepath.Join(dir, "c.json"), filepath.Join(dir, "t"), filepath.Join(dir, "s")
+	write(t, config, `{"vocab_size": 64}`)
+	base := strings.Fields("--task tictactoe --positions 200 --arch micro --steps 1 --batch 2")
+	works(t, "", append([]string{"train", "--config", config, "--out", teacher}, base...)...)
+	works(t, "", append([]string{"distill", "--teacher", teacher, "--out", student}, base...)...)
+	works(t, "", append([]string{"distill", "--teacher", teacher, "--out", student, "--resume"}, base...)...)
+	if text := read(t, filepath.Join(student, "model", "config.json")); !strings.Contains(text, `"vocab_size": 64`) {
+		t.Error(text)
+	}
+}
