@@ -20,6 +20,7 @@ type Quantization struct {
 	Ignore                 []string              `json:"ignore"`
 	ConfigGroups           map[string]QuantGroup `json:"config_groups"`
 	KVCacheScheme          *QuantArgs            `json:"kv_cache_scheme"`
+	Sparsity               *SparsityConfig       `json:"sparsity_config,omitempty"` // nil where every matrix is stored whole
 }
 
 // QuantGroup says how the modules that match Targets are quantised; nil means not at all.
@@ -134,6 +135,9 @@ func (q *Quantization) CheckInt8() error {
 	}
 	if !linear {
 		r.OneOf("config_groups", "without one", "a group for Linear with weights and input_activations")
+	}
+	if q.Sparsity != nil {
+		q.Sparsity.check(&r)
 	}
 	if q.KVCacheScheme != nil {
 		q.KVCacheScheme.checkInt8(&r, "kv_cache_scheme", "token", true)

@@ -1,8 +1,10 @@
 package quant
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
@@ -17,10 +19,11 @@ var ErrNotQuantized = errors.New("not an INT8 student")
 type config struct {
 	arch.Config
 	Calibration *CalibrationRecord `json:"mito_calibration,omitempty"`
+	Pruning     json.RawMessage    `json:"mito_pruning,omitempty"`
 }
 
 // Contents returns what a checkpoint folder of the student holds: INT8 weights and float32 scales, gains and biases, and
-// the quantization_config. The caller may add a tokenizer before checkpoint.Save. report may be nil. Errors: as of
+// the quantization_config. Matrices of a report with Blocks that are smaller in blocks are stored so. The caller may add a tokenizer before checkpoint.Save. report may be nil. Errors: as of
 // Weights.Validate.
 func Contents(w *student.Weights, report *Report) (*checkpoint.Contents, error) {
 	if err := w.Validate(); err != nil {
@@ -30,15 +33,23 @@ func Contents(w *student.Weights, report *Report) (*checkpoint.Contents, error) 
 	cfg := config{Config: w.Config}
 	cfg.ModelType = checkpoint.ModelType
 	if report != nil {
-		cfg.Calibration = report.Calibration
+		cfg.Calibration, cfg.Pruning = report.Calibration, report.Pruning
 	}
 	c.Config = cfg
+	blocks := blocksOf(w, report)
+	if len(blocks) > 0 {
+		c.Quantization.Sparsity = checkpoint.NewBlocks(sparsityOf(w, blocks), blocks)
+	}
 	err := w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
 		if m == nil {
 			c.Tensors = append(c.Tensors, checkpoint.FromF32(name, []int{len(*v)}, *v))
 			return nil
 		}
-		ts, err := checkpoint.QuantizedTensors(name, m.Rows, m.Cols, m.Q, m.Scale)
+		store := checkpoint.QuantizedTensors
+		if slices.Contains(blocks, name) {
+			store = checkpoint.BlockTensors
+		}
+		ts, err := store(name, m.Rows, m.Cols, m.Q, m.Scale)
 		if err != nil {
 			return err
 		}
@@ -89,7 +100,10 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 	}
 	// Sizes come from the tensors, which are as large as the file says; Validate compares them with the configuration.
 	w := &student.Weights{Config: c, Layers: make([]student.Layer, c.Layers)}
-	if err := fill(w, file); err != nil {
+	if q.InBlocks() && c.Params() > maxExpansion*file.Bytes() {
+		return nil, fmt.Errorf("quant: %s: %d weights are said to be in %d bytes of blocks: %w", f.Dir, c.Params(), file.Bytes(), checkpoint.ErrRange)
+	}
+	if err := fill(w, file, q.InBlocks()); err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
 	if err := w.Validate(); err != nil {
@@ -99,24 +113,27 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 }
 
 // fill takes every tensor of the configuration from the file, which must hold nothing else.
-func fill(w *student.Weights, f *checkpoint.File) error {
+func fill(w *student.Weights, f *checkpoint.File, blocks bool) error {
 	var names []string
+	modules := map[string]arch.Module{}
+	for _, m := range w.Config.Modules() {
+		modules[m.Name] = m
+	}
 	err := w.Visit(func(name string, m *student.Matrix, v *[]float32) (err error) {
 		if m == nil {
 			names = append(names, name)
 			*v, err = vector(f, name)
 			return err
 		}
-		names = append(names, name+".weight", name+".weight_scale")
-		t, err := f.Tensor(name + ".weight")
+		if blocks && f.HasBlocks(name) {
+			m.Rows, m.Cols = modules[name].Rows, modules[name].Cols
+			names = append(names, checkpoint.BlockNames(name)...)
+			m.Q, m.Scale, err = f.Blocks(name, m.Rows, m.Cols)
+		} else {
+			names = append(names, name+".weight", name+".weight_scale")
+			err = whole(m, f, name)
+		}
 		if err != nil {
-			return err
-		}
-		if len(t.Shape) != 2 {
-			return fmt.Errorf("%s.weight: shape %v, want two dimensions: %w", name, t.Shape, checkpoint.ErrShape)
-		}
-		m.Rows, m.Cols = t.Shape[0], t.Shape[1]
-		if m.Q, m.Scale, err = f.Quantized(name, m.Rows, m.Cols); err != nil {
 			return err
 		}
 		if f.Has(name + ".bias") {
@@ -131,28 +148,24 @@ func fill(w *student.Weights, f *checkpoint.File) error {
 	return f.Expect(names...)
 }
 
+// whole reads a matrix with all its weights.
+func whole(m *student.Matrix, f *checkpoint.File, name string) error {
+	t, err := f.Tensor(name + ".weight")
+	if err != nil {
+		return err
+	}
+	if len(t.Shape) != 2 {
+		return fmt.Errorf("%s.weight: shape %v, want two dimensions: %w", name, t.Shape, checkpoint.ErrShape)
+	}
+	m.Rows, m.Cols = t.Shape[0], t.Shape[1]
+	m.Q, m.Scale, err = f.Quantized(name, m.Rows, m.Cols)
+	return err
+}
+
 func vector(f *checkpoint.File, name string) ([]float32, error) {
 	t, err := f.Tensor(name)
 	if err != nil {
 		return nil, err
 	}
 	return t.F32()
-}
-
-// FileSize predicts the size of model.safetensors: a byte for each INT8 weight, four for each scale, gain and bias, and in
-// the header about 70 bytes and the name for each tensor.
-func FileSize(w *student.Weights) int {
-	const perTensor, fixed = 70, 8 + 32
-	n := fixed + w.Bytes()
-	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
-		n += perTensor + len(name)
-		if m != nil {
-			n += perTensor + len(name) + len(".weight") + len(".weight_scale")
-			if m.Bias != nil {
-				n += perTensor + len(name) + len(".bias")
-			}
-		}
-		return nil
-	})
-	return n
 }

@@ -50,7 +50,7 @@ func TestSaveLoadDigest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if size, f := float64(info.Size()), float64(FileSize(w)); size > 1.03*f || size < 0.97*f {
+			if size, f := float64(info.Size()), float64(FileSize(w, nil)); size > 1.03*f || size < 0.97*f {
 				t.Errorf("%v bytes on disk, the formula says %v", size, f)
 			}
 			text, err := os.ReadFile(filepath.Join(dir, checkpoint.ConfigName))

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -68,6 +69,10 @@ type Report struct {
 	Method      Method             `json:"method"`
 	Matrices    []MatrixError      `json:"matrices"`
 	Calibration *CalibrationRecord `json:"calibration,omitempty"`
+
+	// What the float model was pruned by, for config.json, and whether matrices are stored in the blocks that hold something.
+	Pruning json.RawMessage `json:"pruning,omitempty"`
+	Blocks  bool            `json:"blocks,omitempty"`
 }
 
 // MatrixError is the error of one matrix: RMS(W - scale·Q)/RMS(W), unweighted.
@@ -95,7 +100,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 	}
 	r := &Report{Method: o.Method}
 	if o.Calibration != nil {
-		rec, err := o.Calibration.record(o.Evaluation)
+		rec, err := o.Calibration.Record(o.Evaluation)
 		if err != nil {
 			return nil, nil, err
 		}

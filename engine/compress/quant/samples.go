@@ -64,8 +64,9 @@ func (s *Samples) Hash() string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// record checks a calibration against what the result will be judged on.
-func (c *Calibration) record(evaluation *Samples) (*CalibrationRecord, error) {
+// Record says which data a calibration has seen, and refuses one that has seen what the result will be judged on. Errors:
+// ErrMissing, ErrOverlap.
+func (c *Calibration) Record(evaluation *Samples) (*CalibrationRecord, error) {
 	if c.Samples.Len() == 0 {
 		return nil, fmt.Errorf("quant: calibration without samples: %w", ErrMissing)
 	}
