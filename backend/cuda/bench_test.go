@@ -17,6 +17,9 @@ import (
 	"mito/engine/train"
 )
 
+// emulated: products of the size of a training step are quick here.
+const emulated = false
+
 // BenchmarkOps times every operation at the sizes of training a small model.
 func BenchmarkOps(b *testing.B) {
 	backendtest.Benchmark(b, func(t testing.TB) backend.Backend { return open(t, backend.BFloat16) })

@@ -303,6 +303,13 @@ func TestTiling(t *testing.T) {
 			t.Errorf("%d×%d×%d: %d parts of %d do not cover k", c.m, c.n, c.k, got.parts, got.part)
 		}
 	}
+	for _, s := range LargeShapes {
+		for _, cards := range []int{84, 108, 114, 128, 132, 142, 144} {
+			if got := tilingOf(s[0], s[1], s[2], cards, room); got.tile != 128 {
+				t.Errorf("%v on %d processors: tiles of %d", s, cards, got.tile)
+			}
+		}
+	}
 	if got := tilingOf(4096, 4096, 1<<20, processors, 1<<20); got.parts != 1 {
 		t.Errorf("%d parts although the workspace holds none", got.parts)
 	}

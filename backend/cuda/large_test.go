@@ -13,6 +13,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cpu"
+	"mito/backend/cuda"
 )
 
 // pair makes the same tensors on two backends.
@@ -25,12 +26,18 @@ type pair struct {
 
 func newPair(t testing.TB, p backend.Precision) *pair {
 	t.Helper()
+	return newPairOf(t, p, 48<<20)
+}
+
+// newPairOf makes a pair with room for so many bytes on each.
+func newPairOf(t testing.TB, p backend.Precision, bytes int64) *pair {
+	t.Helper()
 	x := &pair{t: t, rng: rand.New(rand.NewPCG(3, 5))}
 	reference := cpu.New(2)
 	t.Cleanup(func() { must(t, reference.Close()) })
 	x.on = [2]backend.Backend{reference, open(t, p)}
 	for i, b := range x.on {
-		slab, err := b.NewSlab(48 << 20)
+		slab, err := b.NewSlab(bytes)
 		must(t, err)
 		x.slabs[i] = slab
 	}
@@ -153,6 +160,35 @@ func TestLargeProducts(t *testing.T) {
 			})
 			p.close("odd offsets", c, prec.product)
 		})
+	}
+}
+
+// Products that tiles of 128 compute on every card: those of a training step of the 7M class, and one whose every side has a
+// tail. On the emulator, whose device has few processors, smaller ones have the same tiles.
+func TestTilesOf128(t *testing.T) {
+	shapes := cuda.LargeShapes
+	if emulated {
+		shapes = [][3]int{{256, 384, 96}, {130, 390, 385}}
+	}
+	for _, s := range shapes {
+		for form := range 4 {
+			m, n, k := s[0], s[1], s[2]
+			p := newPairOf(t, backend.BFloat16, 4*int64(m*k+k*n+m*n)+1<<10)
+			if tile := cuda.TileOf(p.on[1].(*cuda.Backend), m, n, k); tile != 128 {
+				t.Errorf("%v is computed in tiles of %d", s, tile)
+			}
+			args := backend.MatMulArgs{TransA: form&2 != 0, TransB: form&1 != 0}
+			a, b, c := [2]int{m, k}, [2]int{k, n}, p.normal(m, n)
+			if args.TransA {
+				a = [2]int{k, m}
+			}
+			if args.TransB {
+				b = [2]int{n, k}
+			}
+			x, y := p.normal(a[:]...), p.normal(b[:]...)
+			p.each(func(be backend.Backend, i int) error { return be.MatMul(c[i], x[i], y[i], args) })
+			p.close(fmt.Sprintf("%v form %d", s, form), c, 0x1p-7)
+		}
 	}
 }
 

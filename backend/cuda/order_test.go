@@ -12,6 +12,22 @@ import (
 	"mito/backend/cuda/cudaemu"
 )
 
+// emulated says that products of the size of a training step take minutes.
+const emulated = true
+
+// Work is cut by the number of processors. The cards that mito is made for have 108 (A100) and 132 (H100).
+func TestProcessors(t *testing.T) {
+	defer cudaemu.SetMultiprocessors(4)
+	for _, n := range []int{108, 132} {
+		cudaemu.SetMultiprocessors(n)
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Run("conformance", TestConformance)
+			t.Run("products", TestLargeProducts)
+			t.Run("rows", TestManyRows)
+		})
+	}
+}
+
 // Every result has the same bits in whatever order the threads of a block run: no kernel misses a barrier. Two OS
 // threads run blocks in the last order, so that blocks meet as well.
 func TestThreadOrders(t *testing.T) {

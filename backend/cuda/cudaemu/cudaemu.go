@@ -39,5 +39,9 @@ func SetThreads(n int) { C.cudaemu_set_threads(C.int(n)) }
 // SetMemory sets the size in bytes of the emulated device's memory; 4 GiB at first.
 func SetMemory(bytes int64) { C.cudaemu_set_memory(C.ulonglong(bytes)) }
 
+// SetMultiprocessors sets how many multiprocessors the device says that it has, to backends opened afterwards; 4 at first.
+// Kernels are cut by that number: cards of 108 and 132 take other paths.
+func SetMultiprocessors(n int) { C.cudaemu_set_multiprocessors(C.int(n)) }
+
 // LastFault says why a kernel last failed, or is empty.
 func LastFault() string { return C.GoString(C.cudaemu_last_fault()) }

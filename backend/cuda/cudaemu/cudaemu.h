@@ -18,6 +18,7 @@ extern "C" {
 void cudaemu_set_order(unsigned order);
 void cudaemu_set_threads(int n);
 void cudaemu_set_memory(unsigned long long bytes);
+void cudaemu_set_multiprocessors(int n);
 const char *cudaemu_last_fault(void);
 #ifdef __cplusplus
 }

@@ -16,6 +16,8 @@
 
 namespace {
 
+int multiprocessors = EMU_MULTIPROCESSORS;
+
 enum Result {
 	SUCCESS = 0,
 	INVALID_VALUE = 1,
@@ -97,7 +99,7 @@ int device_attribute(int* v, int attribute, int) {
 	case 1: *v = EMU_MAX_THREADS; break;
 	case 8: *v = EMU_DEFAULT_DYNAMIC_SHARED; break;
 	case 10: *v = 32; break;
-	case 16: *v = EMU_MULTIPROCESSORS; break;
+	case 16: *v = multiprocessors; break;
 	case 75: *v = EMU_COMPUTE_MAJOR; break;
 	case 76: *v = EMU_COMPUTE_MINOR; break;
 	case 97: *v = EMU_MAX_DYNAMIC_SHARED; break;
@@ -270,6 +272,8 @@ int error_string(int e, const char** s) {
 int default_pool(void** p, int) { return *p = &primary, SUCCESS; }
 
 }  // namespace
+
+extern "C" void cudaemu_set_multiprocessors(int n) { multiprocessors = n > 0 ? n : 1; }
 
 extern "C" void cudaemu_set_memory(unsigned long long bytes) {
 	std::lock_guard<std::mutex> lock(memory_mutex);
