@@ -8,5 +8,5 @@
 // Letters are those of package backend: B batch, T time, N = B·T, C width, H heads, G key/value heads, D head
 // width, F width of the MLP, V vocabulary.
 //
-// Of mito it imports backend, engine/arch and engine/checkpoint only. A test holds it to that.
+// Of mito it imports backend, engine/arch, engine/checkpoint and engine/export/hf only. A test holds it to that.
 package model
