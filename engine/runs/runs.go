@@ -55,6 +55,10 @@ func Check(dir string, resume bool) error {
 	if err := files.CheckInside(dir); err != nil {
 		return err
 	}
+	// The models of a pipeline are runs in its folder; what is inside a run is none.
+	if err := checkPart(dir, ModelDir, LastDir, BestDir); err != nil {
+		return err
+	}
 	return checkBegun(dir, resume)
 }
 
@@ -103,17 +107,17 @@ func CheckFree(dir string) error {
 	if err := checkNothing(dir); err != nil {
 		return err
 	}
-	return checkPart(dir)
+	return checkPart(dir, ModelDir, LastDir, BestDir, TeacherDir, StudentDir, CompressedDir)
 }
 
 // checkPart refuses the place of a part of a run or a pipeline.
-func checkPart(dir string) error {
+func checkPart(dir string, parts ...string) error {
 	at, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
 	run, name := filepath.Split(at)
-	if !slices.Contains([]string{ModelDir, LastDir, BestDir, TeacherDir, StudentDir, CompressedDir}, name) {
+	if !slices.Contains(parts, name) {
 		return nil
 	}
 	var m files.Marker

@@ -207,6 +207,12 @@ func TestPartsOfARunAreNotFree(t *testing.T) {
 			t.Errorf("%s that is of no run: %v", name, err)
 		}
 	}
+	// A run may begin where a pipeline keeps its models, and not inside another run.
+	for name, inside := range map[string]bool{ModelDir: true, LastDir: true, BestDir: true, TeacherDir: false, StudentDir: false} {
+		if err := Check(filepath.Join(run, name), false); (err != nil) != inside {
+			t.Errorf("a run in %s of a run: %v", name, err)
+		}
+	}
 	if err := CheckFree(filepath.Join(run, "another")); err != nil {
 		t.Errorf("a name in a run that is none of its parts: %v", err)
 	}
