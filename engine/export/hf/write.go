@@ -142,9 +142,9 @@ func sizes(c *arch.Config, o map[string]any, eps string) {
 	})
 }
 
-// rope writes the base of RoPE as transformers 4 and 5 spell it.
+// rope writes the base of RoPE as transformers 4 and 5 spell it. Without rope_scaling the Apertus of 4 scales.
 func rope(c *arch.Config, o map[string]any) {
-	o["rope_theta"] = c.RoPETheta
+	o["rope_theta"], o["rope_scaling"] = c.RoPETheta, nil
 	o["rope_parameters"] = map[string]any{"rope_type": "default", "rope_theta": c.RoPETheta}
 }
 
