@@ -13,6 +13,8 @@ import (
 type Origin struct {
 	Judge string `json:"judge,omitempty"` // hash of what the run is evaluated on
 	From  string `json:"from,omitempty"`  // SHA-256 of the weights that it began with; "" for fresh ones
+	// Pruning is the hash of how those weights are pruned, before the run or in it; "" for not at all.
+	Pruning string `json:"pruning,omitempty"`
 }
 
 // Extension is a number of steps that was raised when a run was resumed.
@@ -69,6 +71,10 @@ func (t *Trainer) checkOrigin(run *savedRun) error {
 		}
 		return fmt.Errorf("train: cannot resume: the saved run began with %s, this one with %s; give the same --from, or another output folder",
 			name(run.From), name(have))
+	}
+	if have := t.Origin.Pruning; run.Pruning != have {
+		return fmt.Errorf("train: cannot resume: the saved run was pruned in another way (%.12s…) than this one (%.12s…); give the same "+
+			"options of the pruning, or another output folder", run.Pruning, have)
 	}
 	if have := Arithmetic(t.b.Info()); run.Arithmetic != "" && run.Arithmetic != have {
 		return fmt.Errorf("train: cannot resume: the saved run was computed with the arithmetic %q, here it is %q: the weights would be those "+

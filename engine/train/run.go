@@ -10,7 +10,10 @@ import (
 
 // Hooks lets the caller watch and save. Each may be nil.
 type Hooks struct {
-	Step func(StepResult) error // every LogEvery steps
+	// Before is called before a step, counted from 0. It may change masks (model.Model.SetMask) and the weights that go with
+	// them, by rules that follow from the step, the weights and the masks alone: a resumed run has no more.
+	Before func(step int) error
+	Step   func(StepResult) error // every LogEvery steps
 	// Eval evaluates the model as it will ship: with the moving average in place where there is one. It returns
 	// the loss that decides which checkpoint is best. It may end with the error of Run's context.
 	Eval func(step int) (loss float64, err error)
@@ -36,6 +39,11 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 		}
 		due := func(every int) bool { return every > 0 && (t.step+1)%every == 0 || t.step+1 == t.o.Steps }
 		log, eval, save := due(t.o.LogEvery) || t.step == 0, due(t.o.EvalEvery), due(t.o.SaveEvery)
+		if h.Before != nil {
+			if err := h.Before(t.step); err != nil {
+				return err
+			}
+		}
 		r, err := t.Step(log || eval || save) // what diverged is neither evaluated nor saved
 		if err != nil {
 			return err

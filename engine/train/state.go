@@ -58,7 +58,9 @@ func (t *Trainer) State() (*checkpoint.State, error) {
 			s.Tensors = append(s.Tensors, tensor)
 		}
 	}
-	return s, nil
+	masks, err := t.masks()
+	s.Tensors = append(s.Tensors, masks...)
+	return s, err
 }
 
 // Resume continues a saved run. It refuses a run of another model, other settings, data, teachers, evaluation or
@@ -100,8 +102,17 @@ func (t *Trainer) resume(saved *checkpoint.SavedState, extend bool) error {
 	if run.Step < 0 || run.Step > t.o.Steps {
 		return fmt.Errorf("train: cannot resume: the saved run stands at step %d of %d", run.Step, t.o.Steps)
 	}
+	masks, err := t.savedMasks(saved.Tensors)
+	if err != nil {
+		return err
+	}
 	for _, f := range t.flats() {
 		if err := t.Model.ReadTrained(saved.Tensors, f.prefix, f.tensor); err != nil {
+			return fmt.Errorf("train: cannot resume: %w", err)
+		}
+	}
+	for _, m := range masks {
+		if err := t.Model.SetMask(m.param, m.mask); err != nil {
 			return fmt.Errorf("train: cannot resume: %w", err)
 		}
 	}
