@@ -54,8 +54,16 @@ func Mask(ctx context.Context, b backend.Backend, w *model.Weights, prior Masks,
 			}
 		}
 		masks[name] = maskOf(o, scores, m.Rows, m.Cols)
+		hide(masks[name], prior[name])
 	}
 	return w, masks, masks.Apply(w.Tensors)
+}
+
+// hide keeps dead what is dead already, which is more than the options ask for where their sparsity is the lower one.
+func hide(mask, prior []float32) {
+	for i, v := range prior {
+		mask[i] *= v
+	}
 }
 
 func clone(w *model.Weights) *model.Weights {
@@ -151,29 +159,4 @@ func clearAt(mask []float32, at []int) {
 	for _, i := range at {
 		mask[i] = 0
 	}
-}
-
-// Ramp is a sparsity that grows while a model trains.
-type Ramp struct {
-	From, To float64
-	Steps    int // over which it grows
-	Updates  int // of the mask
-}
-
-// NewRamp makes the ramp of a run: over the first half of its steps, with at most twenty updates.
-func NewRamp(from, to float64, steps int) Ramp {
-	n := max(1, steps/2)
-	return Ramp{From: from, To: to, Steps: n, Updates: min(20, n)}
-}
-
-// At says whether the mask is renewed before a step, counted from 0, and at what sparsity:
-// s = To + (From-To)·(1 - k/Updates)³ with the k-th update (arXiv:1710.01878). The last one has To.
-func (r Ramp) At(step int) (sparsity float64, due bool) {
-	for k := 1; k <= r.Updates; k++ {
-		if step == (k-1)*r.Steps/r.Updates {
-			left := 1 - float64(k)/float64(r.Updates)
-			return r.To + (r.From-r.To)*left*left*left, true
-		}
-	}
-	return 0, false
 }

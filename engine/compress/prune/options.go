@@ -125,7 +125,7 @@ func (o Options) Targets(c arch.Config) ([]arch.Module, error) {
 	return targets, nil
 }
 
-// targets lists the matrices inside the layers that patterns name.
+// targets lists the matrices inside the layers that patterns name, and returns an error too for a pattern that names none.
 func targets(c arch.Config, patterns []string) ([]arch.Module, error) {
 	var found []arch.Module
 	used := make([]bool, len(patterns))
@@ -145,7 +145,7 @@ func targets(c arch.Config, patterns []string) ([]arch.Module, error) {
 	}
 	for i, p := range patterns {
 		if !used[i] {
-			return nil, refuse("modules", fmt.Sprintf("%q", p), "a pattern of some matrix inside the layers, such as mlp.* or self_attn.q_proj")
+			return found, refuse("modules", fmt.Sprintf("%q", p), "a pattern of some matrix inside the layers, such as mlp.* or self_attn.q_proj")
 		}
 	}
 	return found, nil

@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -25,10 +26,18 @@ type Record struct {
 // Records are the prunings of a model, the first first.
 type Records []Record
 
-// Config is config.json of a pruned model.
-type Config struct {
-	arch.Config
-	Pruning Records `json:"mito_pruning,omitempty"`
+// AddTo returns config.json, one JSON object in whatever form, with the records in it.
+func (rs Records) AddTo(config any) (any, error) {
+	text, err := files.EncodeJSON(config)
+	if err != nil {
+		return nil, err
+	}
+	object := map[string]json.RawMessage{}
+	if err := files.DecodeJSON(text, &object); err != nil {
+		return nil, err
+	}
+	object[ConfigKey], err = json.Marshal(rs)
+	return object, err
 }
 
 // ReadRecords finds the prunings of a model in its config.json; none is not an error. Errors: *files.FormatError,
@@ -64,24 +73,20 @@ type Masks map[string][]float32
 // ErrOtherModel is wrapped by errors about masks that are not those of a model.
 var ErrOtherModel = errors.New("the mask is that of another model")
 
-// MasksOf finds the masks of a pruned model: the exact zeros of the matrices that its records name. Errors: *train.OptionError,
-// where the records are not of this model.
-func MasksOf(rs Records, w *model.Weights) (Masks, error) {
+// MasksOf finds the masks of a pruned model: the exact zeros of the matrices that its records name and that it still has.
+func MasksOf(rs Records, w *model.Weights) Masks {
 	masks := Masks{}
 	for _, r := range rs {
 		if !r.Kind.Masks() {
 			continue
 		}
-		found, err := targets(w.Config, r.Modules)
-		if err != nil {
-			return nil, err
-		}
+		found, _ := targets(w.Config, r.Modules)
 		for _, m := range found {
 			name := m.Weight().Name
 			masks[name] = alive(w.Tensors[name])
 		}
 	}
-	return masks, nil
+	return masks
 }
 
 // alive is 1 where a weight is not zero.
@@ -91,6 +96,15 @@ func alive(w []float32) []float32 {
 		if v != 0 {
 			mask[i] = 1
 		}
+	}
+	return mask
+}
+
+// Alive is the mask of a matrix in which all weights live.
+func Alive(m arch.Module) []float32 {
+	mask := make([]float32, m.Rows*m.Cols)
+	for i := range mask {
+		mask[i] = 1
 	}
 	return mask
 }
@@ -146,6 +160,10 @@ func (ms Masks) Check(tensors map[string][]float32) error {
 	})
 }
 
+func otherModel(name string, weights, mask int) error {
+	return fmt.Errorf("prune: %s has %d weights, and %d were given: %w", name, weights, mask, ErrOtherModel)
+}
+
 // Apply sets the dead weights to zero, as after a merge that gave them values. Errors: ErrOtherModel.
 func (ms Masks) Apply(tensors map[string][]float32) error {
 	return ms.each(tensors, func(_ string, _ int, v *float32) error {
@@ -158,7 +176,7 @@ func (ms Masks) each(tensors map[string][]float32, dead func(name string, i int,
 	for name, mask := range ms {
 		w := tensors[name]
 		if len(w) != len(mask) {
-			return fmt.Errorf("prune: %s has %d weights, its mask %d: %w", name, len(w), len(mask), ErrOtherModel)
+			return otherModel(name, len(w), len(mask))
 		}
 		for i := range mask {
 			if mask[i] == 0 {

@@ -123,6 +123,9 @@ func choose(o Options, mask []float32, w []float64, rows, cols, from, to int, u 
 	part := maskOf(o, scores, rows, n)
 	for r := range rows {
 		copy(mask[r*cols+from:][:n], part[r*n:][:n])
+		if prior != nil {
+			hide(mask[r*cols+from:][:n], prior[r*cols+from:][:n])
+		}
 	}
 }
 

@@ -20,6 +20,15 @@ type Calibration struct {
 	Samples *quant.Samples // its rows, as hashes
 }
 
+// NewCalibration takes the rows of a batch.
+func NewCalibration(b data.Batch) *Calibration {
+	c := &Calibration{Batch: b, Samples: &quant.Samples{}}
+	for r := range b.Rows {
+		c.Samples.Add(b.Inputs[r*b.Time:][:b.Time])
+	}
+	return c
+}
+
 // chunkTokens is about what goes through the model at once.
 const chunkTokens = 1024
 
