@@ -144,6 +144,47 @@ func commandEffects() map[string]commandRows {
 		rows["quantize"].flags[name] = list
 	}
 
+	pruned := differs("model.safetensors")
+	recovered := differs("model/model.safetensors")
+	const prune = "--model FLOAT --out OUT --kind block4x8 --sparsity 0.5 --score wanda --task tictactoe --positions 200"
+	const recover = prune + " --steps 3 --batch 4"
+	const pruneText = "--model TEXT --out OUT --kind block4x8 --sparsity 0.5 --calibrate 2 --corpus BOOK"
+	rows["prune"] = commandRows{base: prune, flags: workEffects(
+		strings.TrimSuffix(prune, " --task tictactoe --positions 200"), prune, pruneText, pruned)}
+	for name, list := range machineEffects(recover, keeps("model/model.safetensors", nil)) {
+		rows["prune"].flags[name] = list
+	}
+	for name, list := range map[string][]effect{
+		"model":       {{strings.Replace(prune, "--model FLOAT", "", 1), "--model FLOAT", fixes("--model, --out and --kind are needed")}},
+		"out":         {{strings.Replace(prune, "--out OUT", "", 1), "--out OUT", fixes("--model, --out and --kind are needed")}},
+		"kind":        {{strings.Replace(prune, "--kind block4x8", "", 1), "--kind unstructured", fixes("--model, --out and --kind are needed")}, {prune, "--kind cubes", isRefused("cubes")}},
+		"sparsity":    {{prune, "--sparsity 0.75", pruned}, {prune, "--sparsity 1", isRefused("--sparsity is 1")}},
+		"keep":        {{strings.Replace(prune, "block4x8 --sparsity 0.5", "neurons --sparsity 0", 1), "--keep 7", fixes("--sparsity is 0")}, {prune, "--keep 7", isRefused("--keep is 7")}},
+		"score":       {{prune, "--score magnitude", pruned}, {prune, "--score luck", isRefused("luck")}},
+		"modules":     {{prune, "--modules mlp.*", pruned}, {prune, "--modules conv.*", isRefused("conv.*")}},
+		"calibrate":   {{prune, "--calibrate 2", pruned}, {prune + " --score magnitude", "--calibrate 2", isRefused("--calibrate")}},
+		"corpus":      {{strings.Replace(pruneText, "--corpus BOOK", "", 1), "--corpus BOOK", fixes("what to work on?")}},
+		"context":     {{pruneText, "--context 9", pruned}, {pruneText, "--context 17", isRefused("has a context of 16")}},
+		"seed":        {{prune + " --calibrate 2", "--seed 2", pruned}},
+		"depth":       {{prune, "--depth 4", isRefused("depth")}},
+		"steps":       {{recover, "--steps 4", recovered}, {prune, "--steps -1", isRefused("--steps is -1")}},
+		"schedule":    {{recover, "--schedule cubic", recovered}, {prune, "--schedule cubic", isRefused("--schedule")}},
+		"teacher":     {{recover, "--teacher TEXT", failsWith("tokenizer")}, {prune, "--teacher FLOAT", isRefused("--teacher")}},
+		"temperature": {{recover, "--temperature 5", recovered}},
+		"alpha":       {{recover, "--alpha 0.9", recovered}},
+		"batch":       {{recover, "--batch 5", recovered}},
+		"micro-batches": {{recover, "--micro-batches 2", keeps("model/model.safetensors", nil)},
+			{recover, "--micro-batches 2", holds("last/state.json", `"micro_batches": 2`)}},
+		"optimizer":  {{recover, "--optimizer adamw", recovered}},
+		"lr":         {{recover, "--lr 0.1", recovered}},
+		"muon-lr":    {{recover, "--muon-lr 0.1", recovered}},
+		"ema":        {{recover, "--ema 0.9", recovered}},
+		"save-every": {{recover, "--save-every 3", holds("last/state.json", `"save_every": 3`)}},
+		"resume":     {resumes(recover)},
+	} {
+		rows["prune"].flags[name] = list
+	}
+
 	const eval, text = "--model FLOAT --task tictactoe --positions 200 --games 4", "--model TEXT --corpus BOOK"
 	rows["eval"] = commandRows{base: eval, flags: workEffects("--model FLOAT --games 4", eval, text, prints)}
 	for name, list := range map[string][]effect{

@@ -76,7 +76,12 @@ func newQuantize() *cobra.Command {
 				Scheme   string              `json:"scheme"`
 				Digest   string              `json:"digest"`
 				Matrices []quant.MatrixError `json:"matrices"`
-			}{out, w.Params(), w.Bytes(), "int8", digest, r.Matrices}
+				Sparsity float64             `json:"sparsity,omitempty"`     // of the matrices inside the layers
+				Stored   int                 `json:"stored_bytes,omitempty"` // where matrices are stored in blocks
+			}{Dir: out, Params: w.Params(), Bytes: w.Bytes(), Scheme: "int8", Digest: digest, Matrices: r.Matrices}
+			if r.Pruning != nil {
+				result.Sparsity, result.Stored = quant.Sparsity(w), quant.StoredBytes(w, r)
+			}
 			return output.print(cmd, result, func(stdout io.Writer) {
 				fmt.Fprintf(stdout, "%s: %d parameters in %d bytes, digest %s\n", out, result.Params, result.Bytes, digest)
 				for _, e := range r.Matrices {

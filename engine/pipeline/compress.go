@@ -2,11 +2,12 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"slices"
 
 	"mito/engine/checkpoint"
 	"mito/engine/compress/calibrate"
+	"mito/engine/compress/prune"
 	"mito/engine/compress/quant"
 	"mito/engine/data"
 	"mito/engine/files"
@@ -39,37 +40,47 @@ func MaxCalibration(context int) int { return (1 << 24) / max(1, context) }
 // Calibrate runs a float model over rows of the training split. Quantize, given the result, weighs its errors by what
 // the model's matrices read there, and refuses rows that the held-out split has too.
 func Calibrate(ctx context.Context, floats *model.Weights, w *Workload, rows int, seed uint64, threads int) (o quant.Options, err error) {
-	if most := MaxCalibration(w.Context); rows < 1 || rows > most {
-		return o, fmt.Errorf("calibration over %d sequences of %d tokens: want 1 to %d sequences", rows, w.Context, most)
-	}
-	source, err := w.Source(task.Train, rows, seed)
+	b, evaluation, err := samples(ctx, w, rows, seed)
 	if err != nil {
 		return o, err
 	}
-	held, err := w.Eval(task.Test, 1)
-	if err != nil {
-		return o, err
-	}
-	var b data.Batch
-	if err := source.Fill(&b, 0); err != nil {
-		return o, err
-	}
+	o.Evaluation = evaluation
 	sequences := make([][]int32, b.Rows)
 	for i := range sequences {
-		sequences[i] = slices.Clone(b.Inputs[i*b.Time:][:b.Time])
-	}
-	o.Evaluation = &quant.Samples{}
-	for i := range held.Batches() {
-		if err := ctx.Err(); err != nil {
-			return o, err
-		}
-		if err := held.Fill(&b, i); err != nil {
-			return o, err
-		}
-		o.Evaluation.Add(b.Inputs)
+		sequences[i] = b.Inputs[i*b.Time:][:b.Time]
 	}
 	o.Calibration, err = calibrate.Run(ctx, floats, sequences, threads)
 	return o, err
+}
+
+// samples draws rows of the training split, and lists what a model is judged by.
+func samples(ctx context.Context, w *Workload, rows int, seed uint64) (b *data.Batch, evaluation *quant.Samples, err error) {
+	if most := MaxCalibration(w.Context); rows < 1 || rows > most {
+		return nil, nil, fmt.Errorf("calibration over %d sequences of %d tokens: want 1 to %d sequences", rows, w.Context, most)
+	}
+	source, err := w.Source(task.Train, rows, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	held, err := w.Eval(task.Test, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, evaluation = &data.Batch{}, &quant.Samples{}
+	if err := source.Fill(b, 0); err != nil {
+		return nil, nil, err
+	}
+	var row data.Batch
+	for i := range held.Batches() {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		if err := held.Fill(&row, i); err != nil {
+			return nil, nil, err
+		}
+		evaluation.Add(row.Inputs)
+	}
+	return b, evaluation, nil
 }
 
 // Quantize makes the INT8 student of a float model folder and writes it, with the tokenizer, to dir, where nothing may lie.
@@ -95,6 +106,16 @@ func quantize(ctx context.Context, from, dir string, o quant.Options, free func(
 	f, floats, err := OpenFloat(from)
 	if err != nil {
 		return nil, nil, err
+	}
+	records, err := prune.ReadRecords(f.Config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", f.Dir, err)
+	}
+	if len(records) > 0 {
+		if o.Pruning, err = json.Marshal(records); err != nil {
+			return nil, nil, err
+		}
+		o.Blocks = records.Blocks()
 	}
 	w, r, err := quant.Quantize(ctx, floats.Config, floats.Tensors, o)
 	if err != nil {

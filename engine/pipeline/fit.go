@@ -13,7 +13,6 @@ import (
 	"mito/engine/checkpoint"
 	"mito/engine/data"
 	"mito/engine/distill"
-	"mito/engine/export/hf"
 	"mito/engine/files"
 	"mito/engine/model"
 	"mito/engine/report"
@@ -108,7 +107,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.New(b, o.Config, true)
+	m, err := model.Build(b, o.Config, o.Start.options())
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +134,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 		return nil, err
 	}
 	defer closing(t, &err)
-	t.Origin = train.Origin{Judge: eval.Hash(), From: o.Start.hash()}
+	t.Origin = o.Start.origin(eval.Hash())
 
 	f := &fit{FitOptions: o, w: w, t: t, p: p, config: o.Config}
 	if err := f.resume(); err != nil {
@@ -304,7 +303,7 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 	out := filepath.Join(f.Dir, runs.ModelDir)
 	err := stage(f.p, f.Name, f.Train.Steps, func() (string, error) {
 		err := f.t.Run(ctx, train.Hooks{
-			Step: f.step, Save: f.save, Eval: func(step int) (float64, error) { return f.evaluate(ctx, step) },
+			Before: f.prune(ctx), Step: f.step, Save: f.save, Eval: func(step int) (float64, error) { return f.evaluate(ctx, step) },
 		})
 		if err != nil {
 			return "", err
@@ -338,7 +337,7 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 // write saves the model at dir as an architecture that transformers has, where one computes the same (see package hf). The
 // state keeps mito's own form.
 func (f *fit) write(dir string, weights []checkpoint.Tensor, state *checkpoint.State) error {
-	c, err := hf.Contents(f.config, weights, f.w.Tokenizer)
+	c, err := f.Start.contents(f.config, weights, f.w)
 	if err != nil {
 		return err
 	}

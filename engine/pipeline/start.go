@@ -5,10 +5,12 @@ import (
 
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
+	"mito/engine/compress/prune"
 	"mito/engine/export/hf"
 	"mito/engine/model"
 	"mito/engine/runs"
 	"mito/engine/tokenizer"
+	"mito/engine/train"
 )
 
 // Start is a float model whose weights a run begins with.
@@ -18,10 +20,17 @@ type Start struct {
 	Tokenizer tokenizer.Tokenizer
 	Hash      string // SHA-256 of its weights file
 
-	weights *checkpoint.File
+	// Of a pruned model: what config.json says of it, and the weights that stay zero.
+	Pruning prune.Records
+	Masks   prune.Masks
+
+	weights *model.Weights
+	pruned  string   // hash of what pruned it on the way to this run
+	gradual *gradual // prunes it in the run, or nil
 }
 
-// OpenStart reads a model folder, or the model of a run folder. INT8 students are refused: a run needs float weights.
+// OpenStart reads a model folder, or the model of a run folder. What was pruned of it stays pruned in the run. INT8 students
+// are refused: a run needs float weights.
 func OpenStart(dir string) (*Start, error) {
 	f, err := checkpoint.Open(runs.ResolveModel(dir))
 	if err != nil {
@@ -37,9 +46,14 @@ func OpenStart(dir string) (*Start, error) {
 	if s.Tokenizer, err = tokenizer.Load(f.Tokenizer); err != nil {
 		return nil, err
 	}
-	if s.Config, s.weights, err = hf.Read(f); err != nil {
+	if s.weights, err = model.ReadWeights(f); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
+	s.Config = s.weights.Config
+	if s.Pruning, err = prune.ReadRecords(f.Config); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	s.Masks = prune.MasksOf(s.Pruning, s.weights)
 	s.Hash, err = f.WeightsSHA256()
 	return s, err
 }
@@ -56,12 +70,31 @@ func checkFloat(f *checkpoint.Folder, dir, why string) error {
 	return fmt.Errorf("%s holds an INT8 student; %s", dir, why)
 }
 
-// hash is that of the weights; "" for none.
-func (s *Start) hash() string {
-	if s == nil {
-		return ""
+// options say how the model of the run is built.
+func (s *Start) options() model.Options {
+	o := model.Options{Grads: true}
+	if s != nil && len(s.Masks) > 0 {
+		o.Masked = s.Masks.Masked
 	}
-	return s.Hash
+	return o
+}
+
+// origin is what ties a run to its beginning.
+func (s *Start) origin(judge string) train.Origin {
+	if s == nil {
+		return train.Origin{Judge: judge}
+	}
+	return train.Origin{Judge: judge, From: s.Hash, Pruning: s.pruned}
+}
+
+// contents are those of the folder of a model of the run; s may be nil.
+func (s *Start) contents(c arch.Config, tensors []checkpoint.Tensor, w *Workload) (*checkpoint.Contents, error) {
+	out, err := hf.Contents(c, tensors, w.Tokenizer)
+	if err != nil || s == nil || len(s.Pruning) == 0 {
+		return out, err
+	}
+	out.Config, err = s.Pruning.AddTo(out.Config)
+	return out, err
 }
 
 // initialize gives a model the weights that its run begins with.
@@ -76,5 +109,5 @@ func (o *FitOptions) initialize(m *model.Model, w *Workload) error {
 	if !o.Config.Equal(s.Config) {
 		return fmt.Errorf("%s has another architecture than the run that is to begin with its weights", s.Dir)
 	}
-	return m.Read(s.weights)
+	return prune.Load(m, s.weights, s.Masks)
 }
