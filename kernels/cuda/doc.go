@@ -20,6 +20,9 @@
 //	quant.cu         the student's INT8 operations
 //	elementwise, norm, reduce, embedding, loss, optim
 //
+// resources.txt says how many registers, how much shared memory and how many blocks a multiprocessor each kernel takes;
+// bench/gpu_static.sh writes it and compares, without a GPU.
+//
 // Every kernel gives the same bits from run to run: sums have a fixed order and no float is added atomically.
 package cuda
 

@@ -80,6 +80,37 @@ func TestManifest(t *testing.T) {
 	}
 }
 
+// resources.txt says what every kernel takes on either architecture, and that none spills; bench/gpu_static.sh holds it to
+// what the assembler says.
+func TestResources(t *testing.T) {
+	text, err := os.ReadFile("resources.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if f[0] == "#" {
+			continue
+		}
+		if len(f) != 8 || f[4] != "0" || f[7] == "0" {
+			t.Errorf("%q: want 8 columns, no bytes spilt, a block or more", line)
+			continue
+		}
+		lines[f[0]+" "+f[1]] = true
+	}
+	for _, e := range Table {
+		for _, arch := range []string{"sm_80 ", "sm_90 "} {
+			if !lines[arch+e.Name] {
+				t.Errorf("%s%s is not there: run bench/gpu_static.sh write", arch, e.Name)
+			}
+		}
+	}
+	if want := 2 * int(KernelCount); len(lines) != want {
+		t.Errorf("%d lines, want %d", len(lines), want)
+	}
+}
+
 // Where the compiler of the MANIFEST is installed, it makes the committed PTX to the byte.
 func TestRegenerate(t *testing.T) {
 	nvcc := os.Getenv("NVCC")
