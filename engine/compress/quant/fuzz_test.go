@@ -3,6 +3,7 @@ package quant
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"mito/engine/checkpoint"
@@ -17,13 +18,18 @@ func FuzzRead(f *testing.F) {
 			continue // its weights are too many to vary
 		}
 		c.HiddenSize, c.IntermediateSize, c.HeadDim, c.VocabSize, c.Context = 4, 3, 2, 5, 6
-		w, _, err := Quantize(f.Context(), c, randomTensors(f, c, 1), Options{})
+		tensors := randomTensors(f, c, 1)
+		pruned(c, tensors, 4, 2)
+		w, _, err := Quantize(f.Context(), c, tensors, Options{})
 		if err != nil {
 			f.Fatal(err)
 		}
 		contents, err := Contents(w, nil)
 		if err != nil {
 			f.Fatal(err)
+		}
+		if name == "full" { // in blocks, which such small matrices would not be
+			inBlocks(f, contents, w)
 		}
 		text, err := json.Marshal(contents.Config)
 		if err != nil {
@@ -47,7 +53,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if w.Bytes() > len(weights) {
+		if w.Bytes() > maxExpansion*len(weights) {
 			t.Fatalf("%d bytes of weights from a file of %d", w.Bytes(), len(weights))
 		}
 		c := w.Config
@@ -68,4 +74,29 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// inBlocks stores all matrices inside the layers in blocks.
+func inBlocks(f *testing.F, c *checkpoint.Contents, w *student.Weights) {
+	var names []string
+	for _, m := range w.Config.Modules() {
+		if m.IsMatrix() && !m.Part.Table() {
+			names = append(names, m.Name)
+		}
+	}
+	c.Quantization.Sparsity = checkpoint.NewBlocks(0.5, names)
+	err := w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if m == nil || !slices.Contains(names, name) {
+			return nil
+		}
+		ts, err := checkpoint.BlockTensors(name, m.Rows, m.Cols, m.Q, m.Scale)
+		c.Tensors = slices.DeleteFunc(c.Tensors, func(t checkpoint.Tensor) bool {
+			return t.Name == name+".weight" || t.Name == name+".weight_scale"
+		})
+		c.Tensors = append(c.Tensors, ts...)
+		return err
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
 }

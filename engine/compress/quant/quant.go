@@ -54,6 +54,10 @@ type Options struct {
 	Method      Method       // "" means Search
 	Calibration *Calibration // weighs the errors; nil weighs them alike
 	Evaluation  *Samples     // what the result will be judged on; quantising on any of it is refused
+
+	// What the float model was pruned by, for config.json, and whether the student is stored in the blocks that hold something.
+	Pruning json.RawMessage
+	Blocks  bool
 }
 
 // Calibration holds statistics of a float model's activations over samples of training data.
@@ -98,7 +102,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 	if o.Method == "" {
 		o.Method = Search
 	}
-	r := &Report{Method: o.Method}
+	r := &Report{Method: o.Method, Pruning: o.Pruning, Blocks: o.Blocks}
 	if o.Calibration != nil {
 		rec, err := o.Calibration.Record(o.Evaluation)
 		if err != nil {
