@@ -14,6 +14,7 @@ type Text struct {
 	tokens     []int32
 	weights    []float32 // of the tokens as targets; nil for 1
 	rows, time int
+	stride     int // rows begin at multiples of it
 	seed       uint64
 	hash       string
 }
@@ -32,7 +33,20 @@ func NewText(tokens []int32, rows, time int, seed uint64) (*Text, error) {
 	}
 	h := hashSource("text/1", uint64(rows), uint64(time), seed)
 	h.tokens(tokens)
-	return &Text{tokens: tokens, rows: rows, time: time, seed: seed, hash: h.sum()}, nil
+	return &Text{tokens: tokens, rows: rows, time: time, stride: 1, seed: seed, hash: h.sum()}, nil
+}
+
+// Grid is the same source with rows that begin at multiples of stride only, so that
+// they come again, for whoever keeps what was computed of them. It fails with *ArgError.
+func (t *Text) Grid(stride int) (*Text, error) {
+	if stride < 1 {
+		return nil, &ArgError{"stride", fmt.Sprintf("%d, want 1 or more", stride)}
+	}
+	grid := *t
+	if grid.stride = stride; stride > 1 {
+		grid.hash = t.hash + "+" + hashSource("grid/1", uint64(stride)).sum()
+	}
+	return &grid, nil
 }
 
 func checkTokens(tokens []int32) error {
@@ -90,7 +104,8 @@ func (t *Text) Starts(dst []int, step int64) error {
 }
 
 func (t *Text) start(step int64, row int) int {
-	return below(Mix(t.seed, drawCrop, uint64(step), uint64(row)), len(t.tokens)-t.time)
+	places := (len(t.tokens) - t.time + t.stride - 1) / t.stride
+	return t.stride * below(Mix(t.seed, drawCrop, uint64(step), uint64(row)), places)
 }
 
 // Fill implements [Source].

@@ -136,7 +136,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	defer closing(t, &err)
 	t.Origin = o.Start.origin(eval.Hash())
 
-	f := &fit{FitOptions: o, w: w, t: t, p: p, config: o.Config}
+	f := &fit{FitOptions: o, w: w, t: t, p: p, config: o.Config, out: filepath.Join(o.Dir, runs.ModelDir)}
 	if err := f.resume(); err != nil {
 		return nil, err
 	}
@@ -246,6 +246,9 @@ type fit struct {
 	events  *report.Events
 	loss    data.Loss
 	note    string
+
+	out     string    // where the result goes
+	adapter *adaption // nil for a whole model
 }
 
 // metricsLog is metrics.jsonl.
@@ -300,7 +303,6 @@ func (f *fit) open() (err error) {
 func (f *fit) Close() error { return errors.Join(f.metrics.Close(), f.events.Close()) }
 
 func (f *fit) run(ctx context.Context) (*Fitted, error) {
-	out := filepath.Join(f.Dir, runs.ModelDir)
 	err := stage(f.p, f.Name, f.Train.Steps, func() (string, error) {
 		err := f.t.Run(ctx, train.Hooks{
 			Before: f.prune(ctx), Step: f.step, Save: f.save, Eval: func(step int) (float64, error) { return f.evaluate(ctx, step) },
@@ -319,19 +321,35 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 		if err := train.CheckLoss(f.t.Steps(), f.loss.PerToken(), f.config.VocabSize); err != nil {
 			return "", fmt.Errorf("%w; what came out is in %s, no model was made of it", err, filepath.Join(f.Dir, runs.LastDir))
 		}
-		weights, err := f.t.Weights()
-		if err != nil {
-			return "", err
+		if err := f.store(f.out, nil); err != nil {
+			return "", fmt.Errorf("saving %s: %w", f.out, err)
 		}
-		if err := f.write(out, weights, nil); err != nil {
-			return "", fmt.Errorf("saving %s: %w", out, err)
-		}
-		return fmt.Sprintf("%d parameters, loss %.4f", f.t.Model.Params.Count(), f.loss.PerToken()), nil
+		return fmt.Sprintf("%d parameters, loss %.4f", f.params(), f.loss.PerToken()), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Fitted{Dir: out, Loss: f.loss, Steps: f.t.Steps()}, nil
+	return &Fitted{Dir: f.out, Loss: f.loss, Steps: f.t.Steps()}, nil
+}
+
+// params is the number of parameters of the result.
+func (f *fit) params() int64 {
+	if f.adapter != nil {
+		return f.adapter.params
+	}
+	return int64(f.t.Model.Params.Count())
+}
+
+// store writes what the run ships, with the state of the training where there is one.
+func (f *fit) store(dir string, state *checkpoint.State) error {
+	if f.adapter != nil {
+		return f.adapter.store(f, dir, state)
+	}
+	weights, err := f.t.Weights()
+	if err != nil {
+		return err
+	}
+	return f.write(dir, weights, state)
 }
 
 // write saves the model at dir as an architecture that transformers has, where one computes the same (see package hf). The
@@ -376,12 +394,8 @@ func (f *fit) evaluate(ctx context.Context, step int) (float64, error) {
 }
 
 func (f *fit) save(best bool) error {
-	weights, err := f.t.Weights()
-	if err != nil {
-		return err
-	}
 	if best {
-		return f.explain(f.write(filepath.Join(f.Dir, runs.BestDir), weights, nil))
+		return f.explain(f.store(filepath.Join(f.Dir, runs.BestDir), nil))
 	}
 	state, err := f.t.State()
 	if err != nil {
@@ -390,7 +404,7 @@ func (f *fit) save(best bool) error {
 	if err := f.metrics.Sync(); err != nil {
 		return err
 	}
-	return f.explain(f.write(filepath.Join(f.Dir, runs.LastDir), weights, state))
+	return f.explain(f.store(filepath.Join(f.Dir, runs.LastDir), state))
 }
 
 // explain says what to do where a save was refused because the run has diverged: between two readings of the loss the
