@@ -6,6 +6,7 @@ import (
 	"mito/engine/arch"
 	"mito/engine/model"
 	"mito/engine/session"
+	"mito/engine/session/adapters"
 	"mito/engine/tokenizer"
 	"mito/kernels/attn"
 	"mito/kernels/gemm"
@@ -26,13 +27,15 @@ type float32Runtime struct {
 	rotary    *session.Rotary // nil without RoPE
 	page      int             // positions in a page of the cache
 	observer  Observer        // nil for none
+	adapters  []string        // their names
 	pool      *parallel.Pool
 }
 
 // floatLinear is y = x·Wᵀ + b. Matrices that read the same input are one, their rows behind each other.
 type floatLinear struct {
-	w    *gemm.Packed
-	bias []float32 // nil for none
+	w     *gemm.Packed
+	bias  []float32       // nil for none
+	adapt *adapters.Stack // nil for none
 }
 
 // stride is the distance between rows of outputs: N rounded up to what the kernels write.
@@ -52,6 +55,14 @@ func (l *floatLinear) mul(w *floatWorker, y, x []float32, ldx, rows int, p *para
 		for r := range rows {
 			vec.Add(y[r*ldy:][:n], y[r*ldy:], l.bias)
 		}
+	}
+	if l.adapt == nil {
+		return
+	}
+	_, k := l.w.Shape()
+	for r := range rows {
+		l.adapt.Down(w.low, x[r*ldx:][:k], w.rows[r].Adapter)
+		l.adapt.Up(y[r*ldy:], w.low, w.rows[r].Adapter)
 	}
 }
 
@@ -94,13 +105,16 @@ func NewFloat32(w *model.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, 
 	if err := checkVocabulary(tok, c.VocabSize); err != nil {
 		return nil, err
 	}
+	if err := adapters.Check(o.Adapters, c); err != nil {
+		return nil, err
+	}
 	page := o.PageSize
 	if page < 1 {
 		page = defaultPage
 	}
 	page = min(page, padded(c.Context))
-	l := floatLoader{tensors: w.Tensors, cfg: c, modules: c.Index(), page: page}
-	r := &float32Runtime{cfg: c, tok: tok, norm: l.norm(-1, arch.FinalNorm), page: page, observer: o.Observer}
+	l := floatLoader{tensors: w.Tensors, cfg: c, modules: c.Index(), page: page, adapters: o.Adapters}
+	r := &float32Runtime{cfg: c, tok: tok, norm: l.norm(-1, arch.FinalNorm), page: page, observer: o.Observer, adapters: adapters.Names(o.Adapters)}
 	r.embed, r.positions = l.table(arch.Embedding), l.table(arch.Positions)
 	if c.Position == arch.PositionRoPE {
 		r.rotary = session.NewRotary(c.Context, func(positions int) (cos, sin []float32) {
@@ -139,12 +153,13 @@ func (e *TensorError) Error() string {
 
 // floatLoader takes tensors by module and keeps the first error.
 type floatLoader struct {
-	tensors map[string][]float32
-	cfg     arch.Config
-	modules arch.Index
-	page    int
-	params  int
-	err     error
+	tensors  map[string][]float32
+	cfg      arch.Config
+	modules  arch.Index
+	adapters []adapters.Adapter
+	page     int
+	params   int
+	err      error
 }
 
 func (l *floatLoader) take(t arch.Tensor) []float32 {
@@ -208,7 +223,7 @@ func (l *floatLoader) linear(layer int, parts ...arch.Part) floatLinear {
 	if l.err != nil {
 		return floatLinear{}
 	}
-	return floatLinear{w: gemm.Pack(w, rows, list[0].Cols), bias: b}
+	return floatLinear{w: gemm.Pack(w, rows, list[0].Cols), bias: b, adapt: adapters.NewStack(l.adapters, list...)}
 }
 
 func (l *floatLoader) layer(i int) floatLayer {
@@ -262,7 +277,7 @@ func (r *float32Runtime) NewSession(batch int) (Session, error) {
 		return nil, &CacheError{Batch: batch, Bytes: per}
 	}
 	s, err := session.New(session.Model[attn.PageF32]{
-		Vocab: r.cfg.VocabSize, Context: r.cfg.Context, Pool: r.pool,
+		Vocab: r.cfg.VocabSize, Context: r.cfg.Context, Pool: r.pool, Adapters: r.adapters,
 		NewWorker: func(rows int) session.Worker[attn.PageF32] { return newFloatWorker(r, rows) },
 		Pages: session.Pages[attn.PageF32]{
 			Layers: len(r.layers), Size: r.page, Copy: (*attn.PageF32).CopyFrom, Bytes: (*attn.PageF32).Bytes,

@@ -20,6 +20,8 @@ type floatWorker struct {
 	out   []float32 // [rows,V]
 	attn  *attn.ScratchF32
 	mul   *gemm.Scratch
+	low   []float32     // what adapters keep of one row
+	rows  []session.Row // under way
 
 	cos, sin []float32 // of all positions of these rows
 }
@@ -33,11 +35,14 @@ const firstPositions = 1024
 func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	c := &r.cfg
 	buffer := func(n int) []float32 { return make([]float32, rows*padded(n)) }
-	var qkv, up int
+	var qkv, up, low int
 	widest := r.layers[0].shape // the one with the most heads needs the largest scratch
 	for i := range r.layers {
 		l := &r.layers[i]
 		qkv, up = max(qkv, l.qkv.stride()), max(up, l.up.stride())
+		for _, x := range []*floatLinear{&l.qkv, &l.out, &l.up, &l.down} {
+			low = max(low, x.adapt.Ranks())
+		}
 		if l.shape.Heads > widest.Heads {
 			widest = l.shape
 		}
@@ -45,13 +50,14 @@ func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	return &floatWorker{
 		r: r, x: buffer(c.HiddenSize), h: buffer(c.HiddenSize), qkv: make([]float32, rows*qkv),
 		heads: buffer(c.Heads * c.HeadDim), up: make([]float32, rows*up),
-		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&widest, min(c.Context, firstPositions)), mul: gemm.NewScratch(),
+		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&widest, min(c.Context, firstPositions)), mul: gemm.NewScratch(), low: make([]float32, low),
 	}
 }
 
 // Forward implements session.Worker.
 func (w *floatWorker) Forward(cache *floatCache, rows []session.Row, logits []float32) {
 	r := w.r
+	w.rows = rows
 	if r.rotary != nil {
 		last := 0
 		for i := range rows {

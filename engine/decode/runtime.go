@@ -8,6 +8,7 @@ import (
 	"mito/engine/compress/quant"
 	"mito/engine/model"
 	"mito/engine/runs"
+	"mito/engine/session/adapters"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 	"mito/kernels/parallel"
@@ -63,7 +64,9 @@ type Session interface {
 	Truncate(seq, n int) error
 	// Fork makes sequence dst a copy of sequence src. They share memory until one of them grows.
 	Fork(dst, src int) error
-	// Reset empties every sequence.
+	// Adapt sends an empty sequence through the adapter of that name from now on, "" for none.
+	Adapt(seq int, name string) error
+	// Reset empties every sequence. Their adapters stay.
 	Reset()
 }
 
@@ -75,6 +78,9 @@ type Options struct {
 	// Sparse stores INT8 matrices whose 4×8 blocks are half or more zeros in blocks, as student.Options says. Float32 weights
 	// stay as they are.
 	Sparse bool
+
+	// Adapters are what sequences may go through; see Session.Adapt. Those of a model folder are in engine/compress/lora.
+	Adapters []adapters.Adapter
 
 	// Observer sees what the matrices of float32 weights read; nil for none. INT8 weights refuse it.
 	Observer Observer
@@ -158,7 +164,7 @@ func NewInt8(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, e
 	if err := checkVocabulary(tok, w.Config.VocabSize); err != nil {
 		return nil, err
 	}
-	m, err := student.New(w, student.Options{Threads: o.Threads, PageSize: o.PageSize, Sparse: o.Sparse})
+	m, err := student.New(w, student.Options{Threads: o.Threads, PageSize: o.PageSize, Sparse: o.Sparse, Adapters: o.Adapters})
 	if err != nil {
 		return nil, err
 	}

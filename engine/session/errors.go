@@ -11,5 +11,6 @@ var (
 	ErrToken       = errors.New("token outside the vocabulary")
 	ErrContextFull = errors.New("sequence longer than the model's context")
 	ErrSequence    = errors.New("no such sequence")
+	ErrAdapter     = errors.New("no such adapter")
 	ErrNotFinite   = sentinel.ErrNotFinite
 )

@@ -44,7 +44,7 @@ func (s *Session[P]) add(seq int, tokens []int32, last bool) {
 	}
 	pos, lo, v := s.cache.extend(seq, len(tokens)), len(s.rows), s.m.Vocab
 	for i, t := range tokens {
-		s.rows = append(s.rows, Row{Token: t, Seq: seq, Pos: pos + i, Out: -1})
+		s.rows = append(s.rows, Row{Token: t, Seq: seq, Pos: pos + i, Out: -1, Adapter: s.adapter[seq]})
 	}
 	if last {
 		s.rows[len(s.rows)-1].Out = seq

@@ -17,6 +17,7 @@ type Row struct {
 	Token    int32
 	Seq, Pos int
 	Out      int // the row of logits that it wants written, -1 for none
+	Adapter  int // of its sequence, from 1 on; 0 for none
 }
 
 // Worker computes rows on one thread at a time.
@@ -30,6 +31,7 @@ type Worker[P any] interface {
 type Model[P any] struct {
 	Vocab, Context int
 	Pages          Pages[P]
+	Adapters       []string                 // names of the adapters that rows may go through
 	Pool           *parallel.Pool           // nil for the caller's thread only
 	NewWorker      func(rows int) Worker[P] // with room for so many rows at a time
 }
@@ -44,6 +46,7 @@ type Session[P any] struct {
 	spans   []span // rows of one sequence each
 	logits  []float32
 	byseq   [][]float32
+	adapter []int // of each sequence, see Row
 	workers chan Worker[P]
 	first   Worker[P] // one of workers; outside a run of the pool it is free
 }
@@ -56,7 +59,7 @@ func New[P any](m Model[P], batch int) (*Session[P], error) {
 		return nil, fmt.Errorf("a session of %d sequences, want 1 or more: %w", batch, ErrSequence)
 	}
 	s := &Session[P]{
-		m: m, cache: newCache(m.Pages, m.Context, batch), byseq: make([][]float32, batch),
+		m: m, cache: newCache(m.Pages, m.Context, batch), byseq: make([][]float32, batch), adapter: make([]int, batch),
 		logits: make([]float32, batch*m.Vocab), rows: make([]Row, 0, batch), spans: make([]span, 0, batch),
 	}
 	threads := min(m.Pool.Threads(), batch)
@@ -205,7 +208,26 @@ func (s *Session[P]) Fork(dst, src int) error {
 	}
 	if dst != src {
 		s.cache.fork(dst, src)
+		s.adapter[dst] = s.adapter[src]
 	}
+	return nil
+}
+
+// Adapt sends a sequence through the adapter of that name from now on, "" for none. The sequence must be empty: its keys and
+// values would be another's. Nothing is loaded. A forked sequence has the adapter of the one that it came from. Errors:
+// ErrSequence, ErrAdapter with the names that there are.
+func (s *Session[P]) Adapt(seq int, name string) error {
+	if err := s.check(seq, nil); err != nil {
+		return err
+	}
+	i := 1 + slices.Index(s.m.Adapters, name)
+	switch {
+	case i == 0 && name != "":
+		return fmt.Errorf("%w: %q; known: %q", ErrAdapter, name, s.m.Adapters)
+	case s.Len(seq) > 0 && i != s.adapter[seq]:
+		return fmt.Errorf("sequence %d holds %d tokens of another adapter: empty it first", seq, s.Len(seq))
+	}
+	s.adapter[seq] = i
 	return nil
 }
 

@@ -271,7 +271,7 @@ func TestRopeTablesAreAccurate(t *testing.T) {
 // TestImports keeps what ships small. Of the kernels, the training products and training attention are not among it.
 func TestImports(t *testing.T) {
 	kernels := []string{"edge", "isa", "kv", "parallel", "qgemm", "sentinel", "sparse", "vec"}
-	allowed := []string{"mito/engine/arch", "mito/engine/session", "golang.org/x/sys/cpu"}
+	allowed := []string{"mito/engine/arch", "mito/engine/session", "mito/engine/session/adapters", "golang.org/x/sys/cpu"}
 	for _, k := range kernels {
 		allowed = append(allowed, "mito/kernels/"+k)
 	}

@@ -11,7 +11,7 @@
 //
 // How weights are stored and sums are made is a linear's own matter (linear.go); what lies between products does not know it.
 //
-// The package imports the standard library, engine/arch, engine/session and the kernels that run INT8 (not those that train)
+// The package imports the standard library, engine/arch, engine/session with its adapters and the kernels that run INT8 (not those that train)
 // only. A test holds it to that, with all that these import in turn.
 //
 // Letters: V vocabulary, C width, L layers, H heads, G key/value heads, D head dim, F MLP width, P page size.

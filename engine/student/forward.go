@@ -20,6 +20,9 @@ type worker struct {
 	acc   []int32   // [rows,N padded] sums of INT8 products
 	attn  *kv.ScratchQS8
 	mul   mulTask
+	low   []float32     // [rows,ranks] what adapters keep between mul and the rest
+	in    []float32     // one dequantised row, for adapters
+	rows  []session.Row // under way
 
 	cos, sin []float32 // of all positions of these rows
 }
@@ -29,6 +32,7 @@ func newWorker(m *Model, rows int) *worker {
 	w := &worker{
 		m: m, x: make([]float32, rows*m.cfg.HiddenSize), h: make([]float32, d.x), qkv: make([]float32, rows*d.qkv),
 		heads: make([]float32, d.heads), q8: make([]int8, rows*d.x), scale: make([]float32, rows), acc: make([]int32, rows*d.scratch.acc),
+		low: make([]float32, rows*d.scratch.low), in: make([]float32, d.scratch.in),
 	}
 	w.attn = kv.NewScratchQS8(&m.layers[0].shape, min(m.cfg.Context, firstPositions))
 	return w
@@ -40,6 +44,7 @@ const firstPositions = 1024
 // Forward implements session.Worker.
 func (w *worker) Forward(c *cache, rows []session.Row, logits []float32) {
 	m := w.m
+	w.rows = rows
 	if m.rotary != nil {
 		last := 0
 		for i := range rows {

@@ -1,6 +1,8 @@
 package student
 
 import (
+	"mito/engine/arch"
+	"mito/engine/session/adapters"
 	"mito/kernels/edge"
 	"mito/kernels/qgemm"
 	"mito/kernels/sparse"
@@ -35,7 +37,7 @@ type relu2er interface {
 }
 
 // scratch counts what linears keep in a worker, for each row.
-type scratch struct{ acc int }
+type scratch struct{ acc, low, in int }
 
 // product multiplies INT8 rows by a packed matrix; qgemm.Packed.Mul says how.
 type product interface {
@@ -120,9 +122,11 @@ func (l *bareLinear) relu2(w *worker, i int) {
 
 // packer packs matrices and keeps the first error.
 type packer struct {
-	sparse  bool
-	blocked int // matrices stored in blocks
-	err     error
+	sparse   bool
+	adapters []adapters.Adapter
+	modules  arch.Index
+	blocked  int // matrices stored in blocks
+	err      error
 }
 
 // sparseShare is the largest share of stored blocks at which blocks are used.

@@ -5,6 +5,7 @@ import (
 
 	"mito/engine/arch"
 	"mito/engine/session"
+	"mito/engine/session/adapters"
 	"mito/kernels/kv"
 	"mito/kernels/parallel"
 )
@@ -17,6 +18,10 @@ type Options struct {
 	// Sparse stores matrices whose 4×8 blocks are half or more zeros in blocks (kernels/sparse). One sequence decodes
 	// faster and less memory is read; large batches are faster dense.
 	Sparse bool
+
+	// Adapters are what sequences may go through, see Session.Adapt. They are float32, read the dequantised rows that the
+	// matrices read, and have no part in the digest.
+	Adapters []adapters.Adapter
 }
 
 const defaultPage = 64
@@ -41,6 +46,7 @@ type Model struct {
 	normBias    []float32
 	rotary      *session.Rotary // nil for learned positions
 	blocked     int             // matrices stored in blocks
+	adapters    []string        // their names
 	page        int
 	pool        *parallel.Pool
 	unsignedMLP bool // the activation never gives negative values
@@ -57,7 +63,10 @@ func New(w *Weights, o Options) (*Model, error) {
 		return nil, err
 	}
 	c := w.Config
-	m := &Model{cfg: c, norm: w.Norm, normBias: w.NormBias, page: o.PageSize}
+	if err := adapters.Check(o.Adapters, c); err != nil {
+		return nil, err
+	}
+	m := &Model{cfg: c, norm: w.Norm, normBias: w.NormBias, page: o.PageSize, adapters: adapters.Names(o.Adapters)}
 	if m.page < 1 {
 		m.page = defaultPage
 	}
@@ -68,7 +77,7 @@ func New(w *Weights, o Options) (*Model, error) {
 			return ropeTables(positions, c.HeadDim, c.RoPETheta)
 		})
 	}
-	p := packer{sparse: o.Sparse}
+	p := packer{sparse: o.Sparse, adapters: o.Adapters, modules: c.Index()}
 	m.embed = p.pack("model.embed_tokens", &w.Embedding)
 	if c.Position == arch.PositionLearned {
 		m.pos = p.pack("model.embed_positions", &w.Positions)
@@ -97,17 +106,17 @@ func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 		heads: shape.Heads * c.HeadDim,
 		norm1: w.Norm1, norm1Bias: w.Norm1Bias, norm2: w.Norm2, norm2Bias: w.Norm2Bias,
 		queryNorm: w.QueryNorm, keyNorm: w.KeyNorm, mlp: shape.IntermediateSize,
-		qkv:  p.pack(at+"self_attn.qkv", &w.Query, &w.Key, &w.Value),
-		out:  p.pack(at+"self_attn.o_proj", &w.Output),
-		down: p.pack(at+"mlp.down_proj", &w.Down),
+		qkv:  p.adapt(p.pack(at+"self_attn.qkv", &w.Query, &w.Key, &w.Value), i, arch.Query, arch.Key, arch.Value),
+		out:  p.adapt(p.pack(at+"self_attn.o_proj", &w.Output), i, arch.Output),
+		down: p.adapt(p.pack(at+"mlp.down_proj", &w.Down), i, arch.Down),
 		shape: kv.Shape{
 			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: m.page, Scale: shape.Scale,
 		},
 	}
 	if c.Activation == arch.ActSwiGLU {
-		l.up = p.pack(at+"mlp.gate_up", &w.Gate, &w.Up)
+		l.up = p.adapt(p.pack(at+"mlp.gate_up", &w.Gate, &w.Up), i, arch.Gate, arch.Up)
 	} else {
-		l.up = p.pack(at+"mlp.up_proj", &w.Up)
+		l.up = p.adapt(p.pack(at+"mlp.up_proj", &w.Up), i, arch.Up)
 	}
 	if c.Norm == arch.NormRMS {
 		l.outNorm, _ = l.out.(normAdder)

@@ -18,7 +18,7 @@ type cache = session.Cache[kv.PageQS8]
 // NewSession returns a session of batch empty sequences. Errors: ErrSequence for a batch below 1.
 func (m *Model) NewSession(batch int) (*Session, error) {
 	s, err := session.New(session.Model[kv.PageQS8]{
-		Vocab: m.cfg.VocabSize, Context: m.cfg.Context, Pool: m.pool,
+		Vocab: m.cfg.VocabSize, Context: m.cfg.Context, Pool: m.pool, Adapters: m.adapters,
 		NewWorker: func(rows int) session.Worker[kv.PageQS8] { return newWorker(m, rows) },
 		Pages: session.Pages[kv.PageQS8]{
 			Layers: len(m.layers), Size: m.page, Copy: (*kv.PageQS8).CopyFrom, Bytes: (*kv.PageQS8).Bytes,

@@ -231,4 +231,3 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
-
