@@ -29,6 +29,7 @@ type evalFlags struct {
 	games    int
 	seed     uint64
 	all      bool
+	adapter  adapterFlags
 }
 
 func newEval() *cobra.Command {
@@ -53,6 +54,7 @@ a task it plays too. With --all the whole text counts, for one that the model ha
 	f.machine.registerThreads(fs)
 	f.output.register(fs)
 	fs.StringVar(&f.model, "model", "", "folder of the model, float or INT8 (required)")
+	f.adapter.register(fs, "")
 	fs.StringVar(&f.split, "split", string(task.Test), "task: positions to evaluate the loss on: train, test or all")
 	fs.BoolVar(&f.all, "all", false, "corpus: evaluate on the whole text, not only on its held-out end")
 	fs.StringVar(&f.opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
@@ -76,6 +78,9 @@ func (f *evalFlags) check(fs *pflag.FlagSet) error {
 		if err := without(fs, "--task", "all"); err != nil {
 			return err
 		}
+	}
+	if len(f.adapter) > 1 {
+		return usagef("--adapter is given %d times: one is evaluated at a time", len(f.adapter))
 	}
 	if err := f.work.check(fs, "split", "opponent", "games", "seed"); err != nil {
 		return err
@@ -113,11 +118,20 @@ func (f *evalFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	rt, err := decode.Open(dir, decode.Options{Threads: f.machine.threads})
+	list, err := f.adapter.load(dir)
+	if err != nil {
+		return err
+	}
+	rt, err := decode.Open(dir, decode.Options{Threads: f.machine.threads, Adapters: list})
 	if err != nil {
 		return err
 	}
 	defer closing(rt, &err)
+	if len(list) > 0 {
+		if rt, err = decode.WithAdapter(rt, list[0].Name); err != nil {
+			return err
+		}
+	}
 	if rt.Tokenizer() == nil {
 		return fmt.Errorf("%s has no tokenizer.json, so nothing can be written for it", f.model)
 	}

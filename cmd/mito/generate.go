@@ -21,6 +21,7 @@ func newGenerate() *cobra.Command {
 		model, prompt string
 		stdin, asJSON bool
 		spec          specFlags
+		adapter       adapterFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "generate",
@@ -40,6 +41,10 @@ the exit status is 1.
 With --spec or --draft, several tokens are guessed at once and verified in one pass, as far as that is measured to be
 faster. Without --temperature the text is the same text; with one, draws depend on what was guessed, though their
 distribution does not: --spec none repeats a text by its --seed.
+
+With --adapter the text goes through adapters that mito lora trained for the model. Of several, given as --adapter
+NAME=FOLDER each, a line of stdin chooses: {"prompt": TEXT, "adapter": NAME}, "" for the bare model; without that, and
+for --prompt, the first holds. Nothing is loaded when they change.
 
 "end" is eos (the model ended the text), stop (a --stop text), length (the tokens allowed) or context (it is full).`,
 		Example: "  mito generate --model mito-out/book --prompt 'Once upon' --max-tokens 200 --temperature 0.8\n" +
@@ -66,7 +71,14 @@ distribution does not: --spec none repeats a text by its --seed.
 			if err != nil {
 				return err
 			}
-			rt, err := decode.Open(dir, decode.Options{Threads: machine.threads})
+			list, err := adapter.load(dir)
+			if err != nil {
+				return err
+			}
+			if len(list) > 0 {
+				o.Adapter = list[0].Name
+			}
+			rt, err := decode.Open(dir, decode.Options{Threads: machine.threads, Adapters: list})
 			if err != nil {
 				return err
 			}
@@ -108,6 +120,7 @@ distribution does not: --spec none repeats a text by its --seed.
 	fs := cmd.Flags()
 	machine.registerThreads(fs)
 	fs.StringVar(&model, "model", "", "folder of the model, float or INT8 (required)")
+	adapter.register(fs, "; may be given several times")
 	fs.StringVar(&prompt, "prompt", "", "text to continue")
 	fs.BoolVar(&stdin, "stdin", false, "with --json: read prompts from stdin, one JSON object a line")
 	fs.BoolVar(&asJSON, "json", false, "write JSON: one object, or with --stdin one a line")
@@ -169,6 +182,7 @@ const maxLine = 1 << 24
 type request struct {
 	Prompt    *string `json:"prompt"`
 	MaxTokens *int    `json:"max_tokens"`
+	Adapter   *string `json:"adapter"`
 }
 
 // lines answers stdin line by line.
@@ -229,6 +243,9 @@ func (w *writer) answer(ctx context.Context, line []byte) (generation, error) {
 		return generation{}, fmt.Errorf(`"max_tokens" is %d, want 1 or more`, *r.MaxTokens)
 	case r.MaxTokens != nil:
 		o.MaxTokens = *r.MaxTokens
+	}
+	if r.Adapter != nil {
+		o.Adapter = *r.Adapter
 	}
 	return w.generate(ctx, *r.Prompt, o)
 }

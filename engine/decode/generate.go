@@ -11,6 +11,7 @@ import (
 type GenerateOptions struct {
 	Sampling
 	MaxTokens int      // tokens to generate at most; 0 is no limit but the context
+	Adapter   string   // of the runtime, that the text goes through; "" for none
 	Stop      []string // the text ends before the first of these; the prompt is not searched
 	IgnoreEOS bool     // the end-of-text token does not end the text
 	// Slide lets text outgrow the context: when it is full, the session restarts from the last half of a context of

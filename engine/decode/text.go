@@ -2,6 +2,7 @@ package decode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -46,6 +47,9 @@ func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, erro
 			return nil, ErrEmptyPrompt
 		}
 		t.tokens = append(t.tokens, g.tok.EOS())
+	}
+	if err := errors.Join(g.session.Truncate(seq, 0), g.session.Adapt(seq, o.Adapter)); err != nil {
+		return nil, err
 	}
 	if len(t.tokens) > g.r.Context() && !o.Slide {
 		return nil, fmt.Errorf("the prompt has %d tokens, the context %d: %w", len(t.tokens), g.r.Context(), ErrContextFull)

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/lora"
 	"mito/engine/compress/quant"
 	"mito/engine/model"
 	"mito/engine/runs"
+	"mito/engine/session/adapters"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 )
@@ -57,4 +59,38 @@ func OpenBase(ctx context.Context, dir string, quantized bool) (*Base, error) {
 		b.Floats = lora.Expand(b.Int8)
 	}
 	return b, nil
+}
+
+// AdapterDir is an adapter on disk and what it is called.
+type AdapterDir struct{ Name, Dir string }
+
+// OpenAdapters reads adapters for the model of a folder. Errors: *lora.BaseError for one of another model, those of lora.Read.
+func OpenAdapters(dir string, list []AdapterDir) ([]adapters.Adapter, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	f, err := checkpoint.Open(runs.ResolveModel(dir))
+	if err != nil {
+		return nil, err
+	}
+	c, err := arch.Parse(f.Config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	hash, err := checkpoint.FileSHA256(filepath.Join(f.Dir, checkpoint.WeightsName))
+	if err != nil {
+		return nil, err
+	}
+	var out []adapters.Adapter
+	for _, at := range list {
+		a, err := lora.Read(at.Dir, c)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.CheckBase(at.Dir, hash); err != nil {
+			return nil, err
+		}
+		out = append(out, a.Runtime(at.Name))
+	}
+	return out, nil
 }

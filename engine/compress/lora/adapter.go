@@ -6,6 +6,7 @@ import (
 
 	"mito/engine/arch"
 	"mito/engine/model"
+	"mito/engine/session/adapters"
 )
 
 // Adapter is what was trained, in ordinary memory.
@@ -78,6 +79,17 @@ func (a *Adapter) CheckBase(name, hash string) error {
 		return &BaseError{Adapter: name, Want: a.Base, Got: hash}
 	}
 	return nil
+}
+
+// Runtime is the adapter as a runtime takes it.
+func (a *Adapter) Runtime(name string) adapters.Adapter {
+	out := adapters.Adapter{Name: name}
+	for _, p := range a.Pairs {
+		out.Additions = append(out.Additions, adapters.Addition{
+			Layer: p.Module.Layer, Part: p.Module.Part, Rank: a.Rank, Scale: a.Scale(), A: p.A, B: p.B,
+		})
+	}
+	return out
 }
 
 // Merge adds the adapter to weights, which it copies. Errors: a module without a weight.
