@@ -29,6 +29,8 @@ type loraFlags struct {
 	train                            train.Options
 	batch, cacheMiB                  int
 	resume, int8                     bool
+	merge, unmerge                   bool
+	adapter                          string
 }
 
 func newLora() *cobra.Command {
@@ -41,11 +43,19 @@ adapter_model.safetensors in the folder "adapter" of the run. The model may be f
 
 A target is the last part of a module's name (q_proj), its name inside a layer (mlp.up_proj), or a pattern of one (mlp.*).
 With --layers only some layers adapt; --cache then keeps what the layers below the first of them compute, so that rows of
-training data that come again cost the upper layers only. The rows of a text begin at multiples of --context then.`,
+training data that come again cost the upper layers only. The rows of a text begin at multiples of --context then.
+
+With --merge the adapter of --adapter is added to the weights of --model, and the result written to --out; an INT8 model is
+rounded again. With --task or --corpus the losses of both are printed, which an INT8 model needs. --unmerge takes an adapter
+out again, up to rounding.`,
 		Example: "  mito lora --model book --corpus names.txt --rank 4 --alpha 8 --out names\n" +
-			"  mito lora --model book --corpus names.txt --layers 3 --cache memory --out names-top",
+			"  mito lora --model book --corpus names.txt --layers 3 --cache memory --out names-top\n" +
+			"  mito lora --merge --model book --adapter names --out names-merged",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.merge || f.unmerge {
+				return f.runMerge(cmd)
+			}
 			if err := f.check(cmd.Flags()); err != nil {
 				return err
 			}
@@ -64,6 +74,9 @@ func (f *loraFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.out, "out", "", "folder of the run (required)")
 	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out, or begin it where there is none")
 	fs.BoolVar(&f.int8, "int8", false, "round a float base to INT8 first, as mito quantize does")
+	fs.BoolVar(&f.merge, "merge", false, "add the adapter of --adapter to the weights of --model")
+	fs.BoolVar(&f.unmerge, "unmerge", false, "take the adapter of --adapter out of the weights of --model")
+	fs.StringVar(&f.adapter, "adapter", "", "with --merge or --unmerge: folder of the adapter")
 	fs.StringVar(&f.split, "split", string(task.Train), "task: positions to train on, train or all")
 
 	fs.IntVar(&f.lora.Rank, "rank", 8, "rank of the adapters, at most the width of what they adapt")
@@ -101,6 +114,8 @@ func (f *loraFlags) check(fs *pflag.FlagSet) (err error) {
 		return usagef("--model is missing: the folder of the model to adapt")
 	case f.out == "":
 		return usagef("--out is missing: the folder of the run")
+	case f.adapter != "":
+		return usagef("--adapter needs --merge or --unmerge: what is trained is new")
 	case f.batch < 0:
 		return usagef("--batch is %d, want 1 or more", f.batch)
 	case f.split != string(task.Train) && f.split != string(task.All):

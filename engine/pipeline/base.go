@@ -9,6 +9,7 @@ import (
 	"mito/engine/checkpoint"
 	"mito/engine/compress/lora"
 	"mito/engine/compress/quant"
+	"mito/engine/files"
 	"mito/engine/model"
 	"mito/engine/runs"
 	"mito/engine/session/adapters"
@@ -24,6 +25,8 @@ type Base struct {
 	Int8       *student.Weights // nil for float weights
 	Tokenizer  tokenizer.Tokenizer
 	Generation *checkpoint.GenerationConfig
+
+	merged *mergedRecord // what its config.json says was merged
 }
 
 // OpenBase reads a model folder, or the model of a run folder, float or INT8. With quantized a float model's weights are
@@ -37,6 +40,11 @@ func OpenBase(ctx context.Context, dir string, quantized bool) (*Base, error) {
 		return nil, fmt.Errorf("%s has no tokenizer.json, so nothing can be written for it", dir)
 	}
 	b := &Base{Dir: f.Dir, Generation: f.Generation}
+	var c mergedConfig
+	if err := files.DecodeJSON(f.Config, &c); err != nil {
+		return nil, files.WithPath(err, filepath.Join(f.Dir, checkpoint.ConfigName))
+	}
+	b.merged = c.Merged
 	if b.Tokenizer, err = tokenizer.Load(f.Tokenizer); err != nil {
 		return nil, err
 	}
