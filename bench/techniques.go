@@ -10,7 +10,7 @@ import (
 )
 
 // planTechniques adds what the efficiency techniques bring that mito has, as ratios to doing without: INT8 weights and
-// cache, sparse blocks, gradient accumulation. What they do to the quality of a model is in the reports of pipelines.
+// cache, sparse blocks, gradient accumulation, adapters. What they do to the quality of a model is in the reports of pipelines.
 func planTechniques(m *meter) error {
 	for _, c := range classes() {
 		if err := addQuantisation(m, c); err != nil {
@@ -32,6 +32,11 @@ func planTechniques(m *meter) error {
 	}
 	for _, c := range classes() {
 		if err := addAccumulation(m, c); err != nil {
+			return err
+		}
+	}
+	for _, c := range classes() {
+		if err := addLora(m, c); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/files"
 	"mito/kernels/kerneltest"
@@ -187,6 +188,8 @@ func TestPEFTConfigs(t *testing.T) {
 		{`"target_modules": ["q_proj"], "rank_pattern": {"q_proj": 8}`, 0, "rank_pattern"},
 		{`"target_modules": ["q_proj"], "layers_to_transform": "1"`, 0, "layers_to_transform"},
 		{`"target_modules": ["q_proj"], "peft_type": "IA3"`, 0, "peft_type"},
+		{`"target_modules": ["q_proj"], "alora_invocation_tokens": [1]`, 0, "alora_invocation_tokens"},
+		{`"target_modules": ["q_proj"], "use_qalora": true`, 0, "use_qalora"},
 		{`"target_modules": ["q_proj"], "r": 7`, 3, ""},
 		{`"target_modules": ["q_proj"], "r": 77`, 0, "rank"},
 	} {
@@ -201,6 +204,30 @@ func TestPEFTConfigs(t *testing.T) {
 		var e *ConfigError
 		if f.modules > 0 && (err != nil || len(modules) != f.modules) || f.modules == 0 && (!errors.As(err, &e) || e.Field != f.field) {
 			t.Errorf("%s: %d modules, %v", f.keys, len(modules), err)
+		}
+	}
+}
+
+// What PEFT wrote (testdata/make.py) is read, and adds to a weight what PEFT says that it does.
+func TestPEFTsFiles(t *testing.T) {
+	c := arch.Config{
+		ModelType: arch.ModelType, VocabSize: 11, HiddenSize: 16, IntermediateSize: 24, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 4,
+		Context: 32, Activation: arch.ActSwiGLU, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE, RoPETheta: 10000,
+	}
+	a, err := Read("testdata/peft", c)
+	check(t, err)
+	if len(a.Pairs) != 2 || a.Rank != 2 || a.Alpha != 6 || !a.RSLoRA || a.Base != "" {
+		t.Errorf("%+v with %d modules", a.Config, len(a.Pairs))
+	}
+	p := a.Lookup("model.layers.1.self_attn.q_proj")
+	if p == nil {
+		t.Fatal("q_proj of layer 1 is missing")
+	}
+	w := make([]float32, 16*16)
+	a.AddTo(w, p, 1)
+	for i, want := range []float32{-1.1734251976013184, -1.2371504306793213, 1.1517720222473145, 0.3058512210845947} {
+		if d := math.Abs(float64(w[3*16+i] - want)); d > 1e-6 {
+			t.Errorf("row 3, column %d: %v, PEFT adds %v", i, w[3*16+i], want)
 		}
 	}
 }

@@ -47,6 +47,16 @@ type peftConfig struct {
 	RankPattern  json.RawMessage `json:"rank_pattern"`
 	AlphaPattern json.RawMessage `json:"alpha_pattern"`
 	InitWeights  json.RawMessage `json:"init_lora_weights"`
+
+	ALoRA      json.RawMessage `json:"alora_invocation_tokens,omitempty"`
+	Replicated json.RawMessage `json:"layer_replication,omitempty"`
+	Parameters json.RawMessage `json:"target_parameters,omitempty"`
+	Tokens     json.RawMessage `json:"trainable_token_indices,omitempty"`
+	QALoRA     json.RawMessage `json:"use_qalora,omitempty"`
+	BDLoRA     json.RawMessage `json:"use_bdlora,omitempty"`
+	Arrow      json.RawMessage `json:"arrow_config,omitempty"`
+	Kasa       json.RawMessage `json:"kasa_config,omitempty"`
+	Velora     json.RawMessage `json:"velora_config,omitempty"`
 }
 
 // Save writes the adapter to a folder. base is where the base lies, for people and for PEFT; more may write further files.
@@ -207,9 +217,12 @@ func (p *peftConfig) config(model arch.Config) (*Config, []arch.Module, error) {
 	for _, f := range []struct {
 		name string
 		v    json.RawMessage
-	}{{"exclude_modules", p.Excluded}, {"modules_to_save", p.Saved}, {"rank_pattern", p.RankPattern}, {"alpha_pattern", p.AlphaPattern}} {
-		if v := string(bytes.TrimSpace(f.v)); v != "" && v != "null" && v != "{}" && v != "[]" {
-			return nil, nil, refuse(f.name, v, "null: mito gives all targets one rank and one alpha, and trains nothing else")
+	}{{"exclude_modules", p.Excluded}, {"modules_to_save", p.Saved}, {"rank_pattern", p.RankPattern}, {"alpha_pattern", p.AlphaPattern},
+		{"alora_invocation_tokens", p.ALoRA}, {"layer_replication", p.Replicated}, {"target_parameters", p.Parameters},
+		{"trainable_token_indices", p.Tokens}, {"use_qalora", p.QALoRA}, {"use_bdlora", p.BDLoRA}, {"arrow_config", p.Arrow},
+		{"kasa_config", p.Kasa}, {"velora_config", p.Velora}} {
+		if v := string(bytes.TrimSpace(f.v)); v != "" && v != "null" && v != "false" && v != "{}" && v != "[]" {
+			return nil, nil, refuse(f.name, v, "null: mito gives all targets one rank and one alpha, and computes plain LoRA")
 		}
 	}
 	c := &Config{Rank: p.R, Alpha: p.Alpha, RSLoRA: p.RSLoRA, Dropout: p.Dropout}
