@@ -109,6 +109,7 @@ func commandEffects() map[string]commandRows {
 			}}},
 		}},
 	}
+	rows["lora"] = loraEffects()
 	rows["train"] = commandRows{base: "--task tictactoe --positions 200 --arch micro --steps 1 --batch 4 --out OUT", flags: fitEffects("", "")}
 	rows["train"].flags["bpe"] = []effect{{"--corpus BOOK --context 8 --arch micro --steps 3 --batch 4 --out OUT", "--bpe 258", differs("model/model.safetensors")}}
 	rows["train"].flags["depth"] = []effect{{"--task connect4 --positions 200 --depth 2 --arch micro --steps 3 --batch 4 --out OUT", "--depth 4", differs("model/model.safetensors")}}
@@ -192,6 +193,7 @@ func commandEffects() map[string]commandRows {
 		"corpus":   {{"--model TEXT", "--corpus BOOK", fixes("what to work on?")}},
 		"context":  {{text, "--context 9", prints}, {text, "--context 17", isRefused("has a context of 16")}},
 		"held-out": {{text, "--held-out 0.4", prints}, {text + " --all", "--held-out 0.4", isRefused("contradict")}},
+		"adapter":  {{text, "--adapter ADAPTER", prints}, {text + " --adapter a=ADAPTER", "--adapter b=ADAPTER", isRefused("given 2 times")}},
 		"all":      {{text, "--all", prints}},
 		"split":    {{"", "--split train", prints}},
 		"opponent": {{"", "--opponent perfect", prints}},
@@ -230,6 +232,7 @@ func commandEffects() map[string]commandRows {
 		"model":       {{"--prompt the", "--model TEXT", fixes("--model is missing")}},
 		"prompt":      {{"--model TEXT", "--prompt the", fixes("--prompt is missing")}},
 		"stdin":       {{"--model TEXT --json", "--stdin", fixes("--prompt is missing")}},
+		"adapter":     {{"", "--adapter ADAPTER", prints}, {"", "--adapter =x", isRefused("--adapter is")}},
 		"max-tokens":  {{"", "--max-tokens 6", prints}},
 		"temperature": {{"", "--temperature 3", prints}},
 		"top-k":       {{generate + " --temperature 3", "--top-k 1", prints}},

@@ -45,7 +45,7 @@ func does(t testing.TB, old, line, stdin string) (o outcome) {
 	if o.out = old; old == "" {
 		o.out = filepath.Join(t.TempDir(), "out")
 	}
-	args := strings.Fields(strings.NewReplacer("OUT", o.out, "FLOAT", fixtures.float, "INT8", fixtures.int8, "TEXT", fixtures.text, "BOOK", fixtures.book,
+	args := strings.Fields(strings.NewReplacer("OUT", o.out, "FLOAT", fixtures.float, "INT8", fixtures.int8, "TEXT", fixtures.text, "BOOK", fixtures.book, "ADAPTER", fixtures.adapter,
 		"CONFIG", filepath.Join(fixtures.root, "silu.json")).Replace(line))
 	var stdout, stderr bytes.Buffer
 	o.code = run(t.Context(), args, streams{strings.NewReader(stdin), &stdout, &stderr})

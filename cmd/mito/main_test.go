@@ -147,6 +147,8 @@ var fixtures struct {
 	int8  string // its student
 	text  string // the run of a small text model
 	book  string // its corpus
+
+	adapter string // the run of an adapter of text
 }
 
 // need makes the fixtures.
@@ -161,6 +163,8 @@ func need(t testing.TB) {
 		works(t, f.root, "train", "--task", "tictactoe", "--positions", "200", "--model", "micro", "--steps", "2", "--batch", "8", "--out", f.float)
 		works(t, f.root, "quantize", "--model", f.float, "--out", f.int8)
 		works(t, f.root, "train", "--corpus", f.book, "--context", "16", "--model", "micro", "--steps", "2", "--out", f.text)
+		f.adapter = filepath.Join(f.root, "fixture-adapter")
+		works(t, f.root, "lora", "--model", f.text, "--corpus", f.book, "--rank", "2", "--alpha", "8", "--lr", "0.1", "--steps", "3", "--out", f.adapter)
 	})
 	if fixtures.text == "" {
 		t.Fatal("the fixtures could not be made")
