@@ -3,13 +3,12 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
-	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/lora"
+	"mito/engine/compress/prune"
 	"mito/engine/compress/quant"
-	"mito/engine/files"
+	"mito/engine/export/hf"
 	"mito/engine/model"
 	"mito/engine/runs"
 	"mito/engine/session/adapters"
@@ -26,7 +25,8 @@ type Base struct {
 	Tokenizer  tokenizer.Tokenizer
 	Generation *checkpoint.GenerationConfig
 
-	merged *mergedRecord // what its config.json says was merged
+	merged  *mergedRecord // what its config.json says was merged
+	pruning prune.Records // and pruned
 }
 
 // OpenBase reads a model folder, or the model of a run folder, float or INT8. With quantized a float model's weights are
@@ -40,15 +40,16 @@ func OpenBase(ctx context.Context, dir string, quantized bool) (*Base, error) {
 		return nil, fmt.Errorf("%s has no tokenizer.json, so nothing can be written for it", dir)
 	}
 	b := &Base{Dir: f.Dir, Generation: f.Generation}
-	var c mergedConfig
-	if err := files.DecodeJSON(f.Config, &c); err != nil {
-		return nil, files.WithPath(err, filepath.Join(f.Dir, checkpoint.ConfigName))
+	if b.merged, err = readMerged(f); err != nil {
+		return nil, err
 	}
-	b.merged = c.Merged
+	if b.pruning, err = prune.ReadRecords(f.Config); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
 	if b.Tokenizer, err = tokenizer.Load(f.Tokenizer); err != nil {
 		return nil, err
 	}
-	if b.Hash, err = checkpoint.FileSHA256(filepath.Join(f.Dir, checkpoint.WeightsName)); err != nil {
+	if b.Hash, err = f.WeightsSHA256(); err != nil {
 		return nil, err
 	}
 	q, err := f.Quantization()
@@ -81,11 +82,11 @@ func OpenAdapters(dir string, list []AdapterDir) ([]adapters.Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := arch.Parse(f.Config)
+	c, err := hf.Config(f.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	hash, err := checkpoint.FileSHA256(filepath.Join(f.Dir, checkpoint.WeightsName))
+	hash, err := f.WeightsSHA256()
 	if err != nil {
 		return nil, err
 	}

@@ -2,30 +2,53 @@ package pipeline
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
 
-	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/lora"
+	"mito/engine/compress/prune"
 	"mito/engine/compress/quant"
+	"mito/engine/export/hf"
 	"mito/engine/files"
 	"mito/engine/runs"
 	"mito/engine/student"
 )
 
-// mergedConfig is the config.json of a model with an adapter in its weights.
-type mergedConfig struct {
-	arch.Config
-	Merged *mergedRecord `json:"mito_merged_adapter,omitempty"`
-}
+// mergedKey is the key of config.json that says what was merged.
+const mergedKey = "mito_merged_adapter"
 
 // mergedRecord says what was merged, so that it is not merged again and can be taken out.
 type mergedRecord struct {
 	Adapter string `json:"adapter_sha256"`
 	Base    string `json:"base_sha256"`
+}
+
+func readMerged(f *checkpoint.Folder) (*mergedRecord, error) {
+	var c struct {
+		Merged *mergedRecord `json:"mito_merged_adapter"`
+	}
+	err := files.DecodeJSON(f.Config, &c)
+	return c.Merged, files.WithPath(err, filepath.Join(f.Dir, checkpoint.ConfigName))
+}
+
+// addTo returns config.json, one JSON object in whatever form, with the record in it; r may be nil.
+func (r *mergedRecord) addTo(config any) (any, error) {
+	if r == nil {
+		return config, nil
+	}
+	text, err := files.EncodeJSON(config)
+	if err != nil {
+		return nil, err
+	}
+	object := map[string]json.RawMessage{}
+	if err := files.DecodeJSON(text, &object); err != nil {
+		return nil, err
+	}
+	object[mergedKey], err = json.Marshal(r)
+	return object, err
 }
 
 // MergedError refuses to merge an adapter that is in the weights already, or to take out one that is not.
@@ -57,16 +80,29 @@ func Merge(ctx context.Context, base *Base, adapter, dir string, undo bool) (err
 		return err
 	}
 	defer closing(closer(lock.Release), &err)
+	if err := base.checkPruned(a); err != nil {
+		return err
+	}
 	var c *checkpoint.Contents
 	if base.Int8 != nil {
-		c, err = mergeInt8(ctx, base.Int8, a)
+		c, err = mergeInt8(ctx, base, a)
 	} else {
 		c, err = mergeFloat(base, a, undo)
 	}
 	if err != nil {
 		return err
 	}
-	c.Config, c.Generation, c.SaveTokenizer = mergedConfig{base.Floats.Config, record}, base.Generation, base.Tokenizer.Save
+	if c.Generation == nil || base.Generation != nil {
+		c.Generation = base.Generation
+	}
+	if c.Config, err = record.addTo(c.Config); err != nil {
+		return err
+	}
+	if len(base.pruning) > 0 {
+		if c.Config, err = base.pruning.AddTo(c.Config); err != nil {
+			return err
+		}
+	}
 	if err := checkpoint.Save(dir, c); err != nil {
 		return fmt.Errorf("saving %s: %w", dir, err)
 	}
@@ -88,6 +124,17 @@ func (b *Base) checkMerge(a *lora.Adapter, name, hash string, undo bool) (*merge
 	return nil, nil
 }
 
+// checkPruned refuses to fill weights that were pruned: they are stored, and skipped, as zeros.
+func (b *Base) checkPruned(a *lora.Adapter) error {
+	masks := prune.MasksOf(b.pruning, b.Floats)
+	for _, p := range a.Pairs {
+		if name := p.Module.Weight().Name; slices.Contains(masks[name], 0) {
+			return &MergedError{b.Dir, "has pruned weights in " + name + ", which the adapter would fill again: use it beside the weights"}
+		}
+	}
+	return nil
+}
+
 func mergeFloat(base *Base, a *lora.Adapter, undo bool) (*checkpoint.Contents, error) {
 	merge := a.Merge
 	if undo {
@@ -97,14 +144,15 @@ func mergeFloat(base *Base, a *lora.Adapter, undo bool) (*checkpoint.Contents, e
 	if err != nil {
 		return nil, err
 	}
-	c := &checkpoint.Contents{}
+	var tensors []checkpoint.Tensor
 	for _, t := range w.Config.Tensors() {
-		c.Tensors = append(c.Tensors, checkpoint.FromF32(t.Name, t.Shape, w.Tensors[t.Name]))
+		tensors = append(tensors, checkpoint.FromF32(t.Name, t.Shape, w.Tensors[t.Name]))
 	}
-	return c, nil
+	return hf.Contents(w.Config, tensors, base.Tokenizer)
 }
 
-func mergeInt8(ctx context.Context, w *student.Weights, a *lora.Adapter) (*checkpoint.Contents, error) {
+func mergeInt8(ctx context.Context, base *Base, a *lora.Adapter) (*checkpoint.Contents, error) {
+	w := base.Int8
 	floats := lora.Expand(w).Tensors
 	out := *w
 	out.Layers = slices.Clone(w.Layers)
@@ -130,7 +178,8 @@ func mergeInt8(ctx context.Context, w *student.Weights, a *lora.Adapter) (*check
 	}
 	c, err := quant.Contents(&out, nil)
 	if err != nil {
-		return nil, errors.Join(errors.New("the merged weights"), err)
+		return nil, fmt.Errorf("the merged weights: %w", err)
 	}
+	c.SaveTokenizer = base.Tokenizer.Save
 	return c, nil
 }
