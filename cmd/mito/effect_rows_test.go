@@ -218,13 +218,16 @@ func commandEffects() map[string]commandRows {
 		"out":            {{"hf --model INT8", "--out OUT", fixes(needed)}},
 		"check":          {{"", "--check", prints}},
 		"full-attention": {{"", "--full-attention", failsWith("it looks at everything already")}},
+		"type":           {{"gguf --model TEXT --out OUT", "--type Q8_0", differs("")}, {"", "--type Q8_0", isRefused("")}},
+		"no-tokenizer":   {{"gguf --model TEXT --out OUT", "--no-tokenizer", differs("")}},
 		"threads":        {{"hf --model INT8 --out OUT --check", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
 	}}
 	rows["import"] = commandRows{base: "hf --from FLOAT --out OUT", flags: map[string][]effect{
-		"from":    {{"hf --out OUT", "--from TEXT", fixes("--from and --out are needed")}},
-		"out":     {{"hf --from TEXT", "--out OUT", fixes("--from and --out are needed")}},
-		"check":   {{"", "--check", prints}},
-		"threads": {{"hf --from TEXT --out OUT --check", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
+		"from":         {{"hf --out OUT", "--from TEXT", fixes("--from and --out are needed")}},
+		"no-tokenizer": {{"", "--no-tokenizer", differs("tokenizer.json")}},
+		"out":          {{"hf --from TEXT", "--out OUT", fixes("--from and --out are needed")}},
+		"check":        {{"", "--check", prints}},
+		"threads":      {{"hf --from TEXT --out OUT --check", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
 	}}
 
 	const generate = "--model TEXT --prompt the --max-tokens 12"
@@ -248,30 +251,6 @@ func commandEffects() map[string]commandRows {
 
 	const pipeline, book = "--task tictactoe --out OUT", "--corpus BOOK --context 8 --out OUT"
 	ships := differs("compressed/model.safetensors")
-	const logits = "--model TEXT --prompt the --out OUT"
-	rows["logits"] = commandRows{base: logits, flags: map[string][]effect{
-		"model":   {{"--prompt the --out OUT", "--model TEXT", fixes("--model")}},
-		"prompt":  {{"--model TEXT --out OUT --tokens 1", "--prompt the", isRefused("")}, {"--model TEXT --out OUT", "--prompt the", fixes("--prompt")}},
-		"tokens":  {{"--model TEXT --out OUT", "--tokens 1,2", fixes("--tokens")}},
-		"out":     {{"--model TEXT --prompt the", "--out OUT", fixes("--out")}},
-		"threads": {{"", "--threads 2", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
-	}}
-
-	const export = "hf --model TEXT --out OUT"
-	rows["export"] = commandRows{base: export, flags: map[string][]effect{
-		"model":          {{"hf --out OUT", "--model TEXT", fixes("--model")}},
-		"out":            {{"hf --model TEXT", "--out OUT", fixes("--out")}},
-		"check":          {{"", "--check", prints}},
-		"full-attention": {{"", "--full-attention", failsWith("has no windows")}}, // what it does to one that has is tested in engine/export/hf
-		"threads":        {{"", "--threads 2", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
-	}}
-	rows["import"] = commandRows{base: "hf --from TEXT --out OUT", flags: map[string][]effect{
-		"from":    {{"hf --out OUT", "--from TEXT", fixes("--from")}},
-		"out":     {{"hf --from TEXT", "--out OUT", fixes("--out")}},
-		"check":   {{"", "--check", prints}},
-		"threads": {{"", "--threads 2", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
-	}}
-
 	rows["pipeline"] = commandRows{base: pipeline, flags: workEffects("", pipeline, book, ships)}
 	for name, list := range machineEffects(pipeline, keeps("compressed/model.safetensors", nil)) {
 		rows["pipeline"].flags[name] = list

@@ -26,11 +26,12 @@ func newExport() *cobra.Command {
 		fmt.Fprintf(&list, "\n  %-6s %s", f.Name, f.About)
 	}
 	cmd := &cobra.Command{
-		Use:     "export FORMAT",
-		Short:   "Write a model for other programs",
-		Long:    "Write a model in the form of another program. The formats:\n" + list.String(),
-		Example: "  mito export hf --model mito-out/tictactoe/compressed --out for-transformers --check",
-		Args:    oneOf("format", names...),
+		Use:   "export FORMAT",
+		Short: "Write a model for other programs",
+		Long:  "Write a model in the form of another program. The formats:\n" + list.String(),
+		Example: "  mito export hf --model mito-out/tictactoe/compressed --out for-transformers --check\n" +
+			"  mito export gguf --model mito-out/tictactoe/student --out student.gguf --type Q8_0",
+		Args: oneOf("format", names...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if model == "" || out == "" {
 				return usagef("--model and --out are needed: a model and where to write it")
@@ -42,11 +43,14 @@ func newExport() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
+			if err := format.Settle(&o); err != nil {
+				return usage(err)
+			}
 			dir, err := modelFolder("--model", model)
 			if err != nil {
 				return err
 			}
-			from, err := export.Open(dir)
+			from, err := export.OpenWith(dir, o.NoTokenizer)
 			if err != nil {
 				return err
 			}
@@ -55,7 +59,7 @@ func newExport() *cobra.Command {
 				return err
 			}
 			if check {
-				worst, err := export.CheckWritten(format, from, out, decode.Options{Threads: machine.threads})
+				worst, err := export.CheckWritten(format, from, out, o, decode.Options{Threads: machine.threads})
 				if err != nil {
 					return fmt.Errorf("--check: %s: %w", out, err)
 				}
@@ -71,7 +75,20 @@ func newExport() *cobra.Command {
 	fs.StringVar(&out, "out", "", "where to write it (required)")
 	fs.BoolVar(&check, "check", false, "read what was written again and compare its logits with the model's")
 	fs.BoolVar(&o.FullAttention, "full-attention", false, "of a model with windows: cut the context to the narrowest, and look at all of it")
+	fs.StringVar(&o.Type, "type", "", "of the matrices:"+types()+"; the first is usual")
+	fs.BoolVar(&o.NoTokenizer, "no-tokenizer", false, "leave the tokenizer out")
 	return cmd
+}
+
+// types lists the element types of the formats that have a choice.
+func types() string {
+	var b strings.Builder
+	for _, f := range export.Formats() {
+		if len(f.Types) > 0 {
+			fmt.Fprintf(&b, " %s for %s,", strings.Join(f.Types, " "), f.Name)
+		}
+	}
+	return strings.TrimSuffix(b.String(), ",")
 }
 
 // printResult says in words what an export or an import made.

@@ -17,6 +17,7 @@ func newImport() *cobra.Command {
 		machine   machineFlags
 		from, out string
 		check     bool
+		o         importer.Options
 	)
 	var names []string
 	var list strings.Builder
@@ -30,7 +31,7 @@ func newImport() *cobra.Command {
 		Long: "Make a model folder of what another program wrote. The formats:\n" + list.String() + `
 
 Folders of transformers need no import to teach, or to be evaluated, quantised and drawn text from: name them as they are.`,
-		Example: "  mito import hf --from gpt2-small --out teacher --check",
+		Example: "  mito import hf --from gpt2-small --out teacher --check\n  mito import gguf --from model.gguf --out teacher",
 		Args:    oneOf("format", names...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if from == "" || out == "" {
@@ -43,7 +44,7 @@ Folders of transformers need no import to teach, or to be evaluated, quantised a
 			if err != nil {
 				return usage(err)
 			}
-			m, err := format.Read(cmd.Context(), from)
+			m, err := format.Read(cmd.Context(), from, o)
 			if err != nil {
 				return fmt.Errorf("--from: %w", err)
 			}
@@ -68,5 +69,6 @@ Folders of transformers need no import to teach, or to be evaluated, quantised a
 	fs.StringVar(&from, "from", "", "what another program wrote (required)")
 	fs.StringVar(&out, "out", "", "folder for the model (required)")
 	fs.BoolVar(&check, "check", false, "read the folder again and compare its logits with those of what was read")
+	fs.BoolVar(&o.NoTokenizer, "no-tokenizer", false, "leave the tokenizer out, such as one that mito does not read")
 	return cmd
 }

@@ -22,7 +22,7 @@ func (e *DifferenceError) Error() string {
 const checkTokens = 256
 
 // Check computes logits of two runtimes on a fixed stream of tokens and returns the largest difference. allowed is what may
-// come of rounding. Errors: *DifferenceError, those of the runtimes.
+// come of rounding, as a share of the largest logit. Errors: *DifferenceError, those of the runtimes.
 func Check(a, b decode.Runtime, allowed float64) (worst float64, err error) {
 	if a.VocabSize() != b.VocabSize() {
 		return 0, fmt.Errorf("what was written has %d logits, the model %d", b.VocabSize(), a.VocabSize())
@@ -32,12 +32,18 @@ func Check(a, b decode.Runtime, allowed float64) (worst float64, err error) {
 	for i := range ids {
 		ids[i] = int32((i*37 + i*i) % a.VocabSize())
 	}
-	first := make([][]float32, n)
+	first, largest := make([][]float32, n), 0.0
 	if err := score(a, ids, func(i int, logits []float32) error {
 		first[i] = append([]float32(nil), logits...)
+		for _, v := range logits {
+			largest = max(largest, math.Abs(float64(v)))
+		}
 		return nil
 	}); err != nil {
 		return 0, err
+	}
+	if allowed > 0 {
+		allowed *= largest
 	}
 	err = score(b, ids, func(i int, logits []float32) error {
 		for k, v := range logits {
@@ -61,8 +67,13 @@ func score(r decode.Runtime, ids []int32, visit func(i int, logits []float32) er
 }
 
 // CheckWritten compares a model with what an export of it wrote. Errors: as of Check.
-func CheckWritten(f Format, from *Source, out string, o decode.Options) (worst float64, err error) {
-	a, err := decode.Open(from.Dir, o)
+func CheckWritten(f Format, from *Source, out string, made Options, o decode.Options) (worst float64, err error) {
+	var a decode.Runtime
+	if f.Reference != nil {
+		a, err = f.Reference(from, made, o)
+	} else {
+		a, err = decode.Open(from.Dir, o)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -72,5 +83,9 @@ func CheckWritten(f Format, from *Source, out string, o decode.Options) (worst f
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	return Check(a, b, f.Allowed)
+	allowed := 0.0
+	if f.Rounding != nil {
+		allowed = f.Rounding(made)
+	}
+	return Check(a, b, allowed)
 }

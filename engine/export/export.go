@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"mito/engine/checkpoint"
 	"mito/engine/decode"
@@ -23,17 +24,42 @@ type Format struct {
 	Write func(ctx context.Context, from *Source, out string, o Options) (*Result, error)
 	// Open reads what Write wrote, for Check.
 	Open func(out string, o decode.Options) (decode.Runtime, error)
-	// Allowed is the largest difference of a logit that the form's own rounding makes: 0 where not a bit may differ.
-	Allowed float64
+	// Reference opens the model as the form takes it, for Check; nil for the model as it is.
+	Reference func(from *Source, o Options, d decode.Options) (decode.Runtime, error)
+	// Types are the element types that matrices can be written as, the usual one first; none where the form has no choice.
+	Types []string
+	// Rounding is the largest difference of a logit, as a share of the largest logit, that Check lets the form's rounding
+	// make; nil where not a bit may differ.
+	Rounding func(o Options) float64
 }
 
 // Formats lists the forms.
-func Formats() []Format { return []Format{huggingFace} }
+func Formats() []Format { return []Format{huggingFace, ggufFile, llama2cFolder} }
 
 // Options of an export.
 type Options struct {
-	FullAttention bool // cut the context to the narrowest window, and look at all of it
+	FullAttention bool   // cut the context to the narrowest window, and look at all of it
+	Type          string // of the matrices, one of the form's Types; "" for the usual
+	NoTokenizer   bool   // leave the tokenizer out
 }
+
+// Settle fills in the type and refuses what the form does not have. Errors: *OptionError.
+func (f *Format) Settle(o *Options) error {
+	switch {
+	case o.Type == "" && len(f.Types) > 0:
+		o.Type = f.Types[0]
+	case o.Type != "" && len(f.Types) == 0:
+		return &OptionError{fmt.Sprintf("--type is %s, and %s keeps the weights as they are", o.Type, f.Name)}
+	case o.Type != "" && !slices.Contains(f.Types, o.Type):
+		return &OptionError{fmt.Sprintf("--type is %q; %s has %s", o.Type, f.Name, strings.Join(f.Types, ", "))}
+	}
+	return nil
+}
+
+// OptionError reports an option that a form does not have.
+type OptionError struct{ what string }
+
+func (e *OptionError) Error() string { return e.what }
 
 // Source is a model to be exported.
 type Source struct {
@@ -42,13 +68,16 @@ type Source struct {
 }
 
 // Open opens the folder of a model, or of a run. Errors: as of checkpoint.Open and tokenizer.Load.
-func Open(dir string) (*Source, error) {
+func Open(dir string) (*Source, error) { return OpenWith(dir, false) }
+
+// OpenWith is Open, without a look at the tokenizer where it is not wanted.
+func OpenWith(dir string, noTokenizer bool) (*Source, error) {
 	f, err := checkpoint.Open(runs.ResolveModel(dir))
 	if err != nil {
 		return nil, err
 	}
 	s := &Source{Folder: f}
-	if f.Tokenizer != "" {
+	if f.Tokenizer != "" && !noTokenizer {
 		if s.Tok, err = tokenizer.Load(f.Tokenizer); err != nil {
 			return nil, err
 		}
@@ -102,8 +131,12 @@ func Into(out string, write func() error) (err error) {
 	return write()
 }
 
-// Measure lists the files of a folder and their bytes.
+// Measure lists the files of a folder, or the one file that was written, and their bytes.
 func (r *Result) Measure() error {
+	if info, err := os.Stat(r.Dir); err == nil && !info.IsDir() {
+		r.Files, r.Bytes = []string{info.Name()}, info.Size()
+		return nil
+	}
 	entries, err := os.ReadDir(r.Dir)
 	if err != nil {
 		return err

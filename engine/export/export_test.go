@@ -116,7 +116,7 @@ func TestFolder(t *testing.T) {
 			if got := slices.Contains(r.Files, checkpoint.ModelingName); got != (want == "mito") {
 				t.Errorf("%s: files %v", as, r.Files)
 			}
-			if worst, err := CheckWritten(huggingFace, s, out, decode.Options{}); err != nil || worst != 0 {
+			if worst, err := CheckWritten(huggingFace, s, out, Options{}, decode.Options{}); err != nil || worst != 0 {
 				t.Errorf("%s: differs by %v, %v", as, worst, err)
 			}
 			if from == int8 && digest(t, out) != digest(t, int8) {
@@ -179,7 +179,7 @@ func TestFullAttention(t *testing.T) {
 		if err != nil || r.Architecture != "arcee" || r.Note != "" {
 			t.Fatalf("%+v, %v", r, err)
 		}
-		if worst, err := CheckWritten(huggingFace, s, out, decode.Options{}); err != nil || worst != 0 {
+		if worst, err := CheckWritten(huggingFace, s, out, Options{}, decode.Options{}); err != nil || worst != 0 {
 			t.Errorf("differs by %v, %v", worst, err)
 		}
 		plain, _ := models(t, configs()["arcee"])
@@ -207,7 +207,7 @@ func TestCheckFindsOtherWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	var differs *DifferenceError
-	if _, err := CheckWritten(huggingFace, s, b, decode.Options{}); !errors.As(err, &differs) {
+	if _, err := CheckWritten(huggingFace, s, b, Options{}, decode.Options{}); !errors.As(err, &differs) {
 		t.Error(err)
 	}
 }

@@ -22,6 +22,9 @@ var huggingFace = Format{
 
 // writeFolder writes a folder as an architecture of transformers where there is one.
 func writeFolder(_ context.Context, from *Source, out string, o Options) (*Result, error) {
+	if o.NoTokenizer {
+		from = &Source{Folder: from.Folder}
+	}
 	contents, c, err := folder(from, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", from.Dir, err)

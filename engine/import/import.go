@@ -22,11 +22,16 @@ import (
 // Format is a form that models are read from.
 type Format struct {
 	Name, About string
-	Read        func(ctx context.Context, path string) (*Model, error)
+	Read        func(ctx context.Context, path string, o Options) (*Model, error)
+}
+
+// Options of an import.
+type Options struct {
+	NoTokenizer bool // leave the tokenizer out, which may be of a kind that mito does not read
 }
 
 // Formats lists the forms.
-func Formats() []Format { return []Format{huggingFace} }
+func Formats() []Format { return []Format{huggingFace, ggufFile, llama2cFile} }
 
 // Find finds a form by its name.
 func Find(name string) (Format, error) {
@@ -81,8 +86,8 @@ func (m *Model) Check(out string, o decode.Options) (worst float64, err error) {
 // huggingFace is a folder of transformers.
 var huggingFace = Format{
 	Name: "hf", About: "a folder of Hugging Face's transformers with float weights",
-	Read: func(_ context.Context, path string) (*Model, error) {
-		s, err := export.Open(path)
+	Read: func(_ context.Context, path string, o Options) (*Model, error) {
+		s, err := export.OpenWith(path, o.NoTokenizer)
 		if err != nil {
 			return nil, err
 		}

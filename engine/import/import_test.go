@@ -50,7 +50,7 @@ const llamaConfig = `{"architectures":["LlamaForCausalLM"],"model_type":"llama",
 
 // A folder of another program becomes one of mito's with the same logits.
 func TestImport(t *testing.T) {
-	m, err := huggingFace.Read(context.Background(), llama(t, llamaConfig))
+	m, err := huggingFace.Read(context.Background(), llama(t, llamaConfig), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestImportRefuses(t *testing.T) {
 		if field == "hidden_act" {
 			text = strings.Replace(llamaConfig, `"hidden_act":"silu"`, change, 1)
 		}
-		_, err := huggingFace.Read(context.Background(), llama(t, text))
+		_, err := huggingFace.Read(context.Background(), llama(t, text), Options{})
 		var e *arch.FieldError
 		if !errors.As(err, &e) || e.Field != field {
 			t.Errorf("%s: %v", change, err)

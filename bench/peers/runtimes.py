@@ -1,0 +1,315 @@
+#!/usr/bin/env python3
+"""Opens what `mito export` writes for other runtimes in those runtimes, and compares logits and tokens.
+
+    python3 bench/peers/runtimes.py --mito ./mito [--only NAME ...] [--llama2c DIR]
+
+needs the packages of bench/peers/runtimes.txt; --llama2c names a checkout of karpathy/llama2.c, whose run.c and runq.c are
+compiled here. Models are tiny and made here: nothing is downloaded. Prints one line for each check and exits with 1 if one failed.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+
+import numpy as np
+
+BAR = 1e-4  # largest difference of a logit between float models
+TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\nThe slings and arrows of outrageous fortune, 1234 56.\n"
+HARD = [
+    "a", " ", "  ", " a", "a ", "\n", "\r\n", "a\r\nb", "\t\tx", "it's we'll THEY'RE", "1234567 8.90", "é", "e\u0301", "naïve café", "日本語テキスト",
+    "🙂", "👩‍👩‍👧‍👦", "🇩🇪🇫🇷", "\u0001\u007f", "a\u00a0b\u2003c\u200bd", "مرحبا بالعالم", "नमस्ते", "▁a▁", "foo_bar(baz) != {x: [1,2]};",
+    "   leading and trailing   ", "a" * 60, "!?!?...---===", "\u2028\u2029\ufeff", "ǅ ﬁ ² ½ Ⅷ", "''s 's 'S",
+]
+EDGE = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16, hidden_act="relu2", qk_norm=False)
+GPT = dict(norm_type="layernorm", position_embedding="learned", hidden_act="gelu", num_key_value_heads=4)
+# Keys of mito's config.json, and the architecture of llama.cpp that such a model is written as.
+SHAPES = {
+    "edge": ("arcee", {}),
+    "edge untied, wide heads": ("arcee", dict(tie_word_embeddings=False, head_dim=24)),
+    "window as wide as the context": ("arcee", dict(sliding_window=64)),
+    "QK-norm": ("apertus", dict(qk_norm=True)),
+    "QK-norm, biases": ("apertus", dict(qk_norm=True, attention_bias=True)),
+    "SwiGLU": ("llama", dict(hidden_act="swiglu")),
+    "SwiGLU, biases": ("llama", dict(hidden_act="swiglu", attention_bias=True, mlp_bias=True, tie_word_embeddings=False)),
+    "SwiGLU, QK-norm": ("qwen3", dict(hidden_act="swiglu", qk_norm=True)),
+    "GPT-2": ("gpt2", dict(GPT, attention_bias=True, mlp_bias=True)),
+    "GPT-2 without biases": ("gpt2", GPT),
+    "LayerNorm, RoPE, GELU": ("starcoder2", dict(norm_type="layernorm", hidden_act="gelu", attention_bias=True, mlp_bias=True)),
+    "LayerNorm, RoPE, SwiGLU": ("stablelm", dict(norm_type="layernorm", hidden_act="swiglu")),
+}
+
+
+class Bench:
+    def __init__(self, a):
+        self.mito, self.only, self.llama2c, self.failed, self.passed = os.path.abspath(a.mito), a.only, a.llama2c, [], 0
+        self.root = tempfile.mkdtemp(prefix="mito-runtimes-")
+
+    def run(self, *args, fails=False):
+        p = subprocess.run([self.mito, *map(str, args)], capture_output=True, text=True)
+        if (p.returncode != 0) != fails:
+            raise RuntimeError(f"mito {' '.join(map(str, args))}: exit {p.returncode}\n{p.stderr}")
+        return p.stderr if fails else p.stdout
+
+    def check(self, name, what):
+        if self.only and not any(o in name for o in self.only):
+            return
+        try:
+            print(f"ok    {name:45} {what()}", flush=True)
+            self.passed += 1
+        except Exception as e:
+            self.failed.append(name)
+            detail = str(e) if isinstance(e, (AssertionError, RuntimeError)) else traceback.format_exc()
+            print(f"FAIL  {name:45} {detail}", flush=True)
+
+    def path(self, name):
+        return os.path.join(self.root, name.replace(" ", "-").replace(",", ""))
+
+    def logits(self, folder, ids):
+        out = self.path("logits.npy")
+        self.run("logits", "--model", folder, "--tokens", ",".join(map(str, ids)), "--out", out)
+        return np.load(out)
+
+    def tokens(self, folder, text):
+        out = self.run("logits", "--model", folder, "--prompt", text, "--out", self.path("tokens.npy"), "--json")
+        return json.loads(out)["tokens"]
+
+    def model(self, name, config, *more):
+        """A model of a shape, trained for some steps: matrices that are all noise hide what they should not."""
+        folder, keys, corpus = self.path(name), self.path(name) + ".json", self.path("corpus.txt" if name[0] == "t" else "ascii.txt")
+        if os.path.exists(folder):
+            return os.path.join(folder, "model")
+        with open(keys, "w") as f:
+            json.dump({**EDGE, **config}, f)
+        if not os.path.exists(corpus):
+            with open(corpus, "w", newline="") as f:
+                f.write(TEXT * 40 + ("".join(sorted(set("".join(HARD)))) if name[0] == "t" else "") + TEXT * 4)
+        self.run("train", "--corpus", corpus, "--config", keys, "--steps", 12, "--batch", 4, "--lr", 0.02, "--out", folder, "--quiet", *more)
+        return os.path.join(folder, "model")
+
+    def export(self, kind, folder, *more):
+        out = self.path(f"{kind} {os.path.basename(os.path.dirname(folder))} {' '.join(more)}")
+        said = json.loads(self.run("export", kind, "--model", folder, "--out", out, "--check", "--json", *more))
+        return out, said
+
+
+def compare(a, b, bar=BAR):
+    assert a.shape == b.shape, f"{a.shape} against {b.shape}"
+    worst = float(np.abs(a - b).max())
+    assert worst <= bar, f"logits differ by {worst:.2e}, at most {bar:.0e} is allowed (largest {np.abs(b).max():.2f})"
+    return f"max |difference| {worst:.1e} of {np.abs(b).max():.1f}"
+
+
+def loss(logits, ids):
+    x = logits[:-1].astype(np.float64)
+    x -= x.max(1, keepdims=True)
+    return float(-(x - np.log(np.exp(x).sum(1, keepdims=True)))[np.arange(len(ids) - 1), ids[1:]].mean())
+
+
+def stream(n, vocab):
+    return [(i * 37 + i * i) % vocab for i in range(n)]
+
+
+class Llama:
+    """A GGUF file in llama.cpp, by its C interface: float caches, no flash attention, one thread."""
+
+    def __init__(self, path):
+        import llama_cpp as L
+
+        self.L, self.said = L, []
+        if not hasattr(Llama, "heard"):
+            Llama.heard = []
+            Llama.callback = L.llama_log_callback(lambda level, text, _: Llama.heard.append((level, text.decode(errors="replace"))))
+            L.llama_log_set(Llama.callback, ctypes.c_void_p(0))
+            L.llama_backend_init()
+        Llama.heard.clear()
+        mp = L.llama_model_default_params()
+        mp.n_gpu_layers = 0
+        self.model = L.llama_model_load_from_file(path.encode(), mp)
+        assert self.model, "llama.cpp does not load it: " + "".join(t for _, t in Llama.heard)[-600:]
+        self.warnings = [t.strip() for level, t in Llama.heard if level in (3, 4)]
+        self.vocab = L.llama_model_get_vocab(self.model)
+        self.size = L.llama_vocab_n_tokens(self.vocab)
+
+    def logits(self, ids):
+        L = self.L
+        cp = L.llama_context_default_params()
+        cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_threads, cp.n_threads_batch = 256, 256, 256, 1, 1
+        cp.type_k = cp.type_v = 0
+        cp.flash_attn_type = 0
+        c = L.llama_init_from_model(self.model, cp)
+        assert c, "no context"
+        b = L.llama_batch_init(len(ids), 0, 1)
+        b.n_tokens = len(ids)
+        for i, t in enumerate(ids):
+            b.token[i], b.pos[i], b.n_seq_id[i], b.logits[i] = t, i, 1, 1
+            b.seq_id[i][0] = 0
+        assert L.llama_decode(c, b) == 0
+        out = np.array([np.ctypeslib.as_array(L.llama_get_logits_ith(c, i), shape=(self.size,)).copy() for i in range(len(ids))])
+        L.llama_batch_free(b)
+        L.llama_free(c)
+        return out
+
+    def tokenize(self, text):
+        raw = text.encode()
+        out = (self.L.llama_token * (len(raw) + 8))()
+        n = self.L.llama_tokenize(self.vocab, raw, len(raw), out, len(out), False, True)
+        assert n >= 0, n
+        return list(out[:n])
+
+    def text(self, ids):
+        out = b""
+        for t in ids:
+            buf = ctypes.create_string_buffer(256)
+            n = self.L.llama_token_to_piece(self.vocab, t, buf, 256, 0, True)
+            assert n >= 0, n
+            out += buf.raw[:n]
+        return out.decode()
+
+    def close(self):
+        self.L.llama_model_free(self.model)
+
+
+# llama.cpp looks GELU up in a table of F16 values, so that its GELU models differ from others by that table's rounding.
+GELU_BAR = 2e-3
+
+
+def gguf(b):
+    for name, (kind, config) in SHAPES.items():
+        gelu = config.get("hidden_act") == "gelu"
+
+        def one(name=name, kind=kind, config=config, gelu=gelu):
+            folder = b.model("g " + name, config)
+            out, said = b.export("gguf", folder)
+            assert said["architecture"] == kind and said["largest_difference"] == 0, said
+            m = Llama(out)
+            ids = stream(60, m.size)
+            r = compare(m.logits(ids), b.logits(folder, ids), GELU_BAR if gelu else BAR)
+            assert not m.warnings, m.warnings
+            assert not any(m.L.llama_vocab_is_eog(m.vocab, t) for t in range(m.size)), "a token of a tokenizer without an end ends a text"
+            m.close()
+            back = b.path("back " + name)
+            b.run("import", "gguf", "--from", out, "--out", back, "--check")
+            compare(b.logits(back, ids), b.logits(folder, ids), 0)
+            return f"{kind}: {r}; comes back bit for bit"
+
+        b.check("gguf F32 → llama.cpp: " + name, one)
+    for name in ("edge", "QK-norm", "SwiGLU", "GPT-2"):
+        for t, bar in (("F16", 0.002), ("Q8_0", 0.005), ("Q4_0", 0.1)):
+            def one(name=name, t=t, bar=bar):
+                folder = b.model("g " + name, SHAPES[name][1])
+                out, said = b.export("gguf", folder, "--type", t)
+                ids = b.tokens(folder, TEXT[:60])
+                m = Llama(out)
+                got, want = loss(m.logits(ids), ids), loss(b.logits(folder, ids), ids)
+                m.close()
+                assert abs(got - want) <= bar * want, f"loss {got:.4f} against {want:.4f}"
+                back = b.path(f"back {t} {name}")
+                b.run("import", "gguf", "--from", out, "--out", back)
+                mine = loss(b.logits(back, ids), ids)
+                assert abs(got - mine) <= bar * want, f"llama.cpp's loss {got:.4f} against {mine:.4f} of what mito reads in the file"
+                return f"loss {got:.4f}, mito's {want:.4f}, of the file in mito {mine:.4f}; {os.path.getsize(out)} bytes"
+
+            b.check(f"gguf {t} → llama.cpp: {name}", one)
+    for name, more in (("characters", []), ("BPE", ["--bpe", "400"])):
+        def one(name=name, more=more):
+            folder = b.model("t " + name, {}, *more)
+            out, _ = b.export("gguf", folder)
+            back = b.path("back " + name)
+            b.run("import", "gguf", "--from", out, "--out", back)
+            m, seen = Llama(out), 0
+            assert all("special_eos_id" in w for w in m.warnings), m.warnings
+            for text in HARD:
+                try:
+                    ours = b.tokens(folder, text)
+                except RuntimeError as e:
+                    if "is not among the" not in str(e):
+                        raise
+                    continue
+                got = m.tokenize(text)
+                assert got == ours, f"{text!r}: {got} against mito's {ours}"
+                assert m.text(got) == text, f"{text!r} came back as {m.text(got)!r}"
+                assert b.tokens(back, text) == ours, f"{text!r}: another id after an import"
+                seen += 1
+            m.close()
+            assert seen > 20, seen
+            return f"{seen} texts"
+
+        b.check("gguf tokenizer: " + name, one)
+
+    def window():
+        folder = b.model("g window", dict(sliding_window=16))
+        why = b.run("export", "gguf", "--model", folder, "--out", b.path("no.gguf"), fails=True)
+        assert "--full-attention" in why, why
+        out, _ = b.export("gguf", folder, "--full-attention")
+        m = Llama(out)
+        ids = stream(16, m.size)
+        r = compare(m.logits(ids), b.logits(folder, ids))
+        m.close()
+        return r
+
+    b.check("gguf: a window, as its full-attention twin", window)
+
+
+# Compiled with run.c or runq.c, this writes logits after each of the tokens that it is given.
+HARNESS = """
+#define TESTING
+#include "%s"
+int main(int argc, char **argv) {
+    Transformer t;
+    build_transformer(&t, argv[1]);
+    for (int i = 2; i < argc; i++) fwrite(forward(&t, atoi(argv[i]), i - 2), sizeof(float), t.config.vocab_size, stdout);
+    return 0;
+}
+"""
+
+
+def llama2c(b):
+    if not b.llama2c:
+        print("skip  llama2.c: give --llama2c DIR, a checkout of karpathy/llama2.c")
+        return
+    for name, config in (("tied", {}), ("untied, all heads", dict(tie_word_embeddings=False, num_key_value_heads=4))):
+        for t, source, bar in (("F32", "run.c", BAR), ("Q8_0", "runq.c", None)):
+            def one(name=name, config=config, t=t, source=source, bar=bar):
+                folder = b.model("l " + name, dict(EDGE, hidden_act="swiglu", **config))
+                out, _ = b.export("llama2c", folder, "--type", t)
+                harness = b.path("harness.c")
+                with open(harness, "w") as f:
+                    f.write(HARNESS % os.path.abspath(os.path.join(b.llama2c, source)))
+                exe = b.path("harness-" + t)
+                subprocess.run(["cc", "-O1", "-w", "-o", exe, harness, "-lm"], check=True)
+                ids = b.tokens(folder, TEXT[:60])
+                want = b.logits(folder, ids)
+                raw = subprocess.run([exe, os.path.join(out, "model.bin"), *map(str, ids)], check=True, capture_output=True).stdout
+                got = np.frombuffer(raw, np.float32).reshape(len(ids), -1)
+                back = b.path(f"back l {t} {name}")
+                b.run("import", "llama2c", "--from", out, "--out", back, "--check")
+                assert b.tokens(back, TEXT[:60]) == ids
+                if bar:
+                    compare(b.logits(back, ids), want, 0)
+                    return compare(got, want, bar) + "; comes back bit for bit"
+                mine, x = loss(got, ids), loss(want, ids)
+                assert abs(mine - x) <= 0.01 * x, f"loss {mine:.4f} against {x:.4f}"
+                return f"loss {mine:.4f}, mito's {x:.4f}, of the file in mito {loss(b.logits(back, ids), ids):.4f}"
+
+            b.check(f"llama2.c {t} → {source}: {name}", one)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--mito", required=True)
+    p.add_argument("--llama2c", default="")
+    p.add_argument("--only", nargs="*", default=[])
+    b = Bench(p.parse_args())
+    for part in (gguf, llama2c):
+        part(b)
+    print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
+    sys.exit(1 if b.failed or not b.passed else 0)
+
+
+if __name__ == "__main__":
+    main()

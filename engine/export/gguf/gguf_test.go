@@ -1,0 +1,408 @@
+package gguf
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"mito/engine/arch"
+	"mito/engine/checkpoint"
+	"mito/engine/export/shape"
+	"mito/engine/files"
+	"mito/engine/tokenizer"
+)
+
+func config(change func(c *arch.Config)) arch.Config {
+	c := arch.Config{
+		ModelType: arch.ModelType, VocabSize: 23, HiddenSize: 32, IntermediateSize: 64, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
+		Context: 24, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE, RoPETheta: 500, TieEmbeddings: true,
+	}
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+func gpt(c *arch.Config) {
+	c.Norm, c.Position, c.Activation, c.KVHeads, c.RoPETheta = arch.NormLayer, arch.PositionLearned, arch.ActGELU, 4, 10000
+}
+
+var shapes = map[string]struct {
+	kind   string
+	change func(c *arch.Config)
+}{
+	"edge":               {"arcee", func(c *arch.Config) {}},
+	"edge, wide, untied": {"arcee", func(c *arch.Config) { c.HeadDim, c.TieEmbeddings = 12, false }},
+	"qk-norm":            {"apertus", func(c *arch.Config) { c.QKNorm = true }},
+	"qk-norm, untied":    {"apertus", func(c *arch.Config) { c.QKNorm, c.TieEmbeddings, c.AttentionBias = true, false, true }},
+	"swiglu":             {"llama", func(c *arch.Config) { c.Activation = arch.ActSwiGLU }},
+	"swiglu, biases":     {"llama", func(c *arch.Config) { c.Activation, c.MLPBias, c.AttentionBias = arch.ActSwiGLU, true, true }},
+	"swiglu, qk-norm":    {"qwen3", func(c *arch.Config) { c.Activation, c.QKNorm = arch.ActSwiGLU, true }},
+	"gpt2":               {"gpt2", gpt},
+	"gpt2, biases":       {"gpt2", func(c *arch.Config) { gpt(c); c.MLPBias, c.AttentionBias = true, true }},
+	"starcoder2":         {"starcoder2", func(c *arch.Config) { c.Norm, c.Activation, c.MLPBias = arch.NormLayer, arch.ActGELU, true }},
+	"stablelm":           {"stablelm", func(c *arch.Config) { c.Norm, c.Activation = arch.NormLayer, arch.ActSwiGLU }},
+}
+
+func random(c arch.Config) []checkpoint.Tensor {
+	r := rand.New(rand.NewPCG(1, 2))
+	v := shape.Values{}
+	for _, t := range c.Tensors() {
+		values := make([]float32, t.Size())
+		for i := range values {
+			values[i] = float32(r.NormFloat64())
+		}
+		v[t.Name] = values
+	}
+	return shape.Tensors(&c, v)
+}
+
+func write(t testing.TB, c arch.Config, tok tokenizer.Tokenizer, as Type) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Write(&b, c, random(c), tok, Options{Type: as, Name: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestRoundTrip(t *testing.T) {
+	for name, s := range shapes {
+		c := config(s.change)
+		data := write(t, c, nil, F32)
+		got, tensors, tok, err := Read(data)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !got.Equal(c) || tok != nil {
+			t.Errorf("%s: read %+v, wrote %+v", name, got, c)
+		}
+		for i, want := range random(c) {
+			if g := tensors[i]; g.Name != want.Name || !slices.Equal(g.Shape, want.Shape) || !bytes.Equal(g.Data, want.Data) {
+				t.Errorf("%s: %s differs", name, want.Name)
+			}
+		}
+		f, err := parse(data)
+		if err != nil || f.pairs["general.architecture"] != s.kind {
+			t.Errorf("%s: written as %v, want %s; %v", name, f.pairs["general.architecture"], s.kind, err)
+		}
+		if _, ok := f.pairs["tokenizer.ggml.tokens"]; ok || f.pairs[s.kind+".vocab_size"] != int64(c.VocabSize) {
+			t.Errorf("%s: tokens without a tokenizer, or no vocab_size", name)
+		}
+	}
+}
+
+// TestRounding compares what comes back with half a step of each type, from the values themselves.
+func TestRounding(t *testing.T) {
+	c := config(nil)
+	for as, step := range map[Type]func(top float64) float64{
+		F16:  func(top float64) float64 { return top / 1024 },
+		Q8_0: func(top float64) float64 { return top / 127 * 1.125 }, // the scale is rounded too: 127 steps times 2^-11 beside half a step
+		Q4_0: func(top float64) float64 { return top / 8 * 2 },       // codes go from -8 to 7: the far end is cut by a step
+	} {
+		_, tensors, _, err := Read(write(t, c, nil, as))
+		if err != nil {
+			t.Fatal(err)
+		}
+		worst := 0.0
+		for i, w := range random(c) {
+			want, _ := w.F32()
+			got, _ := tensors[i].F32()
+			if len(w.Shape) == 1 {
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: the gain %s is not kept as F32", as, w.Name)
+				}
+				continue
+			}
+			for b := 0; b < len(want); b += block {
+				top := 0.0
+				for _, v := range want[b:][:block] {
+					top = max(top, math.Abs(float64(v)))
+				}
+				for k := range block {
+					d := math.Abs(float64(got[b+k]) - float64(want[b+k]))
+					worst = max(worst, d)
+					if strings.Contains(w.Name, "q_proj") || strings.Contains(w.Name, "k_proj") {
+						continue // rows are reordered, blocks stay: checked by the rest
+					}
+					if d > step(top)/2 {
+						t.Fatalf("%s: %s[%d] is %v of %v: more than half a step", as, w.Name, b+k, got[b+k], want[b+k])
+					}
+				}
+			}
+		}
+		if worst == 0 {
+			t.Errorf("%s: nothing was rounded", as)
+		}
+	}
+}
+
+// TestBlocks has bytes worked out by hand from ggml's reference.
+func TestBlocks(t *testing.T) {
+	x := make([]float32, block)
+	x[0], x[1], x[2], x[17] = -127, 0.5, -1.5, 64
+	got, err := encode(Q8_0, "", x)
+	want := append([]byte{0x00, 0x3c}, make([]byte, block)...) // 1.0 as F16
+	want[2], want[3], want[4], want[19] = 0x81, 1, 0xfe, 64    // halves are rounded away from zero
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("Q8_0 % x, want % x; %v", got, want, err)
+	}
+	x = make([]float32, block)
+	x[0], x[1], x[16] = -8, 7, 3 // the step is -8/-8
+	got, err = encode(Q4_0, "", x)
+	want = append([]byte{0x00, 0x3c}, bytes.Repeat([]byte{0x88}, block/2)...)
+	want[2], want[3] = 0xb0, 0x8f
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("Q4_0 % x, want % x; %v", got, want, err)
+	}
+	back, err := decode(Q4_0, "", got)
+	if err != nil || !slices.Equal(back, x) {
+		t.Errorf("Q4_0 back: %v, %v", back, err)
+	}
+	x[0] = 1e6
+	if _, err := encode(F16, "", x); !errors.Is(err, checkpoint.ErrNotFinite) {
+		t.Errorf("F16 of 1e6: %v", err)
+	}
+}
+
+// TestRowsThatAreNoBlocks: a matrix whose rows are no multiple of 32 becomes F16.
+func TestRowsThatAreNoBlocks(t *testing.T) {
+	c := config(func(c *arch.Config) { c.IntermediateSize = 40 })
+	f, err := parse(write(t, c, nil, Q8_0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]Type{"blk.0.ffn_down.weight": F16, "blk.0.ffn_up.weight": Q8_0, "token_embd.weight": Q8_0, "output_norm.weight": F32} {
+		if got := f.tensors[f.byName[name]].t; got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestTokenizers(t *testing.T) {
+	long := "the cat and the hat; the café, 日本 🙂 12\n"
+	chars, err := tokenizer.NewChars(long, tokenizer.EndOfText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := tokenizer.NewChars("abcdefghijkl\\\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bpe, err := tokenizer.TrainBPE(strings.Repeat(long, 9), 300, tokenizer.EndOfText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		tok   tokenizer.Tokenizer
+		kind  string
+		early bool
+	}{"characters": {chars, "gpt2", false}, "bytes": {plain, "rwkv", false}, "bpe": {bpe, "gpt2", false}} {
+		c := config(func(c *arch.Config) { c.VocabSize = x.tok.VocabSize() + 3 })
+		data := write(t, c, x.tok, F32)
+		_, _, got, err := Read(data)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got.Hash() != x.tok.Hash() {
+			t.Errorf("%s: another tokenizer came back", name)
+		}
+		f, _ := parse(data)
+		if f.pairs["tokenizer.ggml.model"] != x.kind || EndsEarly(x.tok) != x.early {
+			t.Errorf("%s: kind %v, want %s", name, f.pairs["tokenizer.ggml.model"], x.kind)
+		}
+		tokens, types := f.pairs["tokenizer.ggml.tokens"].([]any), f.pairs["tokenizer.ggml.token_type"].([]any)
+		if len(tokens) != c.VocabSize || len(types) != c.VocabSize || types[c.VocabSize-1] != int64(tokenUnused) {
+			t.Errorf("%s: %d tokens, %d types", name, len(tokens), len(types))
+		}
+		if eos := x.tok.EOS(); eos >= 0 && (f.pairs["tokenizer.ggml.eos_token_id"] != int64(eos) || types[eos] != int64(tokenControl)) {
+			t.Errorf("%s: end %v of type %v", name, f.pairs["tokenizer.ggml.eos_token_id"], types[eos])
+		}
+	}
+	endless, err := tokenizer.NewChars(long)
+	if err != nil || !EndsEarly(endless) {
+		t.Errorf("characters of several bytes without an end: %v", err)
+	}
+	f, _ := parse(write(t, config(func(c *arch.Config) { c.VocabSize = chars.VocabSize() }), chars, F32))
+	if merges := f.pairs["tokenizer.ggml.merges"].([]any); !slices.Contains(merges, any("Ã ©")) || !slices.Contains(merges, any("æĹ ¥")) {
+		t.Errorf("merges %v", merges)
+	}
+}
+
+func TestRefusedModels(t *testing.T) {
+	for says, change := range map[string]func(c *arch.Config){
+		"--full-attention writes a twin": func(c *arch.Config) { c.Window = 5 },
+		"layers 0 and 1 differ": func(c *arch.Config) {
+			c.SetLayers([]arch.Layer{{Heads: 4, KVHeads: 2, IntermediateSize: 64}, {Heads: 2, KVHeads: 2, IntermediateSize: 64}})
+		},
+		"has no architecture of rmsnorm":   func(c *arch.Config) { c.Activation = arch.ActReLU },
+		"scales its attention by 1":        func(c *arch.Config) { c.Scale = 1 },
+		"second output head":               func(c *arch.Config) { c.AuxVocab = 3 },
+		"grouped-query attention":          func(c *arch.Config) { gpt(c); c.KVHeads = 2 },
+		"mlp.up_proj has a bias":           func(c *arch.Config) { c.MLPBias = true },
+		"vocab_size is 0":                  func(c *arch.Config) { c.VocabSize = 0 },
+		"self_attn.o_proj has a bias, whi": func(c *arch.Config) { c.AttentionBias = true },
+	} {
+		c := config(change)
+		var tensors []checkpoint.Tensor
+		if c.VocabSize > 0 {
+			tensors = random(c)
+		}
+		if err := Write(&bytes.Buffer{}, c, tensors, nil, Options{}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("want %q, got %v", says, err)
+		}
+	}
+	c := config(nil)
+	if err := Write(&bytes.Buffer{}, c, random(c)[1:], nil, Options{}); !errors.Is(err, checkpoint.ErrMissing) {
+		t.Errorf("a tensor missing: %v", err)
+	}
+}
+
+// TestRefusedFiles changes metadata and tensors of a good file.
+func TestRefusedFiles(t *testing.T) {
+	c := config(func(c *arch.Config) { c.QKNorm = true })
+	make := func(pairs func(p []pair) []pair, tensors func(l []tensor) []tensor) []byte {
+		f := familyOf("apertus")
+		v, err := shape.Floats(&c, random(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := f.tensors(&c, v, F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := f.metadata(&c, Options{})
+		if pairs != nil {
+			p = pairs(p)
+		}
+		if tensors != nil {
+			list = tensors(list)
+		}
+		var b bytes.Buffer
+		if err := writeFile(&b, p, list); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	set := func(key string, value any) []byte {
+		return make(func(p []pair) []pair {
+			p = slices.DeleteFunc(p, func(x pair) bool { return x.key == key })
+			if value != nil {
+				p = append(p, pair{key, value})
+			}
+			return p
+		}, nil)
+	}
+	if _, _, _, err := Read(make(nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for says, data := range map[string][]byte{
+		`general.architecture is "mamba"; mito has arcee`: set("general.architecture", "mamba"),
+		"apertus.block_count is missing":                  set("apertus.block_count", nil),
+		"does not scale positions":                        set("apertus.rope.scaling.type", "yarn"),
+		"mito turns whole heads":                          set("apertus.rope.dimension_count", uint32(4)),
+		"expert_count is 8":                               set("apertus.expert_count", uint32(8)),
+		"sliding_window is 4":                             set("apertus.attention.sliding_window", uint32(4)),
+		"mito has no other xIELU":                         set("xielu.beta", []float32{0.5, 0.5}),
+		"one number for each layer":                       set("xielu.beta", []float32{0, 0, 0}),
+		"different from layer to layer":                   set("apertus.attention.head_count_kv", []int32{2, 4}),
+		`tokenizer.ggml.model is "llama"`:                 set("tokenizer.ggml.model", "llama"),
+		"want a power of two":                             set("general.alignment", uint32(3)),
+		"of shape":                                        nil,
+		"scales positions": make(nil, func(l []tensor) []tensor {
+			return append(l, tensor{"rope_freqs.weight", F32, []int{4}, make16()})
+		}),
+		"mito's apertus has no place for it": make(nil, func(l []tensor) []tensor {
+			return append(l, tensor{"blk.0.ffn_up.scale", F32, []int{4}, make16()})
+		}),
+		"is Q4_K; mito reads F32": make(nil, func(l []tensor) []tensor { l[1].t = 12; return l }),
+		`"blk.1.ffn_up.weight"`: make(nil, func(l []tensor) []tensor {
+			return slices.DeleteFunc(l, func(t tensor) bool { return t.name == "blk.1.ffn_up.weight" })
+		}),
+		"is [33], expected [32]": make(nil, func(l []tensor) []tensor { l[1].shape, l[1].data = []int{33}, make132(); return l }),
+		"a name occurs twice":    make(nil, func(l []tensor) []tensor { return append(l, l[0]) }),
+	} {
+		if data == nil {
+			continue
+		}
+		if _, _, _, err := Read(data); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("want %q, got %v", says, err)
+		}
+	}
+	got, tensors, _, err := Read(set("tokenizer.ggml.model", "llama"))
+	if !IsTokenizer(err) || !got.Equal(c) || len(tensors) == 0 {
+		t.Errorf("a tokenizer of another kind: the model is not whole; %v", err)
+	}
+	good := make(nil, nil)
+	for n := range len(good) {
+		if n%97 != 0 && n > 3000 {
+			continue
+		}
+		var fe *files.FormatError
+		if _, _, _, err := Read(good[:n]); !errors.As(err, &fe) {
+			t.Fatalf("cut at %d of %d: %v", n, len(good), err)
+		}
+	}
+}
+
+func make16() []byte  { return make([]byte, 16) }
+func make132() []byte { return make([]byte, 132) }
+
+func FuzzRead(f *testing.F) {
+	for _, name := range []string{"edge", "qk-norm", "gpt2, biases"} {
+		c := config(shapes[name].change)
+		c.VocabSize, c.HiddenSize, c.IntermediateSize, c.Layers, c.Heads, c.KVHeads, c.HeadDim = 3, 8, 4, 1, 2, 2, 4
+		tok, err := tokenizer.NewChars("ab\n")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(write(f, c, tok, F32))
+		f.Add(write(f, c, nil, F16))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, tensors, _, err := Read(data)
+		if err != nil {
+			return
+		}
+		if err := c.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := shape.Floats(&c, tensors); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestDamage reads a file with bytes changed at random: an error or a valid model, and never a panic.
+func TestDamage(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	tok, err := tokenizer.NewChars("ab\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config(shapes["qk-norm"].change)
+	c.VocabSize, c.HiddenSize, c.IntermediateSize, c.Layers, c.Heads, c.KVHeads, c.HeadDim = 3, 8, 4, 1, 2, 2, 4
+	good := write(t, c, tok, F32)
+	read := 0
+	for range 20000 {
+		data := slices.Clone(good)
+		for range 1 + r.IntN(3) {
+			data[r.IntN(3000)] = []byte{0, 1, 0xff, byte(r.Uint32())}[r.IntN(4)]
+		}
+		c, tensors, _, err := Read(data)
+		if err != nil {
+			continue
+		}
+		read++
+		if _, err := shape.Floats(&c, tensors); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read == 0 || read == 20000 {
+		t.Errorf("%d of 20000 were read", read)
+	}
+}
