@@ -60,8 +60,6 @@ func (k *keys) fail(key string, got any, want string) {
 	}
 }
 
-func (k *keys) has(key string) bool { _, ok := k.f.pairs[k.fam+"."+key]; return ok }
-
 func (k *keys) number(key string, missing float64) float64 {
 	full := k.fam + "." + key
 	v, ok := k.f.pairs[full]
