@@ -224,7 +224,7 @@ func TestDeviceError(t *testing.T) {
 func TestTooMuchMemory(t *testing.T) {
 	b := openOrSkip(t)
 	_, err := b.NewSlab(1 << 50)
-	if !errors.Is(err, backend.ErrOutOfMemory) || !strings.Contains(err.Error(), "MiB needed") {
+	if !errors.Is(err, backend.ErrOutOfMemory) || !strings.Contains(err.Error(), "MiB asked for") {
 		t.Errorf("NewSlab of a PiB: %v", err)
 	}
 	if err := b.Synchronize(); err != nil {
