@@ -92,7 +92,7 @@ class Bench:
         return os.path.join(folder, "model")
 
     def export(self, kind, folder, *more):
-        out = self.path(f"{kind} {os.path.basename(os.path.dirname(folder))} {' '.join(more)}")
+        out = self.path(f"{kind} {os.path.relpath(folder, self.root).replace(os.sep, '-')} {' '.join(more)}")
         said = json.loads(self.run("export", kind, "--model", folder, "--out", out, "--check", "--json", *more))
         return out, said
 
@@ -299,13 +299,88 @@ def llama2c(b):
             b.check(f"llama2.c {t} → {source}: {name}", one)
 
 
+# Shapes that only a graph can say, beside those of llama.cpp.
+MORE = {
+    "ReLU², window": dict(sliding_window=9),
+    "relu": dict(hidden_act="relu"),
+    "GELU behind RMSNorm, learned positions": dict(hidden_act="gelu", position_embedding="learned"),
+    "unscaled": dict(attention_scale=1.0),
+    "layers of unequal shape": dict(layer_shapes=[
+        dict(num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=f, sliding_window=w) for h, f, w in ((4, 96, 0), (2, 64, 7))]),
+}
+
+
+def onnx_run(session, batch, pieces):
+    """Runs sequences [batch][n] in pieces, each with the cache of those before; returns logits [batch, n, vocab]."""
+    past = {i.name: np.zeros([len(batch) if d == "batch" else 0 if d == "past" else d for d in i.shape], np.float32)
+            for i in session.get_inputs() if i.name != "input_ids"}
+    names, out, at = [o.name for o in session.get_outputs()], [], 0
+    for n in pieces:
+        ids = np.array([row[at:at + n] for row in batch], np.int64)
+        result = dict(zip(names, session.run(names, {"input_ids": ids, **past})))
+        out.append(result.pop("logits"))
+        past = {k.replace("present.", "past_key_values."): v for k, v in result.items()}
+        at += n
+    return np.concatenate(out, 1)
+
+
+def onnx_session(path):
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == 18
+    o = onnxruntime.SessionOptions()
+    o.intra_op_num_threads = 1
+    o.log_severity_level = 2
+    return onnxruntime.InferenceSession(path, o, providers=["CPUExecutionProvider"])
+
+
+def onnx_graphs(b):
+    for name, config in {**{n: c for n, (_, c) in SHAPES.items()}, **MORE}.items():
+        def one(name=name, config=config):
+            folder = b.model("o " + name, config)
+            out, said = b.export("onnx", folder)
+            assert said["largest_difference"] == 0, said
+            s = onnx_session(out)
+            vocab = s.get_outputs()[0].shape[2]
+            rows = [stream(48, vocab), stream(48, vocab)[::-1]]
+            want = np.stack([b.logits(folder, r) for r in rows])
+            whole = onnx_run(s, rows, [48])
+            said = compare(whole, want)
+            compare(onnx_run(s, rows, [20, 1, 1, 5, 1, 20]), want)
+            return said + "; the same by the cache"
+
+        b.check("onnx F32 → onnxruntime: " + name, one)
+    for name, config in (("edge", {}), ("edge untied", dict(tie_word_embeddings=False)), ("GPT-2", dict(GPT, attention_bias=True, mlp_bias=True))):
+        def one(name=name, config=config):
+            folder = b.model("o8 " + name, config)
+            student = b.path("o8 int8 " + name)
+            b.run("quantize", "--model", folder, "--out", student)
+            out, said = b.export("onnx", student, "--type", "INT8")
+            big, _ = b.export("onnx", student)
+            assert said["largest_difference"] == 0 and os.path.getsize(out) < 0.55 * os.path.getsize(big), (os.path.getsize(out), os.path.getsize(big))
+            s = onnx_session(out)
+            ids = b.tokens(folder, TEXT[:60])
+            got = onnx_run(s, [ids], [30, 1, 29])[0]
+            mine, x = loss(got, ids), loss(b.logits(student, ids), ids)
+            assert abs(mine - x) <= 0.005 * x, f"loss {mine:.4f} against {x:.4f}"
+            # The graph rounds where the student does; where a value lies on the edge of two codes, one of the two may take the other.
+            apart = np.abs(got - b.logits(student, ids)).max(1)
+            assert apart[0] <= BAR and apart.max() <= 0.1, apart
+            return f"loss {mine:.4f}, the student's {x:.4f}; {(apart <= BAR).mean():.0%} of tokens within {BAR:.0e}, the others within {apart.max():.3f}"
+
+        b.check("onnx INT8 → onnxruntime: " + name, one)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--mito", required=True)
     p.add_argument("--llama2c", default="")
     p.add_argument("--only", nargs="*", default=[])
     b = Bench(p.parse_args())
-    for part in (gguf, llama2c):
+    for part in (gguf, llama2c, onnx_graphs):
         part(b)
     print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
     sys.exit(1 if b.failed or not b.passed else 0)

@@ -34,7 +34,7 @@ type Format struct {
 }
 
 // Formats lists the forms.
-func Formats() []Format { return []Format{huggingFace, ggufFile, llama2cFolder} }
+func Formats() []Format { return []Format{huggingFace, ggufFile, llama2cFolder, onnxFile} }
 
 // Options of an export.
 type Options struct {
