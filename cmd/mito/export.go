@@ -23,12 +23,12 @@ func newExport() *cobra.Command {
 	var list strings.Builder
 	for _, f := range export.Formats() {
 		names = append(names, f.Name)
-		fmt.Fprintf(&list, "\n  %-6s %s", f.Name, f.About)
+		fmt.Fprintf(&list, "\n  %-8s %s", f.Name, f.About)
 	}
 	cmd := &cobra.Command{
 		Use:   "export FORMAT",
 		Short: "Write a model for other programs",
-		Long:  "Write a model in the form of another program. The formats:\n" + list.String(),
+		Long:  "Write a model in the form of another program. The formats:\n" + list.String() + "\n\n" + noMicroGPT,
 		Example: "  mito export hf --model mito-out/tictactoe/compressed --out for-transformers --check\n" +
 			"  mito export gguf --model mito-out/tictactoe/student --out student.gguf --type Q8_0",
 		Args: oneOf("format", names...),
@@ -79,6 +79,10 @@ func newExport() *cobra.Command {
 	fs.BoolVar(&o.NoTokenizer, "no-tokenizer", false, "leave the tokenizer out")
 	return cmd
 }
+
+// noMicroGPT says why a format that people ask for is not there.
+const noMicroGPT = `Checkpoints of MicroGPT-C are not among them: its models normalise the sum of embeddings before the first layer and
+have no norm before the head, which no shape of mito does, and their files do not say their sizes.`
 
 // types lists the element types of the formats that have a choice.
 func types() string {

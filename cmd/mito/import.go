@@ -23,14 +23,16 @@ func newImport() *cobra.Command {
 	var list strings.Builder
 	for _, f := range importer.Formats() {
 		names = append(names, f.Name)
-		fmt.Fprintf(&list, "\n  %-6s %s", f.Name, f.About)
+		fmt.Fprintf(&list, "\n  %-8s %s", f.Name, f.About)
 	}
 	cmd := &cobra.Command{
 		Use:   "import FORMAT",
 		Short: "Make a model folder of what another program wrote",
 		Long: "Make a model folder of what another program wrote. The formats:\n" + list.String() + `
 
-Folders of transformers need no import to teach, or to be evaluated, quantised and drawn text from: name them as they are.`,
+Folders of transformers need no import to teach, or to be evaluated, quantised and drawn text from: name them as they are.
+
+` + noMicroGPT,
 		Example: "  mito import hf --from gpt2-small --out teacher --check\n  mito import gguf --from model.gguf --out teacher",
 		Args:    oneOf("format", names...),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -406,3 +406,67 @@ func TestDamage(t *testing.T) {
 		t.Errorf("%d of 20000 were read", read)
 	}
 }
+
+// TestLayout looks up what llama.cpp's loaders and graphs read, which a round trip cannot tell.
+func TestLayout(t *testing.T) {
+	open := func(name string) (*file, arch.Config, shape.Values) {
+		c := config(shapes[name].change)
+		f, err := parse(write(t, c, nil, F32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := shape.Floats(&c, random(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f, c, v
+	}
+	row := func(f *file, tensor string, i int) []float32 {
+		x := f.tensors[f.byName[tensor]]
+		v, err := decode(x.t, tensor, x.data)
+		if err != nil || !f.has(tensor) {
+			t.Fatalf("%s: %v", tensor, err)
+		}
+		return v[32*i:][:32]
+	}
+	const q, k = "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.k_proj.weight"
+	// Row 3 of head 1 is the second half of the pair 1: element 1+8/2.
+	for name, want := range map[string]int{"edge": 8 + 5, "swiglu": 8 + 5, "qk-norm": 8 + 3, "swiglu, qk-norm": 8 + 3, "starcoder2": 8 + 3, "stablelm": 8 + 3} {
+		f, _, v := open(name)
+		for tensor, own := range map[string]string{"blk.0.attn_q.weight": q, "blk.0.attn_k.weight": k} {
+			if !slices.Equal(row(f, tensor, 8+3), v[own][32*want:][:32]) {
+				t.Errorf("%s: row 11 of %s is not row %d of mito's", name, tensor, want)
+			}
+		}
+	}
+	f, c, v := open("gpt2")
+	for i, own := range []string{q, k, "model.layers.0.self_attn.v_proj.weight"} {
+		if !slices.Equal(row(f, "blk.0.attn_qkv.weight", 32*i+3), v[own][32*3:][:32]) {
+			t.Errorf("gpt2: rows of %s are elsewhere", own)
+		}
+	}
+	for _, tensor := range []string{"blk.1.attn_qkv.bias", "blk.1.attn_output.bias", "blk.1.ffn_up.bias", "blk.1.ffn_down.bias"} {
+		if !f.has(tensor) {
+			t.Errorf("gpt2 without biases: %s is missing", tensor)
+		}
+	}
+	if f.pairs["gpt2.context_length"] != int64(c.Context) || f.has("output.weight") {
+		t.Errorf("gpt2: %v", f.pairs)
+	}
+	f, _, v = open("qk-norm")
+	if !slices.Equal(row(f, "output.weight", 2), v["model.embed_tokens.weight"][64:96]) {
+		t.Error("apertus: the tied head is not the embedding")
+	}
+	for key, want := range map[string]float64{"xielu.alpha_p": 0.541324854, "xielu.alpha_n": -200, "xielu.beta": 0, "xielu.eps": -1e-6} {
+		list, _ := f.pairs[key].([]any)
+		if len(list) != 2 || math.Abs(list[0].(float64)-want) > 1e-7 {
+			t.Errorf("%s is %v, want %v in each layer", key, list, want)
+		}
+	}
+	for key, want := range map[string]any{"apertus.rope.dimension_count": int64(8), "apertus.attention.key_length": int64(8), "apertus.rope.freq_base": 500.0,
+		"general.file_type": int64(0), "apertus.attention.head_count_kv": int64(2)} {
+		if f.pairs[key] != want {
+			t.Errorf("%s is %v, want %v", key, f.pairs[key], want)
+		}
+	}
+}
