@@ -151,10 +151,10 @@ func (b *Backend) run(grid, block cudax.Dim) error {
 	return b.queue.send(&b.task)
 }
 
-// elements runs a kernel whose threads stride over n elements.
+// elements runs a kernel whose threads stride over n elements, in one wave of blocks.
 func (b *Backend) elements(n int) error {
 	const threads, each = 256, 4
-	blocks := min(ceil(n, threads*each), 8*b.device.processors)
+	blocks := min(ceil(n, threads*each), b.task.kernel.Striding()*b.device.processors)
 	return b.run(line(max(blocks, 1)), line(threads))
 }
 

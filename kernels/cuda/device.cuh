@@ -24,6 +24,10 @@
 
 #define DEVICE __device__ __forceinline__
 #define EXPORT extern "C" __global__ void
+// A kernel whose threads stride over elements: the launcher gives every processor as
+// many blocks of 256 at once (Kernel.Striding). With registers for fewer, the rest
+// would run alone in a second wave.
+#define EXPORT_STRIDING(blocks) EXPORT __launch_bounds__(256, blocks)
 
 static constexpr unsigned kFullWarp = 0xffffffffu;
 

@@ -26,17 +26,17 @@ DEVICE void map2(float* dst, const float* a, const float* b, long long n, Op op)
 	for (long long j = 4 * n4 + i; j < n; j += step) dst[j] = op(a[j], b[j]);
 }
 
-EXPORT add_f32(float* dst, const float* a, const float* b, long long n) {
+EXPORT_STRIDING(8) add_f32(float* dst, const float* a, const float* b, long long n) {
 	map2(dst, a, b, n, [](float x, float y) { return add(x, y); });
 }
 KERNEL(add_f32)
 
-EXPORT mul_f32(float* dst, const float* a, const float* b, long long n) {
+EXPORT_STRIDING(8) mul_f32(float* dst, const float* a, const float* b, long long n) {
 	map2(dst, a, b, n, [](float x, float y) { return mul(x, y); });
 }
 KERNEL(mul_f32)
 
-EXPORT lerp_f32(float* dst, const float* x, float weight, const float* step, long long n) {
+EXPORT_STRIDING(8) lerp_f32(float* dst, const float* x, float weight, const float* step, long long n) {
 	weight = times_step(weight, step, kStepEMA);
 	map2(dst, dst, x, n, [=](float d, float v) { return add(d, mul(weight, sub(v, d))); });
 }
@@ -51,38 +51,38 @@ static constexpr float kGelu1 = 0.07135481627159225f;
 static constexpr float kGelu2 = 0.21406444881477676f;
 DEVICE float gelu_arg(float x, float z) { return mul(x, add(mul(z, kGelu1), kGelu0)); }
 
-EXPORT relu_f32(float* dst, const float* x, long long n) {
+EXPORT_STRIDING(8) relu_f32(float* dst, const float* x, long long n) {
 	map1(dst, x, n, [](float v) { return relu(v); });
 }
 KERNEL(relu_f32)
-EXPORT relu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+EXPORT_STRIDING(8) relu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
 	map2(dx, dy, x, n, [](float d, float v) { return relu_slope(v, d); });
 }
 KERNEL(relu_backward_f32)
 
-EXPORT relu2_f32(float* dst, const float* x, long long n) {
+EXPORT_STRIDING(8) relu2_f32(float* dst, const float* x, long long n) {
 	map1(dst, x, n, [](float v) { return mul(relu(v), relu(v)); });
 }
 KERNEL(relu2_f32)
-EXPORT relu2_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+EXPORT_STRIDING(8) relu2_backward_f32(float* dx, const float* dy, const float* x, long long n) {
 	map2(dx, dy, x, n, [](float d, float v) { return relu2_slope(v, d); });
 }
 KERNEL(relu2_backward_f32)
 
-EXPORT silu_f32(float* dst, const float* x, long long n) {
+EXPORT_STRIDING(8) silu_f32(float* dst, const float* x, long long n) {
 	map1(dst, x, n, [](float v) { return quot(v, one_plus_exp_neg(v)); });
 }
 KERNEL(silu_f32)
-EXPORT silu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+EXPORT_STRIDING(8) silu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
 	map2(dx, dy, x, n, [](float d, float v) { return mul(d, silu_slope(v, quot(1.0f, one_plus_exp_neg(v)))); });
 }
 KERNEL(silu_backward_f32)
 
-EXPORT gelu_f32(float* dst, const float* x, long long n) {
+EXPORT_STRIDING(8) gelu_f32(float* dst, const float* x, long long n) {
 	map1(dst, x, n, [](float v) { return quot(v, one_plus_exp_neg(gelu_arg(v, mul(v, v)))); });
 }
 KERNEL(gelu_f32)
-EXPORT gelu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
+EXPORT_STRIDING(6) gelu_backward_f32(float* dx, const float* dy, const float* x, long long n) {
 	map2(dx, dy, x, n, [](float d, float v) {
 		float z = mul(v, v);
 		float s = quot(1.0f, one_plus_exp_neg(gelu_arg(v, z)));
@@ -92,12 +92,12 @@ EXPORT gelu_backward_f32(float* dx, const float* dy, const float* x, long long n
 }
 KERNEL(gelu_backward_f32)
 
-EXPORT swiglu_f32(float* dst, const float* gate, const float* up, long long n) {
+EXPORT_STRIDING(8) swiglu_f32(float* dst, const float* gate, const float* up, long long n) {
 	map2(dst, gate, up, n, [](float g, float u) { return mul(quot(g, one_plus_exp_neg(g)), u); });
 }
 KERNEL(swiglu_f32)
 
-EXPORT swiglu_backward_f32(float* dgate, float* dup, const float* dy, const float* gate, const float* up, long long n) {
+EXPORT_STRIDING(8) swiglu_backward_f32(float* dgate, float* dup, const float* dy, const float* gate, const float* up, long long n) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
 		float g = gate[i], d = dy[i], u = mul(d, up[i]);
@@ -109,7 +109,7 @@ EXPORT swiglu_backward_f32(float* dgate, float* dup, const float* dy, const floa
 KERNEL(swiglu_backward_f32)
 
 // dst = x/(1-rate) where backend.DropoutHash is not below limit, else 0.
-EXPORT dropout_f32(float* dst, const float* x, long long n, int cols, unsigned limit, float scale, unsigned long long seed,
+EXPORT_STRIDING(8) dropout_f32(float* dst, const float* x, long long n, int cols, unsigned limit, float scale, unsigned long long seed,
                    long long row0, const float* step) {
 	seed = plus_step_seed(seed, step);
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
@@ -130,13 +130,13 @@ EXPORT dropout_f32(float* dst, const float* x, long long n, int cols, unsigned l
 KERNEL(dropout_f32)
 
 // dst = alpha·a + beta·b
-EXPORT axpby_f32(float* dst, float alpha, const float* a, float beta, const float* b, long long n) {
+EXPORT_STRIDING(8) axpby_f32(float* dst, float alpha, const float* a, float beta, const float* b, long long n) {
 	map2(dst, a, b, n, [=](float x, float y) { return alpha * x + beta * y; });
 }
 KERNEL(axpby_f32)
 
 // y [n] += row of cols elements, repeated
-EXPORT add_row_f32(float* y, const float* row, long long n, int cols) {
+EXPORT_STRIDING(8) add_row_f32(float* y, const float* row, long long n, int cols) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
 		long long r;

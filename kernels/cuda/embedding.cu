@@ -2,7 +2,7 @@
 #include "stated.cuh"
 
 // dst[n] = table[ids[n]], or adds it. An id outside the table gives NaN.
-EXPORT embed_f32(float* dst, const float* table, const int* ids, long long n, int cols, int vocab, int accumulate) {
+EXPORT_STRIDING(8) embed_f32(float* dst, const float* table, const int* ids, long long n, int cols, int vocab, int accumulate) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
 		long long r;
@@ -49,7 +49,7 @@ KERNEL(embed_backward_f32)
 // Rotates the pairs (i, i+half) of every head by the angle of the row's position.
 // x [rows, heads, 2·half]. inverse swaps the roles of the halves, which turns the
 // angle round.
-EXPORT rope_f32(float* x, const int* positions, const float* cosines, const float* sines, int rows, int heads, int half,
+EXPORT_STRIDING(8) rope_f32(float* x, const int* positions, const float* cosines, const float* sines, int rows, int heads, int half,
                 int limit, int inverse) {
 	long long n = (long long)rows * heads * half;
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
@@ -79,7 +79,7 @@ KERNEL(rope_f32)
 
 // inputs[r,t] = tokens[starts[r]+t] and targets[r,t] = tokens[starts[r]+t+1], for
 // tokens of length; what lies outside gives id -1.
-EXPORT gather_rows_i32(int* inputs, int* targets, const int* tokens, const int* starts, long long n, int time, int length) {
+EXPORT_STRIDING(8) gather_rows_i32(int* inputs, int* targets, const int* tokens, const int* starts, long long n, int time, int length) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
 		long long row;

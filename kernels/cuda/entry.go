@@ -11,3 +11,13 @@ type Entry struct {
 }
 
 func (k Kernel) String() string { return Table[k].Name }
+
+// Striding is how many blocks of 256 threads a processor holds at once of a kernel whose threads stride over elements; the
+// source asks the compiler for as many (EXPORT_STRIDING).
+func (k Kernel) Striding() int {
+	switch k {
+	case AdamWF32, GELUBackwardF32:
+		return 6
+	}
+	return 8
+}

@@ -204,7 +204,7 @@ GEMM_BF16(tn, true, false)
 GEMM_BF16(tt, true, true)
 
 // v = sum over the parts of k, in order, [+ c] [+ bias], then the epilogue.
-EXPORT add_parts_f32(float* c, const float* partial, const float* bias, float* second, const float* other, int parts,
+EXPORT_STRIDING(8) add_parts_f32(float* c, const float* partial, const float* bias, float* second, const float* other, int parts,
                      long long size, int n, int accumulate, int kind) {
 	Epilogue out = {c, second, other, kind};
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;

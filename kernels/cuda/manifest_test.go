@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -87,7 +90,15 @@ func TestResources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := map[string]bool{}
+	source := ""
+	for _, path := range glob(t, "*.cu") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source += string(text)
+	}
+	lines := map[string][]string{} // threads and blocks
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
 		if f[0] == "#" {
@@ -97,12 +108,23 @@ func TestResources(t *testing.T) {
 			t.Errorf("%q: want 8 columns, no bytes spilt, a block or more", line)
 			continue
 		}
-		lines[f[0]+" "+f[1]] = true
+		lines[f[0]+" "+f[1]] = []string{f[2], f[7]}
 	}
 	for _, e := range Table {
 		for _, arch := range []string{"sm_80 ", "sm_90 "} {
-			if !lines[arch+e.Name] {
+			if lines[arch+e.Name] == nil {
 				t.Errorf("%s%s is not there: run bench/gpu_static.sh write", arch, e.Name)
+			}
+		}
+	}
+	for k, e := range Table {
+		asked := regexp.MustCompile(`EXPORT_STRIDING\((\d+)\) ` + e.Name + `\b`).FindStringSubmatch(source)
+		if asked == nil {
+			continue
+		}
+		for _, arch := range []string{"sm_80 ", "sm_90 "} {
+			if want := strconv.Itoa(Kernel(k).Striding()); asked[1] != want || !slices.Equal(lines[arch+e.Name], []string{"256", want}) {
+				t.Errorf("%s is launched as %s blocks of 256, asks for %s, and has room for %v", e.Name, want, asked[1], lines[arch+e.Name])
 			}
 		}
 	}

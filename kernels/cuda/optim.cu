@@ -13,7 +13,7 @@ EXPORT clip_scale_f32(float* step, const float* sumsq, float max_norm) {
 KERNEL(clip_scale_f32)
 
 // vec.AdamW
-EXPORT adamw_f32(float* p, const float* g, float* m, float* v, const float* step, float beta1, float beta2, float eps,
+EXPORT_STRIDING(6) adamw_f32(float* p, const float* g, float* m, float* v, const float* step, float beta1, float beta2, float eps,
                  float weight_decay, long long n) {
 	float lr = step[kStepLR], grad_scale = step[kStepGradScale];
 	float corr1 = quot(1.0f, step[kStepBias1]), corr2 = quot(1.0f, step[kStepBias2]);
@@ -33,7 +33,7 @@ KERNEL(adamw_f32)
 
 // buf = momentum·buf + g·scale; u = g·scale + momentum·buf (Nesterov) or buf.
 // sumsq[0] is set to zero for the norm that follows.
-EXPORT muon_momentum_f32(float* u, float* buf, const float* g, const float* step, float momentum, int nesterov,
+EXPORT_STRIDING(8) muon_momentum_f32(float* u, float* buf, const float* g, const float* step, float momentum, int nesterov,
                          float* sumsq, long long n) {
 	float scale = step[kStepGradScale];
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
@@ -47,7 +47,7 @@ EXPORT muon_momentum_f32(float* u, float* buf, const float* g, const float* step
 KERNEL(muon_momentum_f32)
 
 // u /= ‖u‖ + 1e-7
-EXPORT muon_normalize_f32(float* u, const float* sumsq, long long n) {
+EXPORT_STRIDING(8) muon_normalize_f32(float* u, const float* sumsq, long long n) {
 	float inv = 1.0f / (__fsqrt_rn(sumsq[0]) + 1e-7f);
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += stride) u[i] *= inv;
@@ -55,7 +55,7 @@ EXPORT muon_normalize_f32(float* u, const float* sumsq, long long n) {
 KERNEL(muon_normalize_f32)
 
 // p -= lr·(lr_scale·u + weight_decay·p)
-EXPORT muon_update_f32(float* p, const float* u, const float* step, float lr_scale, float weight_decay, long long n) {
+EXPORT_STRIDING(8) muon_update_f32(float* p, const float* u, const float* step, float lr_scale, float weight_decay, long long n) {
 	float lr = step[kStepMuonLR];
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += stride) p[i] -= lr * (lr_scale * u[i] + weight_decay * p[i]);

@@ -22,7 +22,7 @@ EXPORT quantize_rows_f32(int8_t* q, float* scale, const float* x, int rows, int 
 }
 KERNEL(quantize_rows_f32)
 
-EXPORT qembed_f32(float* y, const int8_t* table, const float* scale, const int* ids, long long n, int cols, int vocab) {
+EXPORT_STRIDING(8) qembed_f32(float* y, const int8_t* table, const float* scale, const int* ids, long long n, int cols, int vocab) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
 		long long r;
