@@ -30,7 +30,7 @@ type loraFlags struct {
 	batch, cacheMiB                  int
 	resume, int8                     bool
 	merge, unmerge                   bool
-	adapter                          string
+	adapter, preset                  string
 }
 
 func newLora() *cobra.Command {
@@ -47,14 +47,21 @@ training data that come again cost the upper layers only. The rows of a text beg
 
 With --merge the adapter of --adapter is added to the weights of --model, and the result written to --out; an INT8 model is
 rounded again. With --task or --corpus the losses of both are printed, which an INT8 model needs. --unmerge takes an adapter
-out again, up to rounding.`,
+out again, up to rounding.
+
+With --preset stem one base learns a little of three tasks at once, an adapter is trained for each of them, and one process
+switches between them.`,
 		Example: "  mito lora --model book --corpus names.txt --rank 4 --alpha 8 --out names\n" +
 			"  mito lora --model book --corpus names.txt --layers 3 --cache memory --out names-top\n" +
-			"  mito lora --merge --model book --adapter names --out names-merged",
+			"  mito lora --merge --model book --adapter names --out names-merged\n" +
+			"  mito lora --preset stem --out cells",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.merge || f.unmerge {
+			switch {
+			case f.merge || f.unmerge:
 				return f.runMerge(cmd)
+			case f.preset != "":
+				return f.runStem(cmd)
 			}
 			if err := f.check(cmd.Flags()); err != nil {
 				return err
@@ -73,6 +80,7 @@ func (f *loraFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.model, "model", "", "folder of the base, float or INT8 (required)")
 	fs.StringVar(&f.out, "out", "", "folder of the run (required)")
 	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out, or begin it where there is none")
+	fs.StringVar(&f.preset, "preset", "", "stem: train one base and an adapter for each of three tasks, all in --out")
 	fs.BoolVar(&f.int8, "int8", false, "round a float base to INT8 first, as mito quantize does")
 	fs.BoolVar(&f.merge, "merge", false, "add the adapter of --adapter to the weights of --model")
 	fs.BoolVar(&f.unmerge, "unmerge", false, "take the adapter of --adapter out of the weights of --model")

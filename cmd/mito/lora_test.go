@@ -38,6 +38,7 @@ func loraEffects() commandRows {
 		"merge":     {{merge, "--merge", fixes("--adapter needs --merge")}},
 		"unmerge":   {{merge + " --merge", "--unmerge", isRefused("contradict")}},
 		"adapter":   {{"--merge --model TEXT --out OUT", "--adapter ADAPTER", fixes("--merge needs --model, --adapter and --out")}},
+		"preset":    {{games, "--preset stem", isRefused("contradict")}, {games, "--preset blood", isRefused("blood")}},
 		"batch":     {{"", "--batch 5", weights}},
 		"steps":     {{"", "--steps 4", weights}},
 		"micro-batches": {{"", "--micro-batches 2", equal},

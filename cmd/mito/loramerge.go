@@ -40,9 +40,7 @@ func (f *loraFlags) checkMerge(cmd *cobra.Command) error {
 	case f.model == "" || f.adapter == "" || f.out == "":
 		return usagef("%s needs --model, --adapter and --out: a model, an adapter and a folder for the result", other)
 	}
-	if err := without(fs, other, "rank", "alpha", "rslora", "dropout", "targets", "layers", "cache", "cache-mib", "int8", "resume",
-		"steps", "batch", "micro-batches", "seed", "optimizer", "lr", "muon-lr", "weight-decay", "clip", "schedule", "warmup",
-		"labels", "eval-every", "save-every", "log-every", "split", "backend", "precision"); err != nil {
+	if err := without(fs, other, append(ofTraining(), "resume", "seed", "backend", "precision", "preset")...); err != nil {
 		return err
 	}
 	if f.unmerge {
@@ -56,6 +54,13 @@ func (f *loraFlags) checkMerge(cmd *cobra.Command) error {
 		}
 	}
 	return f.machine.check()
+}
+
+// ofTraining are the flags that say how one adapter is trained.
+func ofTraining() []string {
+	return []string{"rank", "alpha", "rslora", "dropout", "targets", "layers", "cache", "cache-mib", "int8", "steps", "batch",
+		"micro-batches", "optimizer", "lr", "muon-lr", "weight-decay", "clip", "schedule", "warmup", "labels", "eval-every",
+		"save-every", "log-every", "split"}
 }
 
 func (f *loraFlags) runMerge(cmd *cobra.Command) error {

@@ -209,3 +209,42 @@ func TestUniformBitsPerByte(t *testing.T) {
 		t.Errorf("got %v, want an IDError", err)
 	}
 }
+
+// Rows of a grid begin at its points, at all of them, and come again; a grid of one is the source itself.
+func TestGrid(t *testing.T) {
+	tokens := make([]int32, 100)
+	for i := range tokens {
+		tokens[i] = int32(i)
+	}
+	text, err := NewText(tokens, 4, 8, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grid, err := text.Grid(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int]bool{}
+	starts := make([]int, 4)
+	for step := range int64(200) {
+		if err := grid.Starts(starts, step); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range starts {
+			seen[s] = true
+			if s%8 != 0 || s+8 >= len(tokens) {
+				t.Fatalf("a row begins at %d", s)
+			}
+		}
+	}
+	if len(seen) != 12 { // 0, 8, … 88
+		t.Errorf("%d places, want 12", len(seen))
+	}
+	one, err := text.Grid(1)
+	if err != nil || one.Hash() != text.Hash() || grid.Hash() == text.Hash() {
+		t.Errorf("hashes %.8s, %.8s and %.8s, %v", one.Hash(), text.Hash(), grid.Hash(), err)
+	}
+	if _, err := text.Grid(0); err == nil {
+		t.Error("a grid without points")
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"mito/engine/checkpoint"
 	"mito/engine/compress/lora"
+	"mito/engine/compress/prune"
 	"mito/engine/compress/quant"
 	"mito/engine/decode"
 	"mito/engine/eval"
@@ -313,5 +314,56 @@ func TestMerge(t *testing.T) {
 	}
 	if err := Merge(t.Context(), eight, b.Dir, dir+"6", true); !errors.As(err, &merged) {
 		t.Errorf("taken out of INT8: %v", err)
+	}
+}
+
+// A model whose weights were pruned is not merged into where that would fill them again.
+func TestMergeIntoPruned(t *testing.T) {
+	w, base := adaptWorld(t)
+	a := adapt(t, w, base, adaptOptions(filepath.Join(t.TempDir(), "run")))
+	const name = "model.layers.0.mlp.up_proj.weight"
+	r := prune.Record{Schedule: prune.OneShot}
+	r.Kind, r.Modules = prune.Unstructured, []string{"*"}
+	base.pruning = prune.Records{r}
+	if err := Merge(t.Context(), base, a.Dir, filepath.Join(t.TempDir(), "whole"), false); err != nil {
+		t.Errorf("nothing is zero yet: %v", err)
+	}
+	base.Floats.Tensors[name][3] = 0
+	var merged *MergedError
+	if err := Merge(t.Context(), base, a.Dir, filepath.Join(t.TempDir(), "merged"), false); !errors.As(err, &merged) || !strings.Contains(err.Error(), name) {
+		t.Errorf("%v, want a *MergedError about %s", err, name)
+	}
+}
+
+// A stem has one base and an adapter for each task, all judged in one runtime; it is resumed like any run.
+func TestStem(t *testing.T) {
+	s, err := StemOf("stem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.Tasks {
+		s.Tasks[i].Options.Positions, s.Tasks[i].Options.Depth = 1000, min(2, s.Tasks[i].Options.Depth)
+	}
+	s.Base.Shape, s.Base.Rows, s.Base.Train.Steps, s.Rows, s.Train.Steps = "micro", 32, 20, 32, 60
+	o := StemOptions{Stem: s, Out: filepath.Join(t.TempDir(), "cells"), Seed: 1}
+	r, err := RunStem(t.Context(), openBackend(t), o, Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Adapters) != 3 || r.SwitchMicros >= 1000 || r.TrainedParams == 0 || r.Bytes != 4*r.Params {
+		t.Errorf("%+v", r)
+	}
+	for _, a := range r.Adapters {
+		if !(a.LossAfter < a.LossBefore) {
+			t.Errorf("%+v", a)
+		}
+	}
+	if _, err := RunStem(t.Context(), openBackend(t), o, Silent{}); err == nil {
+		t.Error("a stem was written over")
+	}
+	o.Resume = true
+	again, err := RunStem(t.Context(), openBackend(t), o, Silent{})
+	if err != nil || !slices.Equal(again.Adapters, r.Adapters) {
+		t.Errorf("resumed: %+v, %v", again, err)
 	}
 }

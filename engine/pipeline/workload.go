@@ -14,7 +14,7 @@ import (
 // Workload is what a model is trained for: a task or a text, with its tokenizer.
 type Workload struct {
 	Name      string
-	Task      task.Task // nil for text
+	Task      task.Task // nil for text, and for several tasks at once
 	Tokenizer tokenizer.Tokenizer
 	Context   int // tokens of a training row
 	Settings  any // how it was opened, for the report
@@ -125,7 +125,7 @@ func (w *Workload) encode(path string, split task.Split, part data.Part) (err er
 
 // Source gives batches of a split. A text has no split All: its held-out part is never trained on.
 func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source, error) {
-	if w.Task != nil {
+	if w.examples != nil {
 		return data.NewExamples(w.Tokenizer, w.examples[split], rows, seed, data.ExampleOptions{Time: w.Context})
 	}
 	tokens, err := w.text(split)
@@ -137,7 +137,7 @@ func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source,
 
 // Eval walks a split once.
 func (w *Workload) Eval(split task.Split, rows int) (data.Eval, error) {
-	if w.Task != nil {
+	if w.examples != nil {
 		return data.NewExamplesEval(w.Tokenizer, w.examples[split], rows, data.ExampleOptions{Time: w.Context})
 	}
 	tokens, err := w.text(split)
