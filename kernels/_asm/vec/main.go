@@ -46,11 +46,17 @@ func generate(t *target, d *vecops.Kernel) {
 	if d.Sums {
 		lanes = avx2.zero() // eight in every variant
 	}
+	// AVX2 has 16 registers, and avo would take those of AVX-512 for more: then inputs are read where they are used.
+	crowded := !t.wide() && len(d.In)+len(d.Scalars) > 6
 	if d.Long {
 		k.pairs(func() {
 			m := pair{t}
 			var in []vecops.V
 			for _, p := range d.In {
+				if crowded {
+					in = append(in, both{k.atNext(p, 0), k.atNext(p, 1)})
+					continue
+				}
 				in = append(in, both{k.loadAt(p, 0), k.loadAt(p, 1)})
 			}
 			out, sum := d.Body(m, in, s)
