@@ -35,6 +35,13 @@ var benchShapes = []struct {
 	{"TN", 384, 384, 4096, true, false},
 	{"TN", 1536, 384, 1024, true, false},
 	{"NT", 1024, 65, 96, false, true},
+
+	// Those of adapters of rank 4 beside a weight [512,128].
+	{"NT", 1024, 4, 128, false, true},
+	{"NN", 1024, 4, 512, false, false},
+	{"TN", 512, 4, 1024, true, false},
+	{"TN", 4, 128, 1024, true, false},
+	{"NN", 512, 128, 4, false, false},
 }
 
 // BenchmarkGemm reports the rate of one thread beside the rate of fused multiply-adds in registers, measured at once.

@@ -27,6 +27,7 @@ type job struct {
 
 	pack     packTask
 	multiply multiplyTask
+	thinTask thinTask
 
 	packed []float32 // the block of B: panels [NC/NR][KC][NR]
 }
@@ -40,6 +41,9 @@ func (j *job) run(a *Args, p *parallel.Pool) {
 	}
 	if a.K == 0 {
 		j.fillStart()
+		return
+	}
+	if j.thin(p) {
 		return
 	}
 	limit := blockK
