@@ -126,21 +126,36 @@ func (l *Block) activate(b backend.Backend, s *layerActivations) error {
 }
 
 // Backward turns dx, the gradient of the stream behind layer i, into that of x, the stream before it. Where that is not
-// needed, it stops at the gradients of the layer's parameters and leaves dx unfinished.
+// needed, it stops at the last gradient of a parameter that is trained and leaves dx unfinished.
 func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense, needed bool) error {
 	b, s, g := m.b, a.layers[i], a.grads[i]
-	if err := backend.First(
-		a.dropout(b, s.branch, dx, 2*i+2),
-		l.down.Product.Backward(b, g.dHidden, a.masked(s.branch, dx), s.hidden, s.states.down, false),
-		l.activateBackward(b, s, g),
-		l.norm2.Backward(b, g.dn, g.dn, s.mid, s.stats2),
-		b.Add(dx, dx, g.dn),
-	); err != nil {
+	attends := needed || l.norm1.trained() || l.projects() || l.o.trained()
+	norms := attends || l.norm2.trained()
+	if err := a.dropout(b, s.branch, dx, 2*i+2); err != nil {
 		return err
 	}
+	dy := a.masked(s.branch, dx)
+	if !norms && !l.up.trained() && (l.gate == nil || !l.gate.trained()) {
+		return l.down.Product.Backward(b, nil, dy, s.hidden, s.states.down, false)
+	}
 	if err := backend.First(
-		a.dropout(b, s.branch, dx, 2*i+1),
-		l.o.Product.Backward(b, g.dAttn, a.masked(s.branch, dx), s.attn, s.states.o, false),
+		l.down.Product.Backward(b, g.dHidden, dy, s.hidden, s.states.down, false),
+		l.activateBackward(b, s, g, norms),
+	); err != nil || !norms {
+		return err
+	}
+	if err := l.norm2.Backward(b, g.dn, g.dn, s.mid, s.stats2); err != nil || !attends {
+		return err
+	}
+	if err := backend.First(b.Add(dx, dx, g.dn), a.dropout(b, s.branch, dx, 2*i+1)); err != nil {
+		return err
+	}
+	dy = a.masked(s.branch, dx)
+	if !needed && !l.norm1.trained() && !l.projects() {
+		return l.o.Product.Backward(b, nil, dy, s.attn, s.states.o, false)
+	}
+	if err := backend.First(
+		l.o.Product.Backward(b, g.dAttn, dy, s.attn, s.states.o, false),
 		b.AttentionBackward(g.dq, g.dk, g.dv, g.dAttn, s.attn, s.lse, s.q, s.k, s.v, l.attention(s)),
 		l.positionBackward(m, s, g),
 	); err != nil {
@@ -162,18 +177,27 @@ func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense, n
 	)
 }
 
-// activateBackward turns g.dHidden into g.dn, the gradient of s.n2.
-func (l *Block) activateBackward(b backend.Backend, s *layerActivations, g *layerGradients) error {
+// projects says that something before the attention is trained.
+func (l *Block) projects() bool {
+	return l.q.trained() || l.k.trained() || l.v.trained() || l.qNorm != nil && (l.qNorm.trained() || l.kNorm.trained())
+}
+
+// activateBackward turns g.dHidden into g.dn, the gradient of s.n2, where that is needed.
+func (l *Block) activateBackward(b backend.Backend, s *layerActivations, g *layerGradients, needed bool) error {
+	dn := g.dn
+	if !needed {
+		dn = nil
+	}
 	if l.gate == nil {
 		return backend.First(
 			b.ActivateBackward(g.dHidden, g.dHidden, s.up, l.act),
-			l.up.Product.Backward(b, g.dn, g.dHidden, s.n2, s.states.up, false),
+			l.up.Product.Backward(b, dn, g.dHidden, s.n2, s.states.up, false),
 		)
 	}
 	return backend.First(
 		b.SwiGLUBackward(g.dHidden, g.dUp, g.dHidden, s.gate, s.up),
-		l.gate.Product.Backward(b, g.dn, g.dHidden, s.n2, s.states.gate, false),
-		l.up.Product.Backward(b, g.dn, g.dUp, s.n2, s.states.up, true),
+		l.gate.Product.Backward(b, dn, g.dHidden, s.n2, s.states.gate, false),
+		l.up.Product.Backward(b, dn, g.dUp, s.n2, s.states.up, true),
 	)
 }
 

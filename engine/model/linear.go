@@ -13,7 +13,14 @@ type Linear struct {
 	Module       arch.Module
 	Weight, Bias *Param // [out,in] and, where there is a bias, [out]
 	Product      Product
+
+	added bool // the product declared parameters of its own
 }
+
+// trained says that a backward pass finds something to do here beside the gradient of the input.
+func (l *Linear) trained() bool { return l.added || trains(l.Weight) || trains(l.Bias) }
+
+func trains(p *Param) bool { return p != nil && !p.Frozen }
 
 // Product is a way to multiply. It lives as long as the model and keeps nothing of a pass; that is in a State.
 type Product interface {

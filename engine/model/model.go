@@ -49,11 +49,13 @@ type Options struct {
 type Declarer struct {
 	params *Params
 	layer  int
+	any    bool // something was declared
 }
 
 // Declare adds a trained parameter. Its name must not be one of the model's. With zero it starts at zero.
 func (d *Declarer) Declare(name string, kind Kind, zero bool, shape ...int) *Param {
 	p := &Param{Name: name, Kind: kind, Shape: shape, zero: zero, level: d.layer}
+	d.any = true
 	d.params.Added = append(d.params.Added, p)
 	return p
 }
@@ -117,9 +119,11 @@ func (m *Model) wire(o Options) error {
 		d := all[arch.Place{Layer: layer, Part: part}]
 		l := Linear{Module: d.Module, Weight: d.weight, Bias: d.bias, Product: Dense{d.weight, d.bias}}
 		if o.Product != nil && layer >= 0 && d.weight != nil {
-			if p := o.Product(&l, &Declarer{m.Params, layer}); p != nil {
+			own := &Declarer{params: m.Params, layer: layer}
+			if p := o.Product(&l, own); p != nil {
 				l.Product = p
 			}
+			l.added = own.any
 		}
 		if h, ok := l.Product.(Holder); ok {
 			l.Weight.held, l.Weight.Frozen = true, true

@@ -37,7 +37,7 @@ func (n *Norm) allocate(mk *Maker, grads bool) {
 	n.dGain, n.dBias = place(n.Gain), place(n.Bias)
 }
 
-func (n *Norm) trained() bool { return grad(n.Gain) != nil || grad(n.Bias) != nil }
+func (n *Norm) trained() bool { return trains(n.Gain) || trains(n.Bias) }
 
 // Forward computes y [N,C] from x [N,C].
 func (n *Norm) Forward(b backend.Backend, y, x *tensor.Dense, s normStats) error {

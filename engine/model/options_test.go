@@ -159,6 +159,12 @@ func TestFrozen(t *testing.T) {
 				return !strings.Contains(name, "embed") && !strings.Contains(name, "layers.0.")
 			},
 			"norms":      func(name string) bool { return strings.Contains(name, "norm") },
+			"one norm":   func(name string) bool { return strings.HasPrefix(name, "model.layers.1.post_attention_layernorm") },
+			"an output":  func(name string) bool { return strings.HasPrefix(name, "model.layers.1.self_attn.o_proj") },
+			"a value":    func(name string) bool { return strings.HasPrefix(name, "model.layers.1.self_attn.v_proj") },
+			"q's norm":   func(name string) bool { return strings.HasPrefix(name, "model.layers.1.self_attn.q_norm") },
+			"a product":  func(name string) bool { return strings.HasPrefix(name, "model.layers.0.mlp.down_proj") },
+			"an upper":   func(name string) bool { return strings.HasPrefix(name, "model.layers.0.mlp.up_proj") },
 			"the tables": func(name string) bool { return strings.Contains(name, "embed") || name == "lm_head.weight" },
 			"nothing":    func(string) bool { return false },
 		} {
@@ -221,11 +227,13 @@ func TestBackwardEndsAtTheLowestTrained(t *testing.T) {
 		check(t, m.Backward(a))
 		return b.products
 	}
-	// The head passes its gradient on; each layer has six matrices, of which one more product is the gradient of its own. Nobody
-	// reads the gradient of what the lowest layer was given, which is that of three matrices.
-	const head, layer, unread = 1, 6, 3
+	// The head passes its gradient on; each layer has six matrices, of which one more product is the gradient of its own. In the
+	// lowest layer nothing is computed that nobody reads: what is trained there is as far as the pass goes.
+	const head, layer, own = 1, 6, 1
 	for trained, want := range map[string]int{
-		"model.norm": head, "layers.3.mlp.up": head + layer + 1 - unread, "layers.1.mlp.up": head + 3*layer + 1 - unread,
+		"model.norm": head, "layers.3.mlp.down": head + own, "layers.3.mlp.up": head + 1 + own, "layers.1.mlp.up": head + 2*layer + 1 + own,
+		"layers.3.post_attention_layernorm": head + 2, "layers.3.self_attn.o_proj": head + 2 + own, "layers.3.self_attn.q_proj": head + 3 + own,
+		"layers.3.input_layernorm": head + layer,
 	} {
 		if got := products(trained); got != want {
 			t.Errorf("%s is trained: %d products in the backward pass, want %d", trained, got, want)
