@@ -41,7 +41,9 @@ func (c *Config) Products(modules []arch.Module) func(*model.Linear, *model.Decl
 // Init is how fresh adapters are drawn: A with the variance of PEFT's, 1/(3·in); B is zero.
 func Init() model.Init { return model.Init{FanIn: 1 / math.Sqrt(3)} }
 
-// product is a linear layer with an adapter beside it.
+// product is a linear layer with an adapter. A pass adds the adapter to the weight once, W' = W + s·B·A, and then multiplies by
+// W' as a layer without an adapter does; only the gradients of the factors take products of their own, thin ones. Where the
+// adapter reads what dropout left of x, or the base is no plain frozen product, the adapter is computed beside the base.
 type product struct {
 	model.Product              // of the base
 	a, b          *model.Param // [r,in], [out,r]
@@ -51,7 +53,9 @@ type product struct {
 
 type state struct {
 	base    model.State
-	ax, da  *tensor.Dense // [N,r]: A·x, and the gradient of it
+	ax, da  *tensor.Dense // [N,r]: s·A·x, and s·Bᵀ times the gradient of y
+	merged  *tensor.Dense // [out,in] W', or nil
+	sum     model.Dense   // the product by W'
 	dropped *tensor.Dense // [N,in] what the adapter reads where there is dropout, then its gradient; nil without
 	rows    int
 	mask    backend.DropoutArgs
@@ -60,11 +64,21 @@ type state struct {
 
 // State implements model.Product.
 func (p *product) State(mk *model.Maker, rows int, training bool) model.State {
-	s := &state{base: p.Product.State(mk, rows, training), ax: mk.F32(rows, p.a.Shape[0]), rows: rows, p: p}
+	s := &state{rows: rows, p: p}
+	drops := training && p.rate > 0
+	if plain, ok := p.Product.(model.Dense); ok && !drops && (plain.W.Frozen || !training) {
+		s.merged = mk.F32(p.b.Shape[0], p.a.Shape[1])
+		s.sum = model.Dense{W: &model.Param{Value: s.merged}, B: plain.B}
+	} else {
+		s.base = p.Product.State(mk, rows, training)
+	}
+	if training || s.merged == nil {
+		s.ax = mk.F32(rows, p.a.Shape[0])
+	}
 	if training {
 		s.da = mk.F32(rows, p.a.Shape[0])
 	}
-	if training && p.rate > 0 {
+	if drops {
 		s.dropped = mk.F32(rows, p.a.Shape[1])
 		return &droppingState{s}
 	}
@@ -84,9 +98,16 @@ func stateOf(s model.State) *state {
 	return s.(*state)
 }
 
-// Forward implements model.Product: y = base(x) + s·B·(A·dropout(x)).
+// Forward implements model.Product: y = x·(W + s·B·A)ᵀ, or y = base(x) + s·B·(A·dropout(x)).
 func (p *product) Forward(b backend.Backend, y, x *tensor.Dense, st model.State) error {
 	s := stateOf(st)
+	if s.merged != nil {
+		return backend.First(
+			b.Copy(s.merged, p.Product.(model.Dense).W.Value),
+			b.MatMul(s.merged, p.b.Value, p.a.Value, backend.MatMulArgs{Alpha: p.scale, Accumulate: true}),
+			s.sum.Forward(b, y, x, nil),
+		)
+	}
 	if err := p.Product.Forward(b, y, x, s.base); err != nil {
 		return err
 	}
@@ -97,9 +118,14 @@ func (p *product) Forward(b backend.Backend, y, x *tensor.Dense, st model.State)
 		x = s.dropped
 	}
 	return backend.First(
-		b.MatMul(s.ax, x, p.a.Value, backend.MatMulArgs{TransB: true}),
-		b.MatMul(y, s.ax, p.b.Value, backend.MatMulArgs{TransB: true, Alpha: p.scale, Accumulate: true}),
+		p.inner(b, s, x),
+		b.MatMul(y, s.ax, p.b.Value, backend.MatMulArgs{TransB: true, Accumulate: true}),
 	)
+}
+
+// inner sets s.ax. The scale is here, so that the products that follow have none.
+func (p *product) inner(b backend.Backend, s *state, x *tensor.Dense) error {
+	return b.MatMul(s.ax, x, p.a.Value, backend.MatMulArgs{TransB: true, Alpha: p.scale})
 }
 
 // Backward implements model.Product.
@@ -109,12 +135,18 @@ func (p *product) Backward(b backend.Backend, dx, dy, x *tensor.Dense, st model.
 	if s.dropped != nil {
 		read = s.dropped
 	}
+	if s.merged != nil {
+		if err := backend.First(s.sum.Backward(b, dx, dy, x, nil, addDX), p.inner(b, s, x)); err != nil {
+			return err
+		}
+	} else if err := p.Product.Backward(b, dx, dy, x, s.base, addDX); err != nil {
+		return err
+	}
 	if err := backend.First(
-		p.Product.Backward(b, dx, dy, x, s.base, addDX),
-		b.MatMul(p.b.Grad, dy, s.ax, backend.MatMulArgs{TransA: true, Alpha: p.scale, Accumulate: true}),
+		b.MatMul(p.b.Grad, dy, s.ax, backend.MatMulArgs{TransA: true, Accumulate: true}),
 		b.MatMul(s.da, dy, p.b.Value, backend.MatMulArgs{Alpha: p.scale}),
 		b.MatMul(p.a.Grad, s.da, read, backend.MatMulArgs{TransA: true, Accumulate: true}),
-	); err != nil || dx == nil {
+	); err != nil || dx == nil || s.merged != nil {
 		return err
 	}
 	if s.dropped == nil {
