@@ -39,6 +39,10 @@ func fitEffects(more, moreText string) map[string][]effect {
 	games, text := "--task tictactoe --positions 200"+neither, "--corpus BOOK --context 8"+moreText+fit
 	weights := differs("model/model.safetensors")
 	equal := keeps("model/model.safetensors", nil)
+	reference := fixes("a reference to compare losses with") // distill has its teachers
+	if more != "" {
+		reference = differs("last/state.json")
+	}
 	rows := workEffects(neither, games, text, weights)
 	for name, list := range machineEffects(games, equal) {
 		rows[name] = list
@@ -74,6 +78,14 @@ func fitEffects(more, moreText string) map[string][]effect {
 		"dropout":      {{games, "--dropout 0.5", weights}},
 		"smoothing":    {{games, "--smoothing 0.2", weights}},
 		"ema":          {{games, "--ema 0.9", weights}},
+		"loss-tokens":  {{text, "--loss-tokens gradient", weights}, {text, "--loss-tokens loudest", isRefused("excess or gradient")}},
+		"loss-share":   {{text + " --loss-tokens gradient", "--loss-share 0.2", weights}, {text, "--loss-share 0.2", isRefused("--loss-share and a run without")}},
+		"reference": {{text + " --loss-tokens excess", "--reference TEXT", reference},
+			{games, "--reference FLOAT", isRefused("--reference and a run without")}},
+		"drop-tokens":  {{strings.Replace(games, "micro", "mini", 1), "--drop-tokens 0.5", weights}, {games, "--drop-tokens 0.5", isRefused("a model of 2 layers")}},
+		"drop-until":   {{strings.Replace(games, "micro", "mini", 1) + " --drop-tokens 0.5", "--drop-until 1", weights}, {games, "--drop-until 1", isRefused("--drop-until and a run without")}},
+		"filter-lines": {{text, "--filter-lines 1", weights}, {games, "--filter-lines 1", isRefused("--filter-lines and --task")}},
+		"filter-runs":  {{text, "--filter-runs 1", weights}, {text, "--filter-runs -1", isRefused("want 0 or more")}},
 		"eval-every":   {{games, "--eval-every 1", counts("metrics.jsonl", "loss/eval", 1, 3)}},
 		"save-every":   {{games, "--save-every 3", holds("last/state.json", `"save_every": 3`)}},
 		"log-every":    {{games, "--log-every 1", counts("metrics.jsonl", "loss/train", 2, 3)}},

@@ -30,6 +30,7 @@ type fitFlags struct {
 	output  outputFlags
 
 	arch, config, from, out, split string
+	reference                      string
 	batch                          int
 	resume                         bool
 	train                          train.Options
@@ -77,9 +78,64 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape func(pipeline.Recipe) strin
 	fs.Float64Var(&t.Dropout, "dropout", o.Dropout, "dropout rate")
 	fs.Float64Var(&t.Smoothing, "smoothing", o.Smoothing, "label smoothing")
 	fs.Float64Var(&t.EMA, "ema", o.EMA, "decay of the moving average of the weights, which is what ships; 0 for none")
+	fs.StringVar(&t.LossTokens, "loss-tokens", "", "learn from some targets of each row only: excess (whose loss exceeds a reference's most) or gradient (whose gradient is longest)")
+	fs.Float64Var(&t.LossShare, "loss-share", defaultLossShare, "with --loss-tokens: share of the targets")
+	fs.StringVar(&f.reference, "reference", "", "with --loss-tokens excess: folder of a trained model with the same tokenizer; distill takes its teachers where it is left out")
+	fs.Float64Var(&t.DropTokens, "drop-tokens", 0, "share of each row that the layers between the first and the last leave out at first; fewer with every step")
+	fs.Float64Var(&t.DropUntil, "drop-until", defaultDropUntil, "with --drop-tokens: share of the steps after which they see all")
+	fs.IntVar(&f.work.filter.Lines, "filter-lines", 0, "corpus: keep a line of the training part so many times, without its later copies; 0 for all")
+	fs.IntVar(&f.work.filter.Runs, "filter-runs", 0, "corpus: keep so many of equal characters in a row in the training part; 0 for all")
 	fs.IntVar(&t.EvalEvery, "eval-every", 0, "steps between evaluations; 0 for the end only")
 	fs.IntVar(&t.SaveEvery, "save-every", 0, "steps between checkpoints; 0 for a tenth of the run")
 	fs.IntVar(&t.LogEvery, "log-every", o.LogEvery, "steps between lines of metrics.jsonl")
+}
+
+const (
+	defaultLossShare = 0.6 // RHO-1's
+	defaultDropUntil = 0.6 // until the rate falls, by the recipe
+)
+
+// checkTokens refuses flags of choosing and dropping tokens that need another, and clears what is not used, so that a run
+// without them is saved as ever.
+func (f *fitFlags) checkTokens(fs *pflag.FlagSet) error {
+	t := &f.train
+	if t.LossTokens == train.AllTargets {
+		if err := without(fs, "a run without --loss-tokens", "loss-share", "reference"); err != nil {
+			return err
+		}
+		t.LossShare = 0
+	}
+	if t.LossTokens == train.Gradient {
+		if err := without(fs, "--loss-tokens gradient", "reference"); err != nil {
+			return err
+		}
+	}
+	if t.DropTokens == 0 {
+		if err := without(fs, "a run without --drop-tokens", "drop-until"); err != nil {
+			return err
+		}
+		t.DropUntil = 0
+	}
+	if err := f.work.filter.Validate(); err != nil {
+		return usage(err)
+	}
+	return nil
+}
+
+// openReference opens the model of --reference; nil without one.
+func (f *fitFlags) openReference(b backend.Backend) (*pipeline.Teacher, error) {
+	if f.reference == "" {
+		return nil, nil
+	}
+	dir, err := modelFolder("--reference", f.reference)
+	if err != nil {
+		return nil, err
+	}
+	r, err := pipeline.OpenTeacher(b, dir)
+	if err != nil {
+		return nil, fmt.Errorf("--reference: %w", err)
+	}
+	return r, nil
 }
 
 // start opens the model that --from names, and makes rows as long as its context where --context is left out. It is nil
@@ -164,6 +220,9 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 		if err := without(fs, "--from", "arch", "config", "bpe"); err != nil {
 			return err
 		}
+	}
+	if err := f.checkTokens(fs); err != nil {
+		return err
 	}
 	t := &f.train
 	if t.Optimizer == train.AdamW {
@@ -253,8 +312,14 @@ func (p once) End(result string) {
 }
 
 // run fits and prints.
-func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Workload, o pipeline.FitOptions) error {
+func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Workload, o pipeline.FitOptions) (err error) {
 	began := time.Now()
+	if o.Reference, err = f.openReference(b); err != nil {
+		return err
+	}
+	if o.Reference != nil {
+		defer closing(o.Reference, &err)
+	}
 	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, once{newProgress(cmd, f.output.quiet)})
 	if option := (*train.OptionError)(nil); errors.As(err, &option) { // one that depends on the data
 		return usage(err)

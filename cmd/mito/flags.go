@@ -14,6 +14,7 @@ import (
 	"mito/backend"
 	_ "mito/backend/cpu"
 	"mito/engine/checkpoint"
+	"mito/engine/data"
 	"mito/engine/files"
 	"mito/engine/pipeline"
 	"mito/engine/runs"
@@ -92,6 +93,7 @@ type workFlags struct {
 	context, bpe     int
 	heldOut          float64
 	only             task.Split // of a text, the only one that is used; "" for train and test
+	filter           data.Filter
 }
 
 func (f *workFlags) register(fs *pflag.FlagSet) {
@@ -146,7 +148,7 @@ func (f *workFlags) check(fs *pflag.FlagSet, ofTask ...string) error {
 		}
 		return nil
 	}
-	if err := without(fs, "--task", "context", "held-out", "bpe"); err != nil {
+	if err := without(fs, "--task", "context", "held-out", "bpe", "filter-lines", "filter-runs"); err != nil {
 		return err
 	}
 	_, err := task.New(f.task, f.taskOptions(fs, nil))
@@ -170,7 +172,7 @@ func (f *workFlags) open(cmd *cobra.Command, preset *pipeline.Preset, tok tokeni
 		if f.corpus == "" {
 			return pipeline.OpenTask(cmd.Context(), f.task, f.taskOptions(fs, preset), tok)
 		}
-		o := pipeline.TextOptions{Context: f.context, HeldOut: f.heldOut, BPE: f.bpe, Tokenizer: tok, Only: f.only}
+		o := pipeline.TextOptions{Context: f.context, HeldOut: f.heldOut, BPE: f.bpe, Tokenizer: tok, Only: f.only, Filter: f.filter}
 		if preset != nil && !fs.Changed("context") && preset.Text.Context > 0 {
 			o.Context = preset.Text.Context
 		}

@@ -158,7 +158,8 @@ func need(t testing.TB) {
 		f := &fixtures
 		f.float, f.int8 = filepath.Join(f.root, "fixture"), filepath.Join(f.root, "fixture-int8")
 		f.text, f.book = filepath.Join(f.root, "fixture-text"), filepath.Join(f.root, "book.txt")
-		write(t, f.book, strings.Repeat("the quick brown fox jumps over the lazy dog; ", 40)+strings.Repeat("pack my box with five dozen liquor jugs; ", 10))
+		write(t, f.book, strings.Repeat("the quick brown fox jumps over the lazy  dog;\n", 3)+strings.Repeat("the quick brown fox jumps over the lazy dog; ", 37)+
+			strings.Repeat("pack my box with five dozen liquor jugs; ", 10))
 		write(t, filepath.Join(f.root, "silu.json"), `{"hidden_act": "silu"}`)
 		works(t, f.root, "train", "--task", "tictactoe", "--positions", "200", "--model", "micro", "--steps", "2", "--batch", "8", "--out", f.float)
 		works(t, f.root, "quantize", "--model", f.float, "--out", f.int8)

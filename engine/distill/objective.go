@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorgonia.org/tensor"
 
@@ -80,6 +81,8 @@ type set struct {
 	tail     *tensor.Dense        // [N]
 	host     *Record
 	row      []float32
+
+	taught bool // probs are those of the batch that is next
 }
 
 // Check refuses teachers and settings that cannot teach a student rows of so many tokens.
@@ -210,10 +213,39 @@ func (d *Objective) soft(s *set, a *model.Activations, m train.Micro) error {
 	if d.cache != nil {
 		return d.b.DistillTopK(s.kl, a.DLogits, a.Logits, s.ids, s.top, s.tail, a.Weights, d.args(m))
 	}
+	if !s.taught {
+		if err := d.teach(s, a); err != nil {
+			return err
+		}
+	}
+	s.taught = false
+	return d.b.Distill(s.kl, a.DLogits, a.Logits, s.probs, a.Weights, d.args(m))
+}
+
+// Losses implements train.Reference: what the teachers lose on the targets, in the mean. Apply then asks them no more. With a
+// cache it is unknown. Errors: a *train.OptionError with a cache.
+func (d *Objective) Losses(dst []float32, a *model.Activations) error {
+	if d.cache != nil {
+		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "none with a cache, which has no losses of the teachers"}
+	}
+	s := d.sets[a.Batch]
 	if err := d.teach(s, a); err != nil {
 		return err
 	}
-	return d.b.Distill(s.kl, a.DLogits, a.Logits, s.probs, a.Weights, d.args(m))
+	s.taught = true
+	clear(dst)
+	s.row = slices.Grow(s.row[:0], len(dst))[:len(dst)]
+	for _, ta := range s.teachers {
+		if err := backend.First(
+			d.b.CrossEntropy(ta.Loss, nil, ta.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{}), d.b.Download(s.row, ta.Loss),
+		); err != nil {
+			return err
+		}
+		for i, l := range s.row {
+			dst[i] += l / float32(len(s.teachers))
+		}
+	}
+	return nil
 }
 
 // teach sets s.probs to the teachers' mean probabilities on the student's batch.

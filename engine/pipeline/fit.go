@@ -44,6 +44,9 @@ type FitOptions struct {
 	Split  task.Split // trained on
 	Judge  task.Split // evaluated on
 
+	// Reference is what Train.LossTokens compares losses with where that is train.Excess; nil for the teachers.
+	Reference *Teacher
+
 	// Distillation, where there are teachers.
 	Teachers []*Teacher
 	Distill  distill.Options
@@ -166,6 +169,9 @@ func (o *FitOptions) check(m *model.Model, w *Workload, source data.Source) erro
 	if o.Config.Context < tokens {
 		return fmt.Errorf("max_position_embeddings is %d, a row has %d tokens: give the model as many, or more", o.Config.Context, tokens)
 	}
+	if err := o.checkReference(w, tokens); err != nil {
+		return err
+	}
 	if len(o.Teachers) == 0 {
 		return nil
 	}
@@ -204,11 +210,59 @@ type both [2]interface{ Close() error }
 
 func (b both) Close() error { return errors.Join(b[0].Close(), b[1].Close()) }
 
-// objective is nil, which means plain cross-entropy, where there are no teachers.
+// checkReference refuses a reference that is missing, or whose losses mean something else.
+func (o *FitOptions) checkReference(w *Workload, tokens int) error {
+	switch r := o.Reference; {
+	case o.Train.LossTokens == train.Excess && r == nil && len(o.Teachers) == 0:
+		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "a reference to compare losses with: a trained model"}
+	case o.Train.LossTokens == train.Excess && r == nil && o.Cache:
+		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "a reference with a cache, which keeps no losses of the teachers"}
+	case r == nil:
+		return nil
+	case r.Model.Config.Context < tokens:
+		return fmt.Errorf("the reference has a context of %d tokens, a row has %d: shorten the rows", r.Model.Config.Context, tokens)
+	default:
+		return distill.CheckTokenizers(r.Tokenizer, w.Tokenizer.Hash())
+	}
+}
+
+// objective is nil, which means plain cross-entropy, where there are no teachers and all targets count.
 func (o *FitOptions) objective(m *model.Model, source data.Source) (train.Objective, interface{ Close() error }, error) {
-	if len(o.Teachers) == 0 {
+	if len(o.Teachers) == 0 && o.Train.LossTokens == train.AllTargets {
 		return nil, nothing{}, nil
 	}
+	labels := train.NewLabels(m.Backend(), source, o.Train)
+	if len(o.Teachers) == 0 {
+		return o.choice(m, labels, labels, nil)
+	}
+	d, release, err := o.distillation(m, source, labels)
+	if err != nil {
+		return nil, nil, err
+	}
+	return o.choice(m, d, release, d)
+}
+
+// choice has an objective learn from the targets that the options choose. taught is the reference where there is no other.
+func (o *FitOptions) choice(m *model.Model, of train.Objective, release interface{ Close() error }, taught train.Reference) (
+	train.Objective, interface{ Close() error }, error) {
+	if o.Train.LossTokens == train.AllTargets {
+		return of, release, nil
+	}
+	var ref train.Reference
+	if o.Train.LossTokens == train.Excess {
+		if ref = taught; o.Reference != nil {
+			r := train.NewModelReference(o.Reference.Model, o.Reference.Hash)
+			ref, release = r, both{r, release}
+		}
+	}
+	c, err := train.NewChoice(m.Backend(), of, ref, o.Train)
+	if err != nil {
+		return nil, nil, errors.Join(err, release.Close())
+	}
+	return c, release, nil
+}
+
+func (o *FitOptions) distillation(m *model.Model, source data.Source, labels *train.Labels) (*distill.Objective, interface{ Close() error }, error) {
 	key := distill.Key{
 		Source: source.Hash(), Tokens: source.TokensPerStep(), Temperature: o.Distill.Temperature,
 		TopK: min(o.Distill.TopK, o.Config.VocabSize),
@@ -218,7 +272,6 @@ func (o *FitOptions) objective(m *model.Model, source data.Source) (train.Object
 		teachers = append(teachers, t.Model)
 		key.Teachers = append(key.Teachers, t.Hash)
 	}
-	labels := train.NewLabels(m.Backend(), source, o.Train)
 	if !o.Cache {
 		d, err := distill.New(m, labels, teachers, nil, o.Distill)
 		return d, d, err

@@ -30,6 +30,8 @@ type TextOptions struct {
 	Context int     `json:"context"`  // tokens of a training row
 	HeldOut float64 `json:"held_out"` // share at the end of the text that is never trained on
 	BPE     int     `json:"bpe"`      // vocabulary of a byte-level BPE; 0 means characters
+	// Filter is what the training part is without; what is evaluated on stays whole.
+	Filter data.Filter `json:"filter,omitzero"`
 	// Tokenizer, if not nil, is used as it is, as a student must use its teacher's.
 	Tokenizer tokenizer.Tokenizer `json:"-"`
 	// Only opens one split, for evaluations with a Tokenizer: test, or all, which holds nothing out. The others are then
@@ -80,6 +82,9 @@ func fromTask(ctx context.Context, t task.Task, tok tokenizer.Tokenizer) (_ *Wor
 
 // OpenText opens a text file or folder.
 func OpenText(path string, o TextOptions) (*Workload, error) {
+	if err := o.Filter.Validate(); err != nil {
+		return nil, err
+	}
 	corpus, err := data.LoadCorpus(path)
 	if err != nil {
 		return nil, err
@@ -95,6 +100,7 @@ func OpenText(path string, o TextOptions) (*Workload, error) {
 	if err := data.CheckDisjoint(w.train, w.held); err != nil {
 		return nil, err
 	}
+	w.train = o.Filter.Part(w.train)
 	if w.Tokenizer == nil {
 		// Characters are counted over the whole text, so that the held-out part can be written at all; a BPE needs
 		// no character to be known and learns its merges from the training part alone.

@@ -52,6 +52,12 @@ type Options struct {
 	Smoothing float64 `json:"smoothing"` // label smoothing
 	EMA       float64 `json:"ema"`       // decay of the moving average of the weights; 0 for none
 
+	// Which targets are learnt from and which tokens are computed; see NewChoice and Options.keptTokens.
+	LossTokens string  `json:"loss_tokens"` // excess or gradient; "" for all
+	LossShare  float64 `json:"loss_share"`  // of the targets of a row, where they are chosen
+	DropTokens float64 `json:"drop_tokens"` // share of a row that the layers between the first and the last leave out at first
+	DropUntil  float64 `json:"drop_until"`  // share of the run after which they see all
+
 	// How often to look and save; a resumed run may change these.
 	EvalEvery int `json:"eval_every"` // steps; 0 for the end only
 	SaveEvery int `json:"save_every"` // steps; 0 for the end only
@@ -112,6 +118,10 @@ func (o Options) Validate() error {
 		{share(o.Dropout), "dropout", o.Dropout, "in [0,1)"},
 		{share(o.Smoothing), "label smoothing", o.Smoothing, "in [0,1)"},
 		{share(o.EMA), "ema", o.EMA, "in [0,1)"},
+		{o.LossTokens == AllTargets || o.LossTokens == Excess || o.LossTokens == Gradient, "loss-tokens", o.LossTokens, "excess or gradient"},
+		{o.LossTokens == AllTargets || o.LossShare > 0 && o.LossShare <= 1, "loss-share", o.LossShare, "more than 0, at most 1"},
+		{share(o.DropTokens), "drop-tokens", o.DropTokens, "in [0,1)"},
+		{o.DropTokens == 0 || o.DropUntil > 0 && o.DropUntil <= 1, "drop-until", o.DropUntil, "more than 0, at most 1"},
 		{o.EvalEvery >= 0, "eval every", o.EvalEvery, "0 or more steps"},
 		{o.SaveEvery >= 0, "save every", o.SaveEvery, "0 or more steps"},
 		{o.LogEvery >= 1, "log every", o.LogEvery, "1 or more steps"},

@@ -43,10 +43,9 @@ func (r *recorder) run(p part, f func() error) error {
 		return f()
 	}
 	if p.epoch != r.epoch {
-		if err := r.close(); err != nil {
+		if err := r.forget(); err != nil {
 			return err
 		}
-		clear(r.parts)
 		r.epoch = p.epoch
 	}
 	known := r.parts[p]
@@ -69,6 +68,16 @@ func (r *recorder) run(p part, f func() error) error {
 	}
 	known.graph = g
 	return g.Replay()
+}
+
+// forget frees the recordings, whose tensors go; nil is allowed.
+func (r *recorder) forget() error {
+	if r == nil {
+		return nil
+	}
+	err := r.close()
+	clear(r.parts)
+	return err
 }
 
 // close frees the recordings; nil is allowed.

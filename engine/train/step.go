@@ -30,7 +30,7 @@ func (t *Trainer) cut() error {
 		if m.a = t.acts[m.Rows]; m.a != nil {
 			continue
 		}
-		a, err := t.Model.Activations(model.Batch{Rows: m.Rows, Time: tokens, Training: true, From: t.from()})
+		a, err := t.Model.Activations(model.Batch{Rows: m.Rows, Time: tokens, Training: true, From: t.from(), Middle: t.middle(tokens)})
 		if err != nil {
 			return outOfMemory(err, t.Model, rows, tokens)
 		}
@@ -66,6 +66,9 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 	r := StepResult{Step: t.step + 1, LR: t.o.LR * t.o.Rate(t.step)}
 	failed := func(err error) (StepResult, error) {
 		return StepResult{}, fmt.Errorf("train: step %d: %w", r.Step, err)
+	}
+	if err := t.stage(); err != nil {
+		return failed(err)
 	}
 	weight, err := t.fill()
 	if err != nil {
@@ -117,7 +120,15 @@ func (t *Trainer) fill() (weight float64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("the batch: %w", err)
 	}
-	if weight = t.batch.Weight(); !(weight > 0) {
+	if c, ok := t.objective.(Chooser); ok {
+		weight, err = c.Weight(&t.batch)
+	} else {
+		weight = t.batch.Weight()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !(weight > 0) {
 		return 0, fmt.Errorf("the batch has no target to learn from")
 	}
 	return weight, nil
@@ -126,6 +137,9 @@ func (t *Trainer) fill() (weight float64, err error) {
 // load brings the rows of a micro-batch to the backend.
 func (t *Trainer) load(m *microBatch) error {
 	m.a.Row = int64(m.Row * t.batch.Time)
+	if err := t.keep(m); err != nil {
+		return err
+	}
 	if t.gather != nil {
 		return t.gather.rows(m)
 	}

@@ -85,6 +85,8 @@ type Trainer struct {
 	recorder  *recorder
 	gather    *gather      // nil where batches come from the host
 	finish    func() error // completes the gradients and updates the parameters
+	kept      int          // tokens of a row that the layers in the middle see
+	rows      []int32      // which, of a micro-batch
 	step      int          // steps done
 	best      Best
 	extended  []Extension
@@ -111,9 +113,13 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 		Model: m, b: m.Backend(), o: o, source: source, objective: objective, acts: map[int]*model.Activations{},
 		loss: make([]float32, rows*tokens), sum: sums{}, recorder: newRecorder(m.Backend()),
 	}
+	t.kept = o.keptTokens(0, tokens)
 	if objective == nil {
 		t.labels = NewLabels(t.b, source, o)
 		t.objective = t.labels
+	}
+	if err := o.checkDrop(m, t.from()); err != nil {
+		return nil, err
 	}
 	if err := t.reserve(); err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -138,10 +144,14 @@ func (t *Trainer) reserve() (err error) {
 
 // Close frees what the run holds beside the model.
 func (t *Trainer) Close() error {
-	err := errors.Join(t.recorder.close(), t.gather.close(), t.opt.close(), t.labels.Close())
+	return errors.Join(t.recorder.close(), t.gather.close(), t.opt.close(), t.labels.Close(), t.closeActivations())
+}
+
+func (t *Trainer) closeActivations() (err error) {
 	for _, a := range t.acts {
 		err = errors.Join(err, a.Close())
 	}
+	clear(t.acts)
 	return err
 }
 
