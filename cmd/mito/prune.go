@@ -30,9 +30,6 @@ type pruneFlags struct {
 	score   string
 }
 
-// recovery are the flags that mean something with steps of recovery only.
-var recovery = []string{"batch", "micro-batches", "optimizer", "lr", "muon-lr", "ema", "teacher", "temperature", "alpha", "save-every", "resume", "schedule"}
-
 func newPrune() *cobra.Command {
 	var f pruneFlags
 	cmd := &cobra.Command{
@@ -51,10 +48,7 @@ without it that of a model.`,
 	f.work.register(fs)
 	f.machine.register(fs)
 	f.output.register(fs)
-	o, t := &f.o, &f.o.Train
-	r := pipeline.RecipeOf("")
-	*t = r.Train
-	t.Decay = 1 // from the first step on: a recovery begins where a training has ended
+	o := &f.o
 	fs.StringVar(&o.Dir, "model", "", "folder of the trained float model (required)")
 	fs.StringVar(&o.Out, "out", "", "folder for the result (required)")
 	fs.StringVar(&f.kind, "kind", "", "what to remove: unstructured, block4x8, 2:4, heads, neurons, layers or width (required)")
@@ -64,20 +58,7 @@ without it that of a model.`,
 	fs.StringSliceVar(&o.Modules, "modules", nil, "patterns of the matrices to mask, such as mlp.* or model.layers.0.*; all inside the layers where it is left out")
 	fs.StringVar(&o.Schedule, "schedule", prune.OneShot, "oneshot, or cubic for a sparsity that grows over the first half of the steps")
 	fs.IntVar(&o.Rows, "calibrate", 128, "training sequences that the score looks at")
-	fs.Uint64Var(&t.Seed, "seed", t.Seed, "seed of the sequences and the batches")
-	fs.IntVar(&t.Steps, "steps", 0, "steps of recovery, by distillation from --teacher; 0 for none")
-	fs.StringVar(&o.Teacher, "teacher", "", "folder of the model that teaches the recovery; left out it is --model")
-	o.Distill = r.Distill
-	fs.Float64Var(&o.Distill.Temperature, "temperature", o.Distill.Temperature, "temperature of the teacher's and the student's probabilities")
-	fs.Float64Var(&o.Distill.Alpha, "alpha", o.Distill.Alpha, "weight of the labels; the rest is the teacher's")
-	fs.IntVar(&o.Batch, "batch", 0, "sequences of a batch; the workload's usual number where it is left out")
-	fs.IntVar(&t.MicroBatches, "micro-batches", t.MicroBatches, "parts that a batch is computed in; less memory, the same weights")
-	fs.StringVar(&t.Optimizer, "optimizer", t.Optimizer, "muon (matrices by Muon, tables and vectors by AdamW) or adamw (all)")
-	fs.Float64Var(&t.LR, "lr", 0.002, "learning rate of AdamW at the first step, falling to 0; with muon that of the tables and vectors")
-	fs.Float64Var(&t.MuonLR, "muon-lr", 0.01, "muon: learning rate of the matrices at the first step, falling to 0")
-	fs.Float64Var(&t.EMA, "ema", t.EMA, "decay of the moving average of the weights, which is what ships; 0 for none")
-	fs.IntVar(&t.SaveEvery, "save-every", 0, "steps between checkpoints; 0 for a tenth of the run")
-	fs.BoolVar(&o.Resume, "resume", false, "continue the run in --out, or begin it where there is none")
+	registerHealing(fs, &o.Healing, "that recovers, by distillation from --teacher")
 	return cmd
 }
 
@@ -97,46 +78,12 @@ func (f *pruneFlags) check(fs *pflag.FlagSet) (err error) {
 	if o.Kind == prune.TwoFour && !fs.Changed("sparsity") {
 		o.Sparsity = 0.5
 	}
-	if o.Train.Steps < 0 {
-		return usagef("--steps is %d, want 0 or more", o.Train.Steps)
-	}
-	if o.Train.Steps == 0 {
-		if err := without(fs, "a run without --steps", recovery...); err != nil {
-			return err
-		}
-	}
 	if o.Score == prune.Magnitude {
 		if err := without(fs, "--score magnitude", "calibrate"); err != nil {
 			return err
 		}
 	}
-	if o.Train.Optimizer == train.AdamW {
-		if err := without(fs, "--optimizer adamw", "muon-lr"); err != nil {
-			return err
-		}
-	}
-	if o.Batch < 0 {
-		return usagef("--batch is %d, want 1 or more", o.Batch)
-	}
-	if err := f.work.check(fs); err != nil {
-		return err
-	}
-	if err := o.Distill.Validate(); err != nil {
-		return usage(err)
-	}
-	recipe := pipeline.RecipeOf(f.work.kind())
-	if o.Batch == 0 {
-		o.Batch = recipe.Rows
-	}
-	if o.Train.SaveEvery == 0 {
-		o.Train.SaveEvery = max(1, o.Train.Steps/10)
-	}
-	if o.Teacher != "" {
-		if o.Teacher, err = modelFolder("--teacher", o.Teacher); err != nil {
-			return err
-		}
-	}
-	if o.Dir, err = modelFolder("--model", o.Dir); err != nil {
+	if err := checkHealing(fs, &o.Healing, &f.work, "schedule"); err != nil {
 		return err
 	}
 	if err := o.Check(); errors.As(err, new(*train.OptionError)) {

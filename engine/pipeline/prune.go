@@ -11,11 +11,8 @@ import (
 
 	"mito/backend"
 	"mito/engine/arch"
-	"mito/engine/checkpoint"
 	"mito/engine/compress/prune"
 	"mito/engine/data"
-	"mito/engine/distill"
-	"mito/engine/files"
 	"mito/engine/model"
 	"mito/engine/runs"
 	"mito/engine/task"
@@ -28,14 +25,7 @@ type PruneOptions struct {
 	Schedule string // prune.OneShot, or prune.Cubic for a sparsity that grows in the first half of the steps
 	Rows     int    // training sequences that scores are computed from
 
-	Dir, Out string // the float model; a folder for the result: of a model, or of a run where Train.Steps is more than 0
-	Resume   bool   // continue the run in Out
-	Teacher  string // folder of the model that the recovery is taught by; "" for that of Dir, as it was
-
-	// The recovery: distillation for Train.Steps steps on batches of Batch sequences, none for 0.
-	Train   train.Options
-	Batch   int
-	Distill distill.Options
+	Healing // the recovery
 }
 
 // Pruned is the result of a pruning.
@@ -95,9 +85,9 @@ func Prune(ctx context.Context, b backend.Backend, w *Workload, o PruneOptions, 
 	r.Config, r.After = s.Config, r.Cut
 	r.Live = s.Masks.Live(r.Config.Params())
 	if o.Train.Steps == 0 {
-		return r, o.save(s, w)
+		return r, o.Healing.save(s, w)
 	}
-	fitted, err := o.recover(ctx, b, w, s, p)
+	fitted, err := o.heal(ctx, b, w, s, "recover", p)
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +116,8 @@ func (o *PruneOptions) Check() error {
 		return &train.OptionError{Field: "schedule", Got: o.Schedule, Want: prune.OneShot + " without steps of recovery"}
 	case o.Score != prune.Magnitude && o.Rows < 1:
 		return &train.OptionError{Field: "calibrate", Got: o.Rows, Want: fmt.Sprintf("1 or more sequences with score %s", o.Score)}
-	case o.Train.Steps == 0 && o.Resume:
-		return &train.OptionError{Field: "resume", Got: true, Want: "left out without steps of recovery: there is no run to continue"}
 	case o.Train.Steps == 0:
-		return runs.CheckFree(o.Out)
+		return errors.Join(o.Healing.check(), runs.CheckFree(o.Out))
 	}
 	return errors.Join(o.Train.Validate(), CheckOutput(o.Out, o.Resume))
 }
@@ -206,47 +194,6 @@ func (s *Start) seal(r *prune.Record) error {
 	sum := sha256.Sum256(text)
 	s.pruned = hex.EncodeToString(sum[:])
 	return err
-}
-
-// recover trains the pruned model on what its teacher says.
-func (o *PruneOptions) recover(ctx context.Context, b backend.Backend, w *Workload, s *Start, p Progress) (_ *Fitted, err error) {
-	dir := o.Teacher
-	if dir == "" {
-		dir = o.Dir
-	}
-	teacher, err := OpenTeacher(b, dir)
-	if err != nil {
-		return nil, err
-	}
-	defer closing(teacher, &err)
-	return Fit(ctx, b, w, FitOptions{
-		Name: "recover", Dir: o.Out, Resume: o.Resume, Config: s.Config, Start: s, Train: o.Train, Rows: o.Batch,
-		Split: task.Train, Judge: task.Test, Teachers: []*Teacher{teacher}, Distill: o.Distill,
-	}, p)
-}
-
-// save writes a model that was pruned without a recovery.
-func (o *PruneOptions) save(s *Start, w *Workload) (err error) {
-	lock, err := files.LockBeside(o.Out)
-	if err != nil {
-		return err
-	}
-	defer closing(closer(lock.Release), &err)
-	if err := runs.CheckFree(o.Out); err != nil {
-		return err
-	}
-	var tensors []checkpoint.Tensor
-	for _, t := range s.Config.Tensors() {
-		tensors = append(tensors, checkpoint.FromF32(t.Name, t.Shape, s.weights.Tensors[t.Name]))
-	}
-	c, err := s.contents(s.Config, tensors, w)
-	if err != nil {
-		return err
-	}
-	if err := checkpoint.Save(o.Out, c); err != nil {
-		return fmt.Errorf("saving %s: %w", o.Out, err)
-	}
-	return nil
 }
 
 // prune renews the masks of a run that prunes as it trains; nil for any other.

@@ -21,7 +21,7 @@ import (
 
 // pruning is a short pruning of the model of a run folder.
 func pruning(from, out string, change func(o *PruneOptions)) PruneOptions {
-	o := PruneOptions{Dir: filepath.Join(from, runs.ModelDir), Out: out, Schedule: prune.OneShot, Rows: 8, Batch: 8}
+	o := PruneOptions{Schedule: prune.OneShot, Rows: 8, Healing: Healing{Dir: filepath.Join(from, runs.ModelDir), Out: out, Batch: 8}}
 	r := RecipeOf("")
 	o.Train, o.Distill = r.Train, r.Distill
 	o.Train.Steps, o.Train.LR, o.Train.MuonLR, o.Train.EMA = 0, 0.002, 0.01, 0.5

@@ -1,0 +1,185 @@
+package convert
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"mito/backend"
+	"mito/backend/cpu"
+	"mito/engine/arch"
+	"mito/engine/internal/imports"
+	"mito/engine/model"
+	"mito/engine/train"
+)
+
+func TestImports(t *testing.T) {
+	imports.Direct(t, "mito/engine/arch", "mito/engine/model", "mito/engine/train")
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// small is a configuration of four key and value heads; qk and biases where they matter.
+func small(extras bool) arch.Config {
+	return arch.Config{
+		ModelType: arch.ModelType, VocabSize: 11, HiddenSize: 10, IntermediateSize: 14, Layers: 3, Heads: 8, KVHeads: 4, HeadDim: 6,
+		Context: 24, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE, RoPETheta: 100, TieEmbeddings: true,
+		QKNorm: extras, AttentionBias: extras,
+	}
+}
+
+func weights(c arch.Config) *model.Weights {
+	r := rand.New(rand.NewPCG(1, 1))
+	w := &model.Weights{Config: c, Tensors: map[string][]float32{}}
+	for _, ts := range c.Tensors() {
+		v := make([]float32, ts.Size())
+		for i := range v {
+			v[i] = float32(r.NormFloat64() * 0.3)
+		}
+		w.Tensors[ts.Name] = v
+	}
+	return w
+}
+
+func logits(t testing.TB, w *model.Weights) []float32 {
+	t.Helper()
+	b := cpu.New(1)
+	m, err := model.New(b, w.Config, false)
+	check(t, err)
+	defer func() { check(t, errors.Join(m.Close(), b.Close())) }()
+	check(t, m.Load(w))
+	const rows, time = 2, 16
+	a, err := m.NewActivations(rows, time, false)
+	check(t, err)
+	defer a.Close()
+	in, at := make([]int32, rows*time), make([]int32, rows*time)
+	for i := range in {
+		in[i], at[i] = int32(i*7%11), int32(i%time)
+	}
+	check(t, backend.First(b.Upload(a.Inputs, in), b.Upload(a.Positions, at), m.Forward(a)))
+	out := make([]float32, rows*time*w.Config.VocabSize)
+	check(t, b.Download(out, a.Logits))
+	return out
+}
+
+// A model whose key and value heads are alike within a group computes the same with one of them, which shows that every query
+// head looks at the mean of what it looked at; heads that differ compute something else.
+func TestEqualHeads(t *testing.T) {
+	for _, extras := range []bool{false, true} {
+		for _, heads := range []int{2, 1} {
+			w := weights(small(extras))
+			c := w.Config
+			ratio := c.KVHeads / heads
+			for _, m := range c.Modules() {
+				if m.Part != arch.Key && m.Part != arch.Value {
+					continue
+				}
+				copyHeads(w.Tensors[m.Weight().Name], ratio, c.HeadDim*m.Cols)
+				if m.Bias {
+					copyHeads(w.Tensors[m.BiasTensor().Name], ratio, c.HeadDim)
+				}
+			}
+			got, err := Convert(w, Options{KVHeads: heads})
+			check(t, err)
+			if got.Config.KVHeads != heads || got.Config.Heads != c.Heads {
+				t.Fatalf("%d of %d heads", got.Config.KVHeads, got.Config.Heads)
+			}
+			if d := distance(logits(t, got), logits(t, w)); !(d < 1e-5) {
+				t.Errorf("%d heads that were alike differ by %.3g", heads, d)
+			}
+			other, err := Convert(weights(small(extras)), Options{KVHeads: heads})
+			check(t, err)
+			if d := distance(logits(t, other), logits(t, weights(small(extras)))); d < 1e-3 {
+				t.Errorf("%d heads that were not alike differ by %.3g only", heads, d)
+			}
+		}
+	}
+}
+
+func copyHeads(v []float32, ratio, size int) {
+	for i := range len(v) / size {
+		copy(v[i*size:][:size], v[i/ratio*ratio*size:][:size])
+	}
+}
+
+func distance(x, y []float32) float64 {
+	var d, n float64
+	for i := range x {
+		d += math.Pow(float64(x[i])-float64(y[i]), 2)
+		n += math.Pow(float64(y[i]), 2)
+	}
+	return math.Sqrt(d / n)
+}
+
+// The mean is that of the heads in question.
+func TestPool(t *testing.T) {
+	v := []float32{1, 2, 3, 4, 5, 6, 7, 8, 20, 21, 22, 23, 24, 25, 26, 27}
+	if got, want := pool(v, 2, 2, 4), []float32{3, 4, 5, 6, 22, 23, 24, 25}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Layers that do not change keep heads, window and weights; a window changes what is seen and nothing else.
+func TestLayers(t *testing.T) {
+	w := weights(small(true))
+	got, err := Convert(w, Options{KVHeads: 2, Window: 5, Layers: []int{0, 2}})
+	check(t, err)
+	for i, want := range []arch.Layer{{KVHeads: 2, Window: 5}, {KVHeads: 4}, {KVHeads: 2, Window: 5}} {
+		if l := got.Config.Layer(i); l.KVHeads != want.KVHeads || l.Window != want.Window {
+			t.Errorf("layer %d: %+v", i, l)
+		}
+	}
+	for name, v := range got.Tensors {
+		if pooled := len(v) != len(w.Tensors[name]); pooled != (!strings.Contains(name, "layers.1.") && (strings.Contains(name, "k_proj") || strings.Contains(name, "v_proj"))) {
+			t.Errorf("%s has %d values of %d", name, len(v), len(w.Tensors[name]))
+		}
+	}
+	window, err := Convert(w, Options{Window: 7})
+	check(t, err)
+	x, y := logits(t, window), logits(t, w)
+	if n := 7 * w.Config.VocabSize; !slices.Equal(x[:n], y[:n]) {
+		t.Error("a token within the window computes something else")
+	}
+	if slices.Equal(x, y) {
+		t.Error("a window of 7 changes nothing")
+	}
+}
+
+func TestCacheBytes(t *testing.T) {
+	c := small(false)
+	f32, i8 := CacheBytes(c)
+	if f32 != 3*2*4*24*6*4 || i8 != 3*2*4*24*(6+4) {
+		t.Errorf("%d and %d bytes", f32, i8)
+	}
+	to, err := Options{KVHeads: 1, Window: 12}.Config(c)
+	check(t, err)
+	if a, b := CacheBytes(to); a != f32/8 || b != i8/8 {
+		t.Errorf("a quarter of the heads and half the positions: %d and %d bytes", a, b)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for says, o := range map[string]Options{
+		"nothing to convert": {}, "a divisor of the 4": {KVHeads: 3}, "kv-heads is 4": {KVHeads: 4}, "kv-heads is 8": {KVHeads: 8},
+		"kv-heads is -1": {KVHeads: -1}, "context of 24": {Window: 24}, "window is -1": {Window: -1}, "0 to 2": {KVHeads: 1, Layers: []int{3}},
+		"one or more, or all": {KVHeads: 1, Layers: []int{}},
+	} {
+		var option *train.OptionError
+		if _, err := Convert(weights(small(false)), o); !errors.As(err, &option) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v, want an *OptionError that says %q", o, err, says)
+		}
+	}
+	w := weights(small(false))
+	w.Config.Window = 6
+	if _, err := Convert(w, Options{Window: 7}); err == nil {
+		t.Error("a window is made wider")
+	}
+}
