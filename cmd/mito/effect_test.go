@@ -46,6 +46,7 @@ func does(t testing.TB, old, line, stdin string) (o outcome) {
 		o.out = filepath.Join(t.TempDir(), "out")
 	}
 	args := strings.Fields(strings.NewReplacer("OUT", o.out, "FLOAT", fixtures.float, "INT8", fixtures.int8, "TEXT", fixtures.text, "BOOK", fixtures.book, "ADAPTER", fixtures.adapter,
+		"TRANSCRIPT", fixtures.transcript,
 		"CONFIG", filepath.Join(fixtures.root, "silu.json")).Replace(line))
 	var stdout, stderr bytes.Buffer
 	o.code = run(t.Context(), args, streams{strings.NewReader(stdin), &stdout, &stderr})

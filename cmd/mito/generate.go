@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +24,7 @@ func newGenerate() *cobra.Command {
 		stdin, asJSON bool
 		spec          specFlags
 		adapter       adapterFlags
+		transcript    string
 	)
 	cmd := &cobra.Command{
 		Use:   "generate",
@@ -39,12 +42,15 @@ passed over. A line that cannot be answered gives {"error": TEXT, "line": N} in 
 the exit status is 1.
 
 With --spec or --draft, several tokens are guessed at once and verified in one pass, as far as that is measured to be
-faster. Without --temperature the text is the same text; with one, draws depend on what was guessed, though their
-distribution does not: --spec none repeats a text by its --seed.
+faster. The text is the same text. With --draft and --temperature draws depend on what was guessed, though their
+distribution does not: without --draft, a text is repeated by its --seed.
 
 With --adapter the text goes through adapters that mito lora trained for the model. Of several, given as --adapter
 NAME=FOLDER each, a line of stdin chooses: {"prompt": TEXT, "adapter": NAME}, "" for the bare model; without that, and
 for --prompt, the first holds. Nothing is loaded when they change.
+
+With --transcript the texts and what they were asked for with are written to a file, by which mito verify --transcript
+proves that this model wrote them.
 
 "end" is eos (the model ended the text), stop (a --stop text), length (the tokens allowed) or context (it is full).`,
 		Example: "  mito generate --model mito-out/book --prompt 'Once upon' --max-tokens 200 --temperature 0.8\n" +
@@ -64,7 +70,7 @@ for --prompt, the first holds. Nothing is loaded when they change.
 			if err := checkGenerate(&o); err != nil {
 				return usage(err)
 			}
-			if err := errors.Join(machine.check(), spec.check(cmd.Flags())); err != nil {
+			if err := errors.Join(machine.check(), spec.check(cmd.Flags()), checkTranscript(transcript, &spec, &o)); err != nil {
 				return err
 			}
 			dir, err := modelFolder("--model", model)
@@ -95,21 +101,32 @@ for --prompt, the first holds. Nothing is loaded when they change.
 			defer closing(g, &err)
 			stdout := cmd.OutOrStdout()
 			w := &writer{rt: rt, g: g, o: o, spec: &spec}
+			if transcript != "" {
+				if w.transcript, err = decode.NewTranscript(dir, rt); err != nil {
+					return err
+				}
+				w.o.HashLogits = true
+				defer func() {
+					if err == nil || len(w.transcript.Texts) > 0 {
+						err = errors.Join(err, w.transcript.Save(transcript))
+					}
+				}()
+			}
 			switch {
 			case stdin:
 				return w.lines(cmd.Context(), cmd.InOrStdin(), stdout)
 			case asJSON:
-				text, err := w.generate(cmd.Context(), prompt, o)
+				text, err := w.generate(cmd.Context(), prompt, w.o)
 				if err != nil {
 					return err
 				}
 				return encoder(stdout).Encode(text)
 			}
-			o.OnText = func(piece string) error {
+			w.o.OnText = func(piece string) error {
 				_, err := io.WriteString(stdout, piece)
 				return err
 			}
-			text, err := w.generate(cmd.Context(), prompt, o)
+			text, err := w.generate(cmd.Context(), prompt, w.o)
 			if err == nil || text.Text != "" {
 				fmt.Fprintln(stdout)
 			}
@@ -131,6 +148,7 @@ for --prompt, the first holds. Nothing is loaded when they change.
 	fs.Float64Var(&o.MinP, "min-p", 0, "draw from tokens of at least this share of the largest probability; 0 for all")
 	fs.Uint64Var(&o.Seed, "seed", 1, "seed of the draws")
 	spec.register(fs)
+	fs.StringVar(&transcript, "transcript", "", "new file for the texts and how they were made, for mito verify --transcript")
 	fs.StringArrayVar(&o.Stop, "stop", nil, "end the text before this; may be given several times")
 	return cmd
 }
@@ -154,13 +172,28 @@ func checkGenerate(o *decode.GenerateOptions) error {
 	return nil
 }
 
+// checkTranscript refuses a transcript that nobody could verify, or that would replace a file.
+func checkTranscript(path string, spec *specFlags, o *decode.GenerateOptions) error {
+	if path == "" {
+		return nil
+	}
+	if spec.draft != "" && o.Temperature > 0 {
+		return usagef("--transcript and --draft contradict each other with a --temperature: draws would depend on how long guessing took; leave --draft out")
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("--transcript: %s exists already: name a new file", path)
+	}
+	return nil
+}
+
 // writer continues prompts.
 type writer struct {
 	rt decode.Runtime
 	g  *decode.Generator
 	o  decode.GenerateOptions
 
-	spec *specFlags
+	spec       *specFlags
+	transcript *decode.Transcript // nil for none
 }
 
 // generate continues one prompt. Only the continuation may outgrow the context: a prompt cut short would be answered as
@@ -171,7 +204,11 @@ func (w *writer) generate(ctx context.Context, prompt string, o decode.GenerateO
 		return generation{}, fmt.Errorf("the prompt: %w", err)
 	}
 	o.Slide = o.MaxTokens > 0 && len(tokens) <= w.rt.Context()
+	start := time.Now()
 	text, err := w.g.Generate(ctx, prompt, o)
+	if err == nil && w.transcript != nil {
+		w.transcript.Add(prompt, &o, &text, time.Since(start))
+	}
 	return w.spec.wrap(text), err
 }
 

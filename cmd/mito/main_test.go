@@ -149,6 +149,8 @@ var fixtures struct {
 	book  string // its corpus
 
 	adapter string // the run of an adapter of text
+
+	transcript string // of a text of text
 }
 
 // need makes the fixtures.
@@ -166,6 +168,8 @@ func need(t testing.TB) {
 		works(t, f.root, "train", "--corpus", f.book, "--context", "16", "--model", "micro", "--steps", "2", "--out", f.text)
 		f.adapter = filepath.Join(f.root, "fixture-adapter")
 		works(t, f.root, "lora", "--model", f.text, "--corpus", f.book, "--rank", "2", "--alpha", "8", "--lr", "0.1", "--steps", "3", "--out", f.adapter)
+		f.transcript = filepath.Join(f.root, "transcript.json")
+		works(t, f.root, "generate", "--model", f.text, "--prompt", "the", "--max-tokens", "20", "--temperature", "1", "--transcript", f.transcript)
 	})
 	if fixtures.text == "" {
 		t.Fatal("the fixtures could not be made")

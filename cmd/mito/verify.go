@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mito/engine/compress/quant"
+	"mito/engine/decode"
 	"mito/engine/student"
 	"mito/engine/verify"
 )
@@ -22,15 +23,23 @@ func newVerify() *cobra.Command {
 		output outputFlags
 		model  string
 		want   string
+
+		transcript string
+		machine    machineFlags
+		adapter    adapterFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Prove that an INT8 student computes the same bits in every variant",
+		Short: "Prove that an INT8 student computes the same bits in every variant, or that a model wrote a text",
 		Long: `Compute the digest of an INT8 student, the SHA-256 of its logits over a stated stream, with every kernel variant of
 this processor, 1 and 2 threads, batches of 1 and 8, several cache pages, with its sparse matrices in blocks where it has
 any, after loading it again, and through every
-backend, the GPU's among them where there is one. Run it on another machine with --digest to prove that the two agree.`,
-		Example: "  mito verify --model mito-out/tictactoe/compressed",
+backend, the GPU's among them where there is one. Run it on another machine with --digest to prove that the two agree.
+
+With --transcript, prove that a model, INT8 or float, wrote the texts of a file that mito generate --transcript made: every
+token is drawn again from the logits of those before it, and the logits' bits are compared. A text goes through the model in
+one pass, not token by token.`,
+		Example: "  mito verify --model mito-out/tictactoe/compressed\n  mito verify --model book --transcript text.json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("digest") {
@@ -45,6 +54,20 @@ backend, the GPU's among them where there is one. Run it on another machine with
 			dir, err := modelFolder("--model", model)
 			if err != nil {
 				return err
+			}
+			switch {
+			case transcript != "" && want != "":
+				return usagef("--transcript and --digest contradict each other: one proves texts, the other all variants")
+			case transcript != "":
+				if err := machine.check(); err != nil {
+					return err
+				}
+				return verifyTranscript(cmd, &output, dir, transcript, adapter, machine.threads)
+			}
+			for _, name := range []string{"threads", "adapter"} {
+				if cmd.Flags().Changed(name) {
+					return usagef("--%s needs --transcript: the digest is that of the bare model with every number of threads", name)
+				}
 			}
 			load := func() (*student.Weights, error) { return quant.Load(dir) }
 			w, err := load()
@@ -72,7 +95,41 @@ backend, the GPU's among them where there is one. Run it on another machine with
 	output.register(fs)
 	fs.StringVar(&model, "model", "", "folder of the INT8 student (required)")
 	fs.StringVar(&want, "digest", "", "digest that must come out")
+	fs.StringVar(&transcript, "transcript", "", "file of mito generate --transcript: prove that the model wrote its texts")
+	adapter.register(fs, ", for texts that went through it; may be given several times")
+	machine.registerThreads(fs)
 	return cmd
+}
+
+// verifyTranscript proves the texts of a file.
+func verifyTranscript(cmd *cobra.Command, output *outputFlags, dir, path string, adapter adapterFlags, threads int) (err error) {
+	t, err := decode.LoadTranscript(path)
+	if err != nil {
+		return fmt.Errorf("--transcript: %w", err)
+	}
+	list, err := adapter.load(dir)
+	if err != nil {
+		return err
+	}
+	rt, err := decode.Open(dir, decode.Options{Threads: threads, Adapters: list})
+	if err != nil {
+		return err
+	}
+	defer closing(rt, &err)
+	p, err := t.Verify(cmd.Context(), dir, rt)
+	if err != nil {
+		return err
+	}
+	if !output.quiet {
+		fmt.Fprintf(cmd.ErrOrStderr(), "proven in %.3g s, made in %.3g s: %.1f times as fast\n", p.Seconds, p.Made, p.Made/p.Seconds)
+	}
+	return output.print(cmd, p, func(stdout io.Writer) {
+		exact := ""
+		if p.Logits {
+			exact = ", bit for bit"
+		}
+		fmt.Fprintf(stdout, "the model wrote all %d texts, %d tokens%s\n", p.Texts, p.Tokens, exact)
+	})
 }
 
 // verdict is nil where all variants agree, with each other and with the digest that is wanted, "" for any.

@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,4 +35,45 @@ func TestVerdict(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
+}
+
+// A transcript proves texts, and a changed one is found, at the token that was changed.
+func TestVerifyTranscript(t *testing.T) {
+	need(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "t.json")
+	for _, model := range []string{fixtures.text, fixtures.float} {
+		line := command(t, dir, "generate", "--model", model, "--stdin", "--json", "--temperature", "2", "--spec", "ngram", "--transcript", file)
+		prompt := "the"
+		if model == fixtures.float {
+			prompt = "A123e567i="
+		}
+		line.Stdin = strings.NewReader(strings.Repeat(`{"prompt": "`+prompt+`", "max_tokens": 9}`+"\n", 3))
+		if o := finish(t, line); o.code != 0 {
+			t.Fatal(o.stderr)
+		}
+		proof := func(o output) map[string]any { return o.object(t) }
+		p := proof(works(t, dir, "verify", "--model", model, "--transcript", file, "--json", "--threads", "2"))
+		if p["identical"] != true || p["texts"] != 3.0 || p["tokens"].(float64) < 3 || p["logits"] != true {
+			t.Errorf("%v", p)
+		}
+		fails(t, dir, exitFailure, []string{"t.json exists already"}, "generate", "--model", model, "--prompt", prompt, "--transcript", file)
+		text := read(t, file)
+		changed := regexp.MustCompile(`("tokens": \[\s*)(\d+)`).ReplaceAllString(text, "${1}1$2")
+		if changed == text {
+			t.Fatalf("no tokens in %s", text)
+		}
+		write(t, file, changed)
+		fails(t, dir, exitFailure, []string{"text 1 of the transcript, token 0: it says"}, "verify", "--model", model, "--transcript", file)
+		write(t, file, text)
+		if model == fixtures.text {
+			fails(t, dir, exitFailure, []string{"SHA-256", "give the model that wrote it"}, "verify", "--model", fixtures.float, "--transcript", file)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails(t, dir, exitFailure, []string{"t.json"}, "verify", "--model", fixtures.text, "--transcript", "t.json")
+	fails(t, dir, exitUsage, []string{"--draft", "contradict"}, "generate", "--model", fixtures.text, "--prompt", "the", "--draft", fixtures.text, "--temperature", "1", "--transcript", "x")
+	fails(t, dir, exitUsage, []string{"contradict"}, "verify", "--model", fixtures.text, "--transcript", "x", "--digest", strings.Repeat("0", 64))
 }

@@ -19,6 +19,8 @@ type GenerateOptions struct {
 	Slide   bool
 	Allowed []bool                  // tokens that may be drawn; nil for all
 	OnText  func(text string) error // gets the text piece by piece, never part of a character
+
+	HashLogits bool // hash the logits that tokens are drawn from, for a Transcript
 }
 
 // Why a text ended.
@@ -35,6 +37,7 @@ type Generation struct {
 	Tokens      []int32      `json:"tokens"` // all that were drawn but the end-of-text token
 	End         string       `json:"end"`
 	Speculation *Speculation `json:"speculation,omitempty"` // nil for plain decoding
+	Logits      string       `json:"-"`                     // their hash, as TranscriptText.Logits says
 }
 
 // Request is a text to generate.
@@ -178,6 +181,7 @@ func (g *Generator) advance(ctx context.Context) error {
 		if g.step[seq] < 0 {
 			continue
 		}
+		t.hash.see(logits[seq])
 		id, err := t.pick.Next(logits[seq])
 		if err != nil {
 			t.err = err

@@ -115,7 +115,10 @@ func (g *Generator) speculate(ctx context.Context) error {
 		base[seq] = g.session.Len(seq)
 	}
 	err := g.session.ScoreBatch(g.scored, func(seq, i int, logits []float32) error {
-		verdicts[seq].see(i, logits, g.texts[seq].pick)
+		if v, t := &verdicts[seq], g.texts[seq]; !v.done {
+			t.hash.see(logits)
+			v.see(i, logits, t.pick)
+		}
 		return nil
 	})
 	if err != nil {
@@ -160,7 +163,8 @@ func (g *Generator) settle(t *text, v *verdict) error {
 // al., arXiv:2302.01318): with p the distribution that plain decoding draws from and q that of the proposal, a token x is
 // accepted with probability min(1, p(x)/q(x)); the first that is not is replaced by a draw from max(0, p-q), renormalised;
 // where all are accepted, one more is drawn from p. So every token has the distribution p, whatever q is. A proposal that was
-// certain has q(x) = 1.
+// certain, q(x) = 1, is accepted where a draw from p gives it, which has the same probability: the text is then that of plain
+// decoding, draw for draw.
 type verdict struct {
 	proposal Proposal
 	accepted int
@@ -174,9 +178,11 @@ func (v *verdict) see(i int, logits []float32, pick *Sampler) {
 	if v.done {
 		return
 	}
-	if i == len(v.proposal.Tokens) {
+	if i == len(v.proposal.Tokens) || v.proposal.Dists == nil {
 		v.next, v.err = pick.Next(logits)
-		v.done = true
+		if v.done = v.err != nil || i == len(v.proposal.Tokens) || v.next != v.proposal.Tokens[i]; !v.done {
+			v.accepted++
+		}
 		return
 	}
 	p, err := pick.Distribution(logits)
@@ -185,10 +191,7 @@ func (v *verdict) see(i int, logits []float32, pick *Sampler) {
 		return
 	}
 	x := v.proposal.Tokens[i]
-	q := []Candidate{{x, 1}}
-	if v.proposal.Dists != nil {
-		q = v.proposal.Dists[i]
-	}
+	q := v.proposal.Dists[i]
 	if pick.Uniform()*probability(q, x) < probability(p, x) {
 		v.accepted++
 		return

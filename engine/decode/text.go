@@ -20,6 +20,7 @@ type text struct {
 	out    Generation
 	text   strings.Builder // what was given out
 	held   string          // text that may be the beginning of a stop string
+	hash   *logitsHash     // nil unless wanted
 	err    error           // ends the text
 	result *Result
 }
@@ -30,7 +31,7 @@ func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, erro
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	t := &text{g: g, seq: seq, o: o, stream: tokenizer.NewStream(g.tok), out: Generation{Tokens: []int32{}}}
+	t := &text{g: g, seq: seq, o: o, stream: tokenizer.NewStream(g.tok), hash: newLogitsHash(o.HashLogits), out: Generation{Tokens: []int32{}}}
 	if g.spec != nil {
 		t.out.Speculation = &Speculation{}
 	}
@@ -127,6 +128,7 @@ func (t *text) makeRoom(ctx context.Context) {
 
 // take appends a token that was drawn, or ends the text with it.
 func (t *text) take(id int32) {
+	t.hash.take(t.g.r.VocabSize())
 	if id == t.g.tok.EOS() && !t.o.IgnoreEOS {
 		t.out.End = EndEOS
 		return
@@ -190,6 +192,6 @@ func (t *text) finish() {
 			t.err = t.give(t.held)
 		}
 	}
-	t.out.Text = t.text.String()
+	t.out.Text, t.out.Logits = t.text.String(), t.hash.hex()
 	*t.result = Result{t.out, t.err}
 }
