@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func does(t testing.TB, old, line, stdin string) (o outcome) {
 		o.out = filepath.Join(t.TempDir(), "out")
 	}
 	args := strings.Fields(strings.NewReplacer("OUT", o.out, "FLOAT", fixtures.float, "INT8", fixtures.int8, "TEXT", fixtures.text, "BOOK", fixtures.book, "ADAPTER", fixtures.adapter,
-		"TRANSCRIPT", fixtures.transcript,
+		"TRANSCRIPT", fixtures.transcript, "GRAMMAR", filepath.Join(fixtures.root, "animals.gbnf"),
 		"CONFIG", filepath.Join(fixtures.root, "silu.json")).Replace(line))
 	var stdout, stderr bytes.Buffer
 	o.code = run(t.Context(), args, streams{strings.NewReader(stdin), &stdout, &stderr})
@@ -301,6 +302,16 @@ func failsWith(words string) check {
 		succeeded(t, without)
 		if with.code != exitFailure || !strings.Contains(with.stderr, words) {
 			t.Errorf("exit status %d, %s", with.code, with.stderr)
+		}
+	}
+}
+
+// printsWhole wants one of some texts on stdout, which was another without the flag.
+func printsWhole(texts ...string) check {
+	return func(t *testing.T, without, with outcome) {
+		prints(t, without, with)
+		if got := strings.TrimSuffix(with.stdout, "\n"); !slices.Contains(texts, got) {
+			t.Errorf("printed %q", got)
 		}
 	}
 }

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"mito/engine/decode"
+	"mito/engine/grammar"
 )
 
 func newGenerate() *cobra.Command {
@@ -25,6 +27,7 @@ func newGenerate() *cobra.Command {
 		spec          specFlags
 		adapter       adapterFlags
 		transcript    string
+		form          grammarFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "generate",
@@ -49,10 +52,15 @@ With --adapter the text goes through adapters that mito lora trained for the mod
 NAME=FOLDER each, a line of stdin chooses: {"prompt": TEXT, "adapter": NAME}, "" for the bare model; without that, and
 for --prompt, the first holds. Nothing is loaded when they change.
 
+With --choices, --regex or --grammar only tokens are drawn that the form allows, and that leave room to end it well within
+--max-tokens or the context: every text has the form. A text ends where nothing may follow; a model with an end-of-text
+token may end it wherever it is whole. A line of stdin may bring its own choices: {"prompt": TEXT, "choices": [TEXTS]}.
+
 With --transcript the texts and what they were asked for with are written to a file, by which mito verify --transcript
 proves that this model wrote them.
 
-"end" is eos (the model ended the text), stop (a --stop text), length (the tokens allowed) or context (it is full).`,
+"end" is eos (the model ended the text), stop (a --stop text), length (the tokens allowed), context (it is full)
+or grammar (nothing may follow).`,
 		Example: "  mito generate --model mito-out/book --prompt 'Once upon' --max-tokens 200 --temperature 0.8\n" +
 			`  echo '{"prompt": "012345678=", "max_tokens": 1}' | mito generate --model mito-out/tictactoe/compressed --stdin --json`,
 		Args: noArgs,
@@ -71,6 +79,9 @@ proves that this model wrote them.
 				return usage(err)
 			}
 			if err := errors.Join(machine.check(), spec.check(cmd.Flags()), checkTranscript(transcript, &spec, &o)); err != nil {
+				return err
+			}
+			if o.Grammar, err = form.load(cmd.Flags()); err != nil {
 				return err
 			}
 			dir, err := modelFolder("--model", model)
@@ -148,6 +159,7 @@ proves that this model wrote them.
 	fs.Float64Var(&o.MinP, "min-p", 0, "draw from tokens of at least this share of the largest probability; 0 for all")
 	fs.Uint64Var(&o.Seed, "seed", 1, "seed of the draws")
 	spec.register(fs)
+	form.register(fs)
 	fs.StringVar(&transcript, "transcript", "", "new file for the texts and how they were made, for mito verify --transcript")
 	fs.StringArrayVar(&o.Stop, "stop", nil, "end the text before this; may be given several times")
 	return cmd
@@ -194,6 +206,7 @@ type writer struct {
 
 	spec       *specFlags
 	transcript *decode.Transcript // nil for none
+	chosen     *grammar.Grammar   // of the last line with choices
 }
 
 // generate continues one prompt. Only the continuation may outgrow the context: a prompt cut short would be answered as
@@ -220,6 +233,8 @@ type request struct {
 	Prompt    *string `json:"prompt"`
 	MaxTokens *int    `json:"max_tokens"`
 	Adapter   *string `json:"adapter"`
+
+	Choices []string `json:"choices"`
 }
 
 // lines answers stdin line by line.
@@ -284,7 +299,23 @@ func (w *writer) answer(ctx context.Context, line []byte) (generation, error) {
 	if r.Adapter != nil {
 		o.Adapter = *r.Adapter
 	}
+	if r.Choices != nil {
+		if o.Grammar, err = w.choices(r.Choices); err != nil {
+			return generation{}, fmt.Errorf(`"choices": %w`, err)
+		}
+	}
 	return w.generate(ctx, *r.Prompt, o)
+}
+
+// choices is the grammar of some texts. The last one is kept, for lines that have the same.
+func (w *writer) choices(texts []string) (*grammar.Grammar, error) {
+	if w.chosen == nil || !slices.Equal(w.chosen.Source(), texts) {
+		var err error
+		if w.chosen, err = grammar.Choices(texts); err != nil {
+			return nil, err
+		}
+	}
+	return w.chosen, nil
 }
 
 // line is a line of stdin that is not empty, or the error that ends it.

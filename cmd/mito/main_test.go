@@ -168,6 +168,7 @@ func need(t testing.TB) {
 		works(t, f.root, "train", "--corpus", f.book, "--context", "16", "--model", "micro", "--steps", "2", "--out", f.text)
 		f.adapter = filepath.Join(f.root, "fixture-adapter")
 		works(t, f.root, "lora", "--model", f.text, "--corpus", f.book, "--rank", "2", "--alpha", "8", "--lr", "0.1", "--steps", "3", "--out", f.adapter)
+		write(t, filepath.Join(f.root, "animals.gbnf"), "root ::= \"quick \" animal # one of two\nanimal ::= \"fox\" | \"dog\"")
 		f.transcript = filepath.Join(f.root, "transcript.json")
 		works(t, f.root, "generate", "--model", f.text, "--prompt", "the", "--max-tokens", "20", "--temperature", "1", "--transcript", f.transcript)
 	})

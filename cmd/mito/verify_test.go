@@ -77,3 +77,28 @@ func TestVerifyTranscript(t *testing.T) {
 	fails(t, dir, exitUsage, []string{"--draft", "contradict"}, "generate", "--model", fixtures.text, "--prompt", "the", "--draft", fixtures.text, "--temperature", "1", "--transcript", "x")
 	fails(t, dir, exitUsage, []string{"contradict"}, "verify", "--model", fixtures.text, "--transcript", "x", "--digest", strings.Repeat("0", 64))
 }
+
+// Lines of stdin may bring their own choices, and bad forms are told where they are bad.
+func TestForms(t *testing.T) {
+	need(t)
+	dir := t.TempDir()
+	line := command(t, dir, "generate", "--model", fixtures.float, "--stdin", "--json", "--temperature", "2", "--max-tokens", "3")
+	line.Stdin = strings.NewReader(strings.Repeat(`{"prompt": "A123e567i=", "choices": ["5", "9"]}`+"\n", 3) + `{"prompt": "A123e567i=", "choices": []}` + "\n")
+	o := finish(t, line)
+	if n := strings.Count(o.stdout, `"end":"grammar"`); o.code != exitFailure || n != 3 || !strings.Contains(o.stdout, `\"choices\": there are no texts`) {
+		t.Errorf("exit status %d, %s", o.code, o.stdout)
+	}
+	bad := filepath.Join(dir, "bad.gbnf")
+	for text, says := range map[string]string{
+		"root ::= \"the\" rest":                        `line 1, column 16: rule "rest" is used and not defined`,
+		"root ::= \"the\" rest\nrest ::= [0-9]":        `rule "rest", line 2, column 10 wants '0' to '9', which no token has`,
+		"root ::= \"the\" root2\nroot2 ::= root \"x\"": "never ends",
+	} {
+		write(t, bad, text)
+		o := mito(t, dir, "generate", "--model", fixtures.text, "--prompt", "the", "--grammar", bad)
+		if o.code == 0 || !strings.Contains(o.stderr, says) {
+			t.Errorf("%q: exit status %d, %s", text, o.code, o.stderr)
+		}
+	}
+	fails(t, dir, exitFailure, []string{"none.gbnf"}, "generate", "--model", fixtures.text, "--prompt", "the", "--grammar", "none.gbnf")
+}

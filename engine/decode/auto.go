@@ -72,7 +72,7 @@ func (s *Auto) Propose(ctx context.Context, proposals []Proposal) error {
 	}
 	limited := make([]Proposal, len(proposals))
 	for i, p := range proposals {
-		limited[i] = Proposal{Seq: p.Seq, Limit: min(p.Limit, a.depth)}
+		limited[i] = Proposal{Seq: p.Seq, Limit: min(p.Limit, a.depth), Guide: p.Guide}
 	}
 	if err := s.specs[a.spec].Propose(ctx, limited); err != nil {
 		return err

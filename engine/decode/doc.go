@@ -10,8 +10,8 @@
 // [Speculator] may guess how texts go on; the generator verifies several tokens at once and rolls back what it does not
 // accept. A [Transcript] says what was written and how, and proves it in one pass over each finished text.
 //
-// It imports the engine's readers (arch, files, checkpoint, compress/quant, model, runs, tokenizer), session, student and the kernels of
-// decoding; no backend, no task, nothing that trains. A test holds it to that.
+// It imports the engine's readers (arch, files, checkpoint, compress/quant, model, runs, tokenizer), grammar, session, student and the
+// kernels of decoding; no backend, no task, nothing that trains. A test holds it to that.
 //
 // Letters: B batch, T time, C width, H heads, G key/value heads, D head width, F width of the MLP, V vocabulary.
 package decode

@@ -65,6 +65,10 @@ func (s *Draft) Propose(ctx context.Context, proposals []Proposal) error {
 			return err
 		}
 	}
+	guides := make([]Guide, len(proposals))
+	for i := range proposals {
+		guides[i] = proposals[i].Guide
+	}
 	for n := 0; ; n++ {
 		busy := false
 		for i := range s.step {
@@ -72,7 +76,7 @@ func (s *Draft) Propose(ctx context.Context, proposals []Proposal) error {
 		}
 		for i := range proposals {
 			p := &proposals[i]
-			if len(p.Tokens) < n || n >= s.limit(p) {
+			if len(p.Tokens) < n || n >= s.limit(p) || guides[i].Ended() {
 				continue
 			}
 			busy = true
@@ -90,7 +94,7 @@ func (s *Draft) Propose(ctx context.Context, proposals []Proposal) error {
 		}
 		for i := range proposals {
 			if p := &proposals[i]; s.step[p.Seq] >= 0 {
-				if err := s.draw(p, logits[p.Seq]); err != nil {
+				if err := s.draw(p, &guides[i], logits[p.Seq]); err != nil {
 					return err
 				}
 			}
@@ -104,18 +108,26 @@ func (s *Draft) limit(p *Proposal) int {
 }
 
 // draw adds a token to a proposal. The draft may have more logits than the target.
-func (s *Draft) draw(p *Proposal, logits []float32) error {
+func (s *Draft) draw(p *Proposal, guide *Guide, logits []float32) error {
 	pick := s.texts[p.Seq].pick
+	if guide.masks != nil {
+		mask, err := guide.Mask()
+		if err != nil {
+			return err
+		}
+		pick.Restrict(mask)
+	}
 	dist, err := pick.Distribution(logits[:min(len(logits), s.vocab)])
 	if err != nil {
 		return err
 	}
 	if pick.Greedy() {
 		p.Tokens = append(p.Tokens, dist[0].Token)
-		return nil
+	} else {
+		p.Dists = append(p.Dists, slices.Clone(dist))
+		p.Tokens = append(p.Tokens, Draw(dist, pick.Uniform()))
 	}
-	p.Dists = append(p.Dists, slices.Clone(dist))
-	p.Tokens = append(p.Tokens, Draw(dist, pick.Uniform()))
+	*guide = guide.After(p.Tokens[len(p.Tokens)-1])
 	return nil
 }
 

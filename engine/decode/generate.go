@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"mito/engine/grammar"
 	"mito/engine/tokenizer"
 )
 
@@ -18,6 +19,7 @@ type GenerateOptions struct {
 	// tokens, and the model forgets what came before. It needs MaxTokens.
 	Slide   bool
 	Allowed []bool                  // tokens that may be drawn; nil for all
+	Grammar *grammar.Grammar        // that the text is held to, nil for none: it is one of the grammar's texts however it ends
 	OnText  func(text string) error // gets the text piece by piece, never part of a character
 
 	HashLogits bool // hash the logits that tokens are drawn from, for a Transcript
@@ -29,6 +31,7 @@ const (
 	EndStop    = "stop"    // a stop string
 	EndLength  = "length"  // MaxTokens
 	EndContext = "context" // the context is full
+	EndGrammar = "grammar" // the text is whole: the grammar lets nothing follow
 )
 
 // Generation is a generated text.
@@ -69,6 +72,7 @@ type Generator struct {
 	step    []int32
 	drafts  []Proposal // of the texts that take part in a verification
 	scored  [][]int32  // by sequence: what a verification scores
+	bound   []bound    // grammars of texts before
 }
 
 // NewGenerator returns a generator. Errors: ErrNoTokenizer, those of NewSession.
@@ -98,7 +102,7 @@ func (g *Generator) Close() error {
 // Generate continues a prompt. An empty prompt begins a new text, where the tokenizer has an end-of-text token to begin
 // it with. When ctx ends or OnText fails, it returns what was given out and the error. Errors: *OptionError, ErrEmptyPrompt,
 // ErrContextFull for a prompt longer than the context (with Slide, only its end is read), ErrNotFinite,
-// ErrNothingAllowed, *ProposalError, those of the tokenizer, ctx, the speculator and OnText.
+// ErrNothingAllowed, *ProposalError, those of grammar.Bind, *grammar.DeadEndError, *grammar.LengthError, those of the tokenizer, ctx, the speculator and OnText.
 func (g *Generator) Generate(ctx context.Context, prompt string, o GenerateOptions) (Generation, error) {
 	r := g.GenerateAll(ctx, []Request{{prompt, o}})[0]
 	return r.Generation, r.Err
@@ -182,7 +186,7 @@ func (g *Generator) advance(ctx context.Context) error {
 			continue
 		}
 		t.hash.see(logits[seq])
-		id, err := t.pick.Next(logits[seq])
+		id, err := t.next(logits[seq])
 		if err != nil {
 			t.err = err
 			continue

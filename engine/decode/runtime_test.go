@@ -184,7 +184,7 @@ func TestLongContext(t *testing.T) {
 }
 
 func TestImports(t *testing.T) {
-	imports.Direct(t, "mito/engine/arch", "mito/engine/checkpoint", "mito/engine/compress/quant", "mito/engine/files", "mito/engine/model", "mito/engine/runs", "mito/engine/session",
+	imports.Direct(t, "mito/engine/arch", "mito/engine/checkpoint", "mito/engine/compress/quant", "mito/engine/files", "mito/engine/grammar", "mito/engine/model", "mito/engine/runs", "mito/engine/session",
 		"mito/engine/session/adapters",
 		"mito/engine/student", "mito/engine/tokenizer", "mito/kernels/attn", "mito/kernels/gemm", "mito/kernels/parallel", "mito/kernels/vec")
 }

@@ -26,7 +26,8 @@ type Speculator interface {
 // Proposal is how the text of a sequence may go on.
 type Proposal struct {
 	Seq   int
-	Limit int // most tokens, at least 1
+	Limit int   // most tokens, at least 1
+	Guide Guide // of the first token, where the text is held to a grammar: what it does not allow will not be accepted
 	// Tokens are set by Propose.
 	Tokens []int32
 	// Dists[i] is the distribution that Tokens[i] was drawn from, given the tokens before it; probabilities add to 1. Nil Dists
@@ -93,7 +94,7 @@ func (g *Generator) speculate(ctx context.Context) error {
 			limit = min(limit, t.o.MaxTokens-len(t.out.Tokens)-1)
 		}
 		if limit > 0 {
-			g.drafts = append(g.drafts, Proposal{Seq: seq, Limit: limit})
+			g.drafts = append(g.drafts, Proposal{Seq: seq, Limit: limit, Guide: t.guide})
 		}
 	}
 	if len(g.drafts) > 0 {
@@ -103,6 +104,11 @@ func (g *Generator) speculate(ctx context.Context) error {
 	}
 	verdicts := make([]verdict, len(g.texts))
 	base := make([]int, len(g.texts))
+	for seq, t := range g.texts {
+		if t != nil {
+			verdicts[seq].guide = t.guide
+		}
+	}
 	for i := range g.drafts {
 		p := &g.drafts[i]
 		if err := p.check(g.r.VocabSize()); err != nil {
@@ -117,6 +123,10 @@ func (g *Generator) speculate(ctx context.Context) error {
 	err := g.session.ScoreBatch(g.scored, func(seq, i int, logits []float32) error {
 		if v, t := &verdicts[seq], g.texts[seq]; !v.done {
 			t.hash.see(logits)
+			if v.err = t.restrict(v.guide); v.err != nil {
+				v.done = true
+				return nil
+			}
 			v.see(i, logits, t.pick)
 		}
 		return nil
@@ -169,6 +179,7 @@ type verdict struct {
 	proposal Proposal
 	accepted int
 	done     bool
+	guide    Guide // behind those that were accepted
 	next     int32 // drawn behind those that were accepted
 	err      error
 }
@@ -181,7 +192,7 @@ func (v *verdict) see(i int, logits []float32, pick *Sampler) {
 	if i == len(v.proposal.Tokens) || v.proposal.Dists == nil {
 		v.next, v.err = pick.Next(logits)
 		if v.done = v.err != nil || i == len(v.proposal.Tokens) || v.next != v.proposal.Tokens[i]; !v.done {
-			v.accepted++
+			v.accept(v.next)
 		}
 		return
 	}
@@ -193,10 +204,19 @@ func (v *verdict) see(i int, logits []float32, pick *Sampler) {
 	x := v.proposal.Tokens[i]
 	q := v.proposal.Dists[i]
 	if pick.Uniform()*probability(q, x) < probability(p, x) {
-		v.accepted++
+		v.accept(x)
 		return
 	}
 	v.next, v.done = Draw(residual(p, q, len(logits)), pick.Uniform()), true
+}
+
+func (v *verdict) accept(id int32) {
+	v.accepted++
+	v.guide = v.guide.After(id)
+	if v.guide.Ended() { // what was proposed behind it has no place any more
+		v.proposal.Tokens, v.done = v.proposal.Tokens[:v.accepted-1], true
+		v.accepted, v.next = v.accepted-1, id
+	}
 }
 
 // residual changes p to max(0, p-q), renormalised. Where rounding leaves nothing of it, p stays.

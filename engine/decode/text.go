@@ -21,6 +21,7 @@ type text struct {
 	text   strings.Builder // what was given out
 	held   string          // text that may be the beginning of a stop string
 	hash   *logitsHash     // nil unless wanted
+	guide  Guide           // behind the last token
 	err    error           // ends the text
 	result *Result
 }
@@ -54,6 +55,12 @@ func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, erro
 	}
 	if len(t.tokens) > g.r.Context() && !o.Slide {
 		return nil, fmt.Errorf("the prompt has %d tokens, the context %d: %w", len(t.tokens), g.r.Context(), ErrContextFull)
+	}
+	if t.guide, err = g.guide(o, g.r.Context()-len(t.tokens)+1); err != nil {
+		return nil, err
+	}
+	if t.guide.Ended() {
+		t.out.End = EndGrammar
 	}
 	return t, t.restart(ctx)
 }
@@ -134,13 +141,26 @@ func (t *text) take(id int32) {
 		return
 	}
 	t.tokens, t.out.Tokens = append(t.tokens, id), append(t.out.Tokens, id)
+	t.guide = t.guide.After(id)
 	piece, err := t.stream.Next(id)
 	if err == nil {
 		err = t.emit(piece)
 	}
-	if t.err = err; t.goesOn() && len(t.out.Tokens) == t.o.MaxTokens {
+	switch t.err = err; {
+	case !t.goesOn():
+	case t.guide.Ended():
+		t.out.End = EndGrammar
+	case len(t.out.Tokens) == t.o.MaxTokens:
 		t.out.End = EndLength
 	}
+}
+
+// next draws a token.
+func (t *text) next(logits []float32) (int32, error) {
+	if err := t.restrict(t.guide); err != nil {
+		return 0, err
+	}
+	return t.pick.Next(logits)
 }
 
 // emit gives text out as far as it cannot belong to a stop string.

@@ -16,6 +16,7 @@ import (
 
 	"mito/engine/checkpoint"
 	"mito/engine/files"
+	"mito/engine/grammar"
 	"mito/engine/runs"
 	"mito/kernels/gemm"
 )
@@ -55,6 +56,7 @@ type TranscriptText struct {
 	Stop        []string `json:"stop,omitempty"`
 	Slide       bool     `json:"slide"`
 	Adapter     string   `json:"adapter,omitempty"`
+	Grammar     []string `json:"grammar,omitempty"` // its kind, and its source
 
 	Text   string  `json:"text"`
 	Tokens []int32 `json:"tokens"`
@@ -97,18 +99,26 @@ func describeModel(dir string, r Runtime) (TranscriptModel, error) {
 // Add adds a text that was made with GenerateOptions.HashLogits and without a speculator that draws its guesses: those change which
 // tokens are drawn.
 func (t *Transcript) Add(prompt string, o *GenerateOptions, g *Generation, took time.Duration) {
+	var held []string
+	if o.Grammar != nil {
+		held = append([]string{o.Grammar.Kind()}, o.Grammar.Source()...)
+	}
 	t.Texts = append(t.Texts, TranscriptText{
 		Prompt: prompt, MaxTokens: o.MaxTokens, Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, Seed: o.Seed,
-		Stop: o.Stop, Slide: o.Slide, Adapter: o.Adapter,
+		Stop: o.Stop, Slide: o.Slide, Adapter: o.Adapter, Grammar: held,
 		Text: g.Text, Tokens: g.Tokens, End: g.End, Logits: g.Logits, Seconds: took.Seconds(),
 	})
 }
 
-func (t *TranscriptText) options() GenerateOptions {
-	return GenerateOptions{
+func (t *TranscriptText) options() (o GenerateOptions, err error) {
+	o = GenerateOptions{
 		Sampling:  Sampling{Temperature: t.Temperature, TopK: t.TopK, TopP: t.TopP, MinP: t.MinP, Seed: t.Seed},
 		MaxTokens: t.MaxTokens, Stop: t.Stop, Slide: t.Slide, Adapter: t.Adapter, HashLogits: true,
 	}
+	if len(t.Grammar) > 0 {
+		o.Grammar, err = grammar.Parse(t.Grammar[0], t.Grammar[1:])
+	}
+	return o, err
 }
 
 // Save writes the transcript to a file.
@@ -188,7 +198,11 @@ func (t *Transcript) Verify(ctx context.Context, dir string, r Runtime) (p Trans
 	for i := range t.Texts {
 		x := &t.Texts[i]
 		*again = replay{x.Tokens, r.VocabSize()}
-		got, err := g.Generate(ctx, x.Prompt, x.options())
+		var got Generation
+		o, err := x.options()
+		if err == nil {
+			got, err = g.Generate(ctx, x.Prompt, o)
+		}
 		if err == nil || errors.Is(err, errDeparts) {
 			err = x.compare(&got, r, p.Logits)
 		}
