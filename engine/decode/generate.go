@@ -73,6 +73,8 @@ type Generator struct {
 	drafts  []Proposal // of the texts that take part in a verification
 	scored  [][]int32  // by sequence: what a verification scores
 	bound   []bound    // grammars of texts before
+
+	vocabulary *grammar.Vocabulary // nil until a grammar needs it
 }
 
 // NewGenerator returns a generator. Errors: ErrNoTokenizer, those of NewSession.

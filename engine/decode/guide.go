@@ -45,16 +45,16 @@ func (u Guide) Ended() bool {
 	return u.masks != nil && (u.state == nil || u.masks.Ended(u.state, u.left))
 }
 
-// Vocabulary is that of a tokenizer, as grammars need it.
-func Vocabulary(tok tokenizer.Tokenizer) (grammar.Vocabulary, error) {
-	v := grammar.Vocabulary{Pieces: make([][]byte, tok.VocabSize()), End: tok.EOS()}
-	for id := range v.Pieces {
+// Vocabulary is that of a tokenizer, as grammars need it. Errors: those of AppendToken.
+func Vocabulary(tok tokenizer.Tokenizer) (*grammar.Vocabulary, error) {
+	pieces := make([][]byte, tok.VocabSize())
+	for id := range pieces {
 		var err error
-		if v.Pieces[id], err = tok.AppendToken(nil, int32(id)); err != nil {
-			return v, err
+		if pieces[id], err = tok.AppendToken(nil, int32(id)); err != nil {
+			return nil, err
 		}
 	}
-	return v, nil
+	return grammar.NewVocabulary(pieces, tok.EOS()), nil
 }
 
 // keptMasks is how many grammars a generator keeps masks of.
@@ -81,11 +81,13 @@ func (g *Generator) guide(o *GenerateOptions, room int) (Guide, error) {
 	}
 	i := slices.IndexFunc(g.bound, func(b bound) bool { return b.g == o.Grammar })
 	if i < 0 {
-		v, err := Vocabulary(g.tok)
-		if err != nil {
-			return Guide{}, err
+		if g.vocabulary == nil {
+			var err error
+			if g.vocabulary, err = Vocabulary(g.tok); err != nil {
+				return Guide{}, err
+			}
 		}
-		m, err := o.Grammar.Bind(v)
+		m, err := o.Grammar.Bind(g.vocabulary)
 		if err != nil {
 			return Guide{}, err
 		}

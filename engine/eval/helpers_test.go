@@ -48,5 +48,5 @@ func check(t testing.TB, err error) {
 }
 
 func TestImports(t *testing.T) {
-	imports.Direct(t, "mito/engine/data", "mito/engine/decode", "mito/engine/task", "mito/engine/tokenizer")
+	imports.Direct(t, "mito/engine/data", "mito/engine/decode", "mito/engine/grammar", "mito/engine/task", "mito/engine/tokenizer")
 }

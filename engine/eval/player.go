@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"mito/engine/decode"
+	"mito/engine/grammar"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
 )
@@ -21,14 +22,19 @@ type player struct {
 	r       decode.Runtime
 	tok     tokenizer.Tokenizer
 	session decode.Session
-	answers map[string]int32       // ids of legal answers
-	known   map[string]task.Choice // by prompt and legal answers: the model always answers alike
+	vocab   *grammar.Vocabulary
+	forms   map[string]*grammar.Masks // of legal answers, one behind the other
+	known   map[string]task.Choice    // by prompt and legal answers: the model always answers alike
 	key     []byte
+	step    []int32 // by sequence
 }
 
-// NewPlayer returns a player that reads the prompt and takes the legal answer with the largest logit (the first of equal
-// ones in the vocabulary); answers are single tokens. OwnLegal says whether the largest logit of the whole vocabulary is
-// that of a legal answer. The prompts of a call run in batches of the given size, each distinct one once, and answers are
+// maxForms bounds the sets of legal answers that a player keeps masks of.
+const maxForms = 1 << 12
+
+// NewPlayer returns a player that reads the prompt and writes a legal answer: a grammar of those that are legal lets it take the largest
+// of the logits that keep to them (the first of equal ones in the vocabulary), token by token. OwnLegal says whether that was the
+// largest of the whole vocabulary every time. The prompts of a call run in batches of the given size, each distinct one once, and answers are
 // remembered over calls. The player is safe for concurrent use; it plays until ctx is done. Errors: decode.ErrNoTokenizer, those of NewSession; Choose fails
 // with ctx's error, *AnswerError, decode.ErrContextFull, decode.ErrNotFinite and the tokenizer's errors.
 func NewPlayer(ctx context.Context, r decode.Runtime, batch int) (task.Player, error) {
@@ -39,30 +45,34 @@ func NewPlayer(ctx context.Context, r decode.Runtime, batch int) (task.Player, e
 	if err != nil {
 		return nil, err
 	}
+	v, err := decode.Vocabulary(r.Tokenizer())
+	if err != nil {
+		return nil, err
+	}
 	return &player{
-		ctx: ctx, r: r, tok: r.Tokenizer(), session: s, answers: map[string]int32{}, known: map[string]task.Choice{},
+		ctx: ctx, r: r, tok: r.Tokenizer(), session: s, vocab: v, forms: map[string]*grammar.Masks{}, known: map[string]task.Choice{},
+		step: make([]int32, batch),
 	}, nil
 }
 
-// AnswerError reports a legal answer that is not one token of the model, or a prompt without legal answers.
-type AnswerError struct {
-	Prompt, Answer string
-	Tokens         int
-}
+// AnswerError reports a prompt without legal answers, or an answer that this model cannot give.
+type AnswerError struct{ Prompt, Answer, What string }
 
 func (e *AnswerError) Error() string {
 	if e.Answer == "" {
 		return fmt.Sprintf("prompt %q has no legal answer", e.Prompt)
 	}
-	return fmt.Sprintf("answer %q takes %d tokens, want 1: this model cannot play the task", e.Answer, e.Tokens)
+	return fmt.Sprintf("answer %q %s: this model cannot play the task", e.Answer, e.What)
 }
 
 // question is a prompt that the model has to be asked.
 type question struct {
 	key    string
 	prompt []int32
-	legal  []string
-	ids    []int32
+	form   *grammar.Masks
+	at     *grammar.State // of the answer
+	answer []byte
+	own    bool // every token so far was the model's own choice
 }
 
 func (p *player) Choose(prompts []string, legal [][]string) ([]task.Choice, error) {
@@ -124,7 +134,7 @@ func (p *player) question(prompt string, legal []string) (question, error) {
 	if len(legal) == 0 {
 		return question{}, &AnswerError{Prompt: prompt}
 	}
-	q := question{key: string(p.key), ids: make([]int32, len(legal)), legal: legal}
+	q := question{key: string(p.key), own: true}
 	var err error
 	if q.prompt, err = p.tok.Encode(prompt); err != nil {
 		return q, fmt.Errorf("prompt %q: %w", prompt, err)
@@ -132,25 +142,45 @@ func (p *player) question(prompt string, legal []string) (question, error) {
 	if len(q.prompt) == 0 {
 		return q, decode.ErrEmptyPrompt
 	}
-	for i, a := range legal {
-		id, ok := p.answers[a]
-		if !ok {
-			ids, err := p.tok.Encode(a)
-			if err != nil {
-				return q, fmt.Errorf("answer %q: %w", a, err)
-			}
-			if len(ids) != 1 {
-				return q, &AnswerError{Prompt: prompt, Answer: a, Tokens: len(ids)}
-			}
-			id = ids[0]
-			p.answers[strings.Clone(a)] = id
-		}
-		q.ids[i] = id
+	if q.form, err = p.form(prompt, legal); err != nil {
+		return q, err
 	}
+	q.at = q.form.Start()
 	return q, nil
 }
 
-// ask runs up to a batch of questions.
+// form gives the masks of legal answers.
+func (p *player) form(prompt string, legal []string) (*grammar.Masks, error) {
+	key := string(appendKey(nil, "", legal))
+	if m, ok := p.forms[key]; ok {
+		return m, nil
+	}
+	for _, a := range legal {
+		if _, err := p.tok.Encode(a); err != nil {
+			return nil, fmt.Errorf("answer %q: %w", a, err)
+		}
+		for _, b := range legal {
+			if p.tok.EOS() < 0 && a != b && strings.HasPrefix(b, a) {
+				return nil, &AnswerError{prompt, a, fmt.Sprintf("begins %q too, and the tokenizer has no token to end it", b)}
+			}
+		}
+	}
+	g, err := grammar.Choices(legal)
+	if err != nil {
+		return nil, fmt.Errorf("prompt %q: %w", prompt, err)
+	}
+	m, err := g.Bind(p.vocab)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.forms) >= maxForms {
+		clear(p.forms)
+	}
+	p.forms[key] = m
+	return m, nil
+}
+
+// ask runs up to a batch of questions, until all are answered.
 func (p *player) ask(qs []question, use func(*question, task.Choice)) error {
 	prompts := make([][]int32, len(qs))
 	for i := range qs {
@@ -158,33 +188,47 @@ func (p *player) ask(qs []question, use func(*question, task.Choice)) error {
 	}
 	p.session.Reset()
 	all, err := p.session.PrefillBatch(prompts)
-	if err != nil {
-		return err
+	for i := range p.step {
+		p.step[i] = -1
 	}
-	for i := range qs {
-		c, err := qs[i].choose(all[i])
-		if err != nil {
-			return err
+	for open := len(qs); err == nil; all, err = p.session.Step(p.step) {
+		for i := range qs {
+			if all[i] == nil {
+				continue
+			}
+			id, err := qs[i].choose(all[i])
+			if err != nil {
+				return err
+			}
+			p.step[i] = id
+			if id == p.tok.EOS() || qs[i].form.Ended(qs[i].at, -1) {
+				use(&qs[i], task.Choice{Answer: string(qs[i].answer), OwnLegal: qs[i].own})
+				p.step[i] = -1
+				open--
+			}
 		}
-		use(&qs[i], c)
+		if open == 0 {
+			return nil
+		}
 	}
-	return nil
+	return err
 }
 
-// choose takes the legal answer with the largest logit.
-func (q *question) choose(logits []float32) (task.Choice, error) {
+// choose takes the token with the largest logit of those that keep to a legal answer.
+func (q *question) choose(logits []float32) (int32, error) {
 	own, err := decode.Largest(logits, nil)
 	if err != nil {
-		return task.Choice{}, err
+		return 0, err
 	}
-	best := 0
-	var c task.Choice
-	for i, id := range q.ids {
-		c.OwnLegal = c.OwnLegal || id == own
-		if d := logits[id] - logits[q.ids[best]]; d > 0 || d == 0 && id < q.ids[best] {
-			best = i
-		}
+	mask, err := q.form.Within(q.at, -1)
+	if err != nil {
+		return 0, err
 	}
-	c.Answer = q.legal[best]
-	return c, nil
+	id, err := decode.Largest(logits, mask)
+	if err != nil {
+		return 0, err
+	}
+	q.own = q.own && id == own
+	q.at, q.answer = q.form.Next(q.at, id), q.form.Append(q.answer, id)
+	return id, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -107,8 +108,11 @@ func TestPlayerErrors(t *testing.T) {
 	}
 	p := must(NewPlayer(t.Context(), r, 4))
 	var answer *AnswerError
-	if _, err := p.Choose([]string{"a"}, [][]string{{"12"}}); !errors.As(err, &answer) || answer.Tokens != 2 {
-		t.Errorf("an answer of two tokens: error %v", err)
+	if _, err := p.Choose([]string{"a"}, [][]string{{"1", "12"}}); !errors.As(err, &answer) || answer.Answer != "1" {
+		t.Errorf("an answer that begins another: error %v", err)
+	}
+	if _, err := p.Choose([]string{"a"}, [][]string{{"1", ""}}); err == nil {
+		t.Error("an empty answer")
 	}
 	if _, err := p.Choose([]string{"a"}, [][]string{nil}); !errors.As(err, &answer) {
 		t.Errorf("no legal answer: error %v", err)
@@ -150,5 +154,38 @@ func TestPlayerTies(t *testing.T) {
 	}
 	if got := must(p.Choose([]string{"a="}, [][]string{{"1", "0"}})); !got[0].OwnLegal {
 		t.Errorf("the first of the vocabulary is legal: %+v", got[0])
+	}
+}
+
+// TestPlayerSpells wants answers of several tokens, found token by token, however many texts run side by side.
+func TestPlayerSpells(t *testing.T) {
+	tok := must(tokenizer.NewChars(alphabet))
+	prompts := []string{"abc=", "x=", "q=", "longer=", "zz="}
+	legal := [][]string{{"12", "13", "2"}, {"abc", "abd"}, {"9", "8"}, {"one", "two", "three", "0"}, {"zzzz", "y"}}
+	for kind, r := range runtimes(t, edge(), tok, 2) {
+		for _, batch := range []int{1, 3, 64} {
+			got := must(must(NewPlayer(t.Context(), r, batch)).Choose(prompts, legal))
+			s := must(r.NewSession(1))
+			for i := range prompts {
+				s.Reset()
+				logits := must(s.Prefill(0, must(tok.Encode(prompts[i]))))
+				want := task.Choice{OwnLegal: true}
+				for !slices.Contains(legal[i], want.Answer) {
+					best, top := "", float32(math.Inf(-1))
+					for _, c := range alphabet {
+						v := logits[must(tok.Encode(string(c)))[0]]
+						if v > top && slices.ContainsFunc(legal[i], func(a string) bool { return strings.HasPrefix(a, want.Answer+string(c)) }) {
+							best, top = string(c), v
+						}
+					}
+					want.OwnLegal = want.OwnLegal && top == slices.Max(logits)
+					want.Answer += best
+					logits = must(s.Prefill(0, must(tok.Encode(best))))
+				}
+				if got[i] != want {
+					t.Errorf("%s, batch %d, prompt %q: %+v, want %+v", kind, batch, prompts[i], got[i], want)
+				}
+			}
+		}
 	}
 }

@@ -16,22 +16,21 @@ import (
 func TestImports(t *testing.T) { imports.Closure(t) }
 
 // bytewise has a token for each byte and one that ends texts.
-func bytewise() Vocabulary {
-	v := Vocabulary{End: 256}
+func bytewise() *Vocabulary {
+	var pieces [][]byte
 	for b := range 256 {
-		v.Pieces = append(v.Pieces, []byte{byte(b)})
+		pieces = append(pieces, []byte{byte(b)})
 	}
-	v.Pieces = append(v.Pieces, []byte("<end>"))
-	return v
+	return NewVocabulary(append(pieces, []byte("<end>")), 256)
 }
 
 // spelled has the given tokens.
-func spelled(end int32, pieces ...string) (v Vocabulary) {
+func spelled(end int32, pieces ...string) *Vocabulary {
+	var list [][]byte
 	for _, p := range pieces {
-		v.Pieces = append(v.Pieces, []byte(p))
+		list = append(list, []byte(p))
 	}
-	v.End = end
-	return v
+	return NewVocabulary(list, end)
 }
 
 func must[T any](v T, err error) T {
@@ -256,7 +255,7 @@ func TestTokens(t *testing.T) {
 			if !slices.Equal(mask, must(choices.Within(c, -1))) {
 				t.Errorf("%s after %q: the mask is not that of its texts", grammar, text)
 			}
-			for id, piece := range v.Pieces {
+			for id, piece := range v.pieces {
 				want := id != 0 && len(piece) > 0 && slices.ContainsFunc(lists[grammar], func(s string) bool { return strings.HasPrefix(s, text+string(piece)) }) ||
 					id == 0 && slices.Contains(lists[grammar], text)
 				if mask[id] != want {
@@ -298,10 +297,10 @@ func write(t testing.TB, m *Masks, r *rand.Rand, most int) string {
 			}
 		}
 		id := ids[r.IntN(len(ids))]
-		if id == m.v.End {
+		if id == m.v.end {
 			break
 		}
-		text = append(text, m.v.Pieces[id]...)
+		text = append(text, m.v.pieces[id]...)
 		s = m.Next(s, id)
 	}
 	if !m.Accepts(s) {
@@ -311,12 +310,12 @@ func write(t testing.TB, m *Masks, r *rand.Rand, most int) string {
 }
 
 // jsonVocabulary has characters, words and what stands between words.
-func jsonVocabulary() Vocabulary {
-	v := spelled(-1, `{"`, `":`, `": "`, `", "`, `"}`, `}}`, "[]", "null", "true", "fal", "se", "12", "e+", "\\u00", "\u00e9", "\xc3", "\xa9", "\n\n", "  ", "ab", "],")
+func jsonVocabulary() *Vocabulary {
+	list := []string{`{"`, `":`, `": "`, `", "`, `"}`, `}}`, "[]", "null", "true", "fal", "se", "12", "e+", "\\u00", "\u00e9", "\xc3", "\xa9", "\n\n", "  ", "ab", "],"}
 	for b := byte(' '); b < 127; b++ {
-		v.Pieces = append(v.Pieces, []byte{b})
+		list = append(list, string(b))
 	}
-	return v
+	return spelled(-1, list...)
 }
 
 // TestJSON wants every text that is drawn under a grammar of JSON to be JSON, whatever its length may be.
@@ -472,7 +471,7 @@ func FuzzGBNF(f *testing.F) {
 				}
 				var ids []int32
 				for id, ok := range mask {
-					if ok && int32(id) != v.End {
+					if ok && int32(id) != v.end {
 						ids = append(ids, int32(id))
 					}
 				}

@@ -7,10 +7,42 @@ import (
 	"strconv"
 )
 
-// Vocabulary is what masks need of a tokenizer.
+// Vocabulary is what masks need of a tokenizer. It does not change, and any number of grammars may share it.
 type Vocabulary struct {
-	Pieces [][]byte // [V] the bytes of each token; empty ones are never allowed
-	End    int32    // the token that ends a text, -1 for none
+	pieces  [][]byte // [V]
+	end     int32    // the token that ends a text, -1 for none
+	trie    []node   // of the tokens; 0 is its root
+	have    set      // bytes of tokens
+	longest int      // bytes of a token
+}
+
+// NewVocabulary makes the vocabulary of the tokens with these bytes, which are kept; tokens without any are never allowed. The token end,
+// -1 for none, ends a text and is no part of it.
+func NewVocabulary(pieces [][]byte, end int32) *Vocabulary {
+	v := &Vocabulary{pieces: pieces, end: end, trie: make([]node, 1)}
+	for id, piece := range pieces {
+		if len(piece) == 0 || int32(id) == end {
+			continue
+		}
+		at := int32(0)
+		for _, b := range piece {
+			v.have.add(b)
+			at = v.child(at, b)
+		}
+		v.trie[at].ids = append(v.trie[at].ids, int32(id))
+		v.longest = max(v.longest, len(piece))
+	}
+	return v
+}
+
+func (v *Vocabulary) child(at int32, b byte) int32 {
+	list := v.trie[at].children
+	i, ok := slices.BinarySearchFunc(list, b, func(c child, b byte) int { return cmp.Compare(c.b, b) })
+	if !ok {
+		v.trie = append(v.trie, node{})
+		v.trie[at].children = slices.Insert(list, i, child{b, int32(len(v.trie) - 1)})
+	}
+	return v.trie[at].children[i].to
 }
 
 // Bounds of what masks keep: where a grammar has more states, they are made anew.
@@ -23,10 +55,8 @@ const (
 // Masks says which tokens of a vocabulary may come where. It belongs to one goroutine.
 type Masks struct {
 	g       *Grammar
-	v       Vocabulary
+	v       *Vocabulary
 	lengths lengths
-	trie    []node // of the vocabulary; 0 is its root
-	longest int    // bytes of a token
 
 	start  *State
 	states map[string]*State
@@ -80,23 +110,9 @@ type State struct {
 var dead = &State{least: infinite}
 
 // Bind joins a grammar with a vocabulary. Errors: *VocabularyError.
-func (g *Grammar) Bind(v Vocabulary) (*Masks, error) {
-	m := &Masks{g: g, v: v, visited: map[frameKey]struct{}{}, within: make([]bool, len(v.Pieces))}
-	var have set
-	m.trie = make([]node, 1)
-	for id, piece := range v.Pieces {
-		if len(piece) == 0 || int32(id) == v.End {
-			continue
-		}
-		at := int32(0)
-		for _, b := range piece {
-			have.add(b)
-			at = m.child(at, b)
-		}
-		m.trie[at].ids = append(m.trie[at].ids, int32(id))
-		m.longest = max(m.longest, len(piece))
-	}
-	m.lengths = lengths{g: g, usable: func(s *set) bool { both := s.and(&have); return !both.empty() }}
+func (g *Grammar) Bind(v *Vocabulary) (*Masks, error) {
+	m := &Masks{g: g, v: v, visited: map[frameKey]struct{}{}, within: make([]bool, len(v.pieces))}
+	m.lengths = lengths{g: g, usable: func(s *set) bool { both := s.and(&v.have); return !both.empty() }}
 	m.lengths.compute()
 	if m.lengths.rules[0] == infinite {
 		where, wants := m.missing()
@@ -104,16 +120,6 @@ func (g *Grammar) Bind(v Vocabulary) (*Masks, error) {
 	}
 	m.forget()
 	return m, nil
-}
-
-func (m *Masks) child(at int32, b byte) int32 {
-	list := m.trie[at].children
-	i, ok := slices.BinarySearchFunc(list, b, func(c child, b byte) int { return cmp.Compare(c.b, b) })
-	if !ok {
-		m.trie = append(m.trie, node{})
-		m.trie[at].children = slices.Insert(list, i, child{b, int32(len(m.trie) - 1)})
-	}
-	return m.trie[at].children[i].to
 }
 
 // missing finds a terminal that keeps every text from being written.
@@ -256,21 +262,21 @@ func (m *Masks) fill(s *State) {
 	if s.mask != nil {
 		return
 	}
-	s.mask = make([]bool, len(m.v.Pieces))
+	s.mask = make([]bool, len(m.v.pieces))
 	m.walk(s, s, 0)
-	if s.accepts && m.v.End >= 0 {
-		s.mask[m.v.End] = true
+	if s.accepts && m.v.end >= 0 {
+		s.mask[m.v.end] = true
 	}
 	m.kept += len(s.mask) + 12*len(s.ids)
 }
 
 func (m *Masks) walk(from, s *State, at int32) {
-	for _, c := range m.trie[at].children {
+	for _, c := range m.v.trie[at].children {
 		next := m.step(s, c.b)
 		if next == dead {
 			continue
 		}
-		for _, id := range m.trie[c.to].ids {
+		for _, id := range m.v.trie[c.to].ids {
 			from.mask[id] = true
 			from.ids, from.to = append(from.ids, id), append(from.to, next)
 		}
@@ -288,26 +294,34 @@ func (m *Masks) Ended(s *State, left int) bool {
 		return false
 	}
 	m.fill(s)
-	return len(s.ids) == 0 || m.v.End < 0 && left >= 0 && !slices.ContainsFunc(s.to, func(to *State) bool { return m.ends(to, left-1) })
+	return len(s.ids) == 0 || m.v.end < 0 && left >= 0 && !slices.ContainsFunc(s.to, func(to *State) bool { return m.ends(to, left-1) })
 }
 
 // Next is the state after a token, nil where the grammar does not allow it. The token that ends texts changes nothing.
 func (m *Masks) Next(s *State, id int32) *State {
-	if id == m.v.End {
+	if id == m.v.end {
 		if !s.accepts {
 			return nil
 		}
 		return s
 	}
-	if id < 0 || int(id) >= len(m.v.Pieces) || len(m.v.Pieces[id]) == 0 {
+	if id < 0 || int(id) >= len(m.v.pieces) || len(m.v.pieces[id]) == 0 {
 		return nil
 	}
-	for _, b := range m.v.Pieces[id] {
+	for _, b := range m.v.pieces[id] {
 		if s = m.step(s, b); s == dead {
 			return nil
 		}
 	}
 	return s
+}
+
+// Append appends the bytes of a token, none for the one that ends texts.
+func (m *Masks) Append(text []byte, id int32) []byte {
+	if id == m.v.end {
+		return text
+	}
+	return append(text, m.v.pieces[id]...)
 }
 
 // Within returns a mask of the tokens that may come where a text may have left more tokens, this one among them; below 0 is any
@@ -333,8 +347,8 @@ func (m *Masks) Within(s *State, left int) ([]bool, error) {
 	}
 	clear(m.within)
 	any := false
-	if s.accepts && m.v.End >= 0 {
-		m.within[m.v.End], any = true, true
+	if s.accepts && m.v.end >= 0 {
+		m.within[m.v.end], any = true, true
 	}
 	for i, id := range s.ids {
 		if m.ends(s.to[i], left-1) {
@@ -353,7 +367,7 @@ func (m *Masks) ends(s *State, tokens int) bool {
 	switch {
 	case int(s.least) <= tokens:
 		return true
-	case tokens <= 0 || int64(s.least) > int64(tokens)*int64(m.longest):
+	case tokens <= 0 || int64(s.least) > int64(tokens)*int64(m.v.longest):
 		return false
 	}
 	if yes, ok := s.reach[tokens]; ok {
