@@ -89,6 +89,19 @@ func (c *Config) Layer(i int) Layer {
 	return l
 }
 
+// WidestWindow is the number of positions that some layer looks at, itself among them; 0 where one looks at all.
+func (c *Config) WidestWindow() int {
+	widest := 0
+	for i := range c.Layers {
+		w := c.Layer(i).Window
+		if w < 1 {
+			return 0
+		}
+		widest = max(widest, w)
+	}
+	return widest
+}
+
 // SetLayers gives every layer its shape and makes the fields above those of the largest. Layers that are all alike
 // leave LayerShapes nil.
 func (c *Config) SetLayers(layers []Layer) {

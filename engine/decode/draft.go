@@ -2,8 +2,11 @@ package decode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+
+	"mito/engine/session"
 )
 
 // Draft is a Speculator that asks a smaller model, the draft (Leviathan et al., arXiv:2211.17192). What it proposes is drawn
@@ -40,11 +43,11 @@ func NewDraft(draft, target Runtime, batch, most int) (*Draft, error) {
 	case a.Hash() != b.Hash():
 		return nil, &DraftError{fmt.Sprintf("has another tokenizer (%.12s… and %.12s…)", a.Hash(), b.Hash())}
 	}
-	s, err := draft.NewSession(max(1, batch))
+	own, err := draft.NewSession(max(1, batch))
 	if err != nil {
 		return nil, err
 	}
-	return &Draft{r: draft, session: s, vocab: target.VocabSize(), most: most, texts: map[int]*drafted{}, step: make([]int32, max(1, batch))}, nil
+	return &Draft{r: draft, session: own, vocab: target.VocabSize(), most: most, texts: map[int]*drafted{}, step: make([]int32, max(1, batch))}, nil
 }
 
 // Begin implements Speculator. The draft reads the text when it is asked.
@@ -136,7 +139,11 @@ func (s *Draft) Settle(seq, accepted int, tokens []int32) error {
 	t := s.texts[seq]
 	keep := min(len(t.tokens)+accepted, s.session.Len(seq))
 	t.tokens = append(t.tokens, tokens...)
-	return s.session.Truncate(seq, keep)
+	err := s.session.Truncate(seq, keep)
+	if errors.Is(err, session.ErrEvicted) {
+		return s.session.Truncate(seq, 0) // Propose reads the text again
+	}
+	return err
 }
 
 // Close implements Speculator; the draft's runtime stays open.

@@ -280,7 +280,7 @@ func (r *float32Runtime) NewSession(batch int) (Session, error) {
 		Vocab: r.cfg.VocabSize, Context: r.cfg.Context, Pool: r.pool, Adapters: r.adapters,
 		NewWorker: func(rows int) session.Worker[attn.PageF32] { return newFloatWorker(r, rows) },
 		Pages: session.Pages[attn.PageF32]{
-			Layers: len(r.layers), Size: r.page, Copy: (*attn.PageF32).CopyFrom, Bytes: (*attn.PageF32).Bytes,
+			Layers: len(r.layers), Size: r.page, Window: r.cfg.WidestWindow(), Copy: (*attn.PageF32).CopyFrom, Bytes: (*attn.PageF32).Bytes,
 			Make: func(layer, n int) []attn.PageF32 { return attn.NewPagesF32(n, &r.layers[layer].shape) },
 		},
 	}, batch)

@@ -2,7 +2,11 @@ package decode
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+
+	"mito/engine/session"
 )
 
 // Speculator guesses how texts go on, so that the model computes several tokens of a text at once. The generator verifies the
@@ -139,7 +143,7 @@ func (g *Generator) speculate(ctx context.Context) error {
 			continue
 		}
 		v := &verdicts[seq]
-		if err := g.session.Truncate(seq, base[seq]+1+v.accepted); err != nil {
+		if err := t.rollback(ctx, base[seq]+1+v.accepted, v.proposal.Tokens[:v.accepted]); err != nil {
 			return err
 		}
 		t.out.Speculation.Proposed += len(v.proposal.Tokens)
@@ -150,6 +154,20 @@ func (g *Generator) speculate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// rollback leaves n tokens in the session: those of the text and what was accepted. A window may have passed on from there, so that the
+// text is read again.
+func (t *text) rollback(ctx context.Context, n int, accepted []int32) error {
+	err := t.g.session.Truncate(t.seq, n)
+	if !errors.Is(err, session.ErrEvicted) {
+		return err
+	}
+	if err := t.g.session.Truncate(t.seq, 0); err != nil {
+		return err
+	}
+	_, err = Feed(ctx, t.g.session, t.seq, slices.Concat(t.tokens[t.from:], accepted))
+	return err
 }
 
 // settle takes what a verification has decided and tells the speculator.

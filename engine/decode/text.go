@@ -16,7 +16,8 @@ type text struct {
 	o      *GenerateOptions
 	pick   *Sampler
 	stream *tokenizer.Stream
-	tokens []int32 // prompt and generated; the session holds all but the last
+	tokens []int32 // prompt and generated; the session holds those from from on, but for the last
+	from   int
 	out    Generation
 	text   strings.Builder // what was given out
 	held   string          // text that may be the beginning of a stop string
@@ -110,6 +111,7 @@ func (t *text) restart(ctx context.Context) error {
 	if n := t.g.r.Context(); len(tokens) > n {
 		tokens = tokens[len(tokens)-max(1, n/2):]
 	}
+	t.from = len(t.tokens) - len(tokens)
 	if err := t.g.session.Truncate(t.seq, 0); err != nil {
 		return err
 	}

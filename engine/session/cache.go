@@ -4,6 +4,7 @@ package session
 type Pages[P any] struct {
 	Layers int
 	Size   int                    // positions in a page
+	Window int                    // positions that a row looks at, itself among them, in every layer; 0 for all
 	Make   func(layer, n int) []P // n empty pages of a layer
 	Copy   func(dst, src *P)      // makes dst a copy of src, of the same layer
 	Bytes  func(p *P) int
@@ -11,15 +12,18 @@ type Pages[P any] struct {
 
 // Cache holds the key/value pages of a session. A page covers the same positions in all layers and may belong to several
 // sequences (after Fork); it is copied when one of them writes into it. What lies behind the last position of a sequence is
-// stale.
+// stale. Pages that no later row can look at, for they lie before its window, are given up as the sequence grows.
 type Cache[P any] struct {
 	kind   Pages[P]
 	pages  [][]P   // [layer][page]
 	refs   []int32 // [page] sequences that hold it
 	free   []int32
-	tables [][]int32 // [sequence] pages in the order of positions
+	tables [][]int32 // [sequence] pages in the order of positions, evicted for those that were given up
 	length []int     // [sequence] positions
 }
+
+// evicted stands in tables for pages that were given up.
+const evicted = -1
 
 // madeAtOnce is the number of pages that a session starts with at most: short contexts never wait for memory, long ones
 // take it as their sequences grow.
@@ -39,7 +43,7 @@ func newCache[P any](kind Pages[P], context, batch int) Cache[P] {
 func (c *Cache[P]) Size() int { return c.kind.Size }
 
 // Layer returns all pages of a layer; Table those of a sequence in the order of positions, as indices of Layer. Position p of
-// sequence s is slot p%Size of Layer(l)[Table(s)[p/Size]].
+// sequence s is slot p%Size of Layer(l)[Table(s)[p/Size]]. Pages before the window of the rows under way have the index -1.
 func (c *Cache[P]) Layer(l int) []P       { return c.pages[l] }
 func (c *Cache[P]) Table(seq int) []int32 { return c.tables[seq] }
 
@@ -84,6 +88,7 @@ func (c *Cache[P]) extend(seq, n int) int {
 		t[at] = id
 	}
 	c.length[seq] += n
+	c.evict(t, first)
 	for len(t)*size < c.length[seq] {
 		t = append(t, c.take())
 	}
@@ -91,12 +96,35 @@ func (c *Cache[P]) extend(seq, n int) int {
 	return first
 }
 
+// evict gives up the pages before the window of a row at position first. Those before the first that is given up are gone
+// already.
+func (c *Cache[P]) evict(t []int32, first int) {
+	if c.kind.Window < 1 {
+		return
+	}
+	for i := (first+1-c.kind.Window)/c.kind.Size - 1; i >= 0 && t[i] != evicted; i-- {
+		c.drop(t[i])
+		t[i] = evicted
+	}
+}
+
+// reaches says that a sequence still has all pages that a row at position n looks at.
+func (c *Cache[P]) reaches(seq, n int) bool {
+	if c.kind.Window < 1 || n == 0 {
+		return true
+	}
+	at := max(0, n+1-c.kind.Window) / c.kind.Size
+	return at >= len(c.tables[seq]) || c.tables[seq][at] != evicted
+}
+
 // truncate forgets the positions from n on.
 func (c *Cache[P]) truncate(seq, n int) {
 	t := c.tables[seq]
 	keep := (n + c.kind.Size - 1) / c.kind.Size
 	for _, id := range t[keep:] {
-		c.drop(id)
+		if id != evicted {
+			c.drop(id)
+		}
 	}
 	c.tables[seq] = t[:keep]
 	c.length[seq] = n
@@ -107,7 +135,9 @@ func (c *Cache[P]) fork(dst, src int) {
 	c.truncate(dst, 0)
 	c.tables[dst] = append(c.tables[dst], c.tables[src]...)
 	for _, id := range c.tables[src] {
-		c.refs[id]++
+		if id != evicted {
+			c.refs[id]++
+		}
 	}
 	c.length[dst] = c.length[src]
 }

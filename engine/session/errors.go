@@ -12,5 +12,6 @@ var (
 	ErrContextFull = errors.New("sequence longer than the model's context")
 	ErrSequence    = errors.New("no such sequence")
 	ErrAdapter     = errors.New("no such adapter")
+	ErrEvicted     = errors.New("the window has passed on, and what the next token looks at is gone")
 	ErrNotFinite   = sentinel.ErrNotFinite
 )

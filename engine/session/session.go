@@ -189,13 +189,18 @@ func (s *Session[P]) ScoreBatch(tokens [][]int32, visit func(seq, i int, logits 
 	return nil
 }
 
-// Truncate rolls a sequence back to its first n tokens. Errors: ErrSequence, n outside 0 to Len.
+// Truncate rolls a sequence back to its first n tokens. Errors: ErrSequence, n outside 0 to Len, ErrEvicted where pages that the next
+// row looks at lay before the window of later ones: what was appended by the last call can always be taken back, and
+// everything.
 func (s *Session[P]) Truncate(seq, n int) error {
 	if err := s.check(seq, nil); err != nil {
 		return err
 	}
 	if n < 0 || n > s.Len(seq) {
 		return fmt.Errorf("sequence %d cannot be cut to %d of its %d tokens", seq, n, s.Len(seq))
+	}
+	if !s.cache.reaches(seq, n) {
+		return fmt.Errorf("sequence %d cannot be cut to %d of its %d tokens: %w", seq, n, s.Len(seq), ErrEvicted)
 	}
 	s.cache.truncate(seq, n)
 	return nil

@@ -22,14 +22,14 @@ const (
 )
 
 // toy is a model whose logits depend on every token that a sequence holds, in its order, as its pages say.
-type toy struct{ size int }
+type toy struct{ size, window int }
 
 func (m toy) session(t *testing.T, batch, threads int) *Session[page] {
 	t.Helper()
 	model := Model[page]{
 		Vocab: vocab, Context: context,
 		Pages: Pages[page]{
-			Layers: layers, Size: m.size,
+			Layers: layers, Size: m.size, Window: m.window,
 			Make: func(_, n int) []page {
 				pages := make([]page, n)
 				for i := range pages {
@@ -59,17 +59,21 @@ func (m toy) Forward(c *Cache[page], rows []Row, logits []float32) {
 	}
 	for _, r := range rows {
 		var seen []int32
+		first := 0
+		if m.window > 0 {
+			first = max(0, r.Pos+1-m.window)
+		}
 		for l := range layers {
 			at := func(pos int) *int32 { return &c.Layer(l)[c.Table(r.Seq)[pos/c.Size()]][pos%c.Size()] }
 			*at(r.Pos) = r.Token + int32(l)
-			for pos := range r.Pos + 1 {
+			for pos := first; pos <= r.Pos; pos++ {
 				seen = append(seen, *at(pos)-int32(l))
 			}
 		}
-		if r.Out >= 0 {
-			copy(logits[r.Out*vocab:][:vocab], expected(seen[:r.Pos+1]))
+		if n := r.Pos + 1 - first; r.Out >= 0 {
+			copy(logits[r.Out*vocab:][:vocab], expected(seen[:n]))
 			for l := range layers {
-				if !slices.Equal(seen[:r.Pos+1], seen[l*(r.Pos+1):][:r.Pos+1]) {
+				if !slices.Equal(seen[:n], seen[l*n:][:n]) {
 					logits[r.Out*vocab] = -1 // layers disagree
 				}
 			}
@@ -96,7 +100,9 @@ func expected(tokens []int32) []float32 {
 func TestRandomHistory(t *testing.T) {
 	for _, size := range []int{1, 3, 16, 64} {
 		for _, threads := range []int{1, 3} {
-			t.Run(fmt.Sprintf("pages of %d, %d threads", size, threads), func(t *testing.T) { history(t, toy{size}, threads) })
+			for _, window := range []int{0, 1, 5, 16, 33} {
+				t.Run(fmt.Sprintf("pages of %d, %d threads, window %d", size, threads, window), func(t *testing.T) { history(t, toy{size, window}, threads) })
+			}
 		}
 	}
 }
@@ -115,11 +121,19 @@ func history(t *testing.T, m toy, threads int) {
 	}
 	same := func(seq, n int, logits []float32) {
 		t.Helper()
-		if !slices.Equal(logits, expected(texts[seq][:n])) {
+		first := 0
+		if m.window > 0 {
+			first = max(0, n-m.window)
+		}
+		if !slices.Equal(logits, expected(texts[seq][first:n])) {
 			t.Fatalf("sequence %d after %d of %d tokens: logits differ from the recomputation", seq, n, len(texts[seq]))
 		}
 	}
-	for range 400 {
+	steps := 2500 // 100,000 in all
+	if testing.Short() {
+		steps = 250
+	}
+	for range steps {
 		seq := rng.IntN(batch)
 		switch rng.IntN(7) {
 		case 0:
@@ -180,10 +194,13 @@ func history(t *testing.T, m toy, threads int) {
 				t.Fatal(err)
 			}
 		case 5:
-			texts[seq] = texts[seq][:rng.IntN(len(texts[seq])+1)]
-			if err := s.Truncate(seq, len(texts[seq])); err != nil {
+			n := rng.IntN(len(texts[seq]) + 1)
+			if err := s.Truncate(seq, n); errors.Is(err, ErrEvicted) && m.window > 0 && n > 0 && n < len(texts[seq]) {
+				break
+			} else if err != nil {
 				t.Fatal(err)
 			}
+			texts[seq] = texts[seq][:n]
 		case 6:
 			dst := rng.IntN(batch)
 			texts[dst] = slices.Clone(texts[seq])
@@ -211,8 +228,12 @@ func checkPages(t *testing.T, s *Session[page], texts [][]int32) {
 		if want := (len(texts[seq]) + c.Size() - 1) / c.Size(); len(table) != want {
 			t.Fatalf("sequence %d holds %d pages, want %d", seq, len(table), want)
 		}
-		for _, id := range table {
-			refs[id]++
+		for i, id := range table {
+			if id != evicted {
+				refs[id]++
+			} else if last := (i+1)*c.Size() - 1; c.kind.Window == 0 || last > len(texts[seq])-c.kind.Window {
+				t.Fatalf("sequence %d of %d tokens has lost page %d", seq, len(texts[seq]), i)
+			}
 		}
 	}
 	held := 0
@@ -233,7 +254,7 @@ func TestRefusedCallsChangeNothing(t *testing.T) {
 	if _, err := New(Model[page]{}, 0); !errors.Is(err, ErrSequence) {
 		t.Errorf("a session of no sequences: %v", err)
 	}
-	s := toy{4}.session(t, 2, 1)
+	s := toy{4, 0}.session(t, 2, 1)
 	must(s.Prefill(0, []int32{1, 2, 3}))
 	visit := func(int, []float32) error { return nil }
 	visitAll := func(int, int, []float32) error { return nil }
@@ -292,6 +313,40 @@ func TestLongContext(t *testing.T) {
 	}
 	if s.CacheBytes() != made {
 		t.Errorf("%d bytes, want %d", s.CacheBytes(), made)
+	}
+}
+
+// TestWindowEviction wants a sequence to hold the pages of its window only, what the last call appended to be taken back, and more
+// refused.
+func TestWindowEviction(t *testing.T) {
+	const window, size = 6, 4
+	s := toy{size, window}.session(t, 2, 1)
+	for n := 1; n <= context; n++ {
+		must(s.Step([]int32{int32(n % vocab), -1}))
+		held := 0
+		for _, id := range s.cache.tables[0] {
+			held += min(1, int(id)+1)
+		}
+		if held > window/size+2 {
+			t.Fatalf("%d pages are held after %d tokens", held, n)
+		}
+		if n > 1 {
+			if err := errors.Join(s.Truncate(0, n-1), s.Fork(1, 0)); err != nil {
+				t.Fatal(err)
+			}
+			must(s.Step([]int32{int32(n % vocab), -1}))
+		}
+	}
+	if err := s.Truncate(0, 20); !errors.Is(err, ErrEvicted) || s.Len(0) != context {
+		t.Errorf("back before the window: %v", err)
+	}
+	s.Reset()
+	if held, _ := s.PageCount(); held != 0 {
+		t.Errorf("%d pages are held after Reset", held)
+	}
+	must(s.Prefill(0, make([]int32, context)))
+	if err := s.Truncate(0, 1); err != nil {
+		t.Errorf("what the last call appended: %v", err)
 	}
 }
 

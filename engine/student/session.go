@@ -21,7 +21,7 @@ func (m *Model) NewSession(batch int) (*Session, error) {
 		Vocab: m.cfg.VocabSize, Context: m.cfg.Context, Pool: m.pool, Adapters: m.adapters,
 		NewWorker: func(rows int) session.Worker[kv.PageQS8] { return newWorker(m, rows) },
 		Pages: session.Pages[kv.PageQS8]{
-			Layers: len(m.layers), Size: m.page, Copy: (*kv.PageQS8).CopyFrom, Bytes: (*kv.PageQS8).Bytes,
+			Layers: len(m.layers), Size: m.page, Window: m.cfg.WidestWindow(), Copy: (*kv.PageQS8).CopyFrom, Bytes: (*kv.PageQS8).Bytes,
 			Make: func(layer, n int) []kv.PageQS8 { return kv.NewPagesQS8(n, &m.layers[layer].shape) },
 		},
 	}, batch)
