@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"mito/engine/model"
 	"mito/engine/quiet"
 	"mito/kernels/isa"
 )
@@ -17,6 +18,13 @@ type Options struct {
 	Level    string                             // of the kernels, see isa.Limit; "" is the processor's best
 	Threads  int                                // of the rows with several threads; fewer than two is two
 	Progress func(done, total int, name string) // called before every measurement, if not nil
+
+	// Of the techniques: only one, by the name that its rows begin with; "" for all.
+	Only string
+	// Experiments on texts, which say what a technique does to quality: trained on Corpus, adapted to AdaptTo. "" for none. Steps
+	// are those of the model that they begin with, and all others follow; 0 is 2,000.
+	Corpus, AdaptTo string
+	Steps           int
 
 	// Patience is how long, in all, to measure again what other programs disturbed (on Linux). What is disturbed when it
 	// has run out is kept, and counted in the report.
@@ -56,6 +64,9 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 		o.Rounds = defaultRounds
 	}
 	o.Threads = max(2, o.Threads)
+	if o.Steps < 1 {
+		o.Steps = labSteps
+	}
 	for _, b := range benchmarks {
 		if b.name != name {
 			continue
@@ -121,6 +132,10 @@ type meter struct {
 	probes  []*probe
 	rows    []func() Result
 	closers []io.Closer
+
+	corpus   *text // and the model trained on it, where an experiment needed it
+	base     *model.Weights
+	baseLoss float64
 
 	watch               quiet.Watch
 	measured, disturbed int // measurements that were kept, and those of them that others disturbed

@@ -36,6 +36,8 @@ const (
 	unitTokens = "tok/s"
 	unitTimes  = "x"
 	unitShare  = "share"
+	unitNats   = "nats"
+	unitMillis = "ms"
 )
 
 func median(x []float64) float64 {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"mito/engine/student"
@@ -9,34 +10,65 @@ import (
 	"mito/kernels/kv"
 )
 
-// planTechniques adds what the efficiency techniques bring that mito has, as ratios to doing without: INT8 weights and
-// cache, sparse blocks, gradient accumulation, adapters. What they do to the quality of a model is in the reports of pipelines.
+// techniques are those that mito has, by the name that their rows begin with.
+var techniques = []struct {
+	name string
+	plan func(*meter) error
+}{
+	{"quantisation", eachClass(addQuantisation)},
+	{"pruning", eachClass(addPruning)},
+	{"accumulation", func(m *meter) error {
+		return errors.Join(eachClass(addAccumulation)(m), m.lab(m.o.Corpus != "", labAccumulation))
+	}},
+	{"lora", func(m *meter) error {
+		return errors.Join(eachClass(addLora)(m), m.lab(m.o.Corpus != "" && m.o.AdaptTo != "", labLora))
+	}},
+	{"tokens", func(m *meter) error { return m.lab(m.o.Corpus != "", labTokens) }},
+	{"convert", func(m *meter) error { return m.lab(m.o.Corpus != "", labConvert) }},
+}
+
+// Techniques lists the techniques.
+func Techniques() (names []string) {
+	for _, t := range techniques {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// planTechniques adds what the efficiency techniques bring that mito has: as ratios to doing without, and where there are texts
+// to train on, what they do to the loss. Other models' quality is in the reports of pipelines.
 func planTechniques(m *meter) error {
-	for _, c := range classes() {
-		if err := addQuantisation(m, c); err != nil {
-			return err
-		}
-	}
-	for _, c := range classes() {
-		for _, share := range sparseLevels[1:] {
-			name := fmt.Sprintf("pruning/%s, %.0f%% zero 4x8 blocks", c.name, 100*share)
-			bytes, err := addSparse(m, c, share, name)
-			if err != nil {
-				return err
-			}
-			m.fixed(Result{Name: name + ", bytes dense against sparse", Unit: unitTimes}, float64(bytes.dense)/float64(bytes.sparse))
-			if err := addPrunedStudent(m, c, share, name); err != nil {
+	for _, t := range techniques {
+		if m.o.Only == "" || m.o.Only == t.name {
+			if err := t.plan(m); err != nil {
 				return err
 			}
 		}
 	}
-	for _, c := range classes() {
-		if err := addAccumulation(m, c); err != nil {
+	return nil
+}
+
+func eachClass(add func(*meter, class) error) func(*meter) error {
+	return func(m *meter) error {
+		for _, c := range classes() {
+			if err := add(m, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// addPruning compares bytes and speed of students with blocks of zeros.
+func addPruning(m *meter, c class) error {
+	for _, share := range sparseLevels[1:] {
+		name := fmt.Sprintf("pruning/%s, %.0f%% zero 4x8 blocks", c.name, 100*share)
+		bytes, err := addSparse(m, c, share, name)
+		if err != nil {
 			return err
 		}
-	}
-	for _, c := range classes() {
-		if err := addLora(m, c); err != nil {
+		m.fixed(Result{Name: name + ", bytes dense against sparse", Unit: unitTimes}, float64(bytes.dense)/float64(bytes.sparse))
+		if err := addPrunedStudent(m, c, share, name); err != nil {
 			return err
 		}
 	}

@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mito/bench"
 	"mito/engine/files"
@@ -39,6 +42,9 @@ lesser processor.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Rounds < 1 {
 				return usagef("--rounds is %d, want 1 or more", o.Rounds)
+			}
+			if err := checkLab(cmd.Flags(), args[0], &o); err != nil {
+				return err
 			}
 			if o.Patience < 0 {
 				return usagef("--patience is %v, want 0 or more", o.Patience)
@@ -79,10 +85,31 @@ lesser processor.`,
 	flags.IntVar(&o.Rounds, "rounds", 5, "rounds; a value is the median over them")
 	flags.StringVar(&o.Level, "level", "", fmt.Sprintf("the most that kernels may use of the processor: %v; the best where it is left out", isa.Levels()))
 	flags.IntVar(&o.Threads, "threads", min(max(2, runtime.GOMAXPROCS(0)), parallel.MaxThreads), fmt.Sprintf("CPU threads of the rows with several, %d at most", parallel.MaxThreads))
+	flags.StringVar(&o.Only, "only", "", "techniques: only one of "+strings.Join(bench.Techniques(), ", "))
+	flags.StringVar(&o.Corpus, "corpus", "", "techniques: text to train models on, for rows of what techniques do to the loss; takes minutes")
+	flags.StringVar(&o.AdaptTo, "adapt-to", "", "techniques: with --corpus, the text that lora adapts to and accumulation is tried on")
+	flags.IntVar(&o.Steps, "steps", 2000, "techniques: with --corpus, steps of the model that lora and convert begin with; the others follow")
 	flags.DurationVar(&o.Patience, "patience", 0, "how long in all to measure again what other programs disturbed, such as 2m (linux)")
 	flags.BoolVar(&markdown, "markdown", false, "write the table into bench/results/MACHINE.md below this folder, in place of an older one")
 	flags.StringVar(&out, "out", "", "write the table into this file instead, in place of an older one")
 	return cmd
+}
+
+// checkLab refuses flags of the experiments without them.
+func checkLab(fs *pflag.FlagSet, name string, o *bench.Options) error {
+	if name != "techniques" {
+		return without(fs, "bench "+name, "only", "corpus", "adapt-to", "steps")
+	}
+	if o.Only != "" && !slices.Contains(bench.Techniques(), o.Only) {
+		return usagef("--only is %q, want one of %s", o.Only, strings.Join(bench.Techniques(), ", "))
+	}
+	if o.Corpus == "" {
+		return without(fs, "a run without --corpus", "adapt-to", "steps")
+	}
+	if o.Steps < 1 {
+		return usagef("--steps is %d, want 1 or more", o.Steps)
+	}
+	return nil
 }
 
 // updateResults puts the table into a file of results, which is replaced at once or not at all.

@@ -117,6 +117,10 @@ func commandEffects() map[string]commandRows {
 			"level":    {{"decode --json", "--level generic", prints}},
 			"threads":  {{"decode --json", "--threads 7", prints}},
 			"patience": {{"decode --json", "--patience 3s", prints}},
+			"only":     {{"techniques --json", "--only lora", prints}, {"techniques", "--only luck", isRefused("luck")}, {"", "--only lora", isRefused("bench decode")}},
+			"corpus":   {{"techniques --json", "--corpus BOOK", prints}},
+			"adapt-to": {{"techniques --json --corpus BOOK", "--adapt-to BOOK", prints}, {"techniques", "--adapt-to BOOK", isRefused("without --corpus")}},
+			"steps":    {{"techniques --json --corpus BOOK", "--steps 9", prints}, {"techniques --corpus BOOK", "--steps 0", isRefused("--steps is 0")}},
 			"out":      {{"", "--out OUT", holds("", "## decode")}},
 			"markdown": {{"", "--markdown", func(t *testing.T, _, with outcome) {
 				succeeded(t, with)

@@ -258,7 +258,8 @@ func exchange(t *testing.T) {
 	runBench = func(_ context.Context, name string, o bench.Options) (*bench.Report, error) {
 		o.Progress(0, 1, "a row")
 		return &bench.Report{Bench: name, Rounds: o.Rounds, Level: o.Level, Results: []bench.Result{
-			{Name: "threads", Value: float64(o.Threads)}, {Name: "patience", Value: o.Patience.Seconds()}}}, nil
+			{Name: "threads", Value: float64(o.Threads)}, {Name: "patience", Value: o.Patience.Seconds()},
+			{Name: o.Only + o.Corpus + o.AdaptTo, Value: float64(o.Steps)}}}, nil
 	}
 	t.Cleanup(func() {
 		measuring, presetOf, runBench = eval.MeasureOptions{}, pipeline.PresetOf, bench.Run
