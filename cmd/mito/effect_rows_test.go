@@ -153,9 +153,11 @@ func commandEffects() map[string]commandRows {
 	rows["quantize"] = commandRows{base: quantize, flags: workEffects(
 		quantize+" --calibrate 8", quantize+" --calibrate 8 --task tictactoe --positions 200", "--model TEXT --out OUT --calibrate 2 --corpus BOOK", int8)}
 	for name, list := range map[string][]effect{
-		"model":     {{"--out OUT", "--model FLOAT", fixes("--model and --out are needed")}},
-		"out":       {{"--model FLOAT", "--out OUT", fixes("--model and --out are needed")}},
-		"method":    {{"", "--method rtn", int8}},
+		"model":  {{"--out OUT", "--model FLOAT", fixes("--model and --out are needed")}},
+		"out":    {{"--model FLOAT", "--out OUT", fixes("--model and --out are needed")}},
+		"method": {{"", "--method rtn", int8}},
+		"bits": {{"", "--bits mlp.*=4,embed=ternary", int8}, {"", "--bits conv.*=4", isRefused("conv.*")}, {"", "--bits mlp.*=9", isRefused("mlp.*=9")},
+			{"", "--bits attn.*=f16", isRefused("no f16 matrix")}},
 		"calibrate": {{quantize, "--calibrate 8 --task tictactoe --positions 200", int8}},
 		"corpus":    {{"--model TEXT --out OUT --calibrate 2", "--corpus BOOK", fixes("what to work on?")}},
 		"depth":     {{quantize + " --calibrate 8 --task tictactoe", "--depth 4", isRefused("depth")}},

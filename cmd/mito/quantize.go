@@ -23,6 +23,7 @@ func newQuantize() *cobra.Command {
 		work       workFlags
 		model, out string
 		method     string
+		bits       string
 		calibrate  int
 	)
 	cmd := &cobra.Command{
@@ -47,14 +48,21 @@ func newQuantize() *cobra.Command {
 			if err := runs.CheckFree(out); err != nil { // before a calibration, which takes its time
 				return err
 			}
+			rules, err := parseBits(bits)
+			if err != nil {
+				return err
+			}
 			o := quant.Options{}
 			if calibrate != 0 {
 				if o, err = calibration(cmd, &machine, &work, dir, calibrate); err != nil {
 					return err
 				}
 			}
-			o.Method = quant.Method(method)
+			o.Method, o.Bits = quant.Method(method), rules
 			w, r, err := pipeline.Quantize(cmd.Context(), dir, out, o)
+			if errors.Is(err, quant.ErrPattern) {
+				return usagef("--bits: %w", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -76,16 +84,18 @@ func newQuantize() *cobra.Command {
 				Scheme   string              `json:"scheme"`
 				Digest   string              `json:"digest"`
 				Matrices []quant.MatrixError `json:"matrices"`
-				Sparsity float64             `json:"sparsity,omitempty"`     // of the matrices inside the layers
-				Stored   int                 `json:"stored_bytes,omitempty"` // where matrices are stored in blocks
-			}{Dir: out, Params: w.Params(), Bytes: w.Bytes(), Scheme: "int8", Digest: digest, Matrices: r.Matrices}
+				Sparsity float64             `json:"sparsity,omitempty"` // of the matrices inside the layers
+				Stored   int                 `json:"stored_bytes"`       // on disk, in codes and blocks where matrices are stored so
+			}{
+				Dir: out, Params: w.Params(), Bytes: w.Bytes(), Scheme: "int8", Digest: digest, Matrices: r.Matrices, Stored: quant.StoredBytes(w, r),
+			}
 			if r.Pruning != nil {
-				result.Sparsity, result.Stored = quant.Sparsity(w), quant.StoredBytes(w, r)
+				result.Sparsity = quant.Sparsity(w)
 			}
 			return output.print(cmd, result, func(stdout io.Writer) {
-				fmt.Fprintf(stdout, "%s: %d parameters in %d bytes, digest %s\n", out, result.Params, result.Bytes, digest)
+				fmt.Fprintf(stdout, "%s: %d parameters in %d bytes, digest %s\n", out, result.Params, result.Stored, digest)
 				for _, e := range r.Matrices {
-					fmt.Fprintf(stdout, "  %-45s relative error %.4f\n", e.Name, e.Relative)
+					fmt.Fprintf(stdout, "  %-45s %7s bits %8d bytes  relative error %.4f\n", e.Name, quant.BitsName(e.Bits), e.Bytes, e.Relative)
 				}
 			})
 		},
@@ -97,8 +107,21 @@ func newQuantize() *cobra.Command {
 	fs.IntVar(&calibrate, "calibrate", 0, "training sequences that weigh the errors of the weights; 0 for none")
 	fs.StringVar(&model, "model", "", "folder of the trained model (required)")
 	fs.StringVar(&out, "out", "", "folder for the INT8 student (required)")
+	fs.StringVar(&bits, "bits", "", "bits of the weights by module, such as mlp.*=4,attn.*=8,embed=8, or one for all: 8, 7, 6, 5, 4, 3 or ternary; 8 where no pattern says another")
 	fs.StringVar(&method, "method", string(quant.Methods()[0]), "how the scale of a row is found: search or rtn (round to nearest)")
 	return cmd
+}
+
+// parseBits reads --bits.
+func parseBits(text string) ([]quant.Rule, error) {
+	if text == "" {
+		return nil, nil
+	}
+	rules, err := quant.ParseRules(text)
+	if err != nil {
+		return nil, usagef("--bits: %w", err)
+	}
+	return rules, nil
 }
 
 // calibration runs the float model of a folder over training sequences of the workload.

@@ -1,6 +1,9 @@
 package arch
 
-import "fmt"
+import (
+	"fmt"
+	"path"
+)
 
 // Part is the role of a module.
 type Part int
@@ -205,4 +208,29 @@ func (c Config) Index() Index {
 		x[Place{m.Layer, m.Part}] = m
 	}
 	return x
+}
+
+// short are the names of matrices that people type.
+var short = map[Part]string{
+	Embedding: "embed", Positions: "positions", Query: "attn.q", Key: "attn.k", Value: "attn.v", Output: "attn.o",
+	Gate: "mlp.gate", Up: "mlp.up", Down: "mlp.down", Head: "head",
+}
+
+// Matches says that a pattern of path.Match names the module: by what it is (mlp.up, embed, attn.*), by its layer too
+// (layers.0.mlp.*), or as its folder does, with or without what stands before the modules of a layer
+// (model.layers.0.mlp.up_proj, mlp.up_proj).
+func (m Module) Matches(pattern string) bool {
+	names := []string{m.Name, m.Part.String()}
+	if s := short[m.Part]; s != "" {
+		names = append(names, s)
+		if m.Layer >= 0 {
+			names = append(names, fmt.Sprintf("layers.%d.%s", m.Layer, s))
+		}
+	}
+	for _, name := range names {
+		if ok, _ := path.Match(pattern, name); ok {
+			return true
+		}
+	}
+	return false
 }

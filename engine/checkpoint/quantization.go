@@ -122,6 +122,10 @@ func (q *Quantization) CheckInt8() error {
 			r.OneOf(field+".weights", "null", "an INT8 quantiser")
 			continue
 		}
+		if g.Format == codeFormat {
+			g.checkCodes(&r, field+".weights")
+			continue
+		}
 		g.Weights.checkInt8(&r, field+".weights", "channel", false)
 		if g.InputActivations != nil {
 			g.InputActivations.checkInt8(&r, field+".input_activations", "token", true)

@@ -29,7 +29,7 @@ func blocksOf(w *student.Weights, r *Report) []string {
 			return nil
 		}
 		n := checkpoint.BlockBytes(m.Rows, m.Cols, checkpoint.CountBlocks(m.Rows, m.Cols, m.Q))
-		if n+headerBytes+len(name) < len(m.Q) {
+		if n+headerBytes+len(name) < codeBytes(m, r.bits(name)) {
 			names = append(names, name)
 			size += n - len(m.Q)
 		}
@@ -39,6 +39,14 @@ func blocksOf(w *student.Weights, r *Report) []string {
 		return nil
 	}
 	return names
+}
+
+// codeBytes is the size of a matrix without its scales, where it is not in blocks.
+func codeBytes(m *student.Matrix, bits int) int {
+	if bits == wholeBits {
+		return len(m.Q)
+	}
+	return checkpoint.CodeBytes(m.Rows, m.Cols, bits)
 }
 
 // sparsityOf is the share of zeros in some matrices.
@@ -73,16 +81,48 @@ func Sparsity(w *student.Weights) float64 {
 	return sparsityOf(w, names)
 }
 
-// StoredBytes is the size of the tensors of a student's file: of weights, in blocks those that are stored with their index, and
-// of scales, gains and biases. report may be nil.
-func StoredBytes(w *student.Weights, report *Report) int {
-	n, in := w.Bytes(), map[string]bool{}
-	for _, name := range blocksOf(w, report) {
-		in[name] = true
+// storedMatrix calls f for every matrix with its size on disk, scales and bias included, and the names of its tensors.
+func storedMatrix(w *student.Weights, r *Report, f func(name string, bytes int, tensors []string)) {
+	blocks := map[string]bool{}
+	for _, name := range blocksOf(w, r) {
+		blocks[name] = true
 	}
 	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
-		if m != nil && in[name] {
-			n += checkpoint.BlockBytes(m.Rows, m.Cols, checkpoint.CountBlocks(m.Rows, m.Cols, m.Q)) - len(m.Q)
+		if m == nil {
+			return nil
+		}
+		bits := r.bits(name)
+		n, tensors := codeBytes(m, bits), []string{name + ".weight", name + ".weight_scale"}
+		switch {
+		case blocks[name]:
+			n, tensors = checkpoint.BlockBytes(m.Rows, m.Cols, checkpoint.CountBlocks(m.Rows, m.Cols, m.Q)), checkpoint.BlockNames(name)
+		case bits != wholeBits:
+			tensors = checkpoint.CodeNames(name)
+		}
+		if m.Bias != nil {
+			tensors = append(tensors, name+".bias")
+		}
+		f(name, n+4*(len(m.Scale)+len(m.Bias)), tensors)
+		return nil
+	})
+}
+
+// measure says in the report what every matrix takes on disk.
+func (r *Report) measure(w *student.Weights) {
+	bytes := map[string]int{}
+	storedMatrix(w, r, func(name string, n int, _ []string) { bytes[name] = n })
+	for i := range r.Matrices {
+		r.Matrices[i].Bytes = bytes[r.Matrices[i].Name]
+	}
+}
+
+// StoredBytes is the size of the tensors of a student's file: of weights, as codes or blocks those that are stored so, and
+// of scales, gains and biases. report may be nil.
+func StoredBytes(w *student.Weights, report *Report) (n int) {
+	storedMatrix(w, report, func(_ string, bytes int, _ []string) { n += bytes })
+	_ = w.Visit(func(_ string, m *student.Matrix, v *[]float32) error {
+		if m == nil {
+			n += 4 * len(*v)
 		}
 		return nil
 	})
@@ -94,26 +134,14 @@ func StoredBytes(w *student.Weights, report *Report) int {
 func FileSize(w *student.Weights, report *Report) int {
 	const fixed = 8 + 32
 	n := fixed + StoredBytes(w, report)
-	in := map[string]bool{}
-	for _, name := range blocksOf(w, report) {
-		in[name] = true
-	}
-	tensor := func(name string) { n += headerBytes + len(name) }
-	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
-		switch {
-		case m == nil:
-			tensor(name)
-			return nil
-		case in[name]:
-			for _, t := range checkpoint.BlockNames(name) {
-				tensor(t)
-			}
-		default:
-			tensor(name + ".weight")
-			tensor(name + ".weight_scale")
+	storedMatrix(w, report, func(_ string, _ int, tensors []string) {
+		for _, name := range tensors {
+			n += headerBytes + len(name)
 		}
-		if m.Bias != nil {
-			tensor(name + ".bias")
+	})
+	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if m == nil {
+			n += headerBytes + len(name)
 		}
 		return nil
 	})

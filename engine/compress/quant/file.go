@@ -23,8 +23,9 @@ type config struct {
 }
 
 // Contents returns what a checkpoint folder of the student holds: INT8 weights and float32 scales, gains and biases, and
-// the quantization_config. Matrices of a report with Blocks that are smaller in blocks are stored so. The caller may add a tokenizer before checkpoint.Save. report may be nil. Errors: as of
-// Weights.Validate.
+// the quantization_config. Matrices that the report gives fewer than 8 bits are stored in codes, those of a report with Blocks that
+// are smaller in blocks are stored so. The caller may add a tokenizer before checkpoint.Save. report may be nil. Errors: as of
+// Weights.Validate; checkpoint.ErrRange for weights that are no codes of the report's bits.
 func Contents(w *student.Weights, report *Report) (*checkpoint.Contents, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err
@@ -40,14 +41,21 @@ func Contents(w *student.Weights, report *Report) (*checkpoint.Contents, error) 
 	if len(blocks) > 0 {
 		c.Quantization.Sparsity = checkpoint.NewBlocks(sparsityOf(w, blocks), blocks)
 	}
+	codes := map[int][]string{}
 	err := w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
 		if m == nil {
 			c.Tensors = append(c.Tensors, checkpoint.FromF32(name, []int{len(*v)}, *v))
 			return nil
 		}
-		store := checkpoint.QuantizedTensors
-		if slices.Contains(blocks, name) {
+		store, bits := checkpoint.QuantizedTensors, report.bits(name)
+		switch {
+		case slices.Contains(blocks, name):
 			store = checkpoint.BlockTensors
+		case bits != wholeBits:
+			codes[bits] = append(codes[bits], name)
+			store = func(module string, rows, cols int, weights []int8, scales []float32) ([]checkpoint.Tensor, error) {
+				return checkpoint.CodeTensors(module, rows, cols, bits, weights, scales)
+			}
 		}
 		ts, err := store(name, m.Rows, m.Cols, m.Q, m.Scale)
 		if err != nil {
@@ -59,6 +67,9 @@ func Contents(w *student.Weights, report *Report) (*checkpoint.Contents, error) 
 		c.Tensors = append(c.Tensors, ts...)
 		return nil
 	})
+	for bits, names := range codes {
+		c.Quantization.AddCodes(bits, names)
+	}
 	return c, err
 }
 
@@ -103,7 +114,7 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 	if q.InBlocks() && c.Params() > maxExpansion*file.Bytes() {
 		return nil, fmt.Errorf("quant: %s: %d weights are said to be in %d bytes of blocks: %w", f.Dir, c.Params(), file.Bytes(), checkpoint.ErrRange)
 	}
-	if err := fill(w, file, q.InBlocks()); err != nil {
+	if err := fill(w, file, q.InBlocks(), q.Codes()); err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
 	if err := w.Validate(); err != nil {
@@ -113,7 +124,7 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 }
 
 // fill takes every tensor of the configuration from the file, which must hold nothing else.
-func fill(w *student.Weights, f *checkpoint.File, blocks bool) error {
+func fill(w *student.Weights, f *checkpoint.File, blocks bool, codes map[string]int) error {
 	var names []string
 	modules := map[string]arch.Module{}
 	for _, m := range w.Config.Modules() {
@@ -125,11 +136,16 @@ func fill(w *student.Weights, f *checkpoint.File, blocks bool) error {
 			*v, err = vector(f, name)
 			return err
 		}
-		if blocks && f.HasBlocks(name) {
+		switch {
+		case blocks && f.HasBlocks(name):
 			m.Rows, m.Cols = modules[name].Rows, modules[name].Cols
 			names = append(names, checkpoint.BlockNames(name)...)
 			m.Q, m.Scale, err = f.Blocks(name, m.Rows, m.Cols)
-		} else {
+		case codes[name] != 0:
+			m.Rows, m.Cols = modules[name].Rows, modules[name].Cols
+			names = append(names, checkpoint.CodeNames(name)...)
+			m.Q, m.Scale, err = f.Codes(name, m.Rows, m.Cols, codes[name])
+		default:
 			names = append(names, name+".weight", name+".weight_scale")
 			err = whole(m, f, name)
 		}

@@ -23,8 +23,9 @@ const (
 	RoundToNearest Method = "rtn"
 )
 
-// A way to find the scale of a row: it fills q [n] from x [n], minding the weights [n] of the errors, and returns the scale.
-type scaler func(q []int8, x, weight []float32) float32
+// A way to find the scale of a row: it fills q [n] from x [n], minding the weights [n] of the errors, and returns the scale. Of
+// fewer than 8 bits q holds codes times the integers of their groups.
+type scaler func(q []int8, x, weight []float32, bits int) float32
 
 // Methods lists the methods, the default first.
 func Methods() []Method { return []Method{Search, RoundToNearest} }
@@ -32,11 +33,25 @@ func Methods() []Method { return []Method{Search, RoundToNearest} }
 func (m Method) scaler() (scaler, error) {
 	switch m {
 	case "", Search:
-		return SearchRow, nil
+		return searchRow, nil
 	case RoundToNearest:
-		return func(q []int8, x, _ []float32) float32 { return vec.QuantizeRow(q, x) }, nil
+		return nearestRow, nil
 	}
 	return nil, fmt.Errorf("quant: %w: %q, want one of %q", ErrMethod, m, Methods())
+}
+
+func searchRow(q []int8, x, weight []float32, bits int) float32 {
+	if bits == wholeBits {
+		return SearchRow(q, x, weight)
+	}
+	return searchGroups(q, x, weight, bits)
+}
+
+func nearestRow(q []int8, x, _ []float32, bits int) float32 {
+	if bits == wholeBits {
+		return vec.QuantizeRow(q, x)
+	}
+	return plainGroups(q, x, bits, magnitudes(x))
 }
 
 // Errors that callers tell apart.
@@ -52,6 +67,7 @@ var (
 // Options of Quantize. The zero value searches without calibration.
 type Options struct {
 	Method      Method       // "" means Search
+	Bits        []Rule       // codes of fewer bits than 8, by module
 	Calibration *Calibration // weighs the errors; nil weighs them alike
 	Evaluation  *Samples     // what the result will be judged on; quantising on any of it is refused
 
@@ -79,10 +95,26 @@ type Report struct {
 	Blocks  bool            `json:"blocks,omitempty"`
 }
 
-// MatrixError is the error of one matrix: RMS(W - scale·Q)/RMS(W), unweighted.
+// bits gives the bits of a module; r may be nil.
+func (r *Report) bits(module string) int {
+	if r != nil {
+		for _, m := range r.Matrices {
+			if m.Name == module && m.Bits != 0 {
+				return m.Bits
+			}
+		}
+	}
+	return wholeBits
+}
+
+// MatrixError says what became of one matrix. Its error is RMS(W - scale·Q)/RMS(W); weighted, W and Q count by what a calibration
+// saw them multiplied with, which is about the relative error of the product.
 type MatrixError struct {
 	Name     string  `json:"name"`
+	Bits     int     `json:"bits"`  // 2 for ternary
+	Bytes    int     `json:"bytes"` // on disk, scales included
 	Relative float64 `json:"relative_rms_error"`
+	Weighted float64 `json:"weighted_rms_error,omitempty"` // with a calibration
 }
 
 // CalibrationRecord says which data the scales have seen.
@@ -111,6 +143,10 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 		r.Calibration = rec
 	}
 	w, err := student.NewWeights(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	bits, err := bitsOf(w.Config, o.Bits)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -151,11 +187,14 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 				return fmt.Errorf("quant: calibration of %s: %w: %d, want %d", name, ErrShape, len(weight), m.Cols)
 			}
 		}
-		lost, err := quantizeMatrix(ctx, m, x, weight, scale)
-		if err != nil {
+		if err := quantizeMatrix(ctx, m, x, weight, bits[name], scale); err != nil {
 			return err
 		}
-		r.Matrices = append(r.Matrices, MatrixError{name, lost})
+		e := MatrixError{Name: name, Bits: bits[name], Relative: relative(m, x, nil)}
+		if weight != nil {
+			e.Weighted = relative(m, x, weight)
+		}
+		r.Matrices = append(r.Matrices, e)
 		if m.Bias != nil {
 			b, err := take(name+".bias", m.Rows)
 			copy(m.Bias, b)
@@ -177,6 +216,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 	if used != len(tensors) {
 		return nil, nil, unexpected(w, tensors)
 	}
+	r.measure(w)
 	return w, r, nil
 }
 
@@ -198,25 +238,30 @@ func unexpected(w *student.Weights, tensors map[string][]float32) error {
 	return ErrUnexpected
 }
 
-// quantizeMatrix fills m from x [Rows,Cols] and returns the relative error. Errors: ctx's.
-func quantizeMatrix(ctx context.Context, m *student.Matrix, x, weight []float32, scale scaler) (float64, error) {
-	var lost, total float64
+// quantizeMatrix fills m from x [Rows,Cols]. Errors: ctx's.
+func quantizeMatrix(ctx context.Context, m *student.Matrix, x, weight []float32, bits int, scale scaler) error {
 	for r := range m.Rows {
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return err
 		}
-		row, q := x[r*m.Cols:][:m.Cols], m.Q[r*m.Cols:][:m.Cols]
-		m.Scale[r] = scale(q, row, weight)
-		for i, v := range row {
-			d := float64(v) - float64(float64(q[i])*float64(m.Scale[r]))
-			lost += float64(d * d)
-			total += float64(float64(v) * float64(v))
-		}
+		m.Scale[r] = scale(m.Q[r*m.Cols:][:m.Cols], x[r*m.Cols:][:m.Cols], weight, bits)
+	}
+	return nil
+}
+
+// relative is the error of m, which stands for x, as a share of x; both count by the weights of the columns, or alike.
+func relative(m *student.Matrix, x, weight []float32) float64 {
+	var lost, total float64
+	zero := make([]int8, m.Cols)
+	for r := range m.Rows {
+		row := x[r*m.Cols:][:m.Cols]
+		lost += rowError(m.Q[r*m.Cols:][:m.Cols], row, weight, m.Scale[r])
+		total += rowError(zero, row, weight, 0)
 	}
 	if total == 0 {
-		return 0, nil
+		return 0
 	}
-	return math.Sqrt(lost / total), nil
+	return math.Sqrt(lost / total)
 }
 
 // Clip ratios that the search tries. Rows of trained models rarely profit from clipping more than a third at 8 bits.

@@ -38,7 +38,7 @@ func TestMethods(t *testing.T) {
 	x := []float32{0.5, -2, 1.25}
 	for _, m := range Methods() {
 		q := make([]int8, len(x))
-		if scale := scalerOf(t, m)(q, x, nil); !(scale > 0) || q[1] >= 0 {
+		if scale := scalerOf(t, m)(q, x, nil, wholeBits); !(scale > 0) || q[1] >= 0 {
 			t.Errorf("%s: scale %v, codes %v", m, scale, q)
 		}
 	}
@@ -58,7 +58,7 @@ func TestRoundToNearest(t *testing.T) {
 			x[3*width+i] *= 1e-8
 		}
 		m := student.Matrix{Rows: rows, Cols: width, Q: make([]int8, rows*width), Scale: make([]float32, rows)}
-		quantizeMatrix(t.Context(), &m, x, nil, scalerOf(t, RoundToNearest))
+		quantizeMatrix(t.Context(), &m, x, nil, wholeBits, scalerOf(t, RoundToNearest))
 		for r := range rows {
 			var a float64
 			for _, v := range x[r*width:][:width] {
@@ -95,7 +95,7 @@ func TestSearchIsNeverWorse(t *testing.T) {
 			}
 			q := make([]int8, width)
 			m := student.Matrix{Rows: 1, Cols: width, Q: make([]int8, width), Scale: make([]float32, 1)}
-			quantizeMatrix(t.Context(), &m, x, nil, scalerOf(t, RoundToNearest))
+			quantizeMatrix(t.Context(), &m, x, nil, wholeBits, scalerOf(t, RoundToNearest))
 			scale := SearchRow(q, x, weight)
 			was, is := rowError(m.Q, x, weight, m.Scale[0]), rowError(q, x, weight, scale)
 			if is > was {
