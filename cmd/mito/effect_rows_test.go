@@ -55,7 +55,10 @@ func fitEffects(more, moreText string) map[string][]effect {
 		"from": {{strings.Replace(games, "--arch micro", "", 1), "--from FLOAT", weights},
 			{strings.Replace(games, "--arch micro", "", 1), "--from FLOAT", holds("last/state.json", `"from": "`)},
 			{games, "--from FLOAT", isRefused("--arch and --from contradict")}},
-		"split":  {{games, "--split all", weights}},
+		"split": {{games, "--split all", weights}},
+		"qat":   {{games, "--qat", holds("model/config.json", `"int-quantized"`)}, {games, "--qat=1", weights}, {games, "--qat=2", isRefused("--qat is 2")}},
+		"bits": {{games + " --qat", "--bits mlp.*=4", holds("model/config.json", `"mito-codes"`)}, {games + " --qat", "--bits conv.*=4", isRefused("conv.*")},
+			{games, "--bits 4", isRefused("--bits and a run without --qat")}},
 		"resume": {resumes(games)},
 		"batch":  {{games, "--batch 5", weights}},
 		"steps":  {{games, "--steps 4", weights}},
@@ -163,6 +166,22 @@ func commandEffects() map[string]commandRows {
 		"depth":     {{quantize + " --calibrate 8 --task tictactoe", "--depth 4", isRefused("depth")}},
 		"threads": {{quantize + " --calibrate 8 --task tictactoe --positions 200", "--threads 3", keeps("model.safetensors", nil)},
 			{quantize + " --calibrate 8 --task tictactoe", "--threads 0", isRefused("--threads is 0")}},
+		"qat": {{quantize + " --task tictactoe --positions 200", "--qat 3", fixes("which are missing")}, {"", "--qat -1", isRefused("--qat is -1")}},
+	} {
+		rows["quantize"].flags[name] = list
+	}
+	const aware = quantize + " --task tictactoe --positions 200 --qat 3 --batch 4"
+	trained := differs("model/model.safetensors")
+	for name, list := range map[string][]effect{
+		"seed":  {{aware, "--seed 2", trained}, {quantize, "--seed 2", isRefused("--seed and a run without --qat")}},
+		"batch": {{aware, "--batch 5", trained}}, "optimizer": {{aware, "--optimizer adamw", trained}},
+		"lr": {{aware, "--lr 0.1", trained}}, "muon-lr": {{aware, "--muon-lr 0.1", trained}}, "ema": {{aware, "--ema 0.9", trained}},
+		"temperature": {{aware, "--temperature 5", trained}}, "alpha": {{aware, "--alpha 0.9", trained}},
+		"micro-batches": {{aware, "--micro-batches 2", keeps("model/model.safetensors", nil)}, {aware, "--micro-batches 2", holds("last/state.json", `"micro_batches": 2`)}},
+		"save-every":    {{aware, "--save-every 3", holds("last/state.json", `"save_every": 3`)}},
+		"resume":        {resumes(aware)},
+		"backend":       {{aware, "--backend cpu", keeps("model/model.safetensors", nil)}, {aware, "--backend abacus", isRefused("abacus")}},
+		"precision":     {{aware, "--precision fp32", keeps("model/model.safetensors", nil)}, {aware, "--precision int3", isRefused("int3")}},
 	} {
 		rows["quantize"].flags[name] = list
 	}

@@ -15,6 +15,7 @@ import (
 
 	"mito/backend"
 	"mito/engine/arch"
+	"mito/engine/compress/quant"
 	"mito/engine/export"
 	"mito/engine/files"
 	"mito/engine/pipeline"
@@ -32,6 +33,8 @@ type fitFlags struct {
 	arch, config, from, out, split string
 	reference                      string
 	batch                          int
+	qat                            float64
+	bits                           string
 	resume                         bool
 	train                          train.Options
 }
@@ -55,6 +58,9 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape func(pipeline.Recipe) strin
 	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out, or begin it where there is none")
 	fs.IntVar(&f.batch, "batch", 0, "sequences of a batch; the workload's usual number where it is left out")
 
+	fs.Float64Var(&f.qat, "qat", 0, "share of the steps, the last, that train the INT8 student with its own arithmetic, which is then what is saved; --qat alone is a tenth, 0 none")
+	fs.Lookup("qat").NoOptDefVal = "0.1"
+	fs.StringVar(&f.bits, "bits", "", "with --qat: "+bitsUsage)
 	fs.StringVar(&f.from, "from", "", "folder of a float model whose weights the run begins with, in place of fresh ones; its architecture is the run's")
 
 	f.train = r.Train
@@ -197,6 +203,16 @@ func (f *fitFlags) options(fs *pflag.FlagSet, name string, w *pipeline.Workload,
 	if o.Split == task.All {
 		o.Judge = task.All
 	}
+	if f.qat != 0 {
+		rules, err := parseBits(f.bits)
+		if err != nil {
+			return o, err
+		}
+		if _, err := quant.BitsOf(c, rules); err != nil {
+			return o, usagef("--bits: %w", err)
+		}
+		o.Aware = &pipeline.Aware{Share: f.qat, Rules: rules}
+	}
 	return o, nil
 }
 
@@ -206,6 +222,14 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 	}
 	if f.batch < 0 {
 		return usagef("--batch is %d, want 1 or more", f.batch)
+	}
+	if f.qat < 0 || f.qat > 1 {
+		return usagef("--qat is %v, want a share of the steps, 0 to 1", f.qat)
+	}
+	if f.qat == 0 {
+		if err := without(fs, "a run without --qat", "bits"); err != nil {
+			return err
+		}
 	}
 	if f.split != string(task.Train) && f.split != string(task.All) {
 		return usagef("--split is %q, want train or all", f.split)

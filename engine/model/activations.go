@@ -60,6 +60,7 @@ type Activations struct {
 
 	final      *tensor.Dense // [N,C]
 	finalStats normStats
+	headState  State
 	placed     []Placer // of the layers' states
 
 	// Gradients. All layers share their memory.
@@ -95,6 +96,7 @@ type layerActivations struct {
 	qHeads, kHeads       *tensor.Dense
 	qStats, kStats       normStats
 	attn, lse            *tensor.Dense // [N,H·D], [N,H]
+	exact                *tensor.Dense // [N,H·D] attention without rounding, beside attn with it; nil in a model that never rounds
 	mid                  *tensor.Dense // residual stream between the branches [N,C]
 	up, gate, hidden     *tensor.Dense // [N,F]
 	states               struct{ q, k, v, o, gate, up, down State }
@@ -246,6 +248,7 @@ func (m *Model) build(mk *Maker, s Batch) *Activations {
 		layers:    make([]*layerActivations, c.Layers),
 	}
 	a.finalStats = mk.stats(c, n)
+	a.headState = m.head.Product.State(mk, n, s.Training)
 	if c.AuxVocab > 0 {
 		a.AuxLogits = mk.F32(s.Rows, s.Time, c.AuxVocab)
 	}
@@ -328,6 +331,9 @@ func (m *Model) buildLayer(mk *Maker, i, batch, time int, training bool) *layerA
 		attn: mk.F32(n, width), lse: mk.F32(n, l.shape.Heads),
 		mid: mk.F32(n, c.HiddenSize),
 		up:  mk.F32(n, mlp), hidden: mk.F32(n, mlp),
+	}
+	if m.rounding != nil {
+		s.exact = mk.F32(n, width)
 	}
 	s.q, s.k = s.qRaw, s.kRaw
 	if l.qNorm != nil {

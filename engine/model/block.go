@@ -78,7 +78,7 @@ func (l *Block) Forward(m *Model, a *Activations, i int, out, x *tensor.Dense) e
 		l.k.Product.Forward(b, s.kRaw, s.n1, s.states.k),
 		l.v.Product.Forward(b, s.v, s.n1, s.states.v),
 		l.position(m, s),
-		b.Attention(s.attn, s.lse, s.q, s.k, s.v, l.attention(s)),
+		l.attend(m, s),
 		l.o.Product.Forward(b, s.branch, s.attn, s.states.o),
 		a.dropout(b, s.branch, s.branch, 2*i+1),
 		b.Add(s.mid, x, s.branch),
@@ -156,7 +156,7 @@ func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense, n
 	}
 	if err := backend.First(
 		l.o.Product.Backward(b, g.dAttn, dy, s.attn, s.states.o, false),
-		b.AttentionBackward(g.dq, g.dk, g.dv, g.dAttn, s.attn, s.lse, s.q, s.k, s.v, l.attention(s)),
+		b.AttentionBackward(g.dq, g.dk, g.dv, g.dAttn, s.attended(m), s.lse, s.q, s.k, s.v, l.attention(s)),
 		l.positionBackward(m, s, g),
 	); err != nil {
 		return err

@@ -25,6 +25,7 @@ type Model struct {
 	head      Linear  // shares embed where embeddings are tied
 	aux       *Linear // a second output head, or nil
 	linears   []*Linear
+	rounding  Rounding // or nil
 	holders   map[*Param]Holder
 	lowest    int    // the first layer with something to train; 0 also where the embedding is trained
 	epoch     uint64 // advances with everything that a recorded pass does not see
@@ -43,6 +44,8 @@ type Options struct {
 	// Product gives the product of a linear layer. It may declare parameters of its own. Nil, as a function or as its
 	// result, means Dense. The output heads are always Dense.
 	Product func(l *Linear, own *Declarer) Product
+	// Rounding has passes compute what the student computes; nil for none. It takes the place of Product, the heads' too.
+	Rounding Rounding
 }
 
 // Declarer takes the parameters that a product has beside the model's own.
@@ -75,7 +78,7 @@ func Build(b backend.Backend, c arch.Config, o Options) (*Model, error) {
 	if n := c.Params(); n > math.MaxInt/8 {
 		return nil, fmt.Errorf("model: %d parameters: %w", n, backend.ErrOutOfMemory)
 	}
-	m := &Model{Config: c.Clone(), Params: &Params{}, b: b, holders: map[*Param]Holder{}}
+	m := &Model{Config: c.Clone(), Params: &Params{}, b: b, rounding: o.Rounding, holders: map[*Param]Holder{}}
 	if err := m.wire(o); err != nil {
 		return nil, err
 	}
@@ -115,10 +118,16 @@ func (m *Model) wire(o Options) error {
 		p.Frozen = o.Grads && o.Trained != nil && !o.Trained(p.Name)
 		p.masked = o.Masked != nil && p.Kind == Matrix && o.Masked(p.Name)
 	}
+	if m.rounding != nil {
+		m.declareRounded(all)
+	}
 	linear := func(layer int, part arch.Part) Linear {
 		d := all[arch.Place{Layer: layer, Part: part}]
 		l := Linear{Module: d.Module, Weight: d.weight, Bias: d.bias, Product: Dense{d.weight, d.bias}}
-		if o.Product != nil && layer >= 0 && d.weight != nil {
+		switch {
+		case m.rounding != nil && d.weight != nil && part != arch.AuxHead:
+			l.Product = m.rounding.Product(&l, d.weight)
+		case o.Product != nil && layer >= 0 && d.weight != nil:
 			own := &Declarer{params: m.Params, layer: layer}
 			if p := o.Product(&l, own); p != nil {
 				l.Product = p
@@ -139,9 +148,15 @@ func (m *Model) wire(o Options) error {
 		m.linears = append(m.linears, block.linears()...)
 	}
 	m.norm = newNorm(c, at(arch.FinalNorm))
+	for _, n := range m.norms() {
+		n.rounding = m.rounding
+	}
 	if c.TieEmbeddings {
 		w := &Param{Name: m.embed.Name, Kind: Table, Shape: m.embed.Shape, Frozen: m.embed.Frozen}
 		m.head = Linear{Weight: w, Product: Dense{W: w}}
+		if m.rounding != nil {
+			m.head.Product = m.rounding.Product(&m.head, m.embed)
+		}
 	} else {
 		m.head = linear(-1, arch.Head)
 	}
@@ -191,6 +206,9 @@ func (m *Model) allocate(mk *Maker, grads bool) {
 	for _, n := range m.norms() {
 		n.allocate(mk, grads)
 	}
+	if m.rounding != nil {
+		m.rounding.Allocate(mk)
+	}
 	if c.Position == arch.PositionRoPE {
 		m.cos, m.sin = mk.F32(c.Context, c.HeadDim/2), mk.F32(c.Context, c.HeadDim/2)
 	}
@@ -208,7 +226,11 @@ func (m *Model) fill() error {
 	if m.cos == nil {
 		return nil
 	}
-	cos, sin := RoPETables(m.Config)
+	tables := RoPETables
+	if m.rounding != nil {
+		tables = m.rounding.Rotary
+	}
+	cos, sin := tables(m.Config)
 	return backend.First(m.b.Upload(m.cos, cos), m.b.Upload(m.sin, sin))
 }
 

@@ -12,6 +12,7 @@ type Norm struct {
 	Gain, Bias *Param // [C]; Bias only with LayerNorm
 	layer      bool
 	eps        float32
+	rounding   Rounding // or nil
 
 	dGain, dBias *tensor.Dense // where the gradients go; those of a frozen norm are not read
 }
@@ -39,8 +40,20 @@ func (n *Norm) allocate(mk *Maker, grads bool) {
 
 func (n *Norm) trained() bool { return trains(n.Gain) || trains(n.Bias) }
 
-// Forward computes y [N,C] from x [N,C].
+// Forward computes y [N,C] from x [N,C], and with rounding y anew, in the student's order of sums.
 func (n *Norm) Forward(b backend.Backend, y, x *tensor.Dense, s normStats) error {
+	err := n.forward(b, y, x, s)
+	if err != nil || n.rounding == nil || !n.rounding.On() {
+		return err
+	}
+	kind := backend.RMS
+	if n.layer {
+		kind = backend.Layer
+	}
+	return b.StudentNorm(y, x, n.Gain.Value, value(n.Bias), kind, n.eps)
+}
+
+func (n *Norm) forward(b backend.Backend, y, x *tensor.Dense, s normStats) error {
 	if !n.layer {
 		return b.RMSNorm(y, s.rstd, x, n.Gain.Value, n.eps)
 	}

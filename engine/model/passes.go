@@ -74,7 +74,7 @@ func (m *Model) Forward(a *Activations) error {
 	}
 	if err := backend.First(
 		m.norm.Forward(m.b, a.final, a.x[len(m.blocks)], a.finalStats),
-		m.head.Product.Forward(m.b, a.Logits, a.final, nil),
+		m.head.Product.Forward(m.b, a.Logits, a.final, a.headState),
 	); err != nil || m.aux == nil {
 		return err
 	}
@@ -106,6 +106,9 @@ func (m *Model) ForwardTo(a *Activations, layer int) error {
 }
 
 func (m *Model) embedForward(a *Activations) error {
+	if m.rounds() {
+		return m.roundedEmbed(a)
+	}
 	if err := m.b.Embed(a.x[0], m.embed.Value, a.Inputs, false); err != nil {
 		return err
 	}
@@ -159,7 +162,7 @@ func (m *Model) leave(a *Activations, i int) error {
 // every micro-batch, then FinishGrad.
 func (m *Model) Backward(a *Activations) error {
 	b, last := m.b, len(m.blocks)
-	if err := m.head.Product.Backward(b, a.dx, a.DLogits, a.final, nil, false); err != nil {
+	if err := m.head.Product.Backward(b, a.dx, a.DLogits, a.final, a.headState, false); err != nil {
 		return err
 	}
 	if m.aux != nil {

@@ -7,7 +7,7 @@
 //
 // A fitted model lives in a run folder:
 //
-//	model/            the result, as a Hugging Face folder
+//	model/            the result, as a Hugging Face folder: with --qat the INT8 student, whose float weights are in last/
 //	last/ best/       checkpoints; last holds the training state that --resume continues
 //	metrics.jsonl     one line for every logged step and evaluation
 //	events…           the same for TensorBoard

@@ -11,6 +11,7 @@ import (
 	"mito/backend"
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
+	"mito/engine/compress/quant"
 	"mito/engine/data"
 	"mito/engine/distill"
 	"mito/engine/files"
@@ -51,6 +52,8 @@ type FitOptions struct {
 	Teachers []*Teacher
 	Distill  distill.Options
 	Cache    bool // keep the teachers' outputs in the run folder, for runs on the same batches
+
+	Aware *Aware // the last steps train the INT8 student, which is what is saved; nil for a float model
 }
 
 // Teacher is a model that a student learns from.
@@ -92,9 +95,10 @@ func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
 
 // Fitted is the result of a fitting.
 type Fitted struct {
-	Dir   string    // model folder
-	Loss  data.Loss // on the split that judged
-	Steps int
+	Dir    string    // model folder
+	Loss   data.Loss // on the split that judged
+	Steps  int
+	Report *quant.Report // of the INT8 student, nil for a float model
 }
 
 // Fit trains a model on a workload. When ctx is done it saves, so that Resume continues, and returns ctx's error.
@@ -110,7 +114,15 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Build(b, o.Config, o.Start.options())
+	rounding, err := o.aware()
+	if err != nil {
+		return nil, err
+	}
+	options := o.Start.options()
+	if rounding != nil {
+		options.Rounding = rounding
+	}
+	m, err := model.Build(b, o.Config, options)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +150,12 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	}
 	defer closing(t, &err)
 	t.Origin = o.Start.origin(eval.Hash())
+	t.Origin.Rounding = rounding.name()
+	if rounding != nil {
+		t.Gradients = func() error { return rounding.Finish(m) }
+	}
 
-	f := &fit{FitOptions: o, w: w, t: t, p: p, config: o.Config, out: filepath.Join(o.Dir, runs.ModelDir)}
+	f := &fit{FitOptions: o, aware: rounding, w: w, t: t, p: p, config: o.Config, out: filepath.Join(o.Dir, runs.ModelDir)}
 	if err := f.resume(); err != nil {
 		return nil, err
 	}
@@ -302,6 +318,8 @@ type fit struct {
 
 	out     string    // where the result goes
 	adapter *adaption // nil for a whole model
+	aware   *aware    // nil for a float model
+	report  *quant.Report
 }
 
 // metricsLog is metrics.jsonl.
@@ -331,7 +349,7 @@ func (f *fit) resume() error {
 	if err != nil {
 		return err
 	}
-	if f.Extend {
+	if f.Extend && f.aware == nil { // the rounding would begin at another step
 		return f.t.Extend(saved)
 	}
 	return f.t.Resume(saved)
@@ -358,13 +376,16 @@ func (f *fit) Close() error { return errors.Join(f.metrics.Close(), f.events.Clo
 func (f *fit) run(ctx context.Context) (*Fitted, error) {
 	err := stage(f.p, f.Name, f.Train.Steps, func() (string, error) {
 		err := f.t.Run(ctx, train.Hooks{
-			Before: f.prune(ctx), Step: f.step, Save: f.save, Eval: func(step int) (float64, error) { return f.evaluate(ctx, step) },
+			Before: f.before(ctx), Step: f.step, Save: f.save, Eval: func(step int) (float64, error) { return f.evaluate(ctx, step) },
 		})
 		if err != nil {
 			return "", err
 		}
 		if f.loss.Weight == 0 { // resumed after its last step
 			if err := f.t.Shipping(func() (err error) {
+				if err := f.refresh(); err != nil {
+					return err
+				}
 				f.loss, err = f.eval.loss(ctx)
 				return err
 			}); err != nil {
@@ -382,7 +403,7 @@ func (f *fit) run(ctx context.Context) (*Fitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fitted{Dir: f.out, Loss: f.loss, Steps: f.t.Steps()}, nil
+	return &Fitted{Dir: f.out, Loss: f.loss, Steps: f.t.Steps(), Report: f.report}, nil
 }
 
 // params is the number of parameters of the result.
@@ -397,6 +418,9 @@ func (f *fit) params() int64 {
 func (f *fit) store(dir string, state *checkpoint.State) error {
 	if f.adapter != nil {
 		return f.adapter.store(f, dir, state)
+	}
+	if state == nil && f.ships() {
+		return f.storeStudent(dir)
 	}
 	weights, err := f.t.Weights()
 	if err != nil {
@@ -433,6 +457,9 @@ func (f *fit) log(step int, values map[string]float64) error {
 }
 
 func (f *fit) evaluate(ctx context.Context, step int) (float64, error) {
+	if err := f.refresh(); err != nil {
+		return 0, err
+	}
 	loss, err := f.eval.loss(ctx)
 	if err != nil {
 		return 0, err

@@ -15,6 +15,8 @@ type Origin struct {
 	From  string `json:"from,omitempty"`  // SHA-256 of the weights that it began with; "" for fresh ones
 	// Pruning is the hash of how those weights are pruned, before the run or in it; "" for not at all.
 	Pruning string `json:"pruning,omitempty"`
+	// Rounding says from which step on the run trains what its INT8 student computes, and the bits of that; "" for never.
+	Rounding string `json:"rounding,omitempty"`
 }
 
 // Extension is a number of steps that was raised when a run was resumed.
@@ -75,6 +77,16 @@ func (t *Trainer) checkOrigin(run *savedRun) error {
 	if have := t.Origin.Pruning; run.Pruning != have {
 		return fmt.Errorf("train: cannot resume: the saved run was pruned in another way (%.12s…) than this one (%.12s…); give the same "+
 			"options of the pruning, or another output folder", run.Pruning, have)
+	}
+	if have := t.Origin.Rounding; run.Rounding != have {
+		name := func(r string) string {
+			if r == "" {
+				return "no rounding"
+			}
+			return "rounding " + r
+		}
+		return fmt.Errorf("train: cannot resume: the saved run was trained with %s, this one with %s; give the same --qat and --bits, or "+
+			"another output folder", name(run.Rounding), name(have))
 	}
 	if have := Arithmetic(t.b.Info()); run.Arithmetic != "" && run.Arithmetic != have {
 		return fmt.Errorf("train: cannot resume: the saved run was computed with the arithmetic %q, here it is %q: the weights would be those "+

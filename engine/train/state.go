@@ -32,11 +32,7 @@ type savedRun struct {
 
 // Weights copies the model as it ships: the moving average where there is one.
 func (t *Trainer) Weights() ([]checkpoint.Tensor, error) {
-	flat := t.Model.Params.Value
-	if t.opt.ema != nil {
-		flat = t.opt.ema
-	}
-	return t.Model.Tensors(flat)
+	return t.Model.Tensors(t.Flat())
 }
 
 // State copies everything that the run needs to go on: the raw parameters, the optimiser's moments, the moving

@@ -95,7 +95,7 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 			}
 		}
 	}
-	if err := t.recorder.run(part{name: "finish", epoch: t.Model.Epoch()}, t.finish); err != nil {
+	if err := t.complete(); err != nil {
 		return failed(err)
 	}
 	t.step++
@@ -107,6 +107,18 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 		return r, err
 	}
 	return r, t.checkFinite(r)
+}
+
+// complete completes the gradients and updates the parameters.
+func (t *Trainer) complete() error {
+	epoch := t.Model.Epoch()
+	if t.Gradients == nil {
+		return t.recorder.run(part{name: "finish", epoch: epoch}, t.finish)
+	}
+	return backend.First(
+		t.recorder.run(part{name: "gradients", epoch: epoch}, t.Model.FinishGrad), t.Gradients(),
+		t.recorder.run(part{name: "update", epoch: epoch}, t.update),
+	)
 }
 
 // fill makes the batch of the step, in the host's memory or as its rows' places in the text on the backend, and returns the

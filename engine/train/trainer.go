@@ -70,6 +70,9 @@ type LossPart struct {
 type Trainer struct {
 	Model  *model.Model
 	Origin Origin // set it before Resume
+	// Gradients, where it is not nil, is called in every step between the completion of the gradients and the update. It may
+	// change the gradients, on the host too.
+	Gradients func() error
 
 	b         backend.Backend
 	o         Options
@@ -85,6 +88,7 @@ type Trainer struct {
 	recorder  *recorder
 	gather    *gather      // nil where batches come from the host
 	finish    func() error // completes the gradients and updates the parameters
+	update    func() error // the second half of it
 	kept      int          // tokens of a row that the layers in the middle see
 	rows      []int32      // which, of a micro-batch
 	step      int          // steps done
@@ -125,6 +129,7 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 		return nil, errors.Join(err, t.Close())
 	}
 	t.finish = func() error { return backend.First(m.FinishGrad(), t.opt.apply()) }
+	t.update = t.opt.apply
 	return t, nil
 }
 
@@ -154,6 +159,30 @@ func (t *Trainer) closeActivations() (err error) {
 	clear(t.acts)
 	return err
 }
+
+// Put gives a parameter that is trained values, the moving average too, where there is one.
+func (t *Trainer) Put(p *model.Param, values []float32) error {
+	err := t.b.Upload(p.Value, values)
+	if t.opt.ema == nil || err != nil {
+		return err
+	}
+	average, err := t.b.View(t.opt.ema, p.Offset(), p.Shape...)
+	if err != nil {
+		return err
+	}
+	return t.b.Upload(average, values)
+}
+
+// Flat is what ships of what is trained, with the layout of the parameters: their moving average where there is one.
+func (t *Trainer) Flat() *tensor.Dense {
+	if t.opt.ema != nil {
+		return t.opt.ema
+	}
+	return t.Model.Params.Value
+}
+
+// ForgetBest begins the search for the best checkpoint anew: what was evaluated so far is not what ships.
+func (t *Trainer) ForgetBest() { t.best = Best{} }
 
 // Steps is the number of steps done.
 func (t *Trainer) Steps() int { return t.step }

@@ -72,8 +72,8 @@ func ParseRules(text string) ([]Rule, error) {
 	return rules, nil
 }
 
-// bitsOf gives every matrix that ships its bits, 8 where no rule names it. Errors: ErrPattern for a rule that names none.
-func bitsOf(c arch.Config, rules []Rule) (map[string]int, error) {
+// BitsOf gives every matrix that ships its bits, 8 where no rule names it. Errors: ErrPattern for a rule that names none.
+func BitsOf(c arch.Config, rules []Rule) (map[string]int, error) {
 	bits := map[string]int{}
 	used := make([]bool, len(rules))
 	for _, m := range c.Modules() {

@@ -6,7 +6,14 @@ import (
 	"mito/engine/checkpoint"
 )
 
-const groupSize = checkpoint.CodeGroup
+// MaxCode and MaxGroup are those of package checkpoint, 127 and 1 of whole weights.
+func MaxCode(bits int) int  { return checkpoint.MaxCode(bits) }
+func MaxGroup(bits int) int { return checkpoint.MaxGroup(bits) }
+
+// GroupSize is the number of neighbours in a row whose codes share an integer.
+const GroupSize = checkpoint.CodeGroup
+
+const groupSize = GroupSize
 
 // grid is where the weights of a row may lie: scale·group·code, code in [-most,most].
 type grid struct {
@@ -19,20 +26,19 @@ func newGrid(n, bits int) *grid {
 	return &grid{groups: make([]int, (n+groupSize-1)/groupSize), most: checkpoint.MaxCode(bits)}
 }
 
-// code returns the code nearest to a weight of a group.
-func (g *grid) code(x float64, group int) int {
-	m := g.groups[group]
-	if m == 0 || g.scale == 0 {
-		return 0
-	}
-	most := float64(g.most)
-	return int(math.Round(min(most, max(-most, x/(g.scale*float64(m))))))
-}
-
 // round fills q with the INT8 weights nearest to x.
 func (g *grid) round(q []int8, x []float32) {
-	for i, v := range x {
-		q[i] = int8(g.code(float64(v), i/groupSize) * g.groups[i/groupSize])
+	limit := float64(g.most)
+	for i, m := range g.groups {
+		q, x := q[i*groupSize:min(len(q), (i+1)*groupSize)], part(x, i)
+		if m == 0 || g.scale == 0 {
+			clear(q)
+			continue
+		}
+		inv := 1 / float64(g.scale*float64(m))
+		for j, v := range x {
+			q[j] = int8(int(math.Round(min(limit, max(-limit, float64(v)*inv)))) * m)
+		}
 	}
 }
 
@@ -100,6 +106,12 @@ const (
 // of which some multiple comes near the widest of them, every group takes the better of the two multiples around its own step,
 // and least squares refine the best.
 func searchGroups(q []int8, x, weight []float32, bits int) float32 {
+	scale, _ := searchGrid(q, x, weight, bits)
+	return scale
+}
+
+// searchGrid is searchGroups that returns the integers of the groups too.
+func searchGrid(q []int8, x, weight []float32, bits int) (float32, []int) {
 	g := newGrid(len(x), bits)
 	steps := make([]float64, len(g.groups))
 	widest := 0.0
@@ -118,7 +130,7 @@ func searchGroups(q []int8, x, weight []float32, bits int) float32 {
 	}
 	if widest == 0 {
 		clear(q)
-		return 0
+		return 0, g.groups
 	}
 	best, least := float32(0), math.Inf(1)
 	try, own := make([]int8, len(q)), make([]int, len(g.groups))
@@ -164,7 +176,39 @@ func searchGroups(q []int8, x, weight []float32, bits int) float32 {
 			break
 		}
 	}
-	return best
+	return best, own
+}
+
+// Groups is the number of groups in a row of n weights of so many bits: one of whole weights.
+func Groups(n, bits int) int {
+	if bits == wholeBits {
+		return 1
+	}
+	return (n + groupSize - 1) / groupSize
+}
+
+// SearchGrid finds where the weights of a row may best lie: the scale and the integers of its Groups, 1 for whole weights.
+func SearchGrid(x []float32, bits int) (scale float32, groups []int) {
+	q := make([]int8, len(x))
+	if bits == wholeBits {
+		return SearchRow(q, x, nil), []int{1}
+	}
+	return searchGrid(q, x, nil, bits)
+}
+
+// RoundRow fills q with the INT8 weights nearest to x [n] on a grid. Products of a code and the integer of its group are in
+// [-127,127].
+func RoundRow(q []int8, x []float32, scale float32, groups []int, bits int) {
+	if bits == wholeBits {
+		if scale == 0 {
+			clear(q)
+			return
+		}
+		roundRow(q, x, scale)
+		return
+	}
+	g := grid{float64(scale), groups, checkpoint.MaxCode(bits)}
+	g.round(q, x)
 }
 
 // nearest is the better of the multiples of a scale around a step, and the error that it leaves.

@@ -155,7 +155,7 @@ func TestRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bits, err := bitsOf(c, rules)
+		bits, err := BitsOf(c, rules)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -146,7 +146,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 	if err != nil {
 		return nil, nil, err
 	}
-	bits, err := bitsOf(w.Config, o.Bits)
+	bits, err := BitsOf(w.Config, o.Bits)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -218,6 +218,20 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 	}
 	r.measure(w)
 	return w, r, nil
+}
+
+// Describe reports what weights that were rounded elsewhere than in Quantize are: their bits by module, and their error beside the
+// float values by name.
+func Describe(method Method, w *student.Weights, tensors map[string][]float32, bits map[string]int) *Report {
+	r := &Report{Method: method}
+	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if m != nil {
+			r.Matrices = append(r.Matrices, MatrixError{Name: name, Bits: bits[name], Relative: relative(m, tensors[name+".weight"], nil)})
+		}
+		return nil
+	})
+	r.measure(w)
+	return r
 }
 
 // unexpected names a tensor that the configuration has no place for.
