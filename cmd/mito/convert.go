@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mito/engine/checkpoint"
+	"mito/engine/compress/convert"
 	"mito/engine/pipeline"
 	"mito/engine/report"
 	"mito/engine/runs"
@@ -50,6 +51,7 @@ that of a model.`,
 	fs.StringVar(&o.Dir, "model", "", "folder of the trained float model (required)")
 	fs.StringVar(&o.Out, "out", "", "folder for the result (required)")
 	fs.IntVar(&o.KVHeads, "kv-heads", 0, "key and value heads of a layer, a divisor of those that there are; 0 for as many")
+	fs.StringVar(&o.Pool, "pool", convert.Fit, "how several heads become one: fit (what they have most in common) or mean")
 	fs.IntVar(&o.Window, "window", 0, "positions that a token sees, itself included; 0 for as many as now")
 	fs.StringVar(&f.layers, "layers", "", "layers to convert, such as 2,3 or 2-5; all where it is left out")
 	registerHealing(fs, &o.Healing, "that heals, by distillation from --teacher")

@@ -19,6 +19,7 @@ func convertEffects() commandRows {
 		"model":       {{strings.Replace(convert, "--model FLOAT", "", 1), "--model FLOAT", fixes("--model and --out are needed")}},
 		"out":         {{strings.Replace(convert, "--out OUT", "", 1), "--out OUT", fixes("--model and --out are needed")}},
 		"kv-heads":    {{strings.Replace(convert, "--kv-heads 1", "", 1), "--kv-heads 1", fixes("what to convert to?")}, {convert, "--kv-heads 2", isRefused("a divisor of the 2")}},
+		"pool":        {{convert, "--pool mean", converted}, {convert, "--pool luck", isRefused("fit or mean")}},
 		"window":      {{convertText, "--window 5", differs("config.json")}, {convertText, "--window 16", isRefused("context of 16")}},
 		"layers":      {{convert, "--layers 1", converted}, {convert, "--layers 2", isRefused("0 to 1")}},
 		"corpus":      {{strings.Replace(convertText, "--corpus BOOK", "", 1), "--corpus BOOK", fixes("what to work on?")}},

@@ -9,11 +9,18 @@ import (
 	"mito/engine/train"
 )
 
+// How old heads of keys and values become a new one.
+const (
+	Fit  = "fit"  // what loses least of what they compute; with biases it is the mean
+	Mean = "mean" // arXiv:2305.13245
+)
+
 // Options say what attention becomes.
 type Options struct {
-	KVHeads int   `json:"kv_heads"` // key and value heads of a layer; 0 for as many as there are
-	Window  int   `json:"window"`   // positions that a token sees, itself included; 0 for as many as now
-	Layers  []int `json:"layers"`   // that change; nil for all
+	KVHeads int    `json:"kv_heads"` // key and value heads of a layer; 0 for as many as there are
+	Pool    string `json:"pool"`     // how heads become one: Fit or Mean; "" is Fit
+	Window  int    `json:"window"`   // positions that a token sees, itself included; 0 for as many as now
+	Layers  []int  `json:"layers"`   // that change; nil for all
 }
 
 func refuse(field string, got any, want string) error {
@@ -25,6 +32,8 @@ func (o Options) Check(c arch.Config) error {
 	switch {
 	case o.KVHeads == 0 && o.Window == 0:
 		return refuse("kv-heads", 0, "a number of key and value heads, or a window: there is nothing to convert")
+	case o.Pool != "" && o.Pool != Fit && o.Pool != Mean:
+		return refuse("pool", o.Pool, Fit+" or "+Mean)
 	case o.KVHeads < 0:
 		return refuse("kv-heads", o.KVHeads, "1 or more")
 	case o.Window < 0:
@@ -106,6 +115,11 @@ func Convert(w *model.Weights, o Options) (*model.Weights, error) {
 				v = pool(v, m.Rows/c.HeadDim, was.Rows/m.Rows, c.HeadDim*cols)
 			}
 			out.Tensors[t.Name] = v
+		}
+	}
+	for i := range c.Layers {
+		if heads := c.Layer(i).KVHeads; o.Pool != Mean && !c.AttentionBias && heads < w.Config.Layer(i).KVHeads {
+			fitLayer(w, out, i, heads)
 		}
 	}
 	return out, nil

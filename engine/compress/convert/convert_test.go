@@ -183,3 +183,70 @@ func TestRefused(t *testing.T) {
 		t.Error("a window is made wider")
 	}
 }
+
+// Heads that compute the same in other bases become one without loss where their mean loses it: values mixed by any matrix that
+// the output undoes, and keys turned with their queries, pair by pair.
+func TestFit(t *testing.T) {
+	for _, position := range []string{arch.PositionRoPE, arch.PositionLearned} {
+		for _, heads := range []int{2, 1} {
+			c := small(false)
+			c.Position, c.QKNorm = position, position == arch.PositionRoPE
+			w := weights(c)
+			r := rand.New(rand.NewPCG(7, 7))
+			for layer := range c.Layers {
+				tensor := func(p arch.Part) []float32 {
+					return w.Tensors[c.Index()[arch.Place{Layer: layer, Part: p}].Weight().Name]
+				}
+				size, d := c.HeadDim*c.HiddenSize, c.HeadDim
+				k, v := tensor(arch.Key), tensor(arch.Value)
+				for h := range c.KVHeads {
+					if first := h / (c.KVHeads / heads) * (c.KVHeads / heads); h != first {
+						copy(k[h*size:][:size], k[first*size:][:size])
+						mix(r, v[h*size:][:size], v[first*size:][:size], d, c.HiddenSize)
+						turn(r.Float64(), k[h*size:][:size], d, c.HiddenSize)
+					}
+				}
+				if c.QKNorm { // a norm keeps what is turned only where the gains of a pair are alike
+					for _, p := range []arch.Part{arch.QueryNorm, arch.KeyNorm} {
+						g := tensor(p)
+						copy(g[d/2:], g[:d/2])
+					}
+				}
+			}
+			want := logits(t, w)
+			for pool, most := range map[string]float64{Fit: 1e-4, Mean: math.Inf(1)} {
+				got, err := Convert(w, Options{KVHeads: heads, Pool: pool})
+				check(t, err)
+				d := distance(logits(t, got), want)
+				if !(d < most) || pool == Mean && d < 0.01 {
+					t.Errorf("%s, %d heads, %s: the logits differ by %.3g", position, heads, pool, d)
+				}
+			}
+		}
+	}
+}
+
+// mix sets dst to random combinations of the rows of src.
+func mix(r *rand.Rand, dst, src []float32, rows, cols int) {
+	out := make([]float32, len(dst))
+	for i := range rows {
+		for j := range rows {
+			s := float32(r.NormFloat64())
+			for k := range cols {
+				out[i*cols+k] += s * src[j*cols+k]
+			}
+		}
+	}
+	copy(dst, out)
+}
+
+// turn turns the pairs of channels of a head, by another angle each.
+func turn(by float64, k []float32, d, cols int) {
+	for p := range d / 2 {
+		s, c := math.Sincos(by * float64(p+1))
+		for i := range cols {
+			x, y := float64(k[p*cols+i]), float64(k[(p+d/2)*cols+i])
+			k[p*cols+i], k[(p+d/2)*cols+i] = float32(c*x-s*y), float32(s*x+c*y)
+		}
+	}
+}
