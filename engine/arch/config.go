@@ -25,6 +25,10 @@ const (
 	ActSwiGLU = "swiglu"
 )
 
+// SpecVersion is the version of the student's arithmetic (engine/student/SPEC.md): spec_version in the config.json of an INT8
+// student.
+const SpecVersion = 2
+
 // Config is the shape of a model, as config.json holds it. The keys are those of Hugging Face's Llama where it has
 // them. Compare configurations with Equal: they hold a slice.
 type Config struct {

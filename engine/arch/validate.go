@@ -17,7 +17,7 @@ const (
 )
 
 // minEps is the least eps whose reciprocal square root is far from overflow.
-const minEps = 0x1p-100
+const minEps = 0x1p-60
 
 // rule is one thing that must hold.
 type rule struct {

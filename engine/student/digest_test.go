@@ -16,7 +16,7 @@ import (
 )
 
 // goldenDigest is the digest of randomWeights(edgeConfig(), 1). It changes only when the specification does.
-const goldenDigest = "8237adaffaa1dc36fb7c043a76c688abead09b550df6dbb2bcbee74d56d48360"
+const goldenDigest = "d3a092bdb46f14e4de39b39ad0ca02451fd8695638f35a763807a577f6ebc377"
 
 func TestDigestIsTheSameEverywhere(t *testing.T) {
 	eachConfig(t, func(t *testing.T, c arch.Config) {
@@ -160,6 +160,8 @@ func TestNewRefuses(t *testing.T) {
 		"-128 in the embedding":   {func(w *Weights) { w.Embedding.Q[0] = -128 }, ErrMinus128},
 		"NaN scale":               {func(w *Weights) { w.Layers[0].Query.Scale[3] = nan }, ErrNotFinite},
 		"infinite gain":           {func(w *Weights) { w.Norm[0] = inf }, ErrNotFinite},
+		"denormal scale":          {func(w *Weights) { w.Embedding.Scale[0] = 1e-40 }, nil},
+		"tiny gain":               {func(w *Weights) { w.Layers[0].Norm1[0] = -1e-20 }, nil},
 		"negative scale":          {func(w *Weights) { w.Embedding.Scale[0] = -1 }, nil},
 		"missing layer":           {func(w *Weights) { w.Layers = w.Layers[:1] }, nil},
 		"short weights":           {func(w *Weights) { w.Layers[0].Down.Q = w.Layers[0].Down.Q[1:] }, nil},

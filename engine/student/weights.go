@@ -15,6 +15,10 @@ type Matrix struct {
 	Bias       []float32
 }
 
+// MinMagnitude is the least that a scale, a gain or a bias may be, unless it is 0. Nothing that is computed from such numbers
+// depends on what a processor does with denormals.
+const MinMagnitude = 0x1p-62
+
 // Layer holds the weights of one decoder layer; H, G and F are those of arch.Config.Layer.
 type Layer struct {
 	Norm1, Norm1Bias   []float32 // [C]; biases only with layernorm
@@ -216,6 +220,10 @@ func (k *checker) vector(name string, v []float32, n int) {
 	for i, x := range v {
 		if !finite(x) {
 			k.fail(name, fmt.Errorf("element %d is %v: %w", i, x, ErrNotFinite))
+			return
+		}
+		if x != 0 && x > -MinMagnitude && x < MinMagnitude {
+			k.fail(name, fmt.Errorf("element %d is %v, want 0 or a magnitude of at least %v; mito quantize makes such a number 0", i, x, float32(MinMagnitude)))
 			return
 		}
 	}

@@ -64,6 +64,13 @@ DEVICE float warp_max(float v) {
 	}
 	return v;
 }
+DEVICE int warp_max(int v) {
+	for (int o = 16; o; o >>= 1) {
+		int w = __shfl_xor_sync(kFullWarp, v, o);
+		v = w > v ? w : v;
+	}
+	return v;
+}
 DEVICE unsigned warp_max(unsigned v) {
 	for (int o = 16; o; o >>= 1) {
 		unsigned w = __shfl_xor_sync(kFullWarp, v, o);

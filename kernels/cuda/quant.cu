@@ -159,14 +159,14 @@ KERNEL(qsparse_linear)
 // stride bytes of the quantised query.
 EXPORT qattention_f32(float* out, const float* q, const int8_t* k8, const float* ks, const int8_t* v8, const float* vs,
                       int rows, int time, int heads, int kv_heads, int dim, int stride, int window, float scale) {
-	DYNAMIC_SHARED(float, scratch);
+	DYNAMIC_SHARED(int, scratch);
 	long long job = (long long)blockIdx.x * (blockDim.x >> 5) + warp_id();
 	if (job >= (long long)rows * heads) return;
 	int h = (int)(job % heads), row = (int)(job / heads), pos = row % time, lane = lane_id();
 	int g = (int)((long long)h * kv_heads / heads);
 	int row0 = row - pos, first = window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
-	float* score = scratch + (size_t)warp_id() * (time + stride / 4);
-	int* q8 = (int*)(score + time);
+	int* score = scratch + (size_t)warp_id() * (time + stride / 4);
+	int* q8 = score + time;
 	q += job * dim;
 	out += job * dim;
 
@@ -189,8 +189,9 @@ EXPORT qattention_f32(float* out, const float* q, const int8_t* k8, const float*
 	}
 	RowScale qs = row_scale(warp_max(a));
 	for (int d = lane; d < stride; d += 32) ((int8_t*)q8)[d] = (int8_t)(d < dim ? quantized(q[d], qs) : 0);
-	float c = mul(qs.scale, scale), best = -infinity();
-	bool defect = !(m <= kMaxFloat);
+	float c = mul(qs.scale, mul(scale, 2954.6394f));  // 2048·log2 e: units of 2^-11 octaves
+	bool defect = !(m < 1.2676506e30f);               // 2^100
+	int best = -536870912;
 	__syncwarp();
 	for (int t = first + lane; t <= pos; t += 32) {
 		size_t at = (size_t)(row0 + t) * kv_heads + g;
@@ -198,39 +199,34 @@ EXPORT qattention_f32(float* out, const float* q, const int8_t* k8, const float*
 		int acc = 0;
 		for (int i = 0; i < stride / 4; i++) acc = __dp4a(key[i], q8[i], acc);
 		float s = mul(__int2float_rn(acc), mul(ks[at], c));
-		score[t] = s;
-		best = s > best ? s : best;
-		defect = defect || s != s || s == infinity();
+		bool whole = s > -536870912.0f && s < 536870912.0f;
+		int y = whole ? __float2int_rz(s) : 0;
+		score[t] = y;
+		best = y > best ? y : best;
+		defect = defect || !whole;
 	}
-	best = add(warp_max(best), 0.0f);
-	__syncwarp();
+	best = warp_max(best);
 	if (__ballot_sync(kFullWarp, defect)) {
 		for (int d = lane; d < dim; d += 32) out[d] = quiet_nan();
 		return;
 	}
 
-	for (int t = first + lane; t <= pos; t += 32) score[t] = stated_exp(sub(score[t], best));
-	__syncwarp();
-	float z = 0;
-	if (lane < 8)
-		for (int t = first + ((lane - first) & 7); t <= pos; t += 8) z = add(z, score[t]);
-	z = quot(1.0f, __shfl_sync(kFullWarp, stated_total(z), 0));
-	if (z != z) {  // every score is -Inf
-		for (int d = lane; d < dim; d += 32) out[d] = quiet_nan();
-		return;
-	}
-	float unit = quot(32767.0f, m), grain = quot(m, 32767.0f);
-	__syncwarp();
+	// Value scales up to m become integers below 2^(15-shift), so that all products add up within 32 bits.
+	int b = (int)(__float_as_uint(m) >> 23), shift = 0;
+	while (pos - first >= 512 << shift) shift++;
+	float unit = __uint_as_float((unsigned)(268 - shift - b) << 23);
+	int z = 0;  // below 2^31 for two million positions
 	for (int t = first + lane; t <= pos; t += 32) {
-		float p = mul(score[t], z);
-		int w = __float2int_rz(add(mul(mul(p, vs[(size_t)(row0 + t) * kv_heads + g]), unit), 0.5f));
-		score[t] = __int_as_float(w);
+		int e = stated_pow2(best - score[t]);
+		z += e;
+		score[t] = rounded_product(e, __float2int_rz(mul(vs[(size_t)(row0 + t) * kv_heads + g], unit)));
 	}
+	long long sum = (long long)warp_sum(z >> 15) * 32768 + warp_sum(z & 32767);
+	float grain = quot(__uint_as_float((unsigned)(b + 1 + shift) << 23), (float)sum);
 	__syncwarp();
 	for (int d = lane; d < dim; d += 32) {
 		int acc = 0;
-		for (int t = first; t <= pos; t++)
-			acc += __float_as_int(score[t]) * v8[((size_t)(row0 + t) * kv_heads + g) * stride + d];
+		for (int t = first; t <= pos; t++) acc += score[t] * v8[((size_t)(row0 + t) * kv_heads + g) * stride + d];
 		out[d] = mul(__int2float_rn(acc), grain);
 	}
 }

@@ -80,6 +80,17 @@ DEVICE float stated_rsqrt(float x) {
 	return y;
 }
 
+// The rounded product of two numbers in units of 2^-15.
+DEVICE int rounded_product(int a, int b) { return (a * b + 16384) >> 15; }
+
+// kv.Pow2
+DEVICE int stated_pow2(int d) {
+	d = min(d, 65535);
+	int x = (d & 2047) << 4;
+	int a = 32767 - rounded_product(22632 - rounded_product(7512 - rounded_product(1261, x), x), x);
+	return (((2 * a) >> (d >> 11)) + 1) >> 1;
+}
+
 // The total of the eight lanes of a sum, held by eight neighbouring threads, in
 // each of them: ((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7)).
 DEVICE float stated_total(float lane) {
@@ -96,7 +107,7 @@ struct RowScale {
 };
 DEVICE RowScale row_scale(unsigned absmax_bits) {
 	float a = __uint_as_float(absmax_bits);
-	if (a < 7.8886090522101180541e-31f) return {0, 0, true};  // 2^-100
+	if (a < 2.7755575615628913511e-17f) return {0, 0, true};  // 2^-55
 	if (!(a <= kMaxFloat)) return {0, quiet_nan(), true};
 	return {quot(127.0f, a), quot(a, 127.0f), false};
 }

@@ -90,7 +90,7 @@ rmsNormQuantizeAVX2_scale:
 	VPMAXUD      X1, X0, X0
 	VMOVD        X0, DX
 	SUBL         $0x0d800000, DX
-	CMPL         DX, $0x71ffffff
+	CMPL         DX, $0x5b7fffff
 	JA           rmsNormQuantizeAVX2_fail
 	VMOVSS       edge42fe0000<>+0(SB), X1
 	VDIVSS       X0, X1, X2
@@ -338,7 +338,7 @@ residualRMSNormQuantizeAVX2_scale:
 	VPMAXUD      X1, X0, X0
 	VMOVD        X0, DX
 	SUBL         $0x0d800000, DX
-	CMPL         DX, $0x71ffffff
+	CMPL         DX, $0x5b7fffff
 	JA           residualRMSNormQuantizeAVX2_fail
 	VMOVSS       edge42fe0000<>+0(SB), X1
 	VDIVSS       X0, X1, X2
@@ -419,7 +419,7 @@ relu2QuantizeAVX2_relu2:
 	VPMAXUD      X0, X1, X1
 	VMOVD        X1, DX
 	SUBL         $0x0d800000, DX
-	CMPL         DX, $0x71ffffff
+	CMPL         DX, $0x5b7fffff
 	JA           relu2QuantizeAVX2_fail
 	VMOVSS       edge42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X2
@@ -599,7 +599,7 @@ rmsNormQuantizeAVX512_scale:
 	VPMAXUD       X1, X0, X0
 	VMOVD         X0, DX
 	SUBL          $0x0d800000, DX
-	CMPL          DX, $0x71ffffff
+	CMPL          DX, $0x5b7fffff
 	JA            rmsNormQuantizeAVX512_fail
 	VMOVSS        edge42fe0000<>+0(SB), X1
 	VDIVSS        X0, X1, X2
@@ -727,7 +727,7 @@ residualRMSNormQuantizeAVX512_scale:
 	VPMAXUD       X1, X0, X0
 	VMOVD         X0, DX
 	SUBL          $0x0d800000, DX
-	CMPL          DX, $0x71ffffff
+	CMPL          DX, $0x5b7fffff
 	JA            residualRMSNormQuantizeAVX512_fail
 	VMOVSS        edge42fe0000<>+0(SB), X1
 	VDIVSS        X0, X1, X2
@@ -794,7 +794,7 @@ relu2QuantizeAVX512_relu2:
 	VPMAXUD       X1, X0, X0
 	VMOVD         X0, DX
 	SUBL          $0x0d800000, DX
-	CMPL          DX, $0x71ffffff
+	CMPL          DX, $0x5b7fffff
 	JA            relu2QuantizeAVX512_fail
 	VMOVSS        edge42fe0000<>+0(SB), X1
 	VDIVSS        X0, X1, X2

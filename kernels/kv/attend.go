@@ -2,6 +2,8 @@ package kv
 
 import (
 	"math"
+	"math/bits"
+	"slices"
 	"unsafe"
 
 	"mito/kernels/vec"
@@ -10,9 +12,14 @@ import (
 const (
 	blockPos  = 16 // positions in a block of keys: one 512-bit register of int32 scores
 	groupDims = 4  // dimensions of a key that one 32-bit lane consumes
-	probOne   = 32767
 	lineBytes = 64
 )
+
+// octaves turns a score's natural logarithm into units of 2^-11 octaves: 2048·log2 e.
+const octaves = 0x1.7154760000000p+11
+
+// maxWhole positions are what kernels for all heads sum the weights of in 32 bits.
+const maxWhole = 1 << 16
 
 // Shape describes the attention of single query positions over a cache of earlier keys and values.
 type Shape struct {
@@ -66,12 +73,12 @@ func (p *PageQS8) CopyFrom(q *PageQS8) {
 
 // ScratchQS8 holds the intermediate results of one AttendQS8 at a time.
 type ScratchQS8 struct {
-	q8     []int8 // [D padded to whole groups]
-	row    []int8 // [D]
-	scores []float32
-	part   []float32 // scores of one page
-	probs  []int16   // weights of one page
-	acc    []int32   // [D padded to 16]
+	q8      []int8 // [D padded to whole groups]
+	row     []int8 // [D]
+	scores  []int32
+	part    []int32 // scores of one page
+	weights []int16 // of one page
+	acc     []int32 // [D padded to 16]
 
 	kernel  attendQS8 // for a kernel that does all heads at once, with what it points to
 	queries []int8
@@ -86,7 +93,7 @@ type ScratchQS8 struct {
 func NewScratchQS8(s *Shape, maxPos int) *ScratchQS8 {
 	return &ScratchQS8{
 		q8: make([]int8, s.groups()*groupDims), row: make([]int8, s.HeadDim),
-		scores: make([]float32, wholeBlocks(maxPos)), part: make([]float32, s.blocks()*blockPos), probs: make([]int16, s.blocks()*blockPos),
+		scores: make([]int32, wholeBlocks(maxPos)), part: make([]int32, s.blocks()*blockPos), weights: make([]int16, s.blocks()*blockPos),
 		acc: make([]int32, s.padDim()),
 	}
 }
@@ -95,7 +102,7 @@ func wholeBlocks(positions int) int { return (positions + blockPos - 1) &^ (bloc
 
 // grow makes room for a position.
 func (sc *ScratchQS8) grow(pos int) {
-	sc.scores = make([]float32, wholeBlocks(max(pos+1, 2*len(sc.scores))))
+	sc.scores = make([]int32, wholeBlocks(max(pos+1, 2*len(sc.scores))))
 	sc.places, sc.shape = nil, Shape{} // what is for all heads is made again
 }
 
@@ -116,7 +123,7 @@ func (sc *ScratchQS8) whole(s *Shape) {
 	}
 	sc.kernel = attendQS8{
 		places: &sc.places[0], pageBlocks: s.blocks(), heads: s.Heads, groups: s.groups(), dim: s.HeadDim, padDim: s.padDim(),
-		scale: s.Scale, q8: &sc.queries[0], state: &sc.states[0], records: &sc.records[0],
+		factor: s.factor(), q8: &sc.queries[0], state: &sc.states[0], records: &sc.records[0],
 		recordStep: len(sc.scores) / blockPos * recordBytes,
 	}
 	sc.shape = *s
@@ -150,16 +157,18 @@ func (s *Shape) StoreQS8(p *PageQS8, slot int, k, v []float32, sc *ScratchQS8) {
 	}
 }
 
-// AttendQS8 computes attention of one position over the INT8 cache, all heads (h reads the keys of head g = h·G/H):
+// AttendQS8 computes attention of one position over the INT8 cache, all heads (h reads the keys of head g = h·G/H). Scores and
+// weights are integers:
 //
-//	q8, qs = quantised q of head h;  c = float32(qs·Scale)
-//	s[t] = float32(Σ_d q8[d]·k8[t,d]) · float32(ks[t]·c)            t0 ≤ t ≤ pos, t0 the first position in the window
-//	p = softmax of s, sums in the eight lanes t mod 8 (vec.Softmax from t0 &^ 15 on, with -Inf before t0)
-//	m = max vs[t];  w[t] = int(float32(float32(p[t]·vs[t])·(32767/m)) + 0.5)
-//	out[d] = float32(Σ_t w[t]·v8[t,d]) · (m/32767)
+//	q8, qs = quantised q of head h;  c = float32(qs·float32(Scale·2048·log2 e));  N = pos+1-t0
+//	y[t] = int(float32(Σ_d q8[d]·k8[t,d]) · float32(ks[t]·c))       t0 ≤ t ≤ pos, t0 the first position in the window
+//	e[t] = Pow2(max y - y[t]);  Z = Σ e[t]
+//	m = max vs[t] = f·2^x, 1 ≤ f < 2;  s = the least with N ≤ 2^(9+s)
+//	w[t] = (e[t]·int(vs[t]·2^(14-s-x)) + 2^14) >> 15
+//	out[d] = float32(Σ_t w[t]·v8[t,d]) · float32(2^(1+s+x)/float32(Z))
 //
-// Both sums are exact integers. If all vs are 0, out is 0; if a scale or a score is not finite, out is NaN. Position t is
-// slot t%PageSize of pages[table[t/PageSize]].
+// All sums are exact. If all vs are 0, out is 0; otherwise, if a scale is not finite, m is 2^100 or more or a score 2^29 or more,
+// out is NaN. Position t is slot t%PageSize of pages[table[t/PageSize]].
 //
 //	out, q [H,D] f32
 func (s *Shape) AttendQS8(out, q []float32, pages []PageQS8, table []int32, pos int, sc *ScratchQS8) {
@@ -170,7 +179,7 @@ func (s *Shape) AttendQS8(out, q []float32, pages []PageQS8, table []int32, pos 
 	if pos >= len(sc.scores) {
 		sc.grow(pos)
 	}
-	if attend := kernels.Funcs().attend; attend != nil && s.HeadDim%8 == 0 && s.PageSize%blockPos == 0 {
+	if attend := kernels.Funcs().attend; attend != nil && s.HeadDim%8 == 0 && s.PageSize%blockPos == 0 && pos-first < maxWhole {
 		if s.attendWhole(attend, out, q, pages, table, first, pos, sc) {
 			return
 		}
@@ -190,9 +199,22 @@ func (s *Shape) attendWhole(kernel func(*attendQS8) bool, out, q []float32, page
 	a := &sc.kernel
 	a.q, a.out, a.pages, a.table = &q[0], &out[0], &pages[0], &table[block/inPage]
 	a.first, a.last, a.blocks, a.fromBlock = first, pos, pos/blockPos-block+1, block%inPage
+	a.shift = valueShift(pos + 1 - first)
 	ok := kernel(a)
 	a.q, a.out, a.pages, a.table = nil, nil, nil, nil
 	return ok
+}
+
+// factor turns the scores of quantised keys and queries into units of 2^-11 octaves.
+func (s *Shape) factor() float32 { return float32(s.Scale * octaves) }
+
+// valueShift is how many bits the weights of n positions lose for their products with values to add up within 32 bits.
+func valueShift(n int) int32 { return max(0, int32(bits.Len(uint(n-1)))-9) }
+
+// units returns the factor that makes value scales up to m integers below 2^(15-shift), and 2^15 over it.
+func units(m float32, shift int32) (unit, grain float32) {
+	b := int32(math.Float32bits(m) >> 23)
+	return math.Float32frombits(uint32(268-shift-b) << 23), math.Float32frombits(uint32(b+1+shift) << 23)
 }
 
 // attendGroup computes the query heads of key/value head g.
@@ -206,18 +228,14 @@ func (s *Shape) attendGroup(out, q []float32, pages []PageQS8, table []int32, g,
 			clear(o)
 			continue
 		}
-		s.scores(q[h*d:][:d], pages, table, g, first, pos, sc)
-		base := first &^ (blockPos - 1)
-		p := sc.scores[base : pos+1]
-		vec.Softmax(p, p)
-		if !(m <= math.MaxFloat32) || p[len(p)-1] != p[len(p)-1] {
+		if !(m < maxValueScale) || !s.scores(q[h*d:][:d], pages, table, g, first, pos, sc) {
 			vec.Fill(o, float32(math.NaN()))
 			continue
 		}
-		s.weigh(pages, table, g, first, pos, probOne/m, sc)
-		unit := m / probOne
+		unit, grain := units(m, valueShift(pos+1-first))
+		grain /= float32(s.weigh(pages, table, g, first, pos, unit, sc))
 		for i, a := range sc.acc[:d] {
-			o[i] = float32(a) * unit
+			o[i] = float32(a) * grain
 		}
 	}
 }
@@ -240,9 +258,9 @@ func (s *Shape) maxVScale(pages []PageQS8, table []int32, g, first, pos int) flo
 	return m
 }
 
-// scores sets sc.scores[t] for first ≤ t ≤ pos, and -Inf from the multiple of 16 before first up to it.
-func (s *Shape) scores(q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) {
-	c := float32(vec.QuantizeRow(sc.q8[:s.HeadDim], q) * s.Scale)
+// scores sets sc.scores[t] for first ≤ t ≤ pos and reports whether all are in range.
+func (s *Shape) scores(q []float32, pages []PageQS8, table []int32, g, first, pos int, sc *ScratchQS8) bool {
+	c := float32(vec.QuantizeRow(sc.q8[:s.HeadDim], q) * s.factor())
 	kernel := kernels.Funcs().scores
 	for t := first; t <= pos; {
 		page, slot := &pages[table[t/s.PageSize]], t%s.PageSize
@@ -260,25 +278,25 @@ func (s *Shape) scores(q []float32, pages []PageQS8, table []int32, g, first, po
 		}
 		t += n
 	}
-	for t := first &^ (blockPos - 1); t < first; t++ {
-		sc.scores[t] = float32(math.Inf(-1))
-	}
+	return slices.Min(sc.scores[first:pos+1]) != beyond
 }
 
-// weigh quantises the probabilities times their value scales and sums the values with them into sc.acc.
-func (s *Shape) weigh(pages []PageQS8, table []int32, g, first, pos int, unit float32, sc *ScratchQS8) {
+// weigh sums the values by their weights into sc.acc and returns Z.
+func (s *Shape) weigh(pages []PageQS8, table []int32, g, first, pos int, unit float32, sc *ScratchQS8) (z int64) {
 	clear(sc.acc)
 	kernel := kernels.Funcs()
+	best := slices.Max(sc.scores[first : pos+1])
 	for t := first; t <= pos; {
 		page, slot := &pages[table[t/s.PageSize]], t%s.PageSize
 		n := min(s.PageSize-slot, pos+1-t)
 		blk, in := slot/blockPos, slot%blockPos
 		blocks := (slot+n+blockPos-1)/blockPos - blk
-		w := sc.probs[:blocks*blockPos]
+		w := sc.weights[:blocks*blockPos]
 		clear(w[:in])
 		clear(w[in+n:])
-		kernel.weights(w[in:in+n], sc.scores[t:], page.vScale[(g*s.blocks()+blk)*blockPos+in:], unit)
+		z += kernel.weights(w[in:in+n], sc.scores[t:], best, page.vScale[(g*s.blocks()+blk)*blockPos+in:], unit)
 		kernel.weigh(sc.acc, w, page.v[(g*s.blocks()+blk)*s.vBlock():], blocks)
 		t += n
 	}
+	return z
 }

@@ -2,17 +2,12 @@
 
 package kv
 
-import (
-	"unsafe"
-
-	"mito/kernels/isa"
-	"mito/kernels/vec"
-)
+import "mito/kernels/isa"
 
 func variants() []isa.Impl[funcs] {
-	with := func(scores func([]float32, []int8, []float32, []int8, float32, int)) funcs {
+	with := func(scores func([]int32, []int8, []float32, []int8, float32, int)) funcs {
 		f := generic
-		f.scores, f.weigh = scores, weighQS8NEON
+		f.scores, f.weights, f.weigh = scores, weightsQS8NEON, weighQS8NEON
 		return f
 	}
 	return []isa.Impl[funcs]{
@@ -37,23 +32,40 @@ func keysSDOT(acc *int32, k, q *int8, groups, blocks int)
 //go:noescape
 func valuesNEON(acc *int32, w *int16, v *int8, pairs, row, chunks int)
 
-// asInt32 uses the memory of scores for the integers that they come from.
-func asInt32(x []float32) []int32 {
-	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+// unitsNEON makes y[i] = int(float32(y[i])·float32(ks[i]·c)), beyond where that is not below 2^29, of 16·blocks sums; blocks is
+// positive.
+//
+//go:noescape
+func unitsNEON(y *int32, ks *float32, blocks int, c float32)
+
+// weightsNEON sets 8·n weights and returns the sum of their powers, which stays below 2^32; n is positive.
+//
+//go:noescape
+func weightsNEON(w *int16, y *int32, vs *float32, n int, best int32, unit float32) uint32
+
+func scoresQS8NEON(dst []int32, k []int8, ks []float32, q []int8, c float32, blocks int) {
+	dst, k, ks = dst[:blocks*blockPos], k[:blocks*blockPos*len(q)], ks[:blocks*blockPos]
+	keysNEON(&dst[0], &k[0], &q[0], len(q)/groupDims, blocks)
+	unitsNEON(&dst[0], &ks[0], blocks, c)
 }
 
-func scoresQS8NEON(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int) {
+func scoresQS8SDOT(dst []int32, k []int8, ks []float32, q []int8, c float32, blocks int) {
 	dst, k, ks = dst[:blocks*blockPos], k[:blocks*blockPos*len(q)], ks[:blocks*blockPos]
-	acc := asInt32(dst)
-	keysNEON(&acc[0], &k[0], &q[0], len(q)/groupDims, blocks)
-	vec.ScaleInt32(dst, acc, c, ks)
+	keysSDOT(&dst[0], &k[0], &q[0], len(q)/groupDims, blocks)
+	unitsNEON(&dst[0], &ks[0], blocks, c)
 }
 
-func scoresQS8SDOT(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int) {
-	dst, k, ks = dst[:blocks*blockPos], k[:blocks*blockPos*len(q)], ks[:blocks*blockPos]
-	acc := asInt32(dst)
-	keysSDOT(&acc[0], &k[0], &q[0], len(q)/groupDims, blocks)
-	vec.ScaleInt32(dst, acc, c, ks)
+func weightsQS8NEON(w []int16, y []int32, best int32, vs []float32, unit float32) (sum int64) {
+	const most = maxWhole // positions whose powers a sum of 32 bits holds
+	for ; len(w) > most; w, y, vs = w[most:], y[most:], vs[most:] {
+		sum += int64(weightsNEON(&w[0], &y[0], &vs[0], most/8, best, unit))
+	}
+	n := len(w) / 8
+	if n > 0 {
+		_, _ = y[8*n-1], vs[8*n-1]
+		sum += int64(weightsNEON(&w[0], &y[0], &vs[0], n, best, unit))
+	}
+	return sum + weightsQS8Generic(w[8*n:], y[8*n:], best, vs[8*n:], unit)
 }
 
 func weighQS8NEON(acc []int32, w []int16, v []int8, blocks int) {

@@ -1,17 +1,21 @@
 package kv
 
-import "mito/kernels/isa"
+import (
+	"math"
+
+	"mito/kernels/isa"
+)
 
 //go:generate go run -C ../_asm ./kv -out ../kv/kv_amd64.s -stubs ../kv/stubs_amd64.go -pkg kv
 
 // funcs are the inner loops of AttendQS8, per head and page. All integers are exact and the float operations are
 // rounded one by one, so that variants have the same bits.
 type funcs struct {
-	// scores sets dst[i] = float32(Σ_d k[i,d]·q[d])·float32(ks[i]·c) for 16·blocks positions.
-	// k [blocks][D/4][16][4]; q is padded with zeros to whole groups of 4.
-	scores func(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int)
-	// weights sets w[i] = int(float32(float32(p[i]·vs[i])·unit) + 0.5).
-	weights func(w []int16, p, vs []float32, unit float32)
+	// scores sets dst[i] = int(float32(Σ_d k[i,d]·q[d])·float32(ks[i]·c)) for 16·blocks positions, beyond where that is not below
+	// 2^29. k [blocks][D/4][16][4]; q is padded with zeros to whole groups of 4.
+	scores func(dst []int32, k []int8, ks []float32, q []int8, c float32, blocks int)
+	// weights sets w[i] = mulr(Pow2(best-y[i]), int(vs[i]·unit)) and returns the sum of the powers.
+	weights func(w []int16, y []int32, best int32, vs []float32, unit float32) (sum int64)
 	// weigh adds Σ_i w[i]·v[i,d] to acc[d] for 16·blocks positions. v [blocks][8][len(acc)][2]; len(acc) is a multiple of 16.
 	weigh func(acc []int32, w []int16, v []int8, blocks int)
 	// attend computes all heads at once where D is a multiple of 8 and PageSize one of 16; nil for none. It returns false,
@@ -33,8 +37,8 @@ type attendQS8 struct {
 	fromBlock, pageBlocks int // place of the first block in its page; blocks of a page
 	heads                 int
 	groups, dim, padDim   int
-	scale                 float32
-	_                     float32
+	factor                float32
+	shift                 int32      // valueShift
 	q8                    *int8      // [H][D]
 	state                 *headState // [H]
 	records               *byte      // [H][blocks] records
@@ -65,7 +69,24 @@ func Variant() string { return kernels.Variant() }
 // attention does.
 func SetVariant(name string) error { return kernels.SetVariant(name) }
 
-func scoresQS8Generic(dst []float32, k []int8, ks []float32, q []int8, c float32, blocks int) {
+// beyond stands for a score that is NaN or has a magnitude of 2^29 or more: all others are above -2^29.
+const beyond = math.MinInt32
+
+// maxValueScale bounds value scales, so that units and what comes of them are numbers.
+const maxValueScale = 0x1p100
+
+// Pow2 is 32767·2^(-d/2048) for d ≥ 0, within 0.03% and half a unit, in integers.
+func Pow2(d int32) int32 {
+	d = min(d, 65535)
+	x := d % 2048 * 16
+	a := 32767 - mulr(22632-mulr(7512-mulr(1261, x), x), x)
+	return (2*a>>(d>>11) + 1) >> 1
+}
+
+// mulr is the rounded product of two numbers in units of 2^-15.
+func mulr(a, b int32) int32 { return (a*b + 1<<14) >> 15 }
+
+func scoresQS8Generic(dst []int32, k []int8, ks []float32, q []int8, c float32, blocks int) {
 	step := len(q) * blockPos
 	for b := range blocks {
 		kb := k[b*step:][:step]
@@ -77,19 +98,25 @@ func scoresQS8Generic(dst []float32, k []int8, ks []float32, q []int8, c float32
 				acc[i] += int32(kg[4*i])*q0 + int32(kg[4*i+1])*q1 + int32(kg[4*i+2])*q2 + int32(kg[4*i+3])*q3
 			}
 		}
-		out := (*[blockPos]float32)(dst[b*blockPos:])
+		out := (*[blockPos]int32)(dst[b*blockPos:])
 		scale := (*[blockPos]float32)(ks[b*blockPos:])
 		for i, a := range acc {
-			out[i] = float32(a) * float32(scale[i]*c)
+			out[i] = beyond
+			if y := float32(a) * float32(scale[i]*c); y > -0x1p29 && y < 0x1p29 {
+				out[i] = int32(y)
+			}
 		}
 	}
 }
 
-func weightsQS8Generic(w []int16, p, vs []float32, unit float32) {
-	p, vs = p[:len(w)], vs[:len(w)]
+func weightsQS8Generic(w []int16, y []int32, best int32, vs []float32, unit float32) (sum int64) {
+	y, vs = y[:len(w)], vs[:len(w)]
 	for i := range w {
-		w[i] = int16(int32(float32(float32(p[i]*vs[i])*unit) + 0.5))
+		e := Pow2(best - y[i])
+		sum += int64(e)
+		w[i] = int16(mulr(e, int32(vs[i]*unit)))
 	}
+	return sum
 }
 
 func weighQS8Generic(acc []int32, w []int16, v []int8, blocks int) {

@@ -40,8 +40,8 @@ attendQS8AVX2_absmax:
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXUD      X0, X1, X1
 	VMOVD        X1, DI
-	SUBL         $0x0d800000, DI
-	CMPL         DI, $0x71ffffff
+	SUBL         $0x24000000, DI
+	CMPL         DI, $0x5b7fffff
 	JA           attendQS8AVX2_fail
 	VMOVSS       decode42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X2
@@ -92,11 +92,12 @@ attendQS8AVX2_scores_head:
 	ADDQ         136(AX), DX
 	MOVQ         40(AX), BX
 	ANDQ         $-16, BX
-	VPCMPEQW     Y3, Y3, Y3
-	VPSRLW       $0x0f, Y3, Y3
+	VPCMPEQW     Y4, Y4, Y4
+	VPSRLW       $0x0f, Y4, Y4
 	VBROADCASTSS (CX), Y0
-	VMOVUPS      decodeff800000<>+0(SB), Y1
+	VMOVDQU      decode80000000<>+0(SB), Y1
 	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
 	MOVQ         24(AX), SI
 	MOVQ         56(AX), DI
 	MOVQ         64(AX), R8
@@ -134,60 +135,70 @@ attendQS8AVX2_scores_block:
 	IMULQ  96(AX), R9
 	ADDQ   120(AX), R9
 	MOVQ   88(AX), R13
-	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
 
 attendQS8AVX2_scores_group:
-	VPBROADCASTD (R9), Y6
-	VPABSB       Y6, Y7
-	VMOVDQU      (R11), Y8
-	VPSIGNB      Y6, Y8, Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPMADDWD     Y3, Y8, Y8
-	VPADDD       Y8, Y4, Y4
-	VMOVDQU      32(R11), Y8
-	VPSIGNB      Y6, Y8, Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPMADDWD     Y3, Y8, Y8
-	VPADDD       Y8, Y5, Y5
+	VPBROADCASTD (R9), Y7
+	VPABSB       Y7, Y8
+	VMOVDQU      (R11), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y4, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VMOVDQU      32(R11), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y4, Y9, Y9
+	VPADDD       Y9, Y6, Y6
 	ADDQ         $0x40, R11
 	ADDQ         $0x04, R9
 	DECQ         R13
 	JNZ          attendQS8AVX2_scores_group
-	VMULPS       (R12), Y0, Y6
-	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y6, Y4, Y4
-	VMOVQ        BX, X6
-	VPBROADCASTD X6, Y8
-	VPADDD       decodeIota<>+0(SB), Y8, Y8
-	VPBROADCASTD 40(AX), Y7
-	VPCMPGTD     Y8, Y7, Y6
-	VPBROADCASTD 48(AX), Y7
-	VPCMPGTD     Y7, Y8, Y8
-	VPOR         Y8, Y6, Y6
-	VBLENDVPS    Y6, decodeff800000<>+0(SB), Y4, Y4
-	VMOVUPS      Y4, (DX)
-	VMAXPS       Y4, Y1, Y1
-	VPANDN       (R8), Y6, Y6
-	VMOVUPS      Y6, 64(DX)
-	VPMAXUD      Y6, Y2, Y2
-	VMULPS       32(R12), Y0, Y4
+	VMULPS       (R12), Y0, Y7
 	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVQ        BX, X4
-	VPBROADCASTD X4, Y7
-	VPADDD       decodeIota<>+32(SB), Y7, Y7
-	VPBROADCASTD 40(AX), Y6
-	VPCMPGTD     Y7, Y6, Y4
-	VPBROADCASTD 48(AX), Y6
-	VPCMPGTD     Y6, Y7, Y7
-	VPOR         Y7, Y4, Y4
-	VBLENDVPS    Y4, decodeff800000<>+0(SB), Y5, Y5
-	VMOVUPS      Y5, 32(DX)
-	VMAXPS       Y5, Y1, Y1
-	VPANDN       32(R8), Y4, Y4
-	VMOVUPS      Y4, 96(DX)
-	VPMAXUD      Y4, Y2, Y2
+	VMULPS       Y7, Y5, Y5
+	VMOVQ        BX, X7
+	VPBROADCASTD X7, Y9
+	VPADDD       decodeIota<>+0(SB), Y9, Y9
+	VPBROADCASTD 40(AX), Y7
+	VPCMPGTD     Y9, Y7, Y8
+	VPBROADCASTD 48(AX), Y7
+	VPCMPGTD     Y7, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPANDN       Y5, Y8, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPABSD       Y5, Y7
+	VPMAXUD      Y7, Y3, Y3
+	VPSLLD       $0x1e, Y8, Y7
+	VPOR         Y7, Y5, Y5
+	VMOVDQU      Y5, (DX)
+	VPMAXSD      Y5, Y1, Y1
+	VPANDN       (R8), Y8, Y7
+	VMOVUPS      Y7, 64(DX)
+	VPMAXUD      Y7, Y2, Y2
+	VMULPS       32(R12), Y0, Y5
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VMOVQ        BX, X5
+	VPBROADCASTD X5, Y8
+	VPADDD       decodeIota<>+32(SB), Y8, Y8
+	VPBROADCASTD 40(AX), Y5
+	VPCMPGTD     Y8, Y5, Y7
+	VPBROADCASTD 48(AX), Y5
+	VPCMPGTD     Y5, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPANDN       Y6, Y7, Y6
+	VCVTTPS2DQ   Y6, Y6
+	VPABSD       Y6, Y5
+	VPMAXUD      Y5, Y3, Y3
+	VPSLLD       $0x1e, Y7, Y5
+	VPOR         Y5, Y6, Y6
+	VMOVDQU      Y6, 32(DX)
+	VPMAXSD      Y6, Y1, Y1
+	VPANDN       32(R8), Y7, Y5
+	VMOVUPS      Y5, 96(DX)
+	VPMAXUD      Y5, Y2, Y2
 	ADDQ         $0x40, R12
 	ADDQ         $0x40, R8
 	ADDQ         $0x000000c0, DX
@@ -199,23 +210,32 @@ attendQS8AVX2_scores_group:
 	TESTQ        DI, DI
 	JNZ          attendQS8AVX2_scores_page
 	VEXTRACTF128 $0x01, Y1, X0
-	VMAXPS       X0, X1, X1
+	VPMAXSD      X0, X1, X1
 	VPSHUFD      $0x4e, X1, X0
-	VMAXPS       X0, X1, X1
+	VPMAXSD      X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
-	VMAXPS       X0, X1, X1
+	VPMAXSD      X0, X1, X1
 	VEXTRACTF128 $0x01, Y2, X0
 	VPMAXUD      X0, X2, X2
 	VPSHUFD      $0x4e, X2, X0
 	VPMAXUD      X0, X2, X2
 	VPSHUFD      $0xb1, X2, X0
 	VPMAXUD      X0, X2, X2
-	VMOVSS       X1, 8(CX)
-	VMOVSS       X2, 12(CX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VPMAXUD      X0, X3, X3
+	VPSHUFD      $0x4e, X3, X0
+	VPMAXUD      X0, X3, X3
+	VPSHUFD      $0xb1, X3, X0
+	VPMAXUD      X0, X3, X3
+	VMOVD        X1, 8(CX)
+	VMOVD        X2, 12(CX)
 	VMOVD        X2, CX
 	DECL         CX
-	CMPL         CX, $0x7f7ffffe
-	JA           attendQS8AVX2_fail
+	CMPL         CX, $0x717fffff
+	JAE          attendQS8AVX2_fail
+	VMOVD        X3, CX
+	CMPL         CX, $0x20000000
+	JAE          attendQS8AVX2_fail
 	MOVQ         152(AX), CX
 	INCQ         CX
 	MOVQ         CX, 152(AX)
@@ -223,148 +243,90 @@ attendQS8AVX2_scores_group:
 	JL           attendQS8AVX2_scores_head
 	MOVQ         $0x00000000, 152(AX)
 
-attendQS8AVX2_exps_head:
-	MOVQ         152(AX), CX
-	SHLQ         $0x05, CX
-	ADDQ         128(AX), CX
-	VMOVSS       8(CX), X0
-	MOVQ         152(AX), DX
-	IMULQ        144(AX), DX
-	ADDQ         136(AX), DX
-	MOVQ         56(AX), BX
-	VBROADCASTSS X0, Y0
-	VXORPS       Y1, Y1, Y1
-
-attendQS8AVX2_exps:
-	VMOVUPS      (DX), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       decode3fb8aa3b<>+0(SB), Y2, Y3
-	VSUBPS       decode3f000000<>+0(SB), Y3, Y3
-	VCVTTPS2DQ   Y3, Y3
-	VCVTDQ2PS    Y3, Y4
-	VMULPS       decode3f318000<>+0(SB), Y4, Y5
-	VSUBPS       Y5, Y2, Y5
-	VMULPS       decodeb95e8083<>+0(SB), Y4, Y4
-	VSUBPS       Y4, Y5, Y5
-	VMULPS       decode39506967<>+0(SB), Y5, Y4
-	VADDPS       decode3ab743ce<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3c088908<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3f000000<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       Y5, Y4, Y4
-	VADDPS       decode3f800000<>+0(SB), Y4, Y4
-	VPADDD       decode0000007f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VCMPPS       $0x15, decodec2ae0000<>+0(SB), Y2, Y2
-	VANDPS       Y2, Y4, Y4
-	VMOVUPS      Y4, (DX)
-	VADDPS       Y4, Y1, Y1
-	VMOVUPS      32(DX), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       decode3fb8aa3b<>+0(SB), Y2, Y3
-	VSUBPS       decode3f000000<>+0(SB), Y3, Y3
-	VCVTTPS2DQ   Y3, Y3
-	VCVTDQ2PS    Y3, Y4
-	VMULPS       decode3f318000<>+0(SB), Y4, Y5
-	VSUBPS       Y5, Y2, Y5
-	VMULPS       decodeb95e8083<>+0(SB), Y4, Y4
-	VSUBPS       Y4, Y5, Y5
-	VMULPS       decode39506967<>+0(SB), Y5, Y4
-	VADDPS       decode3ab743ce<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3c088908<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       decode3f000000<>+0(SB), Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VADDPS       Y5, Y4, Y4
-	VADDPS       decode3f800000<>+0(SB), Y4, Y4
-	VPADDD       decode0000007f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VCMPPS       $0x15, decodec2ae0000<>+0(SB), Y2, Y2
-	VANDPS       Y2, Y4, Y4
-	VMOVUPS      Y4, 32(DX)
-	VADDPS       Y4, Y1, Y1
-	ADDQ         $0x000000c0, DX
-	DECQ         BX
-	JNZ          attendQS8AVX2_exps
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X1
-	VPSHUFD      $0x4e, X1, X0
-	VADDPS       X0, X1, X1
-	VPSHUFD      $0xb1, X1, X0
-	VADDPS       X0, X1, X1
-	VUCOMISS     X1, X1
-	JPS          attendQS8AVX2_fail
-	VMOVSS       decode3f800000<>+0(SB), X0
-	VDIVSS       X1, X0, X0
-	VMOVSS       X0, 16(CX)
-	VMOVSS       12(CX), X2
-	VMOVSS       decode46fffe00<>+0(SB), X0
-	VDIVSS       X0, X2, X1
-	VMOVSS       X1, 24(CX)
-	VDIVSS       X2, X0, X0
-	VMOVSS       X0, 20(CX)
-	MOVQ         152(AX), CX
-	INCQ         CX
-	MOVQ         CX, 152(AX)
-	CMPQ         CX, 80(AX)
-	JL           attendQS8AVX2_exps_head
-	MOVQ         $0x00000000, 152(AX)
-
 attendQS8AVX2_weights_head:
 	MOVQ         152(AX), CX
 	SHLQ         $0x05, CX
 	ADDQ         128(AX), CX
+	MOVL         12(CX), DX
+	SHRL         $0x17, DX
+	ADDL         116(AX), DX
+	MOVL         $0x0000010c, BX
+	SUBL         DX, BX
+	SHLL         $0x17, BX
+	VMOVD        BX, X0
+	VBROADCASTSS X0, Y0
+	INCL         DX
+	SHLL         $0x17, DX
+	VMOVD        DX, X2
+	VMOVD        8(CX), X1
 	MOVQ         152(AX), DX
 	IMULQ        144(AX), DX
 	ADDQ         136(AX), DX
 	MOVQ         56(AX), BX
-	VBROADCASTSS 16(CX), Y0
-	VBROADCASTSS 20(CX), Y1
+	VPCMPEQW     Y5, Y5, Y5
+	VPSRLW       $0x0f, Y5, Y5
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPBROADCASTD X1, Y1
 
 attendQS8AVX2_weights:
-	VMULPS     (DX), Y0, Y2
-	VMULPS     64(DX), Y2, Y2
-	VMULPS     Y1, Y2, Y2
-	VADDPS     decode3f000000<>+0(SB), Y2, Y2
-	VCVTTPS2DQ Y2, Y2
-	VMULPS     32(DX), Y0, Y3
-	VMULPS     96(DX), Y3, Y3
-	VMULPS     Y1, Y3, Y3
-	VADDPS     decode3f000000<>+0(SB), Y3, Y3
-	VCVTTPS2DQ Y3, Y3
-	VPACKSSDW  Y3, Y2, Y2
-	VPERMQ     $0xd8, Y2, Y2
-	VMOVDQU    Y2, 128(DX)
-	ADDQ       $0x000000c0, DX
-	DECQ       BX
-	JNZ        attendQS8AVX2_weights
-	MOVQ       152(AX), CX
-	INCQ       CX
-	MOVQ       CX, 152(AX)
-	CMPQ       CX, 80(AX)
-	JL         attendQS8AVX2_weights_head
-	MOVQ       $0x00000000, 152(AX)
+	VPSUBD       (DX), Y1, Y6
+	VPSUBD       32(DX), Y1, Y7
+	VPACKUSDW    Y7, Y6, Y8
+	VPSLLW       $0x05, Y8, Y8
+	VPSRLW       $0x01, Y8, Y8
+	VPMULHRSW    decode04ed04ed<>+0(SB), Y8, Y9
+	VMOVDQU      decode1d581d58<>+0(SB), Y10
+	VPSUBW       Y9, Y10, Y9
+	VPMULHRSW    Y8, Y9, Y9
+	VMOVDQU      decode58685868<>+0(SB), Y10
+	VPSUBW       Y9, Y10, Y9
+	VPMULHRSW    Y8, Y9, Y9
+	VMOVDQU      decode7fff7fff<>+0(SB), Y8
+	VPSUBW       Y9, Y8, Y9
+	VPADDW       Y9, Y9, Y9
+	VPUNPCKLWD   Y4, Y9, Y8
+	VPUNPCKHWD   Y4, Y9, Y9
+	VPSRLD       $0x0b, Y6, Y6
+	VPSRLVD      Y6, Y8, Y8
+	VPSRLD       $0x0b, Y7, Y7
+	VPSRLVD      Y7, Y9, Y9
+	VPACKUSDW    Y9, Y8, Y9
+	VPAVGW       Y4, Y9, Y9
+	VPMADDWD     Y5, Y9, Y6
+	VPADDD       Y6, Y3, Y3
+	VMULPS       64(DX), Y0, Y6
+	VCVTTPS2DQ   Y6, Y6
+	VMULPS       96(DX), Y0, Y7
+	VCVTTPS2DQ   Y7, Y7
+	VPACKSSDW    Y7, Y6, Y6
+	VPMULHRSW    Y6, Y9, Y9
+	VPERMQ       $0xd8, Y9, Y9
+	VMOVDQU      Y9, 128(DX)
+	ADDQ         $0x000000c0, DX
+	DECQ         BX
+	JNZ          attendQS8AVX2_weights
+	VEXTRACTF128 $0x01, Y3, X0
+	VPADDD       X0, X3, X1
+	VPSHUFD      $0x4e, X1, X0
+	VPADDD       X0, X1, X1
+	VPSHUFD      $0xb1, X1, X0
+	VPADDD       X0, X1, X1
+	VCVTDQ2PS    X1, X0
+	VDIVSS       X0, X2, X2
+	VMOVSS       X2, 16(CX)
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX2_weights_head
+	MOVQ         $0x00000000, 152(AX)
 
 attendQS8AVX2_weigh_head:
 	MOVQ         152(AX), CX
 	SHLQ         $0x05, CX
 	ADDQ         128(AX), CX
-	VBROADCASTSS 24(CX), Y0
+	VBROADCASTSS 16(CX), Y0
 	MOVQ         152(AX), CX
 	IMULQ        96(AX), CX
 	SHLQ         $0x02, CX
@@ -574,24 +536,6 @@ DATA decode3f000000<>+56(SB)/4, $0x3f000000
 DATA decode3f000000<>+60(SB)/4, $0x3f000000
 GLOBL decode3f000000<>(SB), RODATA|NOPTR, $64
 
-DATA decodeff800000<>+0(SB)/4, $0xff800000
-DATA decodeff800000<>+4(SB)/4, $0xff800000
-DATA decodeff800000<>+8(SB)/4, $0xff800000
-DATA decodeff800000<>+12(SB)/4, $0xff800000
-DATA decodeff800000<>+16(SB)/4, $0xff800000
-DATA decodeff800000<>+20(SB)/4, $0xff800000
-DATA decodeff800000<>+24(SB)/4, $0xff800000
-DATA decodeff800000<>+28(SB)/4, $0xff800000
-DATA decodeff800000<>+32(SB)/4, $0xff800000
-DATA decodeff800000<>+36(SB)/4, $0xff800000
-DATA decodeff800000<>+40(SB)/4, $0xff800000
-DATA decodeff800000<>+44(SB)/4, $0xff800000
-DATA decodeff800000<>+48(SB)/4, $0xff800000
-DATA decodeff800000<>+52(SB)/4, $0xff800000
-DATA decodeff800000<>+56(SB)/4, $0xff800000
-DATA decodeff800000<>+60(SB)/4, $0xff800000
-GLOBL decodeff800000<>(SB), RODATA|NOPTR, $64
-
 DATA decodeIota<>+0(SB)/4, $0x00000000
 DATA decodeIota<>+4(SB)/4, $0x00000001
 DATA decodeIota<>+8(SB)/4, $0x00000002
@@ -610,224 +554,80 @@ DATA decodeIota<>+56(SB)/4, $0x0000000e
 DATA decodeIota<>+60(SB)/4, $0x0000000f
 GLOBL decodeIota<>(SB), RODATA|NOPTR, $64
 
-DATA decode3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
-DATA decode3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
-GLOBL decode3fb8aa3b<>(SB), RODATA|NOPTR, $64
+DATA decode04ed04ed<>+0(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+4(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+8(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+12(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+16(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+20(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+24(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+28(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+32(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+36(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+40(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+44(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+48(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+52(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+56(SB)/4, $0x04ed04ed
+DATA decode04ed04ed<>+60(SB)/4, $0x04ed04ed
+GLOBL decode04ed04ed<>(SB), RODATA|NOPTR, $64
 
-DATA decode3f318000<>+0(SB)/4, $0x3f318000
-DATA decode3f318000<>+4(SB)/4, $0x3f318000
-DATA decode3f318000<>+8(SB)/4, $0x3f318000
-DATA decode3f318000<>+12(SB)/4, $0x3f318000
-DATA decode3f318000<>+16(SB)/4, $0x3f318000
-DATA decode3f318000<>+20(SB)/4, $0x3f318000
-DATA decode3f318000<>+24(SB)/4, $0x3f318000
-DATA decode3f318000<>+28(SB)/4, $0x3f318000
-DATA decode3f318000<>+32(SB)/4, $0x3f318000
-DATA decode3f318000<>+36(SB)/4, $0x3f318000
-DATA decode3f318000<>+40(SB)/4, $0x3f318000
-DATA decode3f318000<>+44(SB)/4, $0x3f318000
-DATA decode3f318000<>+48(SB)/4, $0x3f318000
-DATA decode3f318000<>+52(SB)/4, $0x3f318000
-DATA decode3f318000<>+56(SB)/4, $0x3f318000
-DATA decode3f318000<>+60(SB)/4, $0x3f318000
-GLOBL decode3f318000<>(SB), RODATA|NOPTR, $64
+DATA decode1d581d58<>+0(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+4(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+8(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+12(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+16(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+20(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+24(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+28(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+32(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+36(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+40(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+44(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+48(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+52(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+56(SB)/4, $0x1d581d58
+DATA decode1d581d58<>+60(SB)/4, $0x1d581d58
+GLOBL decode1d581d58<>(SB), RODATA|NOPTR, $64
 
-DATA decodeb95e8083<>+0(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+4(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+8(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+12(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+16(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+20(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+24(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+28(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+32(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+36(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+40(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+44(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+48(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+52(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+56(SB)/4, $0xb95e8083
-DATA decodeb95e8083<>+60(SB)/4, $0xb95e8083
-GLOBL decodeb95e8083<>(SB), RODATA|NOPTR, $64
+DATA decode58685868<>+0(SB)/4, $0x58685868
+DATA decode58685868<>+4(SB)/4, $0x58685868
+DATA decode58685868<>+8(SB)/4, $0x58685868
+DATA decode58685868<>+12(SB)/4, $0x58685868
+DATA decode58685868<>+16(SB)/4, $0x58685868
+DATA decode58685868<>+20(SB)/4, $0x58685868
+DATA decode58685868<>+24(SB)/4, $0x58685868
+DATA decode58685868<>+28(SB)/4, $0x58685868
+DATA decode58685868<>+32(SB)/4, $0x58685868
+DATA decode58685868<>+36(SB)/4, $0x58685868
+DATA decode58685868<>+40(SB)/4, $0x58685868
+DATA decode58685868<>+44(SB)/4, $0x58685868
+DATA decode58685868<>+48(SB)/4, $0x58685868
+DATA decode58685868<>+52(SB)/4, $0x58685868
+DATA decode58685868<>+56(SB)/4, $0x58685868
+DATA decode58685868<>+60(SB)/4, $0x58685868
+GLOBL decode58685868<>(SB), RODATA|NOPTR, $64
 
-DATA decode39506967<>+0(SB)/4, $0x39506967
-DATA decode39506967<>+4(SB)/4, $0x39506967
-DATA decode39506967<>+8(SB)/4, $0x39506967
-DATA decode39506967<>+12(SB)/4, $0x39506967
-DATA decode39506967<>+16(SB)/4, $0x39506967
-DATA decode39506967<>+20(SB)/4, $0x39506967
-DATA decode39506967<>+24(SB)/4, $0x39506967
-DATA decode39506967<>+28(SB)/4, $0x39506967
-DATA decode39506967<>+32(SB)/4, $0x39506967
-DATA decode39506967<>+36(SB)/4, $0x39506967
-DATA decode39506967<>+40(SB)/4, $0x39506967
-DATA decode39506967<>+44(SB)/4, $0x39506967
-DATA decode39506967<>+48(SB)/4, $0x39506967
-DATA decode39506967<>+52(SB)/4, $0x39506967
-DATA decode39506967<>+56(SB)/4, $0x39506967
-DATA decode39506967<>+60(SB)/4, $0x39506967
-GLOBL decode39506967<>(SB), RODATA|NOPTR, $64
-
-DATA decode3ab743ce<>+0(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+4(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+8(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+12(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+16(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+20(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+24(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+28(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+32(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+36(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+40(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+44(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+48(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+52(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+56(SB)/4, $0x3ab743ce
-DATA decode3ab743ce<>+60(SB)/4, $0x3ab743ce
-GLOBL decode3ab743ce<>(SB), RODATA|NOPTR, $64
-
-DATA decode3c088908<>+0(SB)/4, $0x3c088908
-DATA decode3c088908<>+4(SB)/4, $0x3c088908
-DATA decode3c088908<>+8(SB)/4, $0x3c088908
-DATA decode3c088908<>+12(SB)/4, $0x3c088908
-DATA decode3c088908<>+16(SB)/4, $0x3c088908
-DATA decode3c088908<>+20(SB)/4, $0x3c088908
-DATA decode3c088908<>+24(SB)/4, $0x3c088908
-DATA decode3c088908<>+28(SB)/4, $0x3c088908
-DATA decode3c088908<>+32(SB)/4, $0x3c088908
-DATA decode3c088908<>+36(SB)/4, $0x3c088908
-DATA decode3c088908<>+40(SB)/4, $0x3c088908
-DATA decode3c088908<>+44(SB)/4, $0x3c088908
-DATA decode3c088908<>+48(SB)/4, $0x3c088908
-DATA decode3c088908<>+52(SB)/4, $0x3c088908
-DATA decode3c088908<>+56(SB)/4, $0x3c088908
-DATA decode3c088908<>+60(SB)/4, $0x3c088908
-GLOBL decode3c088908<>(SB), RODATA|NOPTR, $64
-
-DATA decode3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
-DATA decode3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
-GLOBL decode3d2aa9c1<>(SB), RODATA|NOPTR, $64
-
-DATA decode3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
-DATA decode3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
-GLOBL decode3e2aaaaa<>(SB), RODATA|NOPTR, $64
-
-DATA decode3f800000<>+0(SB)/4, $0x3f800000
-DATA decode3f800000<>+4(SB)/4, $0x3f800000
-DATA decode3f800000<>+8(SB)/4, $0x3f800000
-DATA decode3f800000<>+12(SB)/4, $0x3f800000
-DATA decode3f800000<>+16(SB)/4, $0x3f800000
-DATA decode3f800000<>+20(SB)/4, $0x3f800000
-DATA decode3f800000<>+24(SB)/4, $0x3f800000
-DATA decode3f800000<>+28(SB)/4, $0x3f800000
-DATA decode3f800000<>+32(SB)/4, $0x3f800000
-DATA decode3f800000<>+36(SB)/4, $0x3f800000
-DATA decode3f800000<>+40(SB)/4, $0x3f800000
-DATA decode3f800000<>+44(SB)/4, $0x3f800000
-DATA decode3f800000<>+48(SB)/4, $0x3f800000
-DATA decode3f800000<>+52(SB)/4, $0x3f800000
-DATA decode3f800000<>+56(SB)/4, $0x3f800000
-DATA decode3f800000<>+60(SB)/4, $0x3f800000
-GLOBL decode3f800000<>(SB), RODATA|NOPTR, $64
-
-DATA decode0000007f<>+0(SB)/4, $0x0000007f
-DATA decode0000007f<>+4(SB)/4, $0x0000007f
-DATA decode0000007f<>+8(SB)/4, $0x0000007f
-DATA decode0000007f<>+12(SB)/4, $0x0000007f
-DATA decode0000007f<>+16(SB)/4, $0x0000007f
-DATA decode0000007f<>+20(SB)/4, $0x0000007f
-DATA decode0000007f<>+24(SB)/4, $0x0000007f
-DATA decode0000007f<>+28(SB)/4, $0x0000007f
-DATA decode0000007f<>+32(SB)/4, $0x0000007f
-DATA decode0000007f<>+36(SB)/4, $0x0000007f
-DATA decode0000007f<>+40(SB)/4, $0x0000007f
-DATA decode0000007f<>+44(SB)/4, $0x0000007f
-DATA decode0000007f<>+48(SB)/4, $0x0000007f
-DATA decode0000007f<>+52(SB)/4, $0x0000007f
-DATA decode0000007f<>+56(SB)/4, $0x0000007f
-DATA decode0000007f<>+60(SB)/4, $0x0000007f
-GLOBL decode0000007f<>(SB), RODATA|NOPTR, $64
-
-DATA decodec2ae0000<>+0(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+4(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+8(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+12(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+16(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+20(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+24(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+28(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+32(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+36(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+40(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+44(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+48(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+52(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+56(SB)/4, $0xc2ae0000
-DATA decodec2ae0000<>+60(SB)/4, $0xc2ae0000
-GLOBL decodec2ae0000<>(SB), RODATA|NOPTR, $64
-
-DATA decode46fffe00<>+0(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+4(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+8(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+12(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+16(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+20(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+24(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+28(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+32(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+36(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+40(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+44(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+48(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+52(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+56(SB)/4, $0x46fffe00
-DATA decode46fffe00<>+60(SB)/4, $0x46fffe00
-GLOBL decode46fffe00<>(SB), RODATA|NOPTR, $64
+DATA decode7fff7fff<>+0(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+4(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+8(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+12(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+16(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+20(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+24(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+28(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+32(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+36(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+40(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+44(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+48(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+52(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+56(SB)/4, $0x7fff7fff
+DATA decode7fff7fff<>+60(SB)/4, $0x7fff7fff
+GLOBL decode7fff7fff<>(SB), RODATA|NOPTR, $64
 
 // func attendQS8AVX512VNNI(a *uint64) bool
-// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512VNNI, CMOV
 TEXT ·attendQS8AVX512VNNI(SB), NOSPLIT, $0-9
 	MOVQ a+0(FP), AX
 	MOVQ $0x00000000, 152(AX)
@@ -862,8 +662,8 @@ attendQS8AVX512VNNI_absmax:
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXUD      X0, X1, X1
 	VMOVD        X1, DI
-	SUBL         $0x0d800000, DI
-	CMPL         DI, $0x71ffffff
+	SUBL         $0x24000000, DI
+	CMPL         DI, $0x5b7fffff
 	JA           attendQS8AVX512VNNI_fail
 	VMOVSS       decode42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X2
@@ -875,13 +675,13 @@ attendQS8AVX512VNNI_absmax:
 
 attendQS8AVX512VNNI_quantize:
 	VMULPS       (DX), Y2, Y1
-	VANDPS       decode80000000<>+0(SB), Y1, Y8
-	VORPS        decode3f000000<>+0(SB), Y8, Y8
-	VADDPS       Y8, Y1, Y1
+	VANDPS       decode80000000<>+0(SB), Y1, Y9
+	VORPS        decode3f000000<>+0(SB), Y9, Y9
+	VADDPS       Y9, Y1, Y1
 	VCVTTPS2DQ   Y1, Y1
 	VPADDD       Y1, Y0, Y0
-	VEXTRACTI128 $0x01, Y1, X8
-	VPACKSSDW    X8, X1, X1
+	VEXTRACTI128 $0x01, Y1, X9
+	VPACKSSDW    X9, X1, X1
 	VPACKSSWB    X1, X1, X1
 	VMOVQ        X1, (BX)
 	ADDQ         $0x20, DX
@@ -915,13 +715,14 @@ attendQS8AVX512VNNI_scores_head:
 	MOVQ         40(AX), BX
 	ANDQ         $-16, BX
 	VBROADCASTSS (CX), Z0
-	VMOVUPS      decodeff800000<>+0(SB), Z11
-	VMOVUPS      Z11, Z1
+	VMOVDQU32    decodec0000000<>+0(SB), Z12
+	VMOVDQA32    Z12, Z1
 	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
 	VMOVDQU32    decode80808080<>+0(SB), Z2
-	VPBROADCASTD 4(CX), Z8
-	VPBROADCASTD 40(AX), Z9
-	VPBROADCASTD 48(AX), Z10
+	VPBROADCASTD 4(CX), Z9
+	VPBROADCASTD 40(AX), Z10
+	VPBROADCASTD 48(AX), Z11
 	MOVQ         24(AX), SI
 	MOVQ         56(AX), DI
 	MOVQ         64(AX), R8
@@ -959,31 +760,34 @@ attendQS8AVX512VNNI_scores_block:
 	IMULQ     96(AX), R9
 	ADDQ      120(AX), R9
 	MOVQ      88(AX), R13
-	VMOVDQA32 Z8, Z12
+	VMOVDQA32 Z9, Z13
 
 attendQS8AVX512VNNI_scores_group:
-	VPXORD        (R11), Z2, Z13
-	VPDPBUSD.BCST (R9), Z13, Z12
-	VPXORD        64(R11), Z2, Z13
-	VPDPBUSD.BCST 4(R9), Z13, Z12
+	VPXORD        (R11), Z2, Z14
+	VPDPBUSD.BCST (R9), Z14, Z13
+	VPXORD        64(R11), Z2, Z14
+	VPDPBUSD.BCST 4(R9), Z14, Z13
 	ADDQ          $0x00000080, R11
 	ADDQ          $0x08, R9
 	SUBQ          $0x02, R13
 	JNZ           attendQS8AVX512VNNI_scores_group
-	VPBROADCASTD  BX, Z13
-	VPADDD        decodeIota<>+0(SB), Z13, Z13
-	VPCMPD        $0x05, Z9, Z13, K1
-	VPCMPD        $0x02, Z10, Z13, K2
+	VPBROADCASTD  BX, Z14
+	VPADDD        decodeIota<>+0(SB), Z14, Z14
+	VPCMPD        $0x05, Z10, Z14, K1
+	VPCMPD        $0x02, Z11, Z14, K2
 	KANDW         K2, K1, K1
-	VMULPS        (R12), Z0, Z13
-	VCVTDQ2PS     Z12, Z12
-	VMOVAPS       Z11, Z14
-	VMULPS        Z13, Z12, K1, Z14
-	VMOVUPS       Z14, (DX)
-	VMAXPS        Z14, Z1, Z1
-	VMOVUPS.Z     (R8), K1, Z12
-	VMOVUPS       Z12, 64(DX)
-	VPMAXUD       Z12, Z3, Z3
+	VMULPS        (R12), Z0, Z14
+	VCVTDQ2PS     Z13, Z13
+	VMULPS        Z14, Z13, Z14
+	VMOVDQA32     Z12, Z13
+	VCVTTPS2DQ    Z14, K1, Z13
+	VPABSD.Z      Z13, K1, Z14
+	VPMAXUD       Z14, Z4, Z4
+	VMOVDQU32     Z13, (DX)
+	VPMAXSD       Z13, Z1, Z1
+	VMOVUPS.Z     (R8), K1, Z13
+	VMOVUPS       Z13, 64(DX)
+	VPMAXUD       Z13, Z3, Z3
 	ADDQ          $0x40, R12
 	ADDQ          $0x40, R8
 	ADDQ          $0x000000c0, DX
@@ -994,28 +798,39 @@ attendQS8AVX512VNNI_scores_group:
 	ADDQ          $0x04, SI
 	TESTQ         DI, DI
 	JNZ           attendQS8AVX512VNNI_scores_page
-	VEXTRACTF32X8 $0x01, Z1, Y0
-	VMAXPS        Y0, Y1, Y0
-	VEXTRACTF32X8 $0x01, Z3, Y1
+	VEXTRACTI32X8 $0x01, Z1, Y0
+	VPMAXSD       Y0, Y1, Y0
+	VEXTRACTI32X8 $0x01, Z3, Y1
 	VPMAXUD       Y1, Y3, Y1
-	VEXTRACTF128  $0x01, Y0, X2
-	VMAXPS        X2, X0, X0
-	VPSHUFD       $0x4e, X0, X2
-	VMAXPS        X2, X0, X0
-	VPSHUFD       $0xb1, X0, X2
-	VMAXPS        X2, X0, X0
-	VEXTRACTF128  $0x01, Y1, X2
-	VPMAXUD       X2, X1, X1
-	VPSHUFD       $0x4e, X1, X2
-	VPMAXUD       X2, X1, X1
-	VPSHUFD       $0xb1, X1, X2
-	VPMAXUD       X2, X1, X1
-	VMOVSS        X0, 8(CX)
-	VMOVSS        X1, 12(CX)
+	VEXTRACTI32X8 $0x01, Z4, Y2
+	VPMAXUD       Y2, Y4, Y2
+	VEXTRACTF128  $0x01, Y0, X9
+	VPMAXSD       X9, X0, X0
+	VPSHUFD       $0x4e, X0, X9
+	VPMAXSD       X9, X0, X0
+	VPSHUFD       $0xb1, X0, X9
+	VPMAXSD       X9, X0, X0
+	VEXTRACTF128  $0x01, Y1, X9
+	VPMAXUD       X9, X1, X1
+	VPSHUFD       $0x4e, X1, X9
+	VPMAXUD       X9, X1, X1
+	VPSHUFD       $0xb1, X1, X9
+	VPMAXUD       X9, X1, X1
+	VEXTRACTF128  $0x01, Y2, X9
+	VPMAXUD       X9, X2, X2
+	VPSHUFD       $0x4e, X2, X9
+	VPMAXUD       X9, X2, X2
+	VPSHUFD       $0xb1, X2, X9
+	VPMAXUD       X9, X2, X2
+	VMOVD         X0, 8(CX)
+	VMOVD         X1, 12(CX)
 	VMOVD         X1, CX
 	DECL          CX
-	CMPL          CX, $0x7f7ffffe
-	JA            attendQS8AVX512VNNI_fail
+	CMPL          CX, $0x717fffff
+	JAE           attendQS8AVX512VNNI_fail
+	VMOVD         X2, CX
+	CMPL          CX, $0x20000000
+	JAE           attendQS8AVX512VNNI_fail
 	MOVQ          152(AX), CX
 	INCQ          CX
 	MOVQ          CX, 152(AX)
@@ -1023,112 +838,81 @@ attendQS8AVX512VNNI_scores_group:
 	JL            attendQS8AVX512VNNI_scores_head
 	MOVQ          $0x00000000, 152(AX)
 
-attendQS8AVX512VNNI_exps_head:
-	MOVQ         152(AX), CX
-	SHLQ         $0x05, CX
-	ADDQ         128(AX), CX
-	VMOVSS       8(CX), X0
-	MOVQ         152(AX), DX
-	IMULQ        144(AX), DX
-	ADDQ         136(AX), DX
-	MOVQ         56(AX), BX
-	VBROADCASTSS X0, Z0
-	VXORPS       Y1, Y1, Y1
-
-attendQS8AVX512VNNI_exps:
-	VMOVUPS       (DX), Z2
-	VSUBPS        Z0, Z2, Z2
-	VMULPS        decode3fb8aa3b<>+0(SB), Z2, Z3
-	VSUBPS        decode3f000000<>+0(SB), Z3, Z3
-	VCVTTPS2DQ    Z3, Z3
-	VCVTDQ2PS     Z3, Z8
-	VMULPS        decode3f318000<>+0(SB), Z8, Z9
-	VSUBPS        Z9, Z2, Z9
-	VMULPS        decodeb95e8083<>+0(SB), Z8, Z8
-	VSUBPS        Z8, Z9, Z9
-	VMULPS        decode39506967<>+0(SB), Z9, Z8
-	VADDPS        decode3ab743ce<>+0(SB), Z8, Z8
-	VMULPS        Z9, Z8, Z8
-	VADDPS        decode3c088908<>+0(SB), Z8, Z8
-	VMULPS        Z9, Z8, Z8
-	VADDPS        decode3d2aa9c1<>+0(SB), Z8, Z8
-	VMULPS        Z9, Z8, Z8
-	VADDPS        decode3e2aaaaa<>+0(SB), Z8, Z8
-	VMULPS        Z9, Z8, Z8
-	VADDPS        decode3f000000<>+0(SB), Z8, Z8
-	VMULPS        Z9, Z8, Z8
-	VMULPS        Z9, Z8, Z8
-	VADDPS        Z9, Z8, Z8
-	VADDPS        decode3f800000<>+0(SB), Z8, Z8
-	VPADDD        decode0000007f<>+0(SB), Z3, Z3
-	VPSLLD        $0x17, Z3, Z3
-	VMULPS        Z3, Z8, Z8
-	VCMPPS        $0x15, decodec2ae0000<>+0(SB), Z2, K1
-	VMOVAPS.Z     Z8, K1, Z8
-	VMOVUPS       Z8, (DX)
-	VEXTRACTF32X8 $0x01, Z8, Y2
-	VADDPS        Y8, Y1, Y1
-	VADDPS        Y2, Y1, Y1
-	ADDQ          $0x000000c0, DX
-	DECQ          BX
-	JNZ           attendQS8AVX512VNNI_exps
-	VEXTRACTF128  $0x01, Y1, X0
-	VADDPS        X0, X1, X1
-	VPSHUFD       $0x4e, X1, X0
-	VADDPS        X0, X1, X1
-	VPSHUFD       $0xb1, X1, X0
-	VADDPS        X0, X1, X1
-	VUCOMISS      X1, X1
-	JPS           attendQS8AVX512VNNI_fail
-	VMOVSS        decode3f800000<>+0(SB), X0
-	VDIVSS        X1, X0, X0
-	VMOVSS        X0, 16(CX)
-	VMOVSS        12(CX), X2
-	VMOVSS        decode46fffe00<>+0(SB), X0
-	VDIVSS        X0, X2, X1
-	VMOVSS        X1, 24(CX)
-	VDIVSS        X2, X0, X0
-	VMOVSS        X0, 20(CX)
-	MOVQ          152(AX), CX
-	INCQ          CX
-	MOVQ          CX, 152(AX)
-	CMPQ          CX, 80(AX)
-	JL            attendQS8AVX512VNNI_exps_head
-	MOVQ          $0x00000000, 152(AX)
-
 attendQS8AVX512VNNI_weights_head:
 	MOVQ         152(AX), CX
 	SHLQ         $0x05, CX
 	ADDQ         128(AX), CX
+	MOVL         12(CX), DX
+	SHRL         $0x17, DX
+	ADDL         116(AX), DX
+	MOVL         $0x0000010c, BX
+	SUBL         DX, BX
+	SHLL         $0x17, BX
+	VMOVD        BX, X0
+	VBROADCASTSS X0, Y0
+	INCL         DX
+	SHLL         $0x17, DX
+	VMOVD        DX, X2
+	VMOVD        8(CX), X1
 	MOVQ         152(AX), DX
 	IMULQ        144(AX), DX
 	ADDQ         136(AX), DX
 	MOVQ         56(AX), BX
-	VBROADCASTSS 16(CX), Z0
-	VBROADCASTSS 20(CX), Z1
+	VPCMPEQW     Y9, Y9, Y9
+	VPSRLW       $0x0f, Y9, Y9
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPBROADCASTD X1, Z1
+	VBROADCASTSS X0, Z0
 
 attendQS8AVX512VNNI_weights:
-	VMULPS     (DX), Z0, Z2
-	VMULPS     64(DX), Z2, Z2
-	VMULPS     Z1, Z2, Z2
-	VADDPS     decode3f000000<>+0(SB), Z2, Z2
-	VCVTTPS2DQ Z2, Z2
-	VPMOVDW    Z2, 128(DX)
-	ADDQ       $0x000000c0, DX
-	DECQ       BX
-	JNZ        attendQS8AVX512VNNI_weights
-	MOVQ       152(AX), CX
-	INCQ       CX
-	MOVQ       CX, 152(AX)
-	CMPQ       CX, 80(AX)
-	JL         attendQS8AVX512VNNI_weights_head
-	MOVQ       $0x00000000, 152(AX)
+	VPSUBD       (DX), Z1, Z10
+	VPMOVUSDW    Z10, Y11
+	VPSRLW       $0x0b, Y11, Y10
+	VPSLLW       $0x05, Y11, Y11
+	VPSRLW       $0x01, Y11, Y11
+	VPMULHRSW    decode04ed04ed<>+0(SB), Y11, Y12
+	VMOVDQU      decode1d581d58<>+0(SB), Y13
+	VPSUBW       Y12, Y13, Y12
+	VPMULHRSW    Y11, Y12, Y12
+	VMOVDQU      decode58685868<>+0(SB), Y13
+	VPSUBW       Y12, Y13, Y12
+	VPMULHRSW    Y11, Y12, Y12
+	VMOVDQU      decode7fff7fff<>+0(SB), Y11
+	VPSUBW       Y12, Y11, Y12
+	VPADDW       Y12, Y12, Y12
+	VPSRLVW      Y10, Y12, Y12
+	VPAVGW       Y4, Y12, Y12
+	VPDPWSSD     Y9, Y12, Y3
+	VMULPS       64(DX), Z0, Z10
+	VCVTTPS2DQ   Z10, Z10
+	VPMOVDW      Z10, Y10
+	VPMULHRSW    Y10, Y12, Y12
+	VMOVDQU      Y12, 128(DX)
+	ADDQ         $0x000000c0, DX
+	DECQ         BX
+	JNZ          attendQS8AVX512VNNI_weights
+	VEXTRACTF128 $0x01, Y3, X0
+	VPADDD       X0, X3, X1
+	VPSHUFD      $0x4e, X1, X0
+	VPADDD       X0, X1, X1
+	VPSHUFD      $0xb1, X1, X0
+	VPADDD       X0, X1, X1
+	VCVTDQ2PS    X1, X0
+	VDIVSS       X0, X2, X2
+	VMOVSS       X2, 16(CX)
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX512VNNI_weights_head
+	MOVQ         $0x00000000, 152(AX)
 
 attendQS8AVX512VNNI_weigh_head:
 	MOVQ         152(AX), CX
 	SHLQ         $0x05, CX
 	ADDQ         128(AX), CX
-	VBROADCASTSS 24(CX), Y0
+	VBROADCASTSS 16(CX), Y0
 	MOVQ         152(AX), CX
 	IMULQ        96(AX), CX
 	SHLQ         $0x02, CX
@@ -1142,10 +926,10 @@ attendQS8AVX512VNNI_weigh_head:
 	SHLQ         $0x01, SI
 
 attendQS8AVX512VNNI_chunk:
-	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
 	MOVQ   152(AX), DI
 	IMULQ  144(AX), DI
 	ADDQ   136(AX), DI
@@ -1170,28 +954,28 @@ attendQS8AVX512VNNI_weigh_page:
 
 attendQS8AVX512VNNI_weigh_block:
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST (DI), Z1, Z4
+	VPDPWSSD.BCST (DI), Z1, Z5
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 4(DI), Z1, Z5
+	VPDPWSSD.BCST 4(DI), Z1, Z6
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 8(DI), Z1, Z6
+	VPDPWSSD.BCST 8(DI), Z1, Z7
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 12(DI), Z1, Z7
+	VPDPWSSD.BCST 12(DI), Z1, Z8
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 16(DI), Z1, Z4
+	VPDPWSSD.BCST 16(DI), Z1, Z5
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 20(DI), Z1, Z5
+	VPDPWSSD.BCST 20(DI), Z1, Z6
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 24(DI), Z1, Z6
+	VPDPWSSD.BCST 24(DI), Z1, Z7
 	ADDQ          SI, R10
 	VPMOVSXBW     (R10), Z1
-	VPDPWSSD.BCST 28(DI), Z1, Z7
+	VPDPWSSD.BCST 28(DI), Z1, Z8
 	ADDQ          SI, R10
 	ADDQ          $0x000000c0, DI
 	DECQ          R12
@@ -1200,13 +984,13 @@ attendQS8AVX512VNNI_weigh_block:
 	ADDQ          $0x04, R8
 	TESTQ         R9, R9
 	JNZ           attendQS8AVX512VNNI_weigh_page
-	VPADDD        Z5, Z4, Z4
-	VPADDD        Z7, Z6, Z6
-	VPADDD        Z6, Z4, Z4
-	VEXTRACTI32X8 $0x01, Z4, Y1
-	VCVTDQ2PS     Y4, Y4
-	VMULPS        Y0, Y4, Y4
-	VMOVUPS       Y4, (CX)
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z8, Z7, Z7
+	VPADDD        Z7, Z5, Z5
+	VEXTRACTI32X8 $0x01, Z5, Y1
+	VCVTDQ2PS     Y5, Y5
+	VMULPS        Y0, Y5, Y5
+	VMOVUPS       Y5, (CX)
 	CMPQ          DX, $0x08
 	JLE           attendQS8AVX512VNNI_stored
 	VCVTDQ2PS     Y1, Y1
@@ -1231,6 +1015,24 @@ attendQS8AVX512VNNI_fail:
 	MOVB $0x00, ret+8(FP)
 	VZEROUPPER
 	RET
+
+DATA decodec0000000<>+0(SB)/4, $0xc0000000
+DATA decodec0000000<>+4(SB)/4, $0xc0000000
+DATA decodec0000000<>+8(SB)/4, $0xc0000000
+DATA decodec0000000<>+12(SB)/4, $0xc0000000
+DATA decodec0000000<>+16(SB)/4, $0xc0000000
+DATA decodec0000000<>+20(SB)/4, $0xc0000000
+DATA decodec0000000<>+24(SB)/4, $0xc0000000
+DATA decodec0000000<>+28(SB)/4, $0xc0000000
+DATA decodec0000000<>+32(SB)/4, $0xc0000000
+DATA decodec0000000<>+36(SB)/4, $0xc0000000
+DATA decodec0000000<>+40(SB)/4, $0xc0000000
+DATA decodec0000000<>+44(SB)/4, $0xc0000000
+DATA decodec0000000<>+48(SB)/4, $0xc0000000
+DATA decodec0000000<>+52(SB)/4, $0xc0000000
+DATA decodec0000000<>+56(SB)/4, $0xc0000000
+DATA decodec0000000<>+60(SB)/4, $0xc0000000
+GLOBL decodec0000000<>(SB), RODATA|NOPTR, $64
 
 DATA decode80808080<>+0(SB)/4, $0x80808080
 DATA decode80808080<>+4(SB)/4, $0x80808080
@@ -1288,8 +1090,8 @@ storeQS8AVX2_kmax:
 	VPSHUFD      $0xb1, X3, X2
 	VPMAXUD      X2, X3, X3
 	VMOVD        X3, R10
-	SUBL         $0x0d800000, R10
-	CMPL         R10, $0x71ffffff
+	SUBL         $0x24000000, R10
+	CMPL         R10, $0x5b7fffff
 	JA           storeQS8AVX2_fail
 	VMOVSS       decode42fe0000<>+0(SB), X2
 	VDIVSS       X3, X2, X4
@@ -1332,8 +1134,8 @@ storeQS8AVX2_vmax:
 	VPSHUFD      $0xb1, X3, X2
 	VPMAXUD      X2, X3, X3
 	VMOVD        X3, R10
-	SUBL         $0x0d800000, R10
-	CMPL         R10, $0x71ffffff
+	SUBL         $0x24000000, R10
+	CMPL         R10, $0x5b7fffff
 	JA           storeQS8AVX2_fail
 	VMOVSS       decode42fe0000<>+0(SB), X2
 	VDIVSS       X3, X2, X4

@@ -45,6 +45,17 @@ func roundAway(t float32) float32 {
 	return t - 0.5
 }
 
+// mulr is the stated rounded product of two numbers in units of 2^-15.
+func mulr(a, b int32) int32 { return (a*b + 16384) >> 15 }
+
+// StudentPow2 is the stated power of two.
+func StudentPow2(d int32) int32 {
+	d = min(d, 65535)
+	n, x := d>>11, d%2048*16
+	a := 32767 - mulr(22632-mulr(7512-mulr(1261, x), x), x)
+	return ((2*a)>>n + 1) >> 1
+}
+
 // StudentRSqrt is the stated 1/√x.
 func StudentRSqrt(x float32) float32 {
 	y := math.Float32frombits(0x5f3759df - math.Float32bits(x)>>1)
@@ -66,7 +77,7 @@ func StudentQuantize(x []float32) (q []int8, scale float32) {
 		a = max(a, v, -v)
 	}
 	switch {
-	case a < 0x1p-100:
+	case a < 0x1p-55:
 		return q, 0
 	case a > math.MaxFloat32:
 		return q, float32(math.NaN())

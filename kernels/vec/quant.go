@@ -2,13 +2,14 @@ package vec
 
 import "math"
 
-// quantFloor is the smallest largest magnitude that QuantizeRow resolves: below it 127/a could overflow.
-const quantFloor = 0x1p-100
+// quantFloor is the smallest largest magnitude that QuantizeRow resolves: products of
+// its scale with others are no denormals, which processors treat differently.
+const quantFloor = 0x1p-55
 
 // QuantizeRow quantises one row symmetrically to [-127, 127] and returns its scale, so that x[i] ≈ scale*q[i]
 // (q [n] int8, x [n] f32). With a = AbsMax(x):
 //
-//	a < 2^-100:       every q[i] = 0, scale 0
+//	a < 2^-55:       every q[i] = 0, scale 0
 //	a is Inf or NaN:  every q[i] = 0, scale NaN, so that the defect shows in every product
 //	otherwise:        v = 127/a;  t = x[i]*v;  q[i] = int(t >= 0 ? t+0.5 : t-0.5), truncated;  scale = a/127
 //

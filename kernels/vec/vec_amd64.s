@@ -7994,8 +7994,8 @@ quantizeRowAVX2_max_done:
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXSD      X0, X1, X1
 	VMOVD        X1, BX
-	SUBL         $0x0d800000, BX
-	CMPL         BX, $0x71ffffff
+	SUBL         $0x24000000, BX
+	CMPL         BX, $0x5b7fffff
 	JA           quantizeRowAVX2_out
 	VMOVSS       c42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X0
@@ -8172,8 +8172,8 @@ quantizeRowAVX512_max_done:
 	VPSHUFD       $0xb1, X0, X1
 	VPMAXSD       X1, X0, X0
 	VMOVD         X0, BX
-	SUBL          $0x0d800000, BX
-	CMPL          BX, $0x71ffffff
+	SUBL          $0x24000000, BX
+	CMPL          BX, $0x5b7fffff
 	JA            quantizeRowAVX512_out
 	VMOVSS        c42fe0000<>+0(SB), X1
 	VDIVSS        X0, X1, X1

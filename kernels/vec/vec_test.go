@@ -153,8 +153,8 @@ func TestQuantizeRow(t *testing.T) {
 		{"extremes", []float32{-2, 2, 1}, []int8{-127, 127, 64}, float32(2) / 127},
 		{"half away", []float32{127, 0.5, -0.5, 2.5, -2.5}, []int8{127, 1, -1, 3, -3}, 1},
 		{"largest", []float32{math.MaxFloat32, -math.MaxFloat32}, []int8{127, -127}, math.MaxFloat32 / float32(127)},
-		{"below floor", []float32{0x1p-101, -1e-45}, []int8{0, 0}, 0},
-		{"at floor", []float32{0x1p-100, -0x1p-101}, []int8{127, -64}, float32(0x1p-100) / 127},
+		{"below floor", []float32{0x1.fffffep-56, -1e-45}, []int8{0, 0}, 0},
+		{"at floor", []float32{0x1p-55, -0x1p-56}, []int8{127, -64}, float32(0x1p-55) / 127},
 		{"Inf", []float32{1, -inf}, []int8{0, 0}, nan},
 		{"NaN", []float32{1, nan}, []int8{0, 0}, nan},
 	} {
@@ -177,7 +177,7 @@ func TestQuantizeRowNeverLeavesRange(t *testing.T) {
 	r := rng(t)
 	q := make([]int8, 2)
 	for range 300_000 {
-		a := math.Float32frombits(uint32(0x0d800000 + r.IntN(0x7f800000-0x0d800000)))
+		a := math.Float32frombits(uint32(0x24000000 + r.IntN(0x7f800000-0x24000000)))
 		if QuantizeRow(q, []float32{a, -a}); q[0] != 127 || q[1] != -127 {
 			t.Fatalf("±%g became %v", a, q)
 		}

@@ -18,6 +18,7 @@ var ErrNotQuantized = errors.New("not an INT8 student")
 // config is config.json: the model's shape and, beside it, what calibration has seen.
 type config struct {
 	arch.Config
+	SpecVersion int                `json:"spec_version"`
 	Calibration *CalibrationRecord `json:"mito_calibration,omitempty"`
 	Pruning     json.RawMessage    `json:"mito_pruning,omitempty"`
 }
@@ -31,7 +32,7 @@ func Contents(w *student.Weights, report *Report) (*checkpoint.Contents, error) 
 		return nil, err
 	}
 	c := &checkpoint.Contents{Quantization: checkpoint.NewInt8()}
-	cfg := config{Config: w.Config}
+	cfg := config{Config: w.Config, SpecVersion: arch.SpecVersion}
 	cfg.ModelType = checkpoint.ModelType
 	if report != nil {
 		cfg.Calibration, cfg.Pruning = report.Calibration, report.Pruning
@@ -105,6 +106,9 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 	if err := q.CheckInt8(); err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
+	if err := checkVersion(f.Config); err != nil {
+		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
+	}
 	c, file, err := hf.ReadInt8(f)
 	if err != nil {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
@@ -121,6 +125,22 @@ func Read(f *checkpoint.Folder) (*student.Weights, error) {
 		return nil, fmt.Errorf("quant: %s: %w", f.Dir, err)
 	}
 	return w, nil
+}
+
+// checkVersion refuses students that were quantised for other arithmetic than this. Folders of other architectures hold weights
+// only.
+func checkVersion(raw json.RawMessage) error {
+	v := struct {
+		Model string `json:"model_type"`
+		Spec  int    `json:"spec_version"`
+	}{Spec: 1}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return &checkpoint.FormatError{Path: checkpoint.ConfigName, Err: checkpoint.ErrSyntax, Detail: err.Error()}
+	}
+	if v.Model == checkpoint.ModelType && v.Spec != arch.SpecVersion {
+		return &arch.FieldError{Field: "spec_version", Got: v.Spec, Want: fmt.Sprintf("%d: the student's arithmetic has changed, quantise the float model again", arch.SpecVersion)}
+	}
+	return nil
 }
 
 // fill takes every tensor of the configuration from the file, which must hold nothing else.

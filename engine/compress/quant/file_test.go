@@ -163,7 +163,13 @@ func TestLoadRefuses(t *testing.T) {
 			x.KVHeads = 3
 			c.Config = x
 		}), nil},
-		"no folder": {filepath.Join(t.TempDir(), "none"), os.ErrNotExist},
+		"other arithmetic": {save(func(c *checkpoint.Contents) {
+			x := c.Config.(config)
+			x.SpecVersion = 1
+			c.Config = x
+		}), nil},
+		"no version": {save(func(c *checkpoint.Contents) { c.Config = c.Config.(config).Config }), nil},
+		"no folder":  {filepath.Join(t.TempDir(), "none"), os.ErrNotExist},
 	} {
 		got, err := Load(tc.dir)
 		if got != nil || err == nil || tc.want != nil && !errors.Is(err, tc.want) {

@@ -174,6 +174,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 		if m == nil {
 			x, err := take(name, len(*v))
 			copy(*v, x)
+			dropTiny(*v)
 			return err
 		}
 		x, err := take(name+".weight", len(m.Q))
@@ -190,6 +191,12 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 		if err := quantizeMatrix(ctx, m, x, weight, bits[name], scale); err != nil {
 			return err
 		}
+		for row, s := range m.Scale {
+			if s < student.MinMagnitude {
+				m.Scale[row] = 0
+				clear(m.Q[row*m.Cols:][:m.Cols])
+			}
+		}
 		e := MatrixError{Name: name, Bits: bits[name], Relative: relative(m, x, nil)}
 		if weight != nil {
 			e.Weighted = relative(m, x, weight)
@@ -198,6 +205,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 		if m.Bias != nil {
 			b, err := take(name+".bias", m.Rows)
 			copy(m.Bias, b)
+			dropTiny(m.Bias)
 			return err
 		}
 		return nil
@@ -232,6 +240,15 @@ func Describe(method Method, w *student.Weights, tensors map[string][]float32, b
 	})
 	r.measure(w)
 	return r
+}
+
+// dropTiny makes 0 of what the student's arithmetic has no room for.
+func dropTiny(v []float32) {
+	for i, x := range v {
+		if x > -student.MinMagnitude && x < student.MinMagnitude {
+			v[i] = 0
+		}
+	}
 }
 
 // unexpected names a tensor that the configuration has no place for.

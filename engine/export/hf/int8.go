@@ -48,6 +48,7 @@ func Int8Contents(c arch.Config, tensors []checkpoint.Tensor, tok tokenizer.Toke
 		if o, err = custom(c); err != nil {
 			return nil, err
 		}
+		o["spec_version"] = arch.SpecVersion
 		out.Extra[checkpoint.ModelingName] = modeling
 	}
 	if h != (hints{}) {

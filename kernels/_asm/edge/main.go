@@ -63,7 +63,7 @@ func (t target) quantize(label, fail string, q, h, n reg.GPVirtual, a reg.VecVir
 	mi := GP32()
 	VMOVD(m, mi)
 	SUBL(U32(0x0d800000), mi) // 2^-100
-	CMPL(mi, U32(0x7f7fffff-0x0d800000))
+	CMPL(mi, U32(0x7f7fffff-0x24000000))
 	JA(LabelRef(fail))
 	top, inv, s := XMM(), t.vec(), XMM()
 	VMOVSS(f32(127), top)

@@ -12,16 +12,17 @@ type avx2 struct{}
 
 func (avx2) name() string { return "AVX2" }
 
-var state2 struct{ best, m reg.VecVirtual }
+var state2 struct{ best, m, worst reg.VecVirtual }
 
-func (avx2) maxima() (best, m reg.VecVirtual) { return state2.best, state2.m }
+func (avx2) maxima() (best, m, worst reg.VecVirtual) { return state2.best, state2.m, state2.worst }
 
 func (avx2) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, rec, index reg.GPVirtual) {
-	scale, best, m, one := YMM(), YMM(), YMM(), asm.Ones16()
+	scale, best, m, worst, one := YMM(), YMM(), YMM(), YMM(), asm.Ones16()
 	VBROADCASTSS(Mem{Base: state, Disp: stateC}, scale)
-	VMOVUPS(bits(0xff800000), best)
+	VMOVDQU(bits(0x80000000), best)
 	VPXOR(m, m, m)
-	state2.best, state2.m = best, m
+	VPXOR(worst, worst, worst)
+	state2.best, state2.m, state2.worst = best, m, worst
 	return func(kp, ks, vs, q8, groups, rec, index reg.GPVirtual) {
 		acc := asm.ZeroY(2)
 		Label(k.label("scores_group"))
@@ -41,7 +42,7 @@ func (avx2) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, 
 		DECQ(groups)
 		JNZ(LabelRef(k.label("scores_group")))
 		for i, a := range acc {
-			s, valid, lim := YMM(), YMM(), YMM()
+			s, valid, lim := YMM(), YMM(), YMM() // valid becomes the positions that are not
 			VMULPS(Mem{Base: ks, Disp: 32 * i}, scale, s)
 			VCVTDQ2PS(a, a)
 			VMULPS(s, a, a)
@@ -55,9 +56,14 @@ func (avx2) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, 
 			VPBROADCASTD(Mem{Base: k.a, Disp: argLast}, lim)
 			VPCMPGTD(lim, at, at) // index > last
 			VPOR(at, valid, valid)
-			VBLENDVPS(valid, bits(0xff800000), a, a)
-			VMOVUPS(a, Mem{Base: rec, Disp: recScores + 32*i})
-			VMAXPS(a, best, best)
+			VPANDN(a, valid, a)
+			VCVTTPS2DQ(a, a) // NaN and what is too large become -2^31
+			VPABSD(a, s)
+			VPMAXUD(s, worst, worst)
+			VPSLLD(Imm(30), valid, s) // others get -2^30, below all scores
+			VPOR(s, a, a)
+			VMOVDQU(a, Mem{Base: rec, Disp: recScores + 32*i})
+			VPMAXSD(a, best, best)
 			VPANDN(Mem{Base: vs, Disp: 32 * i}, valid, s)
 			VMOVUPS(s, Mem{Base: rec, Disp: recVScales + 32*i})
 			VPMAXUD(s, m, m)
@@ -65,48 +71,47 @@ func (avx2) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, 
 	}
 }
 
-func (avx2) exps(k *kernel, rec, blocks reg.GPVirtual, best reg.VecVirtual) reg.VecVirtual {
-	shift, sum := YMM(), YMM()
-	VBROADCASTSS(best.AsX(), shift)
-	VXORPS(sum, sum, sum)
-	Label(k.label("exps"))
-	for i := range 2 {
-		x := YMM()
-		VMOVUPS(Mem{Base: rec, Disp: recScores + 32*i}, x)
-		VSUBPS(shift, x, x)
-		e := exp(YMM, x, func(y, x reg.VecVirtual) {
-			t := YMM()
-			VCMPPS(U8(0x15), f32(-87), x, t) // not less
-			VANDPS(t, y, y)
-		})
-		VMOVUPS(e, Mem{Base: rec, Disp: recScores + 32*i})
-		VADDPS(e, sum, sum)
-	}
-	ADDQ(U32(recBytes), rec)
-	DECQ(blocks)
-	JNZ(LabelRef(k.label("exps")))
-	return sum
-}
-
-func (avx2) weights(k *kernel, rec, blocks, state reg.GPVirtual) {
-	z, u := YMM(), YMM()
-	VBROADCASTSS(Mem{Base: state, Disp: stateZ}, z)
-	VBROADCASTSS(Mem{Base: state, Disp: stateU}, u)
+func (avx2) weights(k *kernel, rec, blocks reg.GPVirtual, best, unit reg.VecVirtual) reg.VecVirtual {
+	sum, zero, one := YMM(), YMM(), asm.Ones16()
+	VPXOR(sum, sum, sum)
+	VPXOR(zero, zero, zero)
+	VPBROADCASTD(best.AsX(), best)
 	Label(k.label("weights"))
-	t := []reg.VecVirtual{YMM(), YMM()}
-	for i, x := range t {
-		VMULPS(Mem{Base: rec, Disp: recScores + 32*i}, z, x)
-		VMULPS(Mem{Base: rec, Disp: recVScales + 32*i}, x, x)
-		VMULPS(u, x, x)
-		VADDPS(f32(0.5), x, x)
-		VCVTTPS2DQ(x, x)
+	d := []reg.VecVirtual{YMM(), YMM()}
+	x, r := YMM(), YMM()
+	for i := range d {
+		VPSUBD(Mem{Base: rec, Disp: recScores + 32*i}, best, d[i])
 	}
-	VPACKSSDW(t[1], t[0], t[0]) // in each half: four of the first, four of the second
-	VPERMQ(Imm(0xd8), t[0], t[0])
-	VMOVDQU(t[0], Mem{Base: rec, Disp: recWeights})
+	// In 16 bits, each half holds four of the first and four of the second, saturated; so do unpacked words afterwards.
+	VPACKUSDW(d[1], d[0], x)
+	VPSLLW(Imm(5), x, x)
+	VPSRLW(Imm(1), x, x) // (d mod 2048)·16
+	a := power(x)
+	VPADDW(a, a, a)
+	e := []reg.VecVirtual{YMM(), YMM()}
+	VPUNPCKLWD(zero, a, e[0])
+	VPUNPCKHWD(zero, a, e[1])
+	for i := range e {
+		VPSRLD(Imm(11), d[i], d[i])
+		VPSRLVD(d[i], e[i], e[i])
+	}
+	VPACKUSDW(e[1], e[0], a)
+	VPAVGW(zero, a, a) // (a+1) >> 1
+	t := YMM()
+	VPMADDWD(one, a, t)
+	VPADDD(t, sum, sum)
+	for i := range d {
+		VMULPS(Mem{Base: rec, Disp: recVScales + 32*i}, unit, d[i])
+		VCVTTPS2DQ(d[i], d[i])
+	}
+	VPACKSSDW(d[1], d[0], r)
+	VPMULHRSW(r, a, a)
+	VPERMQ(Imm(0xd8), a, a)
+	VMOVDQU(a, Mem{Base: rec, Disp: recWeights})
 	ADDQ(U32(recBytes), rec)
 	DECQ(blocks)
 	JNZ(LabelRef(k.label("weights")))
+	return sum
 }
 
 func (avx2) weigh(k *kernel, state reg.GPVirtual) {

@@ -4,6 +4,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"mito/kernels/_asm/asm"
 )
 
 // avx512 needs VNNI.
@@ -11,26 +13,27 @@ type avx512 struct{}
 
 func (avx512) name() string { return "AVX512VNNI" }
 
-var state5 struct{ best, m reg.VecVirtual }
+var state5 struct{ best, m, worst reg.VecVirtual }
 
-func (avx512) maxima() (best, m reg.VecVirtual) {
+func (avx512) maxima() (best, m, worst reg.VecVirtual) {
 	fold := func(v reg.VecVirtual, op func(a, b, d reg.VecVirtual)) reg.VecVirtual {
 		h, d := YMM(), YMM()
-		VEXTRACTF32X8(Imm(1), v, h)
+		VEXTRACTI32X8(Imm(1), v, h)
 		op(h, v.AsY().(reg.VecVirtual), d)
 		return d
 	}
-	return fold(state5.best, func(a, b, d reg.VecVirtual) { VMAXPS(a, b, d) }),
-		fold(state5.m, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
+	unsigned := func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) }
+	return fold(state5.best, func(a, b, d reg.VecVirtual) { VPMAXSD(a, b, d) }), fold(state5.m, unsigned), fold(state5.worst, unsigned)
 }
 
 func (avx512) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, rec, index reg.GPVirtual) {
-	scale, best, m, flip, start, first, last, inf := ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
+	scale, best, m, worst, flip, start, first, last, low := ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
 	VBROADCASTSS(Mem{Base: state, Disp: stateC}, scale)
-	VMOVUPS(bits(0xff800000), inf)
-	VMOVUPS(inf, best)
+	VMOVDQU32(bits(0xc0000000), low) // -2^30, below all scores
+	VMOVDQA32(low, best)
 	VPXORD(m, m, m)
-	state5.best, state5.m = best, m
+	VPXORD(worst, worst, worst)
+	state5.best, state5.m, state5.worst = best, m, worst
 	// Keys are offset by 128 to be unsigned; the sums start at -128·Σ q.
 	VMOVDQU32(bits(0x80808080), flip)
 	VPBROADCASTD(Mem{Base: state, Disp: stateCorr}, start)
@@ -59,11 +62,14 @@ func (avx512) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups
 		KANDW(upper, valid, valid)
 		VMULPS(Mem{Base: ks}, scale, s)
 		VCVTDQ2PS(acc, acc)
-		v := ZMM()
-		VMOVAPS(inf, v)
-		VMULPS(s, acc, valid, v)
-		VMOVUPS(v, Mem{Base: rec, Disp: recScores})
-		VMAXPS(v, best, best)
+		v, size := ZMM(), ZMM()
+		VMULPS(s, acc, s)
+		VMOVDQA32(low, v)
+		VCVTTPS2DQ(s, valid, v) // NaN and what is too large become -2^31
+		VPABSD_Z(v, valid, size)
+		VPMAXUD(size, worst, worst)
+		VMOVDQU32(v, Mem{Base: rec, Disp: recScores})
+		VPMAXSD(v, best, best)
 		sc := ZMM()
 		VMOVUPS_Z(Mem{Base: vs}, valid, sc)
 		VMOVUPS(sc, Mem{Base: rec, Disp: recVScales})
@@ -71,45 +77,34 @@ func (avx512) scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups
 	}
 }
 
-func (avx512) exps(k *kernel, rec, blocks reg.GPVirtual, best reg.VecVirtual) reg.VecVirtual {
-	shift, sum := ZMM(), YMM()
-	VBROADCASTSS(best.AsX(), shift)
-	VXORPS(sum, sum, sum)
-	Label(k.label("exps"))
-	x := ZMM()
-	VMOVUPS(Mem{Base: rec, Disp: recScores}, x)
-	VSUBPS(shift, x, x)
-	e := exp(ZMM, x, func(y, x reg.VecVirtual) {
-		keep := K()
-		VCMPPS(U8(0x15), f32(-87), x, keep)
-		VMOVAPS_Z(y, keep, y)
-	})
-	VMOVUPS(e, Mem{Base: rec, Disp: recScores})
-	hi := YMM()
-	VEXTRACTF32X8(Imm(1), e, hi)
-	VADDPS(e.AsY(), sum, sum)
-	VADDPS(hi, sum, sum)
-	ADDQ(U32(recBytes), rec)
-	DECQ(blocks)
-	JNZ(LabelRef(k.label("exps")))
-	return sum
-}
-
-func (avx512) weights(k *kernel, rec, blocks, state reg.GPVirtual) {
-	z, u := ZMM(), ZMM()
-	VBROADCASTSS(Mem{Base: state, Disp: stateZ}, z)
-	VBROADCASTSS(Mem{Base: state, Disp: stateU}, u)
+func (avx512) weights(k *kernel, rec, blocks reg.GPVirtual, best, unit reg.VecVirtual) reg.VecVirtual {
+	sum, zero, one, top, units := YMM(), YMM(), asm.Ones16(), ZMM(), ZMM()
+	VPXOR(sum, sum, sum)
+	VPXOR(zero, zero, zero)
+	VPBROADCASTD(best.AsX(), top)
+	VBROADCASTSS(unit.AsX(), units)
 	Label(k.label("weights"))
-	x := ZMM()
-	VMULPS(Mem{Base: rec, Disp: recScores}, z, x)
-	VMULPS(Mem{Base: rec, Disp: recVScales}, x, x)
-	VMULPS(u, x, x)
-	VADDPS(f32(0.5), x, x)
-	VCVTTPS2DQ(x, x)
-	VPMOVDW(x, Mem{Base: rec, Disp: recWeights})
+	d, n, x := ZMM(), YMM(), YMM()
+	VPSUBD(Mem{Base: rec, Disp: recScores}, top, d)
+	VPMOVUSDW(d, x) // saturated
+	VPSRLW(Imm(11), x, n)
+	VPSLLW(Imm(5), x, x)
+	VPSRLW(Imm(1), x, x) // (d mod 2048)·16
+	a := power(x)
+	VPADDW(a, a, a)
+	VPSRLVW(n, a, a)
+	VPAVGW(zero, a, a) // (a+1) >> 1
+	VPDPWSSD(one, a, sum)
+	r, r16 := ZMM(), YMM()
+	VMULPS(Mem{Base: rec, Disp: recVScales}, units, r)
+	VCVTTPS2DQ(r, r)
+	VPMOVDW(r, r16)
+	VPMULHRSW(r16, a, a)
+	VMOVDQU(a, Mem{Base: rec, Disp: recWeights})
 	ADDQ(U32(recBytes), rec)
 	DECQ(blocks)
 	JNZ(LabelRef(k.label("weights")))
+	return sum
 }
 
 func (avx512) weigh(k *kernel, state reg.GPVirtual) {

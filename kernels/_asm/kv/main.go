@@ -34,7 +34,7 @@ const (
 	argGroups
 	argDim
 	argPadDim
-	argScale
+	argFactor // f32, and in its upper half the shift of the value scales
 	argQ8
 	argState
 	argRecords
@@ -50,16 +50,15 @@ const (
 	placeBytes = 24
 )
 
+const argShift = argFactor + 4
+
 // What a head hands from one phase to the next.
 const (
-	stateC     = 0 // qs·Scale
-	stateCorr  = 4 // -128·Σ q8
-	stateBest  = 8
-	stateM     = 12
-	stateZ     = 16
-	stateU     = 20
-	stateG     = 24
-	stateBytes = 32
+	stateC    = 0 // qs·factor
+	stateCorr = 4 // -128·Σ q8
+	stateBest = 8
+	stateM    = 12
+	stateG    = 16
 )
 
 // A record is a block of 16 positions of a head.
@@ -99,9 +98,9 @@ type wide interface {
 	// scores begins a head and returns what computes a block's scores, masks them, stores them in the record and folds
 	// them and the value scales into the maxima.
 	scores(k *kernel, state reg.GPVirtual) func(kp, ks, vs, q8, groups, rec, index reg.GPVirtual)
-	maxima() (best, m reg.VecVirtual) // 8 lanes each, after the last block
-	exps(k *kernel, rec, blocks reg.GPVirtual, best reg.VecVirtual) (sum reg.VecVirtual)
-	weights(k *kernel, rec, blocks, state reg.GPVirtual)
+	maxima() (best, m, worst reg.VecVirtual) // 8 lanes each, after the last block; worst of the scores' magnitudes
+	// weights puts the weights into the records and returns the sum of the powers in 8 lanes.
+	weights(k *kernel, rec, blocks reg.GPVirtual, best, unit reg.VecVirtual) (sum reg.VecVirtual)
 	weigh(k *kernel, state reg.GPVirtual)
 }
 
@@ -111,41 +110,48 @@ func attend(w wide) {
 	k.fail = k.label("fail")
 	TEXT(k.name, NOSPLIT, "func(a *uint64) bool")
 	Doc(k.name+" is AttendQS8 for a head dimension that is a multiple of 8, on pages of whole blocks; a points to an attendQS8.", "",
-		"It returns false, perhaps with part of out written, when a scale is zero or something is not finite.")
+		"It returns false, perhaps with part of out written, when a scale is zero or something is not finite or too large.")
 	k.a = asm.LoadInt("a")
 
 	k.heads("quantize", func(state reg.GPVirtual) { k.quantizeQuery(state) })
 	k.heads("scores", func(state reg.GPVirtual) {
 		k.scores(w, state)
-		best8, m8 := w.maxima()
-		best, m := hmax(best8), humax(m8)
-		VMOVSS(best.AsX(), Mem{Base: state, Disp: stateBest})
-		VMOVSS(m.AsX(), Mem{Base: state, Disp: stateM})
-		// The maximum of the value scales must be positive and finite.
-		mi := GP32()
-		VMOVD(m.AsX(), mi)
-		DECL(mi)
-		CMPL(mi, U32(0x7f7ffffe))
-		JA(LabelRef(k.fail))
+		best8, m8, worst8 := w.maxima()
+		best := asm.Fold(best8, func(a, b, d reg.VecVirtual) { VPMAXSD(a, b, d) })
+		m, worst := humax(m8), humax(worst8)
+		VMOVD(best, Mem{Base: state, Disp: stateBest})
+		VMOVD(m, Mem{Base: state, Disp: stateM})
+		// The maximum of the value scales must be positive and below 2^100, all scores below 2^29.
+		x := GP32()
+		VMOVD(m, x)
+		DECL(x)
+		CMPL(x, U32(0x71800000-1))
+		JAE(LabelRef(k.fail))
+		VMOVD(worst, x)
+		CMPL(x, U32(1<<29))
+		JAE(LabelRef(k.fail))
 	})
-	k.heads("exps", func(state reg.GPVirtual) {
-		best := YMM()
-		VMOVSS(Mem{Base: state, Disp: stateBest}, best.AsX())
-		sum := total(w.exps(k, k.record(), k.load(argBlocks), best))
-		VUCOMISS(sum.AsX(), sum.AsX())
-		JPS(LabelRef(k.fail))
-		t, m := XMM(), XMM()
-		VMOVSS(f32(1), t)
-		VDIVSS(sum.AsX(), t, t)
-		VMOVSS(t, Mem{Base: state, Disp: stateZ})
-		VMOVSS(Mem{Base: state, Disp: stateM}, m)
-		VMOVSS(f32(32767), t)
-		VDIVSS(t, m, sum.AsX())
-		VMOVSS(sum.AsX(), Mem{Base: state, Disp: stateG})
-		VDIVSS(m, t, t)
-		VMOVSS(t, Mem{Base: state, Disp: stateU})
+	k.heads("weights", func(state reg.GPVirtual) {
+		// m is f·2^(b-127), 1 ≤ f < 2: the unit is 2^(14-shift+127-b), and 2^15 over it 2^(1+shift+b-127).
+		b, x := GP32(), GP32()
+		unit, best, grain, z := YMM(), YMM(), XMM(), XMM()
+		MOVL(Mem{Base: state, Disp: stateM}, b)
+		SHRL(Imm(23), b)
+		ADDL(Mem{Base: k.a, Disp: argShift}, b)
+		MOVL(U32(268), x)
+		SUBL(b, x)
+		SHLL(Imm(23), x)
+		VMOVD(x, unit.AsX())
+		VBROADCASTSS(unit.AsX(), unit)
+		INCL(b)
+		SHLL(Imm(23), b)
+		VMOVD(b, grain)
+		VMOVD(Mem{Base: state, Disp: stateBest}, best.AsX())
+		sum := w.weights(k, k.record(), k.load(argBlocks), best, unit)
+		VCVTDQ2PS(asm.Fold(sum, func(a, b, d reg.VecVirtual) { VPADDD(a, b, d) }), z)
+		VDIVSS(z, grain, grain)
+		VMOVSS(grain, Mem{Base: state, Disp: stateG})
 	})
-	k.heads("weights", func(state reg.GPVirtual) { w.weights(k, k.record(), k.load(argBlocks), state) })
 	k.heads("weigh", func(state reg.GPVirtual) { w.weigh(k, state) })
 	ok := asm.Result()
 	MOVB(U8(1), ok)
@@ -204,7 +210,7 @@ func (k *kernel) place(which int) reg.GPVirtual {
 func (k *kernel) quantizeQuery(state reg.GPVirtual) {
 	q, q8, dim := k.row(argQ), k.query(), k.load(argDim)
 	inv, qs := quantScales(k.label("absmax"), q, dim, k.fail)
-	VMULSS(Mem{Base: k.a, Disp: argScale}, qs.AsX(), qs.AsX())
+	VMULSS(Mem{Base: k.a, Disp: argFactor}, qs.AsX(), qs.AsX())
 	VMOVSS(qs.AsX(), Mem{Base: state, Disp: stateC})
 	sum := YMM()
 	VPXOR(sum, sum, sum)

@@ -28,46 +28,26 @@ func counting() Mem {
 	return *iota16
 }
 
-func hmax(v reg.VecVirtual) reg.VecVirtual {
-	return asm.Fold(v, func(a, b, d reg.VecVirtual) { VMAXPS(a, b, d) })
-}
-
 // humax is the maximum of bit patterns as unsigned integers.
 func humax(v reg.VecVirtual) reg.VecVirtual {
 	return asm.Fold(v, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
 }
 
-// total adds eight lanes as ((0+4)+(2+6)) + ((1+5)+(3+7)).
-func total(v reg.VecVirtual) reg.VecVirtual {
-	return asm.Fold(v, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
+// power is 2^-x in units of 2^-15, for 16-bit lanes of x, 0 ≤ x < 1 in the same units: kv.Pow2 before its shift.
+func power(x reg.VecVirtual) reg.VecVirtual {
+	a := YMM()
+	VPMULHRSW(words(1261), x, a)
+	for _, c := range []uint16{7512, 22632} {
+		t := YMM()
+		VMOVDQU(words(c), t)
+		VPSUBW(a, t, a)
+		VPMULHRSW(x, a, a)
+	}
+	t := YMM()
+	VMOVDQU(words(32767), t)
+	VPSUBW(a, t, a)
+	return a
 }
 
-// exp is vec.Exp1 for arguments that are not positive: the same operations, without the overflow at the other end. keep
-// zeroes what lies below -87.
-func exp(vec func() reg.VecVirtual, x reg.VecVirtual, keep func(y, x reg.VecVirtual)) reg.VecVirtual {
-	t, half, fn, r, p := vec(), vec(), vec(), vec(), vec()
-	VMULPS(f32(1.44269504088896341), x, t)
-	// The argument is not positive, so half is subtracted; -0 rounds to 0 either way.
-	VSUBPS(f32(0.5), t, half)
-	VCVTTPS2DQ(half, t)
-	VCVTDQ2PS(t, fn)
-	VMULPS(f32(0.693359375), fn, r)
-	VSUBPS(r, x, r)
-	VMULPS(f32(-2.12194440e-4), fn, fn)
-	VSUBPS(fn, r, r)
-	VMULPS(f32(1.9875691500e-4), r, p)
-	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1} {
-		VADDPS(f32(c), p, p)
-		VMULPS(r, p, p)
-	}
-	VADDPS(f32(5.0000001201e-1), p, p)
-	VMULPS(r, p, p)
-	VMULPS(r, p, p)
-	VADDPS(r, p, p)
-	VADDPS(f32(1), p, p)
-	VPADDD(bits(127), t, t)
-	VPSLLD(Imm(23), t, t)
-	VMULPS(t, p, p)
-	keep(p, x)
-	return p
-}
+// words is a vector of one 16-bit number.
+func words(w uint16) Mem { return bits(uint32(w)<<16 | uint32(w)) }

@@ -27,8 +27,8 @@ func quantScales(label string, x, dim reg.GPVirtual, fail string) (inv, scale re
 	a := humax(a8)
 	ai := GP32()
 	VMOVD(a.AsX(), ai)
-	SUBL(U32(0x0d800000), ai) // 2^-100
-	CMPL(ai, U32(0x7f7fffff-0x0d800000))
+	SUBL(U32(0x24000000), ai) // 2^-55
+	CMPL(ai, U32(0x7f7fffff-0x24000000))
 	JA(LabelRef(fail))
 	top := XMM()
 	inv, scale = YMM(), YMM()

@@ -19,7 +19,7 @@ const (
 
 // Bits of the smallest and the largest magnitude that are quantised.
 const (
-	quantFloor = 0x0d800000 // 2^-100
+	quantFloor = 0x24000000 // 2^-55
 	maxFinite  = 0x7f7fffff
 )
 
