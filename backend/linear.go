@@ -1,6 +1,10 @@
 package backend
 
-import "gorgonia.org/tensor"
+import (
+	"gorgonia.org/tensor"
+
+	"mito/kernels/blocks"
+)
 
 // MatMulArgs selects the form of MatMul.
 type MatMulArgs struct {
@@ -9,6 +13,12 @@ type MatMulArgs struct {
 	Accumulate bool          // add to c instead of overwriting it; not together with Bias
 	Bias       *tensor.Dense // [N] added to every row, or nil
 	Alpha      float32       // factor α of the product, not of c or bias; 0 means 1, which changes no bit
+
+	// Live lists the 4×8 blocks of b, as it is stored, that hold something; nil for all. The others are zero, and a backend may
+	// leave them out: that changes no bit of a product whose factors are finite.
+	Live *blocks.Index
+	// Wanted lists the 4×8 blocks of c that are asked for; nil for all. A backend computes the others or leaves them as they are.
+	Wanted *blocks.Index
 }
 
 // Linear groups the matrix products.

@@ -6,6 +6,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/kernels/blocks"
 	"mito/kernels/ref"
 )
 
@@ -19,6 +20,8 @@ func linearCases(m, n, k int) []Case {
 		{name: "nn-alpha", alpha: -0.375}, {name: "nt-bias-alpha", transB: true, withBias: true, alpha: 2.5},
 		{name: "nt-add-alpha", transB: true, add: true, alpha: 0.3}, {name: "tn-add-alpha", transA: true, add: true, alpha: -1.7},
 		{name: "tt-alpha", transA: true, transB: true, alpha: 1e-3},
+		{name: "nt-bias-live", transB: true, withBias: true, live: true}, {name: "nn-live", live: true},
+		{name: "nn-add-live", add: true, live: true}, {name: "tn-add-wanted", transA: true, add: true, wanted: true},
 	} {
 		cs = append(cs, Case{
 			Op: "MatMul", Size: sized(f.name, m, n, k), Flops: 2 * float64(m) * float64(n) * float64(k),
@@ -55,10 +58,19 @@ type matMulForm struct {
 	name                          string
 	transA, transB, add, withBias bool
 	alpha                         float32
+	live, wanted                  bool // three of four blocks of b are zero, or of c not asked for; where b or c has whole blocks
 }
 
 func matMul(e *env, f matMulForm, m, n, k int) *trial {
 	av, bv := e.normal(m*k), e.normal(k*n)
+	args := backend.MatMulArgs{TransA: f.transA, TransB: f.transB, Accumulate: f.add, Alpha: f.alpha}
+	if f.live {
+		rows, cols := k, n
+		if f.transB {
+			rows, cols = n, k
+		}
+		args.Live = someBlocks(e, bv, rows, cols)
+	}
 	a, lda := e.f32(av, m, k), k
 	if f.transA {
 		a, lda = e.view(a, 0, k, m), m
@@ -68,7 +80,6 @@ func matMul(e *env, f matMulForm, m, n, k int) *trial {
 		b, ldb = e.view(b, 0, n, k), k
 	}
 	o := out{name: "c", t: e.empty(m, n)}
-	args := backend.MatMulArgs{TransA: f.transA, TransB: f.transB, Accumulate: f.add, Alpha: f.alpha}
 	alpha := f.alpha
 	if alpha == 0 {
 		alpha = 1
@@ -88,6 +99,16 @@ func matMul(e *env, f matMulForm, m, n, k int) *trial {
 	// Products that are rounded before they are added, and alpha, add less than an eps of the terms.
 	squares, _ := ref.Gemm(m, n, k, squared(av), lda, f.transA, squared(bv), ldb, f.transB, alpha*alpha, nil)
 	o.tol = tolerance{c: signed, size: at(abs), f: roundedFactors, factors: func(i int) float64 { return math.Sqrt(squares[i]) }}
+	if f.wanted {
+		mask := ones(m * n)
+		args.Wanted = someBlocks(e, mask, m, n)
+		o.tol.size = func(i int) float64 {
+			if args.Wanted != nil && mask[i] == 0 {
+				return math.MaxFloat32 // anything
+			}
+			return abs[i]
+		}
+	}
 	call := func(c, a, b *tensor.Dense, args backend.MatMulArgs) error { return e.b.MatMul(c, a, b, args) }
 	tr := trialOf(func(t []*tensor.Dense) error {
 		args := args
@@ -116,6 +137,32 @@ func matMul(e *env, f matMulForm, m, n, k int) *trial {
 		return call(e.view(long, k, m, k), e.view(long, 0, m, k), square, backend.MatMulArgs{})
 	})
 	return tr
+}
+
+// someBlocks clears three of four blocks of a matrix and lists those that are left; nil where it has no whole blocks.
+func someBlocks(e *env, x []float32, rows, cols int) *blocks.Index {
+	if blocks.Of(x, rows, cols) == nil {
+		return nil
+	}
+	for r := 0; r < rows; r += blocks.Rows {
+		for c := 0; c < cols; c += blocks.Cols {
+			if e.r.IntN(4) == 0 {
+				continue
+			}
+			for i := range blocks.Rows {
+				clear(x[(r+i)*cols+c:][:blocks.Cols])
+			}
+		}
+	}
+	return blocks.Of(x, rows, cols)
+}
+
+func ones(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = 1
+	}
+	return x
 }
 
 // roundedFactors is the f of a sum of products whose factors are rounded, for factors the root of the sum of their

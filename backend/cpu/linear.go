@@ -26,7 +26,7 @@ func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error 
 		A: f32(a), LDA: k, TransA: args.TransA,
 		B: f32(bb), LDB: n, TransB: args.TransB,
 		C: f32(c), LDC: n, Accumulate: args.Accumulate, Bias: f32(args.Bias),
-		Alpha: args.Alpha,
+		Alpha: args.Alpha, Live: args.Live, Wanted: args.Wanted,
 	}
 	if args.TransA {
 		g.LDA = m

@@ -54,7 +54,8 @@ type Holder interface {
 	Hold(b backend.Backend, weight []float32) error
 }
 
-// Dense is the product of float32 weights. It is what a linear layer has where nothing else is asked for.
+// Dense is the product of float32 weights. It is what a linear layer has where nothing else is asked for. Blocks that a mask
+// hides may be left out.
 type Dense struct{ W, B *Param }
 
 // State implements Product: the weights are enough.
@@ -62,19 +63,23 @@ func (Dense) State(*Maker, int, bool) State { return nil }
 
 // Forward implements Product.
 func (d Dense) Forward(b backend.Backend, y, x *tensor.Dense, _ State) error {
-	return b.MatMul(y, x, d.W.Value, backend.MatMulArgs{TransB: true, Bias: value(d.B)})
+	return b.MatMul(y, x, d.W.Value, backend.MatMulArgs{TransB: true, Bias: value(d.B), Live: d.W.Live})
 }
 
 // Backward implements Product: dW += dyᵀ·x and db += Σdy, where they are trained, and dx = dy·W.
 func (d Dense) Backward(b backend.Backend, dx, dy, x *tensor.Dense, _ State, addDX bool) (err error) {
 	if d.W.Grad != nil {
-		err = b.MatMul(d.W.Grad, dy, x, backend.MatMulArgs{TransA: true, Accumulate: true})
+		args := backend.MatMulArgs{TransA: true, Accumulate: true, Wanted: d.W.Live}
+		if d.W.Whole {
+			args.Wanted = nil
+		}
+		err = b.MatMul(d.W.Grad, dy, x, args)
 	}
 	if err == nil && grad(d.B) != nil {
 		err = b.SumRows(d.B.Grad, dy)
 	}
 	if err == nil && dx != nil {
-		err = b.MatMul(dx, dy, d.W.Value, backend.MatMulArgs{Accumulate: addDX})
+		err = b.MatMul(dx, dy, d.W.Value, backend.MatMulArgs{Accumulate: addDX, Live: d.W.Live})
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 
 	"mito/backend"
 	"mito/engine/arch"
+	"mito/kernels/blocks"
 )
 
 // Kind tells optimisers how to treat a parameter.
@@ -26,6 +27,8 @@ type Param struct {
 	Value, Grad *tensor.Dense // Grad is nil where nothing is trained, and of a frozen parameter
 	Frozen      bool          // has no gradient and no place in the flat tensors of what is trained
 	Mask        *tensor.Dense // [Shape] 0 or 1, or nil; see Model.SetMask
+	Live        *blocks.Index // of the mask: products leave out the other blocks; nil for none to leave out
+	Whole       bool          // the gradient is asked for where the mask hides it too
 
 	held     bool // a product holds the values in a form of its own; Value is nil
 	masked   bool // gets a mask

@@ -6,6 +6,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/kernels/blocks"
 )
 
 // ZeroGrad clears the gradients, before the first Backward of a step.
@@ -42,6 +43,10 @@ func (m *Model) SetMask(p *Param, mask []float32) error {
 		return fmt.Errorf("model: %s was built without a mask", p.Name)
 	}
 	m.epoch++
+	p.Live = nil
+	if len(p.Shape) == 2 {
+		p.Live = blocks.Of(mask, p.Shape[0], p.Shape[1])
+	}
 	return backend.First(m.b.Upload(p.Mask, mask), m.b.Mul(p.Value, p.Value, p.Mask))
 }
 

@@ -13,6 +13,13 @@
 // over N, and carry it through memory from one block of K to the next; they give the same bits as each other. The generic
 // variant rounds the product before the sum (a fused one is not cheap everywhere), so its bits differ from theirs.
 //
+// # Zero blocks
+//
+// A weight of which whole 4×8 blocks are zero (package blocks) multiplies without them: the forward product with the rows of A in
+// the lanes, the gradient of A with the columns of a block in them, and the gradient of the weight only where blocks live. The bits
+// are those of the dense product. Where the variant has no such kernels (NEON), where few blocks are zero and where A has few
+// rows, the dense kernels run.
+//
 // # Letters
 //
 // M N K sizes; MR NR rows and columns of the register tile; KC NC the blocks of K and N that are packed at a time.

@@ -3,6 +3,7 @@ package gemm
 import (
 	"fmt"
 
+	"mito/kernels/blocks"
 	"mito/kernels/parallel"
 )
 
@@ -26,6 +27,11 @@ type Args struct {
 	LDC        int
 	Accumulate bool      // C += A·B; excludes Bias
 	Bias       []float32 // [N], added once to every row, or nil
+
+	// Live lists the blocks of B, as it is stored, that are not zero; nil for all. The others may be left out.
+	Live *blocks.Index
+	// Wanted lists the blocks of C that are asked for; nil for all. The others are computed or left as they are.
+	Wanted *blocks.Index
 }
 
 // Gemm computes C = A·αB, C = A·αB + Bias or C += A·αB on the threads of p (nil: on the caller). It allocates nothing in
@@ -33,6 +39,9 @@ type Args struct {
 func Gemm(a *Args, p *parallel.Pool) {
 	a.check()
 	if a.M == 0 || a.N == 0 {
+		return
+	}
+	if (a.Live != nil || a.Wanted != nil) && blockProduct(a, dispatch.Funcs(), p) {
 		return
 	}
 	j := jobs.Get()
@@ -47,6 +56,8 @@ func (a *Args) check() {
 	checkMatrix("A", a.A, a.M, a.K, a.LDA, a.TransA)
 	checkMatrix("B", a.B, a.K, a.N, a.LDB, a.TransB)
 	checkMatrix("C", a.C, a.M, a.N, a.LDC, false)
+	checkBlocks("B", a.Live, a.K, a.N, a.TransB)
+	checkBlocks("C", a.Wanted, a.M, a.N, false)
 	if a.Bias != nil {
 		if len(a.Bias) < a.N {
 			panic(fmt.Sprintf("gemm: Bias has %d elements, N is %d", len(a.Bias), a.N))
@@ -54,6 +65,15 @@ func (a *Args) check() {
 		if a.Accumulate {
 			panic("gemm: Bias and Accumulate exclude each other")
 		}
+	}
+}
+
+func checkBlocks(name string, x *blocks.Index, rows, cols int, trans bool) {
+	if trans {
+		rows, cols = cols, rows
+	}
+	if x != nil && (x.N != rows || x.K != cols) {
+		panic(fmt.Sprintf("gemm: blocks of [%d,%d] for %s [%d,%d]", x.N, x.K, name, rows, cols))
 	}
 }
 

@@ -29,6 +29,14 @@ func avx2Funcs() funcs {
 			3: {{1, gemmF32Kernel3x32AVX2}},
 		},
 		packRows: packRowsAVX2, packCols: packCols8, packStrip: packStripAVX2,
+		blocks: avx2Blocks(),
+	}
+}
+
+func avx2Blocks() *blockFuncs {
+	return &blockFuncs{
+		nt: gemmF32BlocksNTAVX2, nn: gemmF32BlocksNNAVX2,
+		tn: [4]func(*gradTile){1: gemmF32BlocksTN1AVX2, 2: gemmF32BlocksTN2AVX2, 3: gemmF32BlocksTN3AVX2},
 	}
 }
 
@@ -53,6 +61,7 @@ func avx512Funcs() funcs {
 			3: {{3, gemmF32Kernel3x96AVX512}, {2, gemmF32Kernel3x64AVX512}},
 		},
 		packRows: packRowsAVX2, packCols: packCols8, packStrip: packStripAVX512,
+		blocks: avx2Blocks(), // eight lanes: a block has eight columns
 	}
 }
 

@@ -62,6 +62,8 @@ type funcs struct {
 	packCols func(dst, src *float32, rows, n, ld int)
 	// packStrip copies rows of r <= mr elements into rows of strip: dst[k*strip+i] = src[k*ld+i] for i < r.
 	packStrip func(dst, src *float32, k, r, ld int)
+
+	blocks *blockFuncs // nil: products leave no blocks out
 }
 
 var dispatch = isa.New("gemm", append([]isa.Impl[funcs]{{Name: isa.Generic, Funcs: genericFuncs()}}, variants()...)...)

@@ -6,6 +6,7 @@ const genericMR = 2
 
 func genericFuncs() funcs {
 	f := funcs{mr: genericMR, nr: 8, strip: genericMR, packRows: packRowsGeneric, packCols: packColsGeneric, packStrip: packStripGeneric}
+	f.blocks = genericBlocks()
 	f.full[1] = func(t *tile) { gemmF32Rows1(t, 8) }
 	f.full[2] = func(t *tile) { gemmF32Rows2(t, 8) }
 	f.half[1] = func(t *tile) { gemmF32Rows1(t, 4) }

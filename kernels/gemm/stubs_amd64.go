@@ -360,3 +360,38 @@ func packStripAVX2(dst *float32, src *float32, k int, r int, ld int)
 //
 //go:noescape
 func packStripAVX512(dst *float32, src *float32, k int, r int, ld int)
+
+// gemmF32BlocksNTAVX2 computes four outputs of 24 rows of x from the live blocks of a block row of w:
+//
+//	for i < 24, r < 4 { s := src[r]; for b in at, j < 8 { s = fma(w[r,8b+j], x[8b+j,i], s) }; c[i,r] = s }
+//
+//go:noescape
+func gemmF32BlocksNTAVX2(t *blockTile)
+
+// gemmF32BlocksNNAVX2 computes eight columns of 12 rows from the live blocks of a block column of w:
+//
+//	for i < 12, j < 8 { s := src[i,j]; for b in at, r < 4 { s = fma(x[i,4b+r], w[4b+r,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32BlocksNNAVX2(t *blockTile)
+
+// gemmF32BlocksTN1AVX2 computes 1 block(s) of a block row:
+//
+//	for b < 1, r < 4, j < 8 { s := src[b][r,j]; for i < n { s = fma(y[i,r], x[b][i,j], s) }; c[b][r,j] = s }
+//
+//go:noescape
+func gemmF32BlocksTN1AVX2(t *gradTile)
+
+// gemmF32BlocksTN2AVX2 computes 2 block(s) of a block row:
+//
+//	for b < 2, r < 4, j < 8 { s := src[b][r,j]; for i < n { s = fma(y[i,r], x[b][i,j], s) }; c[b][r,j] = s }
+//
+//go:noescape
+func gemmF32BlocksTN2AVX2(t *gradTile)
+
+// gemmF32BlocksTN3AVX2 computes 3 block(s) of a block row:
+//
+//	for b < 3, r < 4, j < 8 { s := src[b][r,j]; for i < n { s = fma(y[i,r], x[b][i,j], s) }; c[b][r,j] = s }
+//
+//go:noescape
+func gemmF32BlocksTN3AVX2(t *gradTile)

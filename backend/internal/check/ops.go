@@ -6,6 +6,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/kernels/blocks"
 )
 
 // View checks View.
@@ -76,7 +77,16 @@ func MatMul(b tensor.Engine, cc, a, bb *tensor.Dense, args backend.MatMulArgs) (
 	that(&c, !args.Accumulate || args.Bias == nil, "bias", "set", "nil together with Accumulate")
 	c.number("alpha", args.Alpha)
 	c.separate("c", cc, a, bb)
+	c.blocks("live", args.Live, bb)
+	c.blocks("wanted", args.Wanted, cc)
 	return m, n, k, c.err
+}
+
+// blocks refuses an index of a matrix of another shape than t.
+func (c *checker) blocks(arg string, x *blocks.Index, t *tensor.Dense) {
+	if c.err == nil && x != nil && !t.Shape().Eq(tensor.Shape{x.N, x.K}) {
+		c.err = &backend.ShapeError{Op: c.op, Arg: arg, Got: []int{x.N, x.K}, Want: t.Shape().Clone()}
+	}
 }
 
 func transposed(rows, cols int, t bool) []int {

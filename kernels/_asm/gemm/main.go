@@ -66,6 +66,7 @@ func main() {
 	packCols()
 	packStripAVX2()
 	packStripAVX512()
+	blocks()
 	Generate()
 }
 

@@ -1,7 +1,15 @@
-// Package types names the parameter type of the micro-kernels for the generator, which cannot load kernels/gemm: that
+// Package types names the parameter types of the micro-kernels for the generator, which cannot load kernels/gemm: that
 // does not build before its stubs are generated.
 package types
 
-type tile struct{}
+type (
+	tile      struct{}
+	blockTile struct{}
+	gradTile  struct{}
+)
 
-var _ tile
+var (
+	_ tile
+	_ blockTile
+	_ gradTile
+)
