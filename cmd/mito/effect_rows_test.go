@@ -134,6 +134,10 @@ func commandEffects() map[string]commandRows {
 	rows["lora"] = loraEffects()
 	rows["convert"] = convertEffects()
 	rows["train"] = commandRows{base: "--task tictactoe --positions 200 --arch micro --steps 1 --batch 4 --out OUT", flags: fitEffects("", "")}
+	const sparse = "--task tictactoe --positions 200 --arch micro --steps 3 --batch 4 --out OUT"
+	rows["train"].flags["sparse"] = []effect{{sparse, "--sparse 0.5", differs("model/model.safetensors")}, {sparse, "--sparse 1", isRefused("sparse is 1")}}
+	rows["train"].flags["sparse-method"] = []effect{{sparse + " --sparse 0.5", "--sparse-method rigl", differs("model/model.safetensors")},
+		{sparse + " --sparse 0.5", "--sparse-method luck", isRefused("luck")}, {sparse, "--sparse-method rigl", isRefused("--sparse")}}
 	rows["train"].flags["bpe"] = []effect{{"--corpus BOOK --context 8 --arch micro --steps 3 --batch 4 --out OUT", "--bpe 258", differs("model/model.safetensors")}}
 	rows["train"].flags["depth"] = []effect{{"--task connect4 --positions 200 --depth 2 --arch micro --steps 3 --batch 4 --out OUT", "--depth 4", differs("model/model.safetensors")}}
 

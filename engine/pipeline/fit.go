@@ -11,6 +11,7 @@ import (
 	"mito/backend"
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
+	"mito/engine/compress/prune"
 	"mito/engine/compress/quant"
 	"mito/engine/data"
 	"mito/engine/distill"
@@ -39,7 +40,8 @@ type FitOptions struct {
 
 	Config arch.Config
 	Init   model.Init
-	Start  *Start // the model whose weights the run begins with; nil for fresh ones from Init
+	Start  *Start          // the model whose weights the run begins with; nil for fresh ones from Init
+	Sparse *prune.Training // trains in blocks of which few live; nil for none
 	Train  train.Options
 	Rows   int        // sequences of a batch
 	Split  task.Split // trained on
@@ -104,6 +106,9 @@ type Fitted struct {
 // Fit trains a model on a workload. When ctx is done it saves, so that Resume continues, and returns ctx's error.
 func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Progress) (_ *Fitted, err error) {
 	if err := CheckOutput(o.Dir, o.Resume); err != nil {
+		return nil, err
+	}
+	if err := o.thin(); err != nil {
 		return nil, err
 	}
 	source, err := w.Source(o.Split, o.Rows, o.Train.Seed)

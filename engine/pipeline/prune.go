@@ -198,8 +198,11 @@ func (s *Start) seal(r *prune.Record) error {
 
 // prune renews the masks of a run that prunes as it trains; nil for any other.
 func (f *fit) prune(ctx context.Context) func(step int) error {
-	if f.Start == nil || f.Start.gradual == nil {
+	switch {
+	case f.Start == nil || f.Start.gradual == nil && f.Start.sparse == nil:
 		return nil
+	case f.Start.sparse != nil:
+		return f.Start.sparse.Before(ctx, f.t, f.Train.Steps, f.Train.Seed)
 	}
 	g := f.Start.gradual
 	return func(step int) error {

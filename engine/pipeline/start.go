@@ -24,9 +24,10 @@ type Start struct {
 	Pruning prune.Records
 	Masks   prune.Masks
 
-	weights *model.Weights
-	pruned  string   // hash of what pruned it on the way to this run
-	gradual *gradual // prunes it in the run, or nil
+	weights *model.Weights  // nil for fresh ones
+	pruned  string          // hash of what pruned it on the way to this run
+	gradual *gradual        // prunes it in the run, or nil
+	sparse  *prune.Training // trains it sparse, or nil
 }
 
 // OpenStart reads a model folder, or the model of a run folder. What was pruned of it stays pruned in the run. INT8 students
@@ -97,10 +98,39 @@ func (s *Start) contents(c arch.Config, tensors []checkpoint.Tensor, w *Workload
 	return out, err
 }
 
+// thin makes of what a run begins with one that is trained sparse. Errors: *train.OptionError.
+func (o *FitOptions) thin() error {
+	if o.Sparse == nil {
+		return nil
+	}
+	if err := o.Sparse.Validate(); err != nil {
+		return err
+	}
+	found, err := o.Sparse.Targets(o.Config)
+	if err != nil {
+		return err
+	}
+	s := &Start{Config: o.Config}
+	if o.Start != nil {
+		if len(o.Start.Masks) > 0 {
+			return &train.OptionError{Field: "sparse", Got: o.Sparse.Sparsity, Want: "left out: the model that the run begins with is pruned already"}
+		}
+		*s = *o.Start
+	}
+	s.sparse, s.Masks = o.Sparse, prune.Masks{}
+	for _, m := range found {
+		s.Masks[m.Weight().Name] = prune.Alive(m)
+	}
+	r := prune.Record{Options: o.Sparse.Options(), Schedule: o.Sparse.Method, Reached: o.Sparse.Sparsity}
+	s.Pruning = append(s.Pruning[:len(s.Pruning):len(s.Pruning)], r)
+	o.Start = s
+	return s.seal(&r)
+}
+
 // initialize gives a model the weights that its run begins with.
 func (o *FitOptions) initialize(m *model.Model, w *Workload) error {
 	s := o.Start
-	if s == nil {
+	if s == nil || s.weights == nil {
 		return m.Initialize(o.Train.Seed, o.Init)
 	}
 	if s.Tokenizer.Hash() != w.Tokenizer.Hash() {

@@ -11,7 +11,7 @@ import (
 // Hooks lets the caller watch and save. Each may be nil.
 type Hooks struct {
 	// Before is called before a step, counted from 0. It may change masks (model.Model.SetMask) and the weights that go with
-	// them, by rules that follow from the step, the weights and the masks alone: a resumed run has no more.
+	// them, by rules that follow from the step, the weights, the masks and Trainer.Gradient alone: a resumed run has no more.
 	Before func(step int) error
 	Step   func(StepResult) error // every LogEvery steps
 	// Eval evaluates the model as it will ship: with the moving average in place where there is one. It returns

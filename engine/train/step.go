@@ -67,33 +67,14 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 	failed := func(err error) (StepResult, error) {
 		return StepResult{}, fmt.Errorf("train: step %d: %w", r.Step, err)
 	}
-	if err := t.stage(); err != nil {
-		return failed(err)
-	}
-	weight, err := t.fill()
+	err := t.accumulate(t.replay, func(m *microBatch, weight float64) error {
+		if !read {
+			return nil
+		}
+		return t.readLoss(&r, m, weight)
+	})
 	if err != nil {
 		return failed(err)
-	}
-	if err := backend.First(t.Model.ZeroGrad(), t.opt.prepare(t.step, weight)); err != nil {
-		return failed(err)
-	}
-	for i := range t.micro {
-		m := &t.micro[i]
-		m.Step = int64(t.step)
-		if err := t.load(m); err != nil {
-			return failed(err)
-		}
-		if err := t.objective.Prepare(m.a, m.Micro); err != nil {
-			return failed(err)
-		}
-		if err := t.recorder.run(t.part(m), m.pass); err != nil {
-			return failed(err)
-		}
-		if read {
-			if err := t.readLoss(&r, m, weight); err != nil {
-				return failed(err)
-			}
-		}
 	}
 	if err := t.complete(); err != nil {
 		return failed(err)
@@ -120,6 +101,9 @@ func (t *Trainer) complete() error {
 		t.recorder.run(part{name: "update", epoch: epoch}, t.update),
 	)
 }
+
+// replay runs the pass over a micro-batch, from its recording where there is one.
+func (t *Trainer) replay(m *microBatch) error { return t.recorder.run(t.part(m), m.pass) }
 
 // fill makes the batch of the step, in the host's memory or as its rows' places in the text on the backend, and returns the
 // weight of its targets.
