@@ -72,15 +72,16 @@ func registerHealing(fs *pflag.FlagSet, o *pipeline.Healing, what string) {
 	fs.IntVar(&o.Batch, "batch", 0, "sequences of a batch; the workload's usual number where it is left out")
 	fs.IntVar(&t.MicroBatches, "micro-batches", t.MicroBatches, "parts that a batch is computed in; less memory, the same weights")
 	fs.StringVar(&t.Optimizer, "optimizer", t.Optimizer, "muon (matrices by Muon, tables and vectors by AdamW) or adamw (all)")
-	fs.Float64Var(&t.LR, "lr", 0.002, "learning rate of AdamW at the first step, falling to 0; with muon that of the tables and vectors")
-	fs.Float64Var(&t.MuonLR, "muon-lr", 0.01, "muon: learning rate of the matrices at the first step, falling to 0")
+	fs.Float64Var(&t.LR, "lr", 0.002, "learning rate of AdamW, falling to 0 over --decay; with muon that of the tables and vectors")
+	fs.Float64Var(&t.MuonLR, "muon-lr", 0.01, "muon: learning rate of the matrices, falling to 0 over --decay")
+	fs.Float64Var(&t.Decay, "decay", t.Decay, "share of the steps that the learning rate falls over, at the end; 1 for all of them")
 	fs.Float64Var(&t.EMA, "ema", t.EMA, "decay of the moving average of the weights, which is what ships; 0 for none")
 	fs.IntVar(&t.SaveEvery, "save-every", 0, "steps between checkpoints; 0 for a tenth of the run")
 	fs.BoolVar(&o.Resume, "resume", false, "continue the run in --out, or begin it where there is none")
 }
 
 // healing are the flags of registerHealing that mean something with steps only.
-var healing = []string{"batch", "micro-batches", "optimizer", "lr", "muon-lr", "ema", "teacher", "temperature", "alpha", "save-every", "resume"}
+var healing = []string{"batch", "micro-batches", "optimizer", "lr", "muon-lr", "decay", "ema", "teacher", "temperature", "alpha", "save-every", "resume"}
 
 // checkHealing refuses what cannot be meant, and fills in what was left out.
 func checkHealing(fs *pflag.FlagSet, o *pipeline.Healing, work *workFlags, others ...string) (err error) {

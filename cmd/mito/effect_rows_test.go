@@ -207,6 +207,8 @@ func commandEffects() map[string]commandRows {
 		"sparsity":    {{prune, "--sparsity 0.75", pruned}, {prune, "--sparsity 1", isRefused("--sparsity is 1")}},
 		"keep":        {{strings.Replace(prune, "block4x8 --sparsity 0.5", "neurons --sparsity 0", 1), "--keep 7", fixes("--sparsity is 0")}, {prune, "--keep 7", isRefused("--keep is 7")}},
 		"score":       {{prune, "--score magnitude", pruned}, {prune, "--score luck", isRefused("luck")}},
+		"spread":      {{prune, "--spread 0.3", pruned}, {prune, "--spread 1", isRefused("spread is 1")}},
+		"decay":       {{recover, "--decay 0.4", recovered}},
 		"modules":     {{prune, "--modules mlp.*", pruned}, {prune, "--modules conv.*", isRefused("conv.*")}},
 		"calibrate":   {{prune, "--calibrate 2", pruned}, {prune + " --score magnitude", "--calibrate 2", isRefused("--calibrate")}},
 		"corpus":      {{strings.Replace(pruneText, "--corpus BOOK", "", 1), "--corpus BOOK", fixes("what to work on?")}},

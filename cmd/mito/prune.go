@@ -55,6 +55,7 @@ without it that of a model.`,
 	fs.Float64Var(&o.Sparsity, "sparsity", 0, "share to remove, more than 0 and less than 1; 2:4 is 0.5")
 	fs.IntVar(&o.Keep, "keep", 0, "instead of --sparsity: query heads or neurons of each layer, layers or channels that stay")
 	fs.StringVar(&f.score, "score", "", "what goes first: magnitude, wanda, obc or taylor; left out it is obc, for layers and width taylor")
+	fs.Float64Var(&o.Spread, "spread", 0, "unstructured, block4x8: how far the sparsity of a matrix may lie from --sparsity; matrices that matter more keep more")
 	fs.StringSliceVar(&o.Modules, "modules", nil, "patterns of the matrices to mask, such as mlp.* or model.layers.0.*; all inside the layers where it is left out")
 	fs.StringVar(&o.Schedule, "schedule", prune.OneShot, "oneshot, or cubic for a sparsity that grows over the first half of the steps")
 	fs.IntVar(&o.Rows, "calibrate", 128, "training sequences that the score looks at")
@@ -78,7 +79,7 @@ func (f *pruneFlags) check(fs *pflag.FlagSet) (err error) {
 	if o.Kind == prune.TwoFour && !fs.Changed("sparsity") {
 		o.Sparsity = 0.5
 	}
-	if o.Score == prune.Magnitude {
+	if !o.Looks() {
 		if err := without(fs, "--score magnitude", "calibrate"); err != nil {
 			return err
 		}

@@ -114,8 +114,8 @@ func (o *PruneOptions) Check() error {
 		return &train.OptionError{Field: "schedule", Got: o.Schedule, Want: fmt.Sprintf("%s with kind %s: %[1]s raises a sparsity of unstructured or block4x8", prune.OneShot, o.Kind)}
 	case o.Schedule == prune.Cubic && o.Train.Steps == 0:
 		return &train.OptionError{Field: "schedule", Got: o.Schedule, Want: prune.OneShot + " without steps of recovery"}
-	case o.Score != prune.Magnitude && o.Rows < 1:
-		return &train.OptionError{Field: "calibrate", Got: o.Rows, Want: fmt.Sprintf("1 or more sequences with score %s", o.Score)}
+	case o.Looks() && o.Rows < 1:
+		return &train.OptionError{Field: "calibrate", Got: o.Rows, Want: "1 or more sequences with a score or a spread that looks at them"}
 	case o.Train.Steps == 0:
 		return errors.Join(o.Healing.check(), runs.CheckFree(o.Out))
 	}
@@ -124,7 +124,7 @@ func (o *PruneOptions) Check() error {
 
 // calibration draws the training sequences that scores look at, and refuses those that the model is judged by.
 func (o *PruneOptions) calibration(ctx context.Context, w *Workload, r *prune.Record) (*prune.Calibration, error) {
-	if o.Score == prune.Magnitude {
+	if !o.Looks() {
 		return nil, nil
 	}
 	rows, evaluation, err := samples(ctx, w, o.Rows, o.Train.Seed)

@@ -37,8 +37,12 @@ func Mask(ctx context.Context, b backend.Backend, w *model.Weights, prior Masks,
 	if masks == nil {
 		masks = Masks{}
 	}
+	shares, err := o.shares(ctx, b, w, cal)
+	if err != nil {
+		return nil, nil, err
+	}
 	if o.Score == OBC {
-		err = sparseGPT(ctx, b, w, masks, cal, o)
+		err = sparseGPT(ctx, b, w, masks, cal, o, shares)
 		return w, masks, err
 	}
 	s, err := newScorer(ctx, b, w, cal, o.Score)
@@ -53,7 +57,7 @@ func Mask(ctx context.Context, b backend.Backend, w *model.Weights, prior Masks,
 				scores[i] = dead
 			}
 		}
-		masks[name] = maskOf(o, scores, m.Rows, m.Cols)
+		masks[name] = maskOf(o.at(shares[name]), scores, m.Rows, m.Cols)
 		hide(masks[name], prior[name])
 	}
 	return w, masks, masks.Apply(w.Tensors)

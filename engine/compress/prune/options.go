@@ -57,6 +57,9 @@ type Options struct {
 	// Sparsity is the share to remove: of the weights of every matrix, or of the units of a structured kind. 0 where Keep
 	// says it.
 	Sparsity float64 `json:"sparsity"`
+	// Spread is how far the sparsity of a matrix may lie from Sparsity: where blocks or weights matter most by their first-order
+	// Taylor score, over all matrices, more of them stay. 0 makes all matrices alike. Of unstructured and block4x8 only.
+	Spread float64 `json:"spread,omitempty"`
 	// Keep is the number of units that a structured kind leaves: query heads or neurons of every layer, layers, channels. 0
 	// where Sparsity says it.
 	Keep int `json:"keep,omitempty"`
@@ -91,6 +94,10 @@ func (o Options) Validate() error {
 		return refuse("keep", o.Keep, "1 or more")
 	case o.Kind.Masks() && o.Keep != 0:
 		return refuse("keep", o.Keep, "left out with kind %s, which takes a sparsity", o.Kind)
+	case !(o.Spread >= 0 && o.Spread < 1):
+		return refuse("spread", o.Spread, "0 or more and less than 1")
+	case o.Spread != 0 && o.Kind != Unstructured && o.Kind != Block4x8:
+		return refuse("spread", o.Spread, "left out with kind %s: it is for unstructured and block4x8", o.Kind)
 	case o.Kind == TwoFour && o.Sparsity != 0.5:
 		return refuse("sparsity", o.Sparsity, "0.5 with kind 2:4, which is just that")
 	case o.Keep == 0 && o.Sparsity == 0:
@@ -109,6 +116,9 @@ func (o Options) Validate() error {
 	}
 	return nil
 }
+
+// Looks says that what is pruned depends on data.
+func (o Options) Looks() bool { return o.Score != Magnitude || o.Spread != 0 }
 
 // Targets lists the matrices that a kind that masks works on. Errors: *train.OptionError, of a pattern that matches nothing or
 // a matrix that does not divide.

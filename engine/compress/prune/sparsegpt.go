@@ -12,8 +12,8 @@ import (
 const window = 128
 
 // sparseGPT prunes w in place, layer by layer: each layer's Hessians are those of the layers before it as they are pruned.
-// masks holds what is dead already, and gets the new ones.
-func sparseGPT(ctx context.Context, b backend.Backend, w *model.Weights, masks Masks, cal *Calibration, o Options) error {
+// masks holds what is dead already, and gets the new ones; shares are the sparsities of the matrices.
+func sparseGPT(ctx context.Context, b backend.Backend, w *model.Weights, masks Masks, cal *Calibration, o Options, shares map[string]float64) error {
 	if err := cal.check(OBC); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func sparseGPT(ctx context.Context, b backend.Backend, w *model.Weights, masks M
 				triangles[in] = upper(damped(hessians[place{layer, in}], m.Cols), m.Cols)
 			}
 			name := m.Weight().Name
-			masks[name] = prunedMatrix(w.Tensors[name], m.Rows, m.Cols, triangles[in], masks[name], o)
+			masks[name] = prunedMatrix(w.Tensors[name], m.Rows, m.Cols, triangles[in], masks[name], o.at(shares[name]))
 		}
 	}
 	return nil
