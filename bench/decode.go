@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mito/engine/decode"
+	"mito/engine/student"
 	"mito/kernels/gemm"
 )
 
@@ -42,7 +43,7 @@ func addBlocks(m *meter, c class, share float64) error {
 	if err != nil {
 		return err
 	}
-	r, err := decode.NewInt8(q, nil, decode.Options{Sparse: true})
+	r, err := decode.NewInt8(q, nil, decode.Options{Blocks: student.BlocksMeasured})
 	if err != nil {
 		return err
 	}

@@ -110,8 +110,8 @@ func addPrunedStudent(m *meter, c class, share float64, name string) error {
 		return err
 	}
 	var probes []*probe
-	for _, blocks := range []bool{true, false} {
-		s, err := student.New(q, student.Options{Sparse: blocks})
+	for _, blocks := range []student.Blocks{student.BlocksMeasured, student.BlocksNever} {
+		s, err := student.New(q, student.Options{Blocks: blocks})
 		if err != nil {
 			return err
 		}

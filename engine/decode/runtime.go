@@ -75,9 +75,8 @@ type Options struct {
 	Threads  int // fewer than one means one, more than parallel.MaxThreads means that
 	PageSize int // positions in a page of the key/value cache; fewer than one means 64 (INT8) or 256 (float32)
 
-	// Sparse stores INT8 matrices whose 4×8 blocks are half or more zeros in blocks, as student.Options says. Float32 weights
-	// stay as they are.
-	Sparse bool
+	// Blocks says which INT8 matrices are stored in blocks. Float32 weights stay as they are.
+	Blocks student.Blocks
 
 	// Adapters are what sequences may go through; see Session.Adapt. Those of a model folder are in engine/compress/lora.
 	Adapters []adapters.Adapter
@@ -164,7 +163,7 @@ func NewInt8(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, e
 	if err := checkVocabulary(tok, w.Config.VocabSize); err != nil {
 		return nil, err
 	}
-	m, err := student.New(w, student.Options{Threads: o.Threads, PageSize: o.PageSize, Sparse: o.Sparse, Adapters: o.Adapters})
+	m, err := student.New(w, student.Options{Threads: o.Threads, PageSize: o.PageSize, Blocks: o.Blocks, Adapters: o.Adapters})
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func TestObserver(t *testing.T) {
 func TestSparseOption(t *testing.T) {
 	w := studentWeights(t, edge(), 1)
 	clear(w.Layers[0].Up.Q)
-	dense, blocks := must(NewInt8(w, nil, Options{})), must(NewInt8(w, nil, Options{Sparse: true}))
+	dense, blocks := must(NewInt8(w, nil, Options{Blocks: student.BlocksNever})), must(NewInt8(w, nil, Options{Blocks: student.BlocksAlways}))
 	if n := blocks.(*int8Runtime).Blocked(); n != 1 {
 		t.Errorf("%d matrices in blocks, want 1", n)
 	}

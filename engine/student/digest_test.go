@@ -103,7 +103,7 @@ func TestSparseDigest(t *testing.T) {
 				pruneBlocks(rng, m, 0.7)
 			}
 		}
-		dense := newModel(t, w, Options{})
+		dense := newModel(t, w, Options{Blocks: BlocksNever})
 		want, err := Digest(dense, DigestOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func TestSparseDigest(t *testing.T) {
 			if err := sparse.SetVariant(v); err != nil {
 				t.Fatal(err)
 			}
-			m := newModel(t, w, Options{Sparse: true, Threads: 2})
+			m := newModel(t, w, Options{Blocks: BlocksAlways, Threads: 2})
 			got, err := Digest(m, DigestOptions{Batch: 2, Prefill: 9})
 			if err != nil {
 				t.Fatal(err)

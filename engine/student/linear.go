@@ -4,8 +4,6 @@ import (
 	"mito/engine/arch"
 	"mito/engine/session/adapters"
 	"mito/kernels/edge"
-	"mito/kernels/qgemm"
-	"mito/kernels/sparse"
 	"mito/kernels/vec"
 )
 
@@ -122,15 +120,13 @@ func (l *bareLinear) relu2(w *worker, i int) {
 
 // packer packs matrices and keeps the first error.
 type packer struct {
-	sparse   bool
+	blocks   Blocks
+	unsigned bool // the inputs of what is packed are never negative
 	adapters []adapters.Adapter
 	modules  arch.Index
 	blocked  int // matrices stored in blocks
 	err      error
 }
-
-// sparseShare is the largest share of stored blocks at which blocks are used.
-const sparseShare = 0.55
 
 // pack stacks matrices that read the same input.
 func (p *packer) pack(name string, ms ...*Matrix) linear {
@@ -157,18 +153,4 @@ func (p *packer) pack(name string, ms ...*Matrix) linear {
 		return &l
 	}
 	return &bareLinear{l}
-}
-
-func (p *packer) product(q []int8, rows, cols int) (product, error) {
-	if p.sparse {
-		blocks, err := sparse.Pack(q, rows, cols)
-		if err != nil {
-			return nil, err
-		}
-		if stored, all := blocks.Blocks(); float64(stored) <= sparseShare*float64(all) {
-			p.blocked++
-			return blocks, nil
-		}
-	}
-	return qgemm.Pack(q, rows, cols)
 }

@@ -15,9 +15,8 @@ type Options struct {
 	Threads  int // fewer than one means one, more than parallel.MaxThreads means that
 	PageSize int // positions in a page of the key/value cache; fewer than one means 64
 
-	// Sparse stores matrices whose 4×8 blocks are half or more zeros in blocks (kernels/sparse). One sequence decodes
-	// faster and less memory is read; large batches are faster dense.
-	Sparse bool
+	// Blocks says which matrices with zero 4×8 blocks are stored without those (kernels/sparse).
+	Blocks Blocks
 
 	// Adapters are what sequences may go through, see Session.Adapt. They are float32, read the dequantised rows that the
 	// matrices read, and have no part in the digest.
@@ -25,6 +24,18 @@ type Options struct {
 }
 
 const defaultPage = 64
+
+// Blocks says which matrices are stored in blocks.
+type Blocks int
+
+// Values of Blocks.
+const (
+	// BlocksMeasured takes for each matrix the form in which one row is multiplied faster, measured while the model is made.
+	// Large batches may be faster dense.
+	BlocksMeasured Blocks = iota
+	BlocksNever
+	BlocksAlways // where half of the blocks or more are zero
+)
 
 type layer struct {
 	norm1, norm1Bias, norm2, norm2Bias []float32
@@ -77,7 +88,7 @@ func New(w *Weights, o Options) (*Model, error) {
 			return ropeTables(positions, c.HeadDim, c.RoPETheta)
 		})
 	}
-	p := packer{sparse: o.Sparse, adapters: o.Adapters, modules: c.Index()}
+	p := packer{blocks: o.Blocks, adapters: o.Adapters, modules: c.Index()}
 	m.embed = p.pack("model.embed_tokens", &w.Embedding)
 	if c.Position == arch.PositionLearned {
 		m.pos = p.pack("model.embed_positions", &w.Positions)
@@ -106,13 +117,15 @@ func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 		heads: shape.Heads * c.HeadDim,
 		norm1: w.Norm1, norm1Bias: w.Norm1Bias, norm2: w.Norm2, norm2Bias: w.Norm2Bias,
 		queryNorm: w.QueryNorm, keyNorm: w.KeyNorm, mlp: shape.IntermediateSize,
-		qkv:  p.adapt(p.pack(at+"self_attn.qkv", &w.Query, &w.Key, &w.Value), i, arch.Query, arch.Key, arch.Value),
-		out:  p.adapt(p.pack(at+"self_attn.o_proj", &w.Output), i, arch.Output),
-		down: p.adapt(p.pack(at+"mlp.down_proj", &w.Down), i, arch.Down),
+		qkv: p.adapt(p.pack(at+"self_attn.qkv", &w.Query, &w.Key, &w.Value), i, arch.Query, arch.Key, arch.Value),
+		out: p.adapt(p.pack(at+"self_attn.o_proj", &w.Output), i, arch.Output),
 		shape: kv.Shape{
 			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: m.page, Scale: shape.Scale,
 		},
 	}
+	p.unsigned = m.unsignedMLP
+	l.down = p.adapt(p.pack(at+"mlp.down_proj", &w.Down), i, arch.Down)
+	p.unsigned = false
 	if c.Activation == arch.ActSwiGLU {
 		l.up = p.adapt(p.pack(at+"mlp.gate_up", &w.Gate, &w.Up), i, arch.Gate, arch.Up)
 	} else {
@@ -168,7 +181,7 @@ func (m *Model) Bytes() int {
 	return n
 }
 
-// Blocked returns the number of matrices that Options.Sparse has stored in blocks.
+// Blocked returns the number of matrices that are stored in blocks.
 func (m *Model) Blocked() int { return m.blocked }
 
 // Close ends the model's threads. The model still works afterwards, on the caller's.

@@ -49,11 +49,11 @@ type run struct {
 // runs differ in what must not matter: threads, batch, pages of the cache, tokens given at once, how weights are stored. The
 // last is for models with matrices that are sparse enough only.
 var runs = []run{
-	{"1 thread, batch 1", student.Options{Threads: 1}, student.DigestOptions{Batch: 1}},
-	{"2 threads, batch 8", student.Options{Threads: 2}, student.DigestOptions{Batch: 8}},
-	{"2 threads, batch 1, 100 tokens at once", student.Options{Threads: 2}, student.DigestOptions{Batch: 1, Prefill: 100}},
-	{"1 thread, batch 8, pages of 3", student.Options{Threads: 1, PageSize: 3}, student.DigestOptions{Batch: 8, Prefill: 7}},
-	{"2 threads, batch 3, sparse blocks", student.Options{Threads: 2, Sparse: true}, student.DigestOptions{Batch: 3, Prefill: 40}},
+	{"1 thread, batch 1", student.Options{Threads: 1, Blocks: student.BlocksNever}, student.DigestOptions{Batch: 1}},
+	{"2 threads, batch 8", student.Options{Threads: 2, Blocks: student.BlocksNever}, student.DigestOptions{Batch: 8}},
+	{"2 threads, batch 1, 100 tokens at once", student.Options{Threads: 2, Blocks: student.BlocksNever}, student.DigestOptions{Batch: 1, Prefill: 100}},
+	{"1 thread, batch 8, pages of 3", student.Options{Threads: 1, PageSize: 3, Blocks: student.BlocksNever}, student.DigestOptions{Batch: 8, Prefill: 7}},
+	{"2 threads, batch 3, sparse blocks", student.Options{Threads: 2, Blocks: student.BlocksAlways}, student.DigestOptions{Batch: 3, Prefill: 40}},
 }
 
 // Student computes the digest of a student with every kernel variant of this processor, with several numbers of threads,
@@ -114,7 +114,7 @@ func (r *Report) one(ctx context.Context, w *student.Weights, name string, way r
 		return err
 	}
 	defer m.Close()
-	if way.model.Sparse && m.Blocked() == 0 {
+	if way.model.Blocks == student.BlocksAlways && m.Blocked() == 0 {
 		return nil // the same as a dense run
 	}
 	way.digest.Check = ctx.Err

@@ -153,6 +153,22 @@ func (t *tile) first(acc []int32) *int32 {
 	return &acc[0]
 }
 
+// Live counts the blocks of a row-major matrix w [n,k] that hold something, and all of them. It is 0 of 0 where the sizes do not fit.
+func Live(w []int8, n, k int) (stored, all int) {
+	if n < 1 || k < 1 || len(w) != n*k {
+		return 0, 0
+	}
+	rows, cols := (n+BlockRows-1)/BlockRows, (k+BlockCols-1)/BlockCols
+	for r := range rows {
+		for c := range cols {
+			if used(w, n, k, r, c) {
+				stored++
+			}
+		}
+	}
+	return stored, rows * cols
+}
+
 // used reports whether a block holds a weight that is not zero.
 func used(w []int8, n, k, r, c int) bool {
 	for i := r * BlockRows; i < min(n, (r+1)*BlockRows); i++ {

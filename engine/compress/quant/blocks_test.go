@@ -67,7 +67,7 @@ func TestBlocksOnDisk(t *testing.T) {
 			if got := digest(t, b); got != want {
 				t.Errorf("%s: digest %s from blocks, %s from whole matrices", name, got, want)
 			}
-			m, err := student.New(b, student.Options{Sparse: true})
+			m, err := student.New(b, student.Options{Blocks: student.BlocksAlways})
 			if err != nil {
 				t.Fatal(err)
 			}
