@@ -36,6 +36,7 @@ func convertEffects() commandRows {
 		"optimizer":  {{heal, "--optimizer adamw", healed}},
 		"lr":         {{heal, "--lr 0.1", healed}},
 		"muon-lr":    {{heal, "--muon-lr 0.1", healed}},
+		"decay":      {{heal, "--decay 0.4", healed}},
 		"ema":        {{heal, "--ema 0.9", healed}},
 		"save-every": {{heal, "--save-every 3", holds("last/state.json", `"save_every": 3`)}},
 		"resume":     {resumes(heal), {convert, "--resume", isRefused("--resume")}},
