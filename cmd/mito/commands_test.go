@@ -12,7 +12,7 @@ import (
 func TestHelp(t *testing.T) {
 	for _, args := range []string{
 		"", "help", "--help", "pipeline --help", "train --help", "distill --help", "quantize --help", "eval --help", "generate --help",
-		"verify --help", "bench --help", "task", "task --help", "task describe --help", "info --help", "version --help", "logits --help", "export --help", "import --help", "help train", "help task list",
+		"verify --help", "bench --help", "task", "task --help", "task describe --help", "info --help", "version --help", "logits --help", "tokens --help", "export --help", "import --help", "help train", "help task list",
 	} {
 		o := works(t, "", strings.Fields(args)...)
 		if !strings.Contains(o.stdout, "Usage:") || strings.Contains(o.stdout, "true|false") || o.stderr != "" {

@@ -260,6 +260,10 @@ func commandEffects() map[string]commandRows {
 		"prompt":  {{"--model TEXT --out OUT", "--prompt the", fixes("give --tokens")}},
 		"threads": {{"", "--threads 3", keeps("", nil)}, {"", "--threads 0", isRefused("--threads is 0")}},
 	}}
+	rows["tokens"] = commandRows{base: "--model TEXT", stdin: `"the" [1, 2]`, flags: map[string][]effect{
+		"model": {{"--text the", "--model TEXT", fixes("--model is missing")}},
+		"text":  {{"", "--text the", prints}},
+	}}
 	rows["export"] = commandRows{base: "hf --model FLOAT --out OUT", flags: map[string][]effect{
 		"model":          {{"hf --out OUT", "--model INT8", fixes(needed)}},
 		"out":            {{"hf --model INT8", "--out OUT", fixes(needed)}},

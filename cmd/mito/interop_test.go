@@ -96,3 +96,28 @@ func TestPaddedVocabulary(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// Texts become ids and ids texts; what is neither is named by its place.
+func TestTokens(t *testing.T) {
+	need(t)
+	ids := works(t, "", "tokens", "--model", fixtures.text, "--text", "the fox").stdout
+	tokens := func(stdin string, code int, words ...string) string {
+		o := does(t, "", "tokens --model TEXT", stdin)
+		for _, word := range words {
+			if !strings.Contains(o.stderr, word) {
+				t.Errorf("%s: %q, want %q", stdin, o.stderr, word)
+			}
+		}
+		if o.code != code {
+			t.Errorf("%s: exit status %d, want %d", stdin, o.code, code)
+		}
+		return o.stdout
+	}
+	if both := tokens(`"the fox" `+ids, 0); both != ids+"\"the fox\"\n" {
+		t.Errorf("got %q after %q", both, ids)
+	}
+	tokens(`"the" 7`, exitFailure, "value 2 of stdin", "neither a string")
+	tokens(`[9999]`, exitFailure, "9999")
+	tokens(`"the`, exitFailure, "value 1", "not JSON")
+	fails(t, "", exitFailure, []string{"--text", "is not among"}, "tokens", "--model", fixtures.text, "--text", "日")
+}

@@ -59,7 +59,7 @@ entry of the vocabulary. The model's folder may be of mito or of another program
 				if rt.Tokenizer() == nil {
 					return fmt.Errorf("%s has no tokenizer.json, so no text can be written for it; give --tokens", model)
 				}
-				if ids, err = rt.Tokenizer().Encode(prompt); err != nil {
+				if ids, err = decode.Prompt(rt.Tokenizer(), prompt); err != nil {
 					return fmt.Errorf("--prompt: %w", err)
 				}
 				if len(ids) == 0 {

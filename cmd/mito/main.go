@@ -89,7 +89,7 @@ Start with: mito pipeline`,
 	root.AddCommand(
 		newPipeline(), newTrain(), newDistill(), newPrune(), newConvert(), newQuantize(), newLora(), newEval(), newGenerate(), newVerify(),
 		newBench(), newTask(), newInfo(), newVersion(),
-		newExport(), newImport(), newLogits(),
+		newExport(), newImport(), newLogits(), newTokens(),
 	)
 	eachCommand(root, func(cmd *cobra.Command) {
 		cmd.InitDefaultHelpFlag()

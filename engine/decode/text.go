@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mito/engine/tokenizer"
@@ -27,6 +28,14 @@ type text struct {
 	result *Result
 }
 
+// Prompt is a text as a model goes on from it: with what the template of the tokenizer puts before a text, and without what
+// it puts after.
+func Prompt(tok tokenizer.Tokenizer, text string) ([]int32, error) {
+	ids, err := tok.Encode(text)
+	before, _ := tok.Template()
+	return append(slices.Clone(before), ids...), err
+}
+
 // begin takes a request into a sequence. A failed one leaves nothing behind.
 func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, error) {
 	o := &r.GenerateOptions
@@ -42,7 +51,7 @@ func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, erro
 		return nil, err
 	}
 	t.pick.Restrict(g.allowed(o.Allowed))
-	if t.tokens, err = g.tok.Encode(r.Prompt); err != nil {
+	if t.tokens, err = Prompt(g.tok, r.Prompt); err != nil {
 		return nil, fmt.Errorf("prompt: %w", err)
 	}
 	if len(t.tokens) == 0 {

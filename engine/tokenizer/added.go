@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -12,9 +13,10 @@ type addedToken struct {
 	id      int32
 	content string
 	special bool
-	// late tokens ("normalized" in the file) are looked for after the others, in
-	// what the others left. Without a normalizer that order is all the flag means.
+	// late tokens ("normalized" in the file) are looked for after the others, in what the others left, normalized.
 	late bool
+	// What stands beside it: white space that it takes with it, and letters that it may not touch.
+	lstrip, rstrip, singleWord bool
 }
 
 // addedTokens is ordered by id.
@@ -39,18 +41,19 @@ func specialTokens(specials []string, first int) (addedTokens, error) {
 
 // split calls text for each stretch of s between added tokens, with its offset
 // in s, and token for each added token, in order. The leftmost match wins, and
-// of those the longest.
-func (a addedTokens) split(s string, text func(part string, offset int) error, token func(id int32)) error {
+// of those the longest. Late tokens are looked for in what normalize makes of a stretch, as it makes them.
+func (a addedTokens) split(s string, normalize *form, text func(part string, offset int) error, token func(id int32)) error {
 	var early, late addedTokens
 	for _, t := range a {
 		if t.late {
+			t.content = normalize.apply(t.content)
 			late = append(late, t)
 		} else {
 			early = append(early, t)
 		}
 	}
 	return early.scan(s, 0, func(part string, offset int) error {
-		return late.scan(part, offset, text, token)
+		return late.scan(normalize.apply(part), offset, text, token)
 	}, token)
 }
 
@@ -66,7 +69,7 @@ func (a addedTokens) scan(s string, offset int, text func(part string, offset in
 	for k := range a {
 		find(k, 0)
 	}
-	pos := 0
+	pos, done := 0, 0 // where matches are looked for, and up to where tokens were given out
 	for {
 		best := -1
 		for k := range a {
@@ -80,12 +83,26 @@ func (a addedTokens) scan(s string, offset int, text func(part string, offset in
 				best = k
 			}
 		}
-		end := len(s)
+		start := len(s)
 		if best >= 0 {
-			end = next[best]
+			start = next[best]
+			pos = start + len(a[best].content)
 		}
-		if end > pos {
-			if err := text(s[pos:end], offset+pos); err != nil {
+		end := pos
+		if best >= 0 {
+			t := &a[best]
+			if t.singleWord && (endsInWord(s[:start]) || beginsWithWord(s[end:])) {
+				continue
+			}
+			if t.lstrip {
+				start = max(done, len(strings.TrimRightFunc(s[:start], unicode.IsSpace)))
+			}
+			if t.rstrip {
+				end = len(s) - len(strings.TrimLeftFunc(s[end:], unicode.IsSpace))
+			}
+		}
+		if start > done {
+			if err := text(s[done:start], offset+done); err != nil {
 				return err
 			}
 		}
@@ -93,6 +110,21 @@ func (a addedTokens) scan(s string, offset int, text func(part string, offset in
 			return nil
 		}
 		token(a[best].id)
-		pos = end + len(a[best].content)
+		done = end
 	}
+}
+
+func endsInWord(s string) bool {
+	r, n := utf8.DecodeLastRuneInString(s)
+	return n > 0 && inWord(r)
+}
+
+func beginsWithWord(s string) bool {
+	r, n := utf8.DecodeRuneInString(s)
+	return n > 0 && inWord(r)
+}
+
+// inWord is \w: letters, marks, numbers of decimal digits, and what joins words.
+func inWord(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
 }

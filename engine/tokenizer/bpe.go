@@ -9,6 +9,7 @@ import (
 // merges is joined until no pair is in the list.
 type BPE struct {
 	core
+	form         *form
 	pre          preTokenizer
 	ignoreMerges bool // a word that is itself a token needs no merges
 	merges       []merge
@@ -27,9 +28,10 @@ type merge struct {
 
 // newBPE builds the tokenizer. own[id] says that id belongs to the model, not
 // only to the added tokens.
-func newBPE(pieces []string, own []bool, merges []merge, added addedTokens, pre preTokenizer, ignoreMerges bool) *BPE {
+func newBPE(pieces []string, own []bool, merges []merge, added addedTokens, around template, form *form, pre preTokenizer, ignoreMerges bool) *BPE {
 	t := &BPE{
-		core:         core{pieces: pieces, added: added, eos: findEOS(added)},
+		core:         core{pieces: pieces, added: added, eos: findEOS(added), around: around},
+		form:         form,
 		pre:          pre,
 		ignoreMerges: ignoreMerges,
 		merges:       merges,
@@ -53,7 +55,14 @@ func newBPE(pieces []string, own []bool, merges []merge, added addedTokens, pre 
 	for i, m := range merges {
 		t.rank[m.pair] = int32(i)
 	}
-	t.seal(marshalBPE(t))
+	spelling := make([]string, len(t.pieces))
+	for id, p := range t.pieces {
+		spelling[id] = toByteChars(p)
+	}
+	for _, a := range t.added {
+		spelling[a.id] = a.content
+	}
+	t.seal(spelling, func(post string) []byte { return marshalBPE(t, spelling, post) })
 	return t
 }
 
@@ -75,7 +84,7 @@ func (t *BPE) Encode(s string) ([]int32, error) {
 	out := make([]int32, 0, len(s)/3+1)
 	cache := map[string][]int32{}
 	var w merger
-	err := t.added.split(s, func(part string, base int) error {
+	err := t.added.split(s, t.form, func(part string, base int) error {
 		return t.pre.each(part, func(word string, offset int) error {
 			if ids, ok := cache[word]; ok {
 				out = append(out, ids...)

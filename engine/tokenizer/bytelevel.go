@@ -64,47 +64,6 @@ func fromByteChars(s string) (raw string, ok bool) {
 	return string(out), true
 }
 
-// preTokenizer cuts a text into the words inside which BPE merges.
-type preTokenizer struct {
-	digits bool // first isolate every numeric character
-	words  bool // then cut by GPT-2's pattern
-}
-
-// each calls f for each word of s, which must be UTF-8, with its offset in s.
-func (p preTokenizer) each(s string, f func(word string, offset int) error) error {
-	for pos := 0; pos < len(s); {
-		end := len(s)
-		if p.digits {
-			end = pos + digitPiece(s[pos:])
-		}
-		for pos < end {
-			n := end - pos
-			if p.words {
-				n = gpt2Word(s[pos:end])
-			}
-			if err := f(s[pos:pos+n], pos); err != nil {
-				return err
-			}
-			pos += n
-		}
-	}
-	return nil
-}
-
-// digitPiece is the length of the numeric character that s begins with, or of
-// the stretch before the first one.
-func digitPiece(s string) int {
-	for i, r := range s {
-		if class(r) == number {
-			if i == 0 {
-				return utf8.RuneLen(r)
-			}
-			return i
-		}
-	}
-	return len(s)
-}
-
 type charClass uint8
 
 const (

@@ -70,13 +70,13 @@ func NewChars(text string, specials ...string) (*Chars, error) {
 	for _, t := range added {
 		pieces = append(pieces, t.content)
 	}
-	return newChars(pieces, added), nil
+	return newChars(pieces, added, template{}), nil
 }
 
 // newChars builds the tokenizer; every piece that is not an added token is one character.
-func newChars(pieces []string, added addedTokens) *Chars {
+func newChars(pieces []string, added addedTokens, around template) *Chars {
 	c := &Chars{
-		core: core{pieces: pieces, added: added, eos: findEOS(added)},
+		core: core{pieces: pieces, added: added, eos: findEOS(added), around: around},
 		rest: map[rune]int32{},
 	}
 	for i := range c.ascii {
@@ -97,7 +97,7 @@ func newChars(pieces []string, added addedTokens) *Chars {
 			c.rest[r] = int32(id)
 		}
 	}
-	c.seal(marshalChars(c))
+	c.seal(pieces, func(post string) []byte { return marshalChars(c, post) })
 	return c
 }
 
@@ -107,7 +107,7 @@ func (c *Chars) Encode(s string) ([]int32, error) {
 		return nil, err
 	}
 	ids := make([]int32, 0, len(s))
-	err := c.added.split(s, func(part string, offset int) error {
+	err := c.added.split(s, nil, func(part string, offset int) error {
 		for i, r := range part {
 			id := int32(-1)
 			if r < utf8.RuneSelf {

@@ -13,13 +13,15 @@
 // an unknown token that is not in the vocabulary: the library then refuses an
 // unknown character too. A byte-level BPE is stored as GPT-2's is.
 //
-// [Load] and [Parse] read back what this package writes, and the byte-level
-// BPE files of other trainers as long as every setting in them that changes
-// the ids is one that is implemented here; anything else is an
+// [Load] and [Parse] read back what this package writes, and the BPE files of
+// other programs as long as every setting in them that changes
+// the ids is one that is implemented here; testdata/make_kinds.py made the
+// fixture with those of Llama, Qwen, GPT-4 and Mistral. Anything else is an
 // [UnsupportedError] naming the field, since ids that are nearly right train a
 // model on the wrong text.
 //
-// Decode(Encode(s)) == s for every s that Encode accepts. Added tokens, such
+// Decode(Encode(s)) == s for every s that Encode accepts, of the tokenizers that
+// are made here; those of other programs may normalize. Added tokens, such
 // as "<|endoftext|>", are recognised inside text as Hugging Face does, and
 // decode to their own spelling.
 //
@@ -27,5 +29,5 @@
 // give the same ids for every text. Models that share logits (teacher and
 // student, draft and target) must agree on it.
 //
-// Of mito it imports engine/files only. A test holds it to that.
+// Of mito it imports engine/files only, and golang.org/x/text for Unicode forms. A test holds it to that.
 package tokenizer

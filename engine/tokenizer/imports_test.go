@@ -8,5 +8,5 @@ import (
 
 // TestImports holds what doc.go says of imports.
 func TestImports(t *testing.T) {
-	imports.Direct(t, "mito/engine/files")
+	imports.Direct(t, "golang.org/x/text/unicode/norm", "mito/engine/files")
 }

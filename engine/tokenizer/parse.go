@@ -12,13 +12,13 @@ import (
 )
 
 // Parse reads the contents of a tokenizer.json: a character tokenizer as this
-// package writes it; a byte-level BPE without normalizer, truncation and
-// padding, cut by GPT-2's pattern, by digits first, or not at all; or the BPE of
+// package writes it; a byte-level BPE as GPT-2, Llama 3, Qwen, GPT-4 and Mistral's
+// tekken have it, whose text may be brought into a Unicode form and is cut by
+// patterns of Split, by digits, by GPT-2's pattern, or not at all; or the BPE of
 // characters with byte fallback of Llama 1 and 2, see [Sentence]. It fails
 // with *FormatError where the file is malformed or contradicts itself, and with
 // *UnsupportedError where it asks for something else. Post-processors that only
-// move offsets, and templates of nothing but the text, are dropped; one that adds
-// tokens is refused, because Encode adds none.
+// move offsets are dropped; what a template adds is in [Tokenizer.Template].
 func Parse(data []byte) (Tokenizer, error) {
 	if len(data) > MaxFileBytes {
 		return nil, &FormatError{Reason: fmt.Sprintf("larger than %d bytes", MaxFileBytes)}
@@ -38,16 +38,13 @@ func Parse(data []byte) (Tokenizer, error) {
 		"decoder", "model"); err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"truncation", "padding", "normalizer"} {
-		if !top.null(key) && !(key == "normalizer" && isSentence(top)) {
+	for _, key := range []string{"truncation", "padding"} {
+		if !top.null(key) {
 			return nil, &UnsupportedError{key, string(top.raw[key]), "null"}
 		}
 	}
 	if v := top.raw["version"]; v != nil && string(v) != `"1.0"` {
 		return nil, &UnsupportedError{"version", string(v), `"1.0"`}
-	}
-	if err := checkPostProcessor(top, "post_processor"); err != nil {
-		return nil, err
 	}
 	model, err := top.object("model")
 	if err != nil {
@@ -67,14 +64,14 @@ func Parse(data []byte) (Tokenizer, error) {
 	switch {
 	case kind == "BPE" && isSentence(top):
 		t, err = parseSentence(top, model, added)
-	case kind == "WordLevel" && isSentence(top):
+	case kind == "WordLevel" && !top.null("normalizer"):
 		err = &UnsupportedError{"normalizer", string(top.raw["normalizer"]), "null beside a model that is not BPE"}
 	case kind == "BPE":
 		t, err = parseBPE(top, model, added)
 	case kind == "WordLevel":
 		t, err = parseChars(top, model, added)
 	default:
-		err = &UnsupportedError{"model.type", strconv.Quote(kind), `"BPE" (byte-level) or "WordLevel" (characters)`}
+		err = &UnsupportedError{"model.type", strconv.Quote(kind), `"BPE" (of bytes as GPT-2's, or of characters as Llama's) or "WordLevel" (characters)`}
 	}
 	if err != nil {
 		return nil, err
@@ -100,12 +97,12 @@ func parseAdded(top fields) (addedTokens, error) {
 		if err := f.only("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"); err != nil {
 			return nil, err
 		}
-		for _, key := range []string{"single_word", "lstrip", "rstrip"} {
-			if err := f.wantBool(key, false, false); err != nil {
+		var t addedToken
+		for key, flag := range map[string]*bool{"single_word": &t.singleWord, "lstrip": &t.lstrip, "rstrip": &t.rstrip} {
+			if *flag, err = f.boolean(key, false); err != nil {
 				return nil, err
 			}
 		}
-		var t addedToken
 		if t.id, err = f.id("id"); err != nil {
 			return nil, err
 		}
@@ -191,6 +188,10 @@ func parseChars(top, model fields, added addedTokens) (Tokenizer, error) {
 		return nil, &UnsupportedError{"model.unk_token", strconv.Quote(unk) + " in the vocabulary",
 			"one outside it, so that unknown characters are errors"}
 	}
+	around, err := parseTemplate(top, spelling)
+	if err != nil {
+		return nil, err
+	}
 	chars := 0
 	for id, s := range spelling {
 		if !own[id] {
@@ -204,7 +205,7 @@ func parseChars(top, model fields, added addedTokens) (Tokenizer, error) {
 	if chars == 0 {
 		return nil, &FormatError{"model.vocab", "holds no character"}
 	}
-	return newChars(spelling, added), nil
+	return newChars(spelling, added, around), nil
 }
 
 func parseBPE(top, model fields, added addedTokens) (Tokenizer, error) {
@@ -215,6 +216,10 @@ func parseBPE(top, model fields, added addedTokens) (Tokenizer, error) {
 		return nil, err
 	}
 	ignoreMerges, err := model.boolean("ignore_merges", false)
+	if err != nil {
+		return nil, err
+	}
+	form, err := parseForm(top)
 	if err != nil {
 		return nil, err
 	}
@@ -230,6 +235,10 @@ func parseBPE(top, model fields, added addedTokens) (Tokenizer, error) {
 		return nil, &UnsupportedError{"decoder.type", strconv.Quote(kind), "ByteLevel"}
 	}
 	spelling, ids, own, err := vocabulary(model, added)
+	if err != nil {
+		return nil, err
+	}
+	around, err := parseTemplate(top, spelling)
 	if err != nil {
 		return nil, err
 	}
@@ -254,11 +263,16 @@ func parseBPE(top, model fields, added addedTokens) (Tokenizer, error) {
 	if !model.null("unk_token") && bytesKnown < 256 {
 		return nil, &UnsupportedError{"model.unk_token", string(model.raw["unk_token"]), "null where the vocabulary lacks a byte"}
 	}
+	for _, a := range added {
+		if a.late {
+			pieces[a.id] = form.apply(a.content) // as the text that it was found in
+		}
+	}
 	merges, err := parseMerges(model, ids, own)
 	if err != nil {
 		return nil, err
 	}
-	return newBPE(pieces, own, merges, added, pre, ignoreMerges), nil
+	return newBPE(pieces, own, merges, added, around, form, pre, ignoreMerges), nil
 }
 
 // checkModel refuses what no kind of BPE here does.
@@ -277,63 +291,6 @@ func checkModel(model fields) error {
 	}
 	_, err := model.boolean("fuse_unk", false)
 	return err
-}
-
-func parsePreTokenizer(top fields) (pre preTokenizer, err error) {
-	p, err := top.object("pre_tokenizer")
-	if err != nil {
-		return pre, err
-	}
-	steps := []fields{p}
-	if kind, err := p.str("type"); err != nil {
-		return pre, err
-	} else if kind == "Sequence" {
-		var list []json.RawMessage
-		if err := json.Unmarshal(p.raw["pretokenizers"], &list); err != nil {
-			return pre, &FormatError{"pre_tokenizer.pretokenizers", "not a list"}
-		}
-		steps = steps[:0]
-		for i, raw := range list {
-			f, err := object(raw, fmt.Sprintf("pre_tokenizer.pretokenizers[%d]", i))
-			if err != nil {
-				return pre, err
-			}
-			steps = append(steps, f)
-		}
-	}
-	for i, f := range steps {
-		kind, err := f.str("type")
-		if err != nil {
-			return pre, err
-		}
-		last := i == len(steps)-1
-		switch {
-		case kind == "Digits" && !last && i == 0:
-			if err := f.only("type", "individual_digits"); err != nil {
-				return pre, err
-			}
-			if err := f.wantBool("individual_digits", true, false); err != nil {
-				return pre, err
-			}
-			pre.digits = true
-		case kind == "ByteLevel" && last:
-			if err := f.only("type", "add_prefix_space", "trim_offsets", "use_regex"); err != nil {
-				return pre, err
-			}
-			if err := f.wantBool("add_prefix_space", false, true); err != nil {
-				return pre, err
-			}
-			if pre.words, err = f.boolean("use_regex", true); err != nil {
-				return pre, err
-			}
-		default:
-			return pre, &UnsupportedError{f.where, strconv.Quote(kind), "ByteLevel, or Digits and then ByteLevel"}
-		}
-	}
-	if len(steps) == 0 {
-		return pre, &UnsupportedError{"pre_tokenizer", "an empty sequence", "ByteLevel"}
-	}
-	return pre, nil
 }
 
 func parseMerges(model fields, ids map[string]int32, own []bool) ([]merge, error) {

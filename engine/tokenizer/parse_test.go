@@ -28,22 +28,23 @@ func TestParseRefuses(t *testing.T) {
 		"version":       {"chars.json", `"version": "1.0"`, `"version": "2.0"`, unsupported, "version"},
 		"unknown field": {"chars.json", `"version"`, `"Model": {}, "version"`, unsupported, "Model"},
 		"field twice":   {"chars.json", `"version"`, `"model": {}, "version"`, format, "twice"},
-		"normalizer":    {"bpe.json", `"normalizer": null`, `"normalizer": {"type": "NFC"}`, unsupported, "normalizer"},
+		"normalizer":    {"bpe.json", `"normalizer": null`, `"normalizer": {"type": "Lowercase"}`, unsupported, "normalizer"},
 		"truncation":    {"bpe.json", `"truncation": null`, `"truncation": {}`, unsupported, "truncation"},
 		"padding":       {"bpe.json", `"padding": null`, `"padding": {}`, unsupported, "padding"},
 		"template": {
 			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing"}`, format, "post_processor.single",
 		},
-		"template that adds": {
+		"template of nothing known": {
 			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [` +
-				`{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}`, unsupported, "adds tokens",
+				`{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {}}`, format, "<s>: missing",
 		},
-		"template that adds, in a sequence": {
+		"template of no token": {
 			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, ` +
-				`{"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}]}]}`, unsupported, "processors[1]",
+				`{"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}], ` +
+				`"special_tokens": {"</s>": {"ids": [9999]}}}]}`, format, "9999",
 		},
 		"template of two": {
-			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B"}}]}`, unsupported, "adds tokens",
+			"bpe.json", `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B"}}]}`, unsupported, "another text",
 		},
 		"bert":                {"bpe.json", `"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`, unsupported, "BertProcessing"},
 		"post processor":      {"bpe.json", `"post_processor": null`, `"post_processor": 3`, format, "not an object"},
@@ -54,7 +55,7 @@ func TestParseRefuses(t *testing.T) {
 		"byte fallback":       {"bpe.json", `"byte_fallback": false`, `"byte_fallback": true`, unsupported, "byte_fallback"},
 		"boolean":             {"bpe.json", `"byte_fallback": false`, `"byte_fallback": 0`, format, "neither true nor false"},
 		"prefix space":        {"bpe.json", `"add_prefix_space": false`, `"add_prefix_space": true`, unsupported, "add_prefix_space"},
-		"digits in groups":    {"hf-digits.json", `"individual_digits": true`, `"individual_digits": false`, unsupported, "individual_digits"},
+		"digits in groups":    {"hf-digits.json", `"individual_digits": true`, `"individual_digits": 1`, format, "individual_digits"},
 		"other pre-tokenizer": {"hf-digits.json", `"type": "Digits"`, `"type": "Whitespace"`, unsupported, "Whitespace"},
 		"other pattern":       {"chars.json", `[\\s\\S]`, `\\w+`, unsupported, "pre_tokenizer"},
 		"other decoder":       {"chars.json", `"Fuse"`, `"WordPiece"`, unsupported, "decoder"},
@@ -82,7 +83,7 @@ func TestParseRefuses(t *testing.T) {
 		"not byte-level":       {"bpe.json", `"!": 0`, `" ": 0`, format, "byte-level"},
 		"added id":             {"bpe.json", `"id": 379`, `"id": 378`, format, "id 378"},
 		"added outside":        {"bpe.json", `"content": "<|endoftext|>"`, `"content": "<eos>"`, format, "380 is due"},
-		"added strips":         {"bpe.json", `"lstrip": false`, `"lstrip": true`, unsupported, "lstrip"},
+		"added strips":         {"bpe.json", `"lstrip": false`, `"lstrip": 0`, format, "lstrip"},
 		"added empty":          {"bpe.json", `"content": "<|endoftext|>"`, `"content": ""`, format, "empty"},
 		"added twice":          {"hf-digits.json", `"content": "<s>"`, `"content": "</s>"`, format, "twice"},
 		"added is a merge part": {

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -39,7 +40,10 @@ type Tokenizer interface {
 	// EOS is the id of the end-of-text token, -1 if there is none. It is the
 	// first of the customary spellings that is among the added tokens.
 	EOS() int32
-	// Hash is the SHA-256 of the canonical tokenizer.json, in hexadecimal.
+	// Template is what a tokenizer of another program puts before and after every text, such as <s>. Encode leaves it out:
+	// of a row that is cut out of a text it would be wrong.
+	Template() (before, after []int32)
+	// Hash is the SHA-256 of the canonical tokenizer.json without its template, in hexadecimal.
 	Hash() string
 	// MarshalJSON returns the canonical tokenizer.json.
 	MarshalJSON() ([]byte, error)
@@ -51,6 +55,7 @@ type Tokenizer interface {
 var (
 	_ Tokenizer = (*Chars)(nil)
 	_ Tokenizer = (*BPE)(nil)
+	_ Tokenizer = (*Sentence)(nil)
 )
 
 // Load reads a tokenizer.json; path names the file or the folder that holds it.
@@ -76,14 +81,42 @@ type core struct {
 	pieces []string // [V] the bytes of each id
 	added  addedTokens
 	eos    int32
+	around template
 	json   []byte
 	hash   string
 }
 
-// seal fixes the canonical file and its hash; the tokenizer does not change afterwards.
-func (c *core) seal(file []byte) {
-	sum := sha256.Sum256(file)
-	c.json, c.hash = file, hex.EncodeToString(sum[:])
+// seal fixes the canonical file and its hash; the tokenizer does not change afterwards. write makes the file, with what is
+// to stand as its post-processor; spelling is that of the ids.
+func (c *core) seal(spelling []string, write func(postProcessor string) []byte) {
+	bare := write("null")
+	sum := sha256.Sum256(bare)
+	c.json, c.hash = bare, hex.EncodeToString(sum[:])
+	if around := c.around.marshal(spelling); around != "null" {
+		c.json = write(around)
+	}
+}
+
+func (c *core) Template() (before, after []int32) { return c.around.before, c.around.after }
+
+// Bare is a tokenizer without its template, for models that were trained without it.
+func Bare(t Tokenizer) (Tokenizer, error) {
+	if before, after := t.Template(); len(before)+len(after) == 0 {
+		return t, nil
+	}
+	file, err := t.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(file, &top); err != nil {
+		return nil, err
+	}
+	top["post_processor"] = json.RawMessage("null")
+	if file, err = json.Marshal(top); err != nil {
+		return nil, err
+	}
+	return Parse(file)
 }
 
 func (c *core) VocabSize() int { return len(c.pieces) }

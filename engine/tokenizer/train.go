@@ -62,7 +62,7 @@ func TrainBPE(text string, vocab int, specials ...string) (*BPE, error) {
 		}
 		tr.pieces = append(tr.pieces, t.content)
 	}
-	return newBPE(tr.pieces, own, tr.merges, added, pre, false), nil
+	return newBPE(tr.pieces, own, tr.merges, added, template{}, nil, pre, false), nil
 }
 
 // trainWord is a distinct word of the text.
@@ -95,7 +95,7 @@ func newTrainer(text string, skip addedTokens, pre preTokenizer) *trainer {
 	}
 	counts := map[string]int64{}
 	// Neither callback fails, so neither does the walk.
-	_ = skip.split(text, func(part string, _ int) error {
+	_ = skip.split(text, nil, func(part string, _ int) error {
 		return pre.each(part, func(word string, _ int) error {
 			counts[word]++
 			return nil

@@ -36,35 +36,22 @@ func byteLevel(regex bool, indent string) string {
 		in + `"use_regex": ` + strconv.FormatBool(regex) + "\n" + indent + "}"
 }
 
-func marshalChars(c *Chars) []byte {
+func marshalChars(c *Chars, post string) []byte {
 	var b bytes.Buffer
 	unk := charsUnknown
 	for slices.Contains(c.pieces, unk) {
 		unk = "<" + unk + ">"
 	}
-	writeHead(&b, c.added, "null", charsPreTokenizer, charsDecoder)
+	writeHead(&b, &c.core, "null", charsPreTokenizer, charsDecoder, post)
 	b.WriteString("    \"type\": \"WordLevel\",\n")
 	writeVocab(&b, c.pieces)
 	b.WriteString(",\n    \"unk_token\": " + quote(unk) + "\n  }\n}\n")
 	return b.Bytes()
 }
 
-func marshalBPE(t *BPE) []byte {
-	pre := byteLevel(t.pre.words, "  ")
-	if t.pre.digits {
-		pre = `{
-    "type": "Sequence",
-    "pretokenizers": [
-      {
-        "type": "Digits",
-        "individual_digits": true
-      },
-      ` + byteLevel(t.pre.words, "      ") + `
-    ]
-  }`
-	}
+func marshalBPE(t *BPE, spelling []string, post string) []byte {
 	var b bytes.Buffer
-	writeHead(&b, t.added, "null", pre, byteLevel(true, "  "))
+	writeHead(&b, &t.core, t.form.json(), marshalPre(t.pre), byteLevel(true, "  "), post)
 	b.WriteString(`    "type": "BPE",
     "dropout": null,
     "unk_token": null,
@@ -73,13 +60,6 @@ func marshalBPE(t *BPE) []byte {
     "fuse_unk": false,
     "byte_fallback": false,
     "ignore_merges": ` + strconv.FormatBool(t.ignoreMerges) + ",\n")
-	spelling := make([]string, len(t.pieces))
-	for id, p := range t.pieces {
-		spelling[id] = toByteChars(p)
-	}
-	for _, a := range t.added {
-		spelling[a.id] = a.content
-	}
 	writeVocab(&b, spelling)
 	b.WriteString(",\n    \"merges\": [")
 	for i, m := range t.merges {
@@ -96,21 +76,21 @@ func marshalBPE(t *BPE) []byte {
 	return b.Bytes()
 }
 
-func writeHead(b *bytes.Buffer, added addedTokens, normalizer, preTokenizer, decoder string) {
+func writeHead(b *bytes.Buffer, c *core, normalizer, preTokenizer, decoder, postProcessor string) {
 	b.WriteString("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [")
-	for i, t := range added {
+	for i, t := range c.added {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteString("\n    {\n      \"id\": " + strconv.Itoa(int(t.id)) + ",\n      \"content\": " + quote(t.content) +
-			",\n      \"single_word\": false,\n      \"lstrip\": false,\n      \"rstrip\": false,\n      \"normalized\": " +
-			strconv.FormatBool(t.late) + ",\n      \"special\": " + strconv.FormatBool(t.special) + "\n    }")
+			",\n      \"single_word\": " + strconv.FormatBool(t.singleWord) + ",\n      \"lstrip\": " + strconv.FormatBool(t.lstrip) +
+			",\n      \"rstrip\": " + strconv.FormatBool(t.rstrip) + ",\n      \"normalized\": " + strconv.FormatBool(t.late) + ",\n      \"special\": " + strconv.FormatBool(t.special) + "\n    }")
 	}
-	if len(added) > 0 {
+	if len(c.added) > 0 {
 		b.WriteString("\n  ")
 	}
 	b.WriteString("],\n  \"normalizer\": " + normalizer + ",\n  \"pre_tokenizer\": " + preTokenizer +
-		",\n  \"post_processor\": null,\n  \"decoder\": " + decoder + ",\n  \"model\": {\n")
+		",\n  \"post_processor\": " + postProcessor + ",\n  \"decoder\": " + decoder + ",\n  \"model\": {\n")
 }
 
 func writeVocab(b *bytes.Buffer, spelling []string) {
@@ -135,13 +115,13 @@ func quote(s string) string {
 }
 
 // marshalSentence writes the canonical file; spelling is that of the vocabulary.
-func marshalSentence(t *Sentence, spelling []string) []byte {
-	normalizer, decoder := sentenceReplace, sentenceDecoder+"]}"
-	if t.prefix {
-		normalizer, decoder = sentenceNormalizer, sentenceDecoder+sentenceStrip+"]}"
+func marshalSentence(t *Sentence, spelling []string, post string) []byte {
+	decoder := sentenceDecoder
+	if t.strip {
+		decoder += sentenceStrip
 	}
 	var b bytes.Buffer
-	writeHead(&b, t.added, normalizer, "null", decoder)
+	writeHead(&b, &t.core, t.normalizer, t.preTokenizer, decoder+"]}", post)
 	b.WriteString(`    "type": "BPE",
     "dropout": null,
     "unk_token": null,
