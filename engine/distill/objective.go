@@ -48,7 +48,8 @@ type TokenizerError struct{ Teacher, Student string } // hashes
 
 func (e *TokenizerError) Error() string {
 	return fmt.Sprintf("distill: teacher and student have different tokenizers (%.12s… and %.12s…); "+
-		"train the student with the teacher's tokenizer.json, or the teacher anew", e.Teacher, e.Student)
+		"train the student with the teacher's tokenizer.json, or the teacher anew; of a text, and with a student of characters or bytes "+
+		"(--tokenizer chars or bytes), they may differ", e.Teacher, e.Student)
 }
 
 // CheckTokenizers compares the tokenizer hashes of a teacher and a student.
@@ -66,8 +67,15 @@ type Objective struct {
 	labels   *train.Labels
 	teachers []*model.Model
 	cache    *Cache
+	vocab    int
 	sets     map[int]*set // by rows
 	hash     string
+
+	// Of teachers with other tokens than the student's.
+	text    *Text
+	symbols *tree
+	aligned []*aligner
+	starts  []int
 }
 
 // set is what a micro-batch of one size needs beside the student's activations.
@@ -85,8 +93,9 @@ type set struct {
 	taught bool // probs are those of the batch that is next
 }
 
-// Check refuses teachers and settings that cannot teach a student rows of so many tokens.
-func Check(student *model.Model, teachers []*model.Model, tokens int, o Options) error {
+// Check refuses teachers and settings that cannot teach a student rows of so many tokens. With a text the tokens of teachers
+// are their own.
+func Check(student *model.Model, teachers []*model.Model, tokens int, o Options, text *Text) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -94,6 +103,12 @@ func Check(student *model.Model, teachers []*model.Model, tokens int, o Options)
 		return errors.New("distill: no teacher given")
 	}
 	for i, t := range teachers {
+		if t.Backend() != student.Backend() {
+			return fmt.Errorf("distill: teacher %d lives on another backend than the student", i+1)
+		}
+		if text != nil {
+			continue
+		}
 		if t.Config.VocabSize != student.Config.VocabSize {
 			return fmt.Errorf("distill: teacher %d has a vocabulary of %d tokens, the student one of %d; they must share a tokenizer",
 				i+1, t.Config.VocabSize, student.Config.VocabSize)
@@ -102,8 +117,16 @@ func Check(student *model.Model, teachers []*model.Model, tokens int, o Options)
 			return fmt.Errorf("distill: teacher %d has a context of %d tokens, the student's rows have %d; shorten the rows, or train a teacher with a longer context",
 				i+1, t.Config.Context, tokens)
 		}
-		if t.Backend() != student.Backend() {
-			return fmt.Errorf("distill: teacher %d lives on another backend than the student", i+1)
+	}
+	if text == nil {
+		return nil
+	}
+	if _, err := text.symbols(); err != nil {
+		return err
+	}
+	for i, t := range teachers {
+		if _, err := newAligner(text, t, &text.Teachers[i]); err != nil {
+			return fmt.Errorf("teacher %d: %w", i+1, err)
 		}
 	}
 	return nil
@@ -112,12 +135,30 @@ func Check(student *model.Model, teachers []*model.Model, tokens int, o Options)
 // New makes the objective of one or more teachers on the student's backend. labels is the hard part; the objective
 // closes it. cache may be nil; with one, the first run writes what the teachers say and later runs read it.
 func New(student *model.Model, labels *train.Labels, teachers []*model.Model, cache *Cache, o Options) (*Objective, error) {
-	if err := Check(student, teachers, 0, o); err != nil {
+	return NewOfText(student, labels, teachers, cache, o, nil)
+}
+
+// NewOfText is New for teachers with tokens of their own, which have a text in common with the student; nil for the same
+// tokens.
+func NewOfText(student *model.Model, labels *train.Labels, teachers []*model.Model, cache *Cache, o Options, text *Text) (*Objective, error) {
+	if err := Check(student, teachers, 0, o, text); err != nil {
 		return nil, err
 	}
 	o.TopK = min(o.TopK, student.Config.VocabSize)
-	d := &Objective{b: student.Backend(), o: o, labels: labels, teachers: teachers, cache: cache, sets: map[int]*set{}}
+	d := &Objective{b: student.Backend(), o: o, labels: labels, teachers: teachers, cache: cache, sets: map[int]*set{}, text: text, vocab: student.Config.VocabSize}
 	var err error
+	if text != nil {
+		if d.symbols, err = text.symbols(); err != nil {
+			return nil, err
+		}
+		for i, t := range teachers {
+			al, err := newAligner(text, t, &text.Teachers[i])
+			if err != nil {
+				return nil, err
+			}
+			d.aligned = append(d.aligned, al)
+		}
+	}
 	if d.hash, err = d.identify(); err != nil {
 		return nil, fmt.Errorf("distill: %w", err)
 	}
@@ -134,6 +175,16 @@ func (d *Objective) identify() (string, error) {
 	o := d.o
 	if d.cache == nil {
 		o.TopK = 0 // all probabilities count
+	}
+	if d.text != nil {
+		if err := e.Encode(d.text.Pieces); err != nil {
+			return "", err
+		}
+		for _, r := range d.text.Teachers {
+			if err := e.Encode(r); err != nil {
+				return "", err
+			}
+		}
 	}
 	if err := e.Encode(o); err != nil {
 		return "", err
@@ -159,6 +210,9 @@ func (d *Objective) Close() error {
 	for _, s := range d.sets {
 		err = errors.Join(err, s.close())
 	}
+	for _, al := range d.aligned {
+		err = errors.Join(err, al.close())
+	}
 	return err
 }
 
@@ -175,10 +229,42 @@ func (d *Objective) Prepare(a *model.Activations, m train.Micro) error {
 		return err
 	}
 	s, err := d.set(a)
-	if err != nil || d.cache == nil {
+	switch {
+	case err != nil:
+		return err
+	case d.cache != nil:
+		return d.fromCache(s, a, m)
+	case d.text != nil:
+		if err := d.align(s, a, m); err != nil {
+			return err
+		}
+		return d.b.Upload(s.probs, s.row)
+	}
+	return nil
+}
+
+// align sets s.row to the mean probabilities of teachers with other tokens.
+func (d *Objective) align(s *set, a *model.Activations, m train.Micro) error {
+	rows, _ := d.text.Source.Shape()
+	if len(d.starts) != rows {
+		d.starts = make([]int, rows)
+	}
+	if err := d.text.Source.Starts(d.starts, m.Step); err != nil {
 		return err
 	}
-	return d.fromCache(s, a, m)
+	starts := d.starts[m.Row:][:a.Batch]
+	clear(s.row)
+	weight := 1 / float32(len(d.aligned))
+	for i, al := range d.aligned {
+		r, err := al.ask(d.b, starts, a.Time)
+		if err != nil {
+			return fmt.Errorf("distill: teacher %d: %w", i+1, err)
+		}
+		for row, start := range starts {
+			al.say(r, d.symbols, start, a.Time, row, s.row[row*a.Time*d.vocab:], d.vocab, d.o.Temperature, weight)
+		}
+	}
+	return nil
 }
 
 // Apply implements train.Objective. a.Loss becomes the whole loss.
@@ -213,7 +299,7 @@ func (d *Objective) soft(s *set, a *model.Activations, m train.Micro) error {
 	if d.cache != nil {
 		return d.b.DistillTopK(s.kl, a.DLogits, a.Logits, s.ids, s.top, s.tail, a.Weights, d.args(m))
 	}
-	if !s.taught {
+	if !s.taught && d.text == nil {
 		if err := d.teach(s, a); err != nil {
 			return err
 		}
@@ -227,6 +313,9 @@ func (d *Objective) soft(s *set, a *model.Activations, m train.Micro) error {
 func (d *Objective) Losses(dst []float32, a *model.Activations) error {
 	if d.cache != nil {
 		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "none with a cache, which has no losses of the teachers"}
+	}
+	if d.text != nil {
+		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "none with teachers that have tokens of their own, and no losses of the student's"}
 	}
 	s := d.sets[a.Batch]
 	if err := d.teach(s, a); err != nil {
@@ -274,10 +363,12 @@ func (d *Objective) fromCache(s *set, a *model.Activations, m train.Micro) error
 		return err
 	}
 	if !found {
-		if err := d.teach(s, a); err != nil {
-			return err
+		if d.text != nil {
+			err = d.align(s, a, m)
+		} else if err = d.teach(s, a); err == nil {
+			err = d.b.Download(s.row, s.probs)
 		}
-		if err := d.b.Download(s.row, s.probs); err != nil {
+		if err != nil {
 			return err
 		}
 		s.host.keepLargest(s.row)
@@ -293,7 +384,7 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 	if s := d.sets[a.Batch]; s != nil {
 		return s, nil
 	}
-	n, vocab, k := a.Batch*a.Time, d.teachers[0].Config.VocabSize, d.o.TopK
+	n, vocab, k := a.Batch*a.Time, d.vocab, d.o.TopK
 	s := &set{}
 	var err error
 	s.slab, err = backend.Reserve(d.b,
@@ -308,7 +399,7 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 		return nil, fmt.Errorf("distill: %w", err)
 	}
 	for _, t := range d.teachers {
-		if err != nil {
+		if err != nil || d.text != nil {
 			break
 		}
 		var ta *model.Activations
@@ -320,7 +411,10 @@ func (d *Objective) set(a *model.Activations) (*set, error) {
 		return nil, errors.Join(fmt.Errorf("distill: %w", err), s.close())
 	}
 	if d.cache != nil {
-		s.host, s.row = NewRecord(n, k), make([]float32, n*vocab)
+		s.host = NewRecord(n, k)
+	}
+	if d.cache != nil || d.text != nil {
+		s.row = make([]float32, n*vocab)
 	}
 	d.sets[a.Batch] = s
 	return s, nil

@@ -203,7 +203,7 @@ func (o *FitOptions) check(m *model.Model, w *Workload, source data.Source) erro
 		}
 		teachers = append(teachers, t.Model)
 	}
-	return distill.Check(m, teachers, tokens, o.Distill)
+	return distill.Check(m, teachers, tokens, o.Distill, nil)
 }
 
 // closing closes at the end of a function and keeps the first error.
