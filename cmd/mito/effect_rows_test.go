@@ -145,7 +145,11 @@ func commandEffects() map[string]commandRows {
 	rows["distill"] = commandRows{base: distill, flags: fitEffects(" --teacher FLOAT", " --teacher TEXT")}
 	weights := differs("model/model.safetensors")
 	for name, list := range map[string][]effect{
-		"teacher":     {{strings.Replace(distill, "--teacher FLOAT", "", 1), "--teacher FLOAT", fixes("--teacher is missing")}},
+		"teacher": {{strings.Replace(distill, "--teacher FLOAT", "", 1), "--teacher FLOAT", fixes("--teacher is missing")}},
+		"tokenizer": {
+			{"--teacher TEXT --corpus BOOK --context 8 --arch micro --steps 2 --batch 4 --out OUT", "--tokenizer bytes", weights},
+			{"", "--tokenizer chars", isRefused("--tokenizer chars and --task")}, {"", "--tokenizer words", isRefused("want teacher, chars or bytes")},
+		},
 		"temperature": {{"", "--temperature 5", weights}},
 		"alpha":       {{"", "--alpha 0.9", weights}},
 		"cache":       {{"", "--cache", holds("teacher.cache", `"top_k"`)}},
@@ -319,6 +323,9 @@ func commandEffects() map[string]commandRows {
 		"preset":    {{"", "--preset quick", ships}, {"", "--preset huge", isRefused("huge")}},
 		"out":       {{"--task tictactoe", "--out OUT", holds("report.json", `"task"`)}},
 		"seed":      {{"", "--seed 2", ships}},
+		"teacher":   {{book, "--teacher TEXT", ships}, {"", "--teacher FLOAT --teachers 2", isRefused("contradict each other")}},
+		"tokenizer": {{book + " --teacher TEXT", "--tokenizer bytes", ships}, {book, "--tokenizer bytes", isRefused("a run without --teacher")}},
+		"arch":      {{"", "--arch mini", ships}, {"", "--arch huge", isRefused("--arch")}},
 		"teachers":  {{"", "--teachers 2", ships}},
 		"assistant": {{"", "--assistant micro", ships}},
 		"games":     {{"", "--games 3", holds("report.json", `"games": 3`)}},

@@ -33,14 +33,17 @@ func newPipeline() *cobra.Command {
 		teachers  int
 		assistant string
 		games     int
+		given     teacherFlags
+		shape     string
 	)
 	cmd := &cobra.Command{
 		Use:   "pipeline",
 		Short: "From a task or a text to a proven INT8 student, with a report",
 		Long: `Train a teacher, distil it into a student, quantise the student to INT8, prove that its bits do not depend on
 threads, batch or kernels, score all three and write a report. Without flags it does so for tictactoe.`,
-		Example: "  mito pipeline\n  mito pipeline --task connect4 --preset quick\n  mito pipeline --corpus book.txt --out book",
-		Args:    noArgs,
+		Example: "  mito pipeline\n  mito pipeline --task connect4 --preset quick\n  mito pipeline --corpus book.txt --out book\n" +
+			"  mito pipeline --teacher gpt2-folder --tokenizer chars --arch edge --corpus book.txt",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if work.task == "" && work.corpus == "" {
 				work.task = "tictactoe"
@@ -63,10 +66,19 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 					return usagef("--assistant: %w", err)
 				}
 			}
+			if shape != "" {
+				if _, err := pipeline.ShapeOf(shape); err != nil {
+					return usagef("--arch: %w", err)
+				}
+				p.Student.Shape = shape
+			}
+			if err := given.check(cmd.Flags()); err != nil {
+				return err
+			}
 			if teachers < 1 {
 				return usagef("--teachers is %d, want 1 or more", teachers)
 			}
-			var given []string // what the command line lacks to name the folder
+			var lacks []string // what the command line lacks to name the folder
 			if out == "" {
 				if resume {
 					return usagef("--resume needs --out: the folder of the run to continue")
@@ -74,7 +86,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				if out, err = freshFolder(work); err != nil {
 					return err
 				}
-				given = []string{"--out", out}
+				lacks = []string{"--out", out}
 			}
 			if err := pipeline.CheckOutput(out, resume); err != nil {
 				return err
@@ -84,16 +96,23 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				return err
 			}
 			defer closing(b, &err)
-			w, err := work.open(cmd, &p, nil)
+			tok, err := given.tokens()
 			if err != nil {
 				return err
 			}
+			w, err := work.open(cmd, &p, tok)
+			if err != nil {
+				return err
+			}
+			if err := given.temper(&p.Distill, w); err != nil {
+				return err
+			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
-				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Teachers: teachers,
+				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Given: given.dirs, Teachers: teachers,
 				Assistant: assistant, Command: commandLine(), Version: programVersion(), Measure: measuring, Patience: patience,
 			}, newProgress(cmd, output.quiet))
 			if err != nil {
-				return resumable(cmd.Context(), err, resume, given...)
+				return resumable(cmd.Context(), err, resume, lacks...)
 			}
 			return output.print(cmd, r, func(stdout io.Writer) { summary(stdout, r, out) })
 		},
@@ -109,6 +128,8 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 	fs.BoolVar(&resume, "resume", false, "continue the run in --out, or begin it where there is none")
 	fs.IntVar(&teachers, "teachers", 1, "teachers whose mean probabilities the student learns from")
 	fs.StringVar(&assistant, "assistant", "", "architecture of an assistant between teacher and student, one of those that mito info lists")
+	fs.StringVar(&shape, "arch", "", "architecture of the student, one of those that mito info lists; the preset's where it is left out")
+	given.register(fs, "folder of a model that teaches as it is, in place of one that is trained; may be given several times")
 	fs.IntVar(&games, "games", 0, "games or boards of each score; the preset's number where it is left out")
 	return cmd
 }

@@ -87,7 +87,7 @@ func Adapt(ctx context.Context, b backend.Backend, base *Base, w *Workload, o Ad
 	}
 	defer closing(m, &err)
 	fo := FitOptions{Name: o.Name, Dir: o.Dir, Resume: o.Resume, Config: base.Floats.Config, Train: o.Train, Rows: o.Rows, Split: o.Split, Judge: o.Judge}
-	if err := fo.check(m, w, source); err != nil {
+	if err := fo.check(m, w, source, nil); err != nil {
 		return nil, err
 	}
 	if o.Prefix > 0 && o.Train.Dropout > 0 {

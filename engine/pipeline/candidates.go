@@ -11,6 +11,7 @@ import (
 	"mito/engine/runs"
 	"mito/engine/student"
 	"mito/engine/task"
+	"mito/engine/tokenizer"
 	"mito/engine/verify"
 )
 
@@ -39,7 +40,8 @@ type made struct {
 	bits     float64 // of a weight of the matrices
 	sparsity float64
 	digest   string
-	variants []string // that the digest was the same in
+	variants []string            // that the digest was the same in
+	foreign  tokenizer.Tokenizer // of a given teacher; nil for the workload's
 }
 
 // floats are the weights that a fitting leaves.
@@ -53,7 +55,15 @@ func floats(f *Fitted, err error) (made, error) {
 // plan lists what the pipeline makes, in the order in which it is made and reported.
 func (j *job) plan() []entry {
 	var list []entry
+	for i, dir := range j.Given {
+		list = append(list, entry{name: teacherName(i), make: func(context.Context) (made, error) {
+			return made{dir: dir, scheme: "float32", bits: 32, foreign: j.teachers[i].Tokenizer}, nil
+		}})
+	}
 	for i := range max(1, j.Teachers) {
+		if len(j.Given) > 0 {
+			break
+		}
 		list = append(list, entry{name: teacherName(i), make: func(ctx context.Context) (made, error) { return j.teach(ctx, i) }})
 	}
 	parent := TeacherDir
@@ -91,6 +101,18 @@ func teacherName(i int) string {
 		return TeacherDir
 	}
 	return fmt.Sprintf("%s-%d", TeacherDir, i+1)
+}
+
+// openGiven opens the teachers that are given, before anything is made for them.
+func (j *job) openGiven() error {
+	for _, dir := range j.Given {
+		t, err := OpenTeacher(j.b, dir)
+		if err != nil {
+			return err
+		}
+		j.teachers = append(j.teachers, t)
+	}
+	return nil
 }
 
 // teach fits a teacher and opens it.

@@ -62,7 +62,7 @@ type FitOptions struct {
 type Teacher struct {
 	Model     *model.Model
 	Hash      string // of its weights file
-	Tokenizer string // hash of its tokenizer
+	Tokenizer tokenizer.Tokenizer
 }
 
 // Close frees the teacher.
@@ -92,7 +92,7 @@ func OpenTeacher(b backend.Backend, dir string) (*Teacher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
-	return &Teacher{Model: m, Hash: hash, Tokenizer: tok.Hash()}, nil
+	return &Teacher{Model: m, Hash: hash, Tokenizer: tok}, nil
 }
 
 // Fitted is the result of a fitting.
@@ -135,7 +135,11 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	if err := o.initialize(m, w); err != nil {
 		return nil, err
 	}
-	if err := o.check(m, w, source); err != nil {
+	text, err := o.text(w, source)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.check(m, w, source, text); err != nil {
 		return nil, err
 	}
 	// What cannot be trained at all has left nothing on the disk so far.
@@ -144,7 +148,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 		return nil, err
 	}
 	defer closing(closer(lock.Release), &err)
-	objective, release, err := o.objective(m, source)
+	objective, release, err := o.objective(m, source, text)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +180,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 }
 
 // check refuses what the parts of a run would refuse later, when its folder is made.
-func (o *FitOptions) check(m *model.Model, w *Workload, source data.Source) error {
+func (o *FitOptions) check(m *model.Model, w *Workload, source data.Source, text *distill.Text) error {
 	if err := o.Train.Validate(); err != nil {
 		return err
 	}
@@ -198,12 +202,9 @@ func (o *FitOptions) check(m *model.Model, w *Workload, source data.Source) erro
 	}
 	var teachers []*model.Model
 	for _, t := range o.Teachers {
-		if err := distill.CheckTokenizers(t.Tokenizer, w.Tokenizer.Hash()); err != nil {
-			return err
-		}
 		teachers = append(teachers, t.Model)
 	}
-	return distill.Check(m, teachers, tokens, o.Distill, nil)
+	return distill.Check(m, teachers, tokens, o.Distill, text)
 }
 
 // closing closes at the end of a function and keeps the first error.
@@ -236,6 +237,8 @@ func (o *FitOptions) checkReference(w *Workload, tokens int) error {
 	switch r := o.Reference; {
 	case o.Train.LossTokens == train.Excess && r == nil && len(o.Teachers) == 0:
 		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "a reference to compare losses with: a trained model"}
+	case o.Train.LossTokens == train.Excess && r == nil && len(o.Teachers) > 0 && !SameTokens(o.Teachers, w.Tokenizer):
+		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "a reference where the teachers have tokens of their own"}
 	case o.Train.LossTokens == train.Excess && r == nil && o.Cache:
 		return &train.OptionError{Field: "loss-tokens", Got: train.Excess, Want: "a reference with a cache, which keeps no losses of the teachers"}
 	case r == nil:
@@ -243,12 +246,12 @@ func (o *FitOptions) checkReference(w *Workload, tokens int) error {
 	case r.Model.Config.Context < tokens:
 		return fmt.Errorf("the reference has a context of %d tokens, a row has %d: shorten the rows", r.Model.Config.Context, tokens)
 	default:
-		return distill.CheckTokenizers(r.Tokenizer, w.Tokenizer.Hash())
+		return distill.CheckTokenizers(r.Tokenizer.Hash(), w.Tokenizer.Hash())
 	}
 }
 
 // objective is nil, which means plain cross-entropy, where there are no teachers and all targets count.
-func (o *FitOptions) objective(m *model.Model, source data.Source) (train.Objective, interface{ Close() error }, error) {
+func (o *FitOptions) objective(m *model.Model, source data.Source, text *distill.Text) (train.Objective, interface{ Close() error }, error) {
 	if len(o.Teachers) == 0 && o.Train.LossTokens == train.AllTargets {
 		return nil, nothing{}, nil
 	}
@@ -256,7 +259,7 @@ func (o *FitOptions) objective(m *model.Model, source data.Source) (train.Object
 	if len(o.Teachers) == 0 {
 		return o.choice(m, labels, labels, nil)
 	}
-	d, release, err := o.distillation(m, source, labels)
+	d, release, err := o.distillation(m, source, labels, text)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -283,7 +286,7 @@ func (o *FitOptions) choice(m *model.Model, of train.Objective, release interfac
 	return c, release, nil
 }
 
-func (o *FitOptions) distillation(m *model.Model, source data.Source, labels *train.Labels) (*distill.Objective, interface{ Close() error }, error) {
+func (o *FitOptions) distillation(m *model.Model, source data.Source, labels *train.Labels, text *distill.Text) (*distill.Objective, interface{ Close() error }, error) {
 	key := distill.Key{
 		Source: source.Hash(), Tokens: source.TokensPerStep(), Temperature: o.Distill.Temperature,
 		TopK: min(o.Distill.TopK, o.Config.VocabSize),
@@ -294,14 +297,14 @@ func (o *FitOptions) distillation(m *model.Model, source data.Source, labels *tr
 		key.Teachers = append(key.Teachers, t.Hash)
 	}
 	if !o.Cache {
-		d, err := distill.New(m, labels, teachers, nil, o.Distill)
+		d, err := distill.NewOfText(m, labels, teachers, nil, o.Distill, text)
 		return d, d, err
 	}
 	cache, err := distill.OpenCache(filepath.Join(o.Dir, runs.CacheName), key)
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := distill.New(m, labels, teachers, cache, o.Distill)
+	d, err := distill.NewOfText(m, labels, teachers, cache, o.Distill, text)
 	if err != nil {
 		return nil, nil, errors.Join(err, cache.Close())
 	}

@@ -139,7 +139,7 @@ func TestLogIsSyncedBeforeTheCheckpoint(t *testing.T) {
 	}
 }
 
-// A student whose vocabulary has the size of its teacher's but other characters is refused.
+// A student whose vocabulary has the size of its teacher's but other characters is refused: the teacher cannot read them.
 func TestDistillComparesTokenizers(t *testing.T) {
 	one, two := openText(t, strings.Repeat("abcd", 60), TextOptions{Context: 8, HeldOut: 0.2}), openText(t, strings.Repeat("abce", 60), TextOptions{Context: 8, HeldOut: 0.2})
 	if one.Tokenizer.VocabSize() != two.Tokenizer.VocabSize() {
@@ -151,12 +151,49 @@ func TestDistillComparesTokenizers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer teacher.Close()
-	var other *distill.TokenizerError
+	var other *tokenizer.UnknownCharError
 	for w, refused := range map[*Workload]bool{one: false, two: true} {
 		o := tinyFit(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "s"), Teachers: []*Teacher{teacher}, Distill: distill.Defaults()})
 		if _, err := Fit(context.Background(), b, w, o, Silent{}); errors.As(err, &other) != refused || !refused && err != nil {
 			t.Errorf("refused %v: %v", refused, err)
 		}
+	}
+}
+
+// A student of characters or of bytes learns from a teacher with a BPE of its own, one with a BPE does not, and the run goes
+// on after a stop with the same bits.
+func TestDistillAcrossTokens(t *testing.T) {
+	text := strings.Repeat("the cat sat on the mat, the dog ate the rat. ", 40)
+	teacherWork := openText(t, text, TextOptions{Context: 16, HeldOut: 0.2, BPE: 270})
+	b := openBackend(t)
+	teacher, err := OpenTeacher(b, fitTiny(t, teacherWork, FitOptions{Dir: filepath.Join(t.TempDir(), "t")}).Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teacher.Close()
+	bytes, err := Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]TextOptions{"characters": {}, "bytes": {Tokenizer: bytes}} {
+		o.Context, o.HeldOut = 8, 0.2
+		w := openText(t, text, o)
+		for _, cache := range []bool{false, true} {
+			fit := tinyFit(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "s"), Teachers: []*Teacher{teacher}, Distill: distill.Options{Temperature: 1, Alpha: 0.5, TopK: 4}, Cache: cache})
+			f, err := Fit(context.Background(), b, w, fit, Silent{})
+			if err != nil || !(f.Loss.PerToken() < 6) {
+				t.Fatalf("%s, cache %v: %v, %v", name, cache, f, err)
+			}
+			records, err := report.ReadMetrics(filepath.Join(fit.Dir, runs.MetricsName))
+			if kd := report.Points(records, "loss/kd"); err != nil || len(kd) == 0 || !(kd[0].Y > 0) {
+				t.Errorf("%s: no loss of a teacher: %v, %v", name, kd, err)
+			}
+		}
+	}
+	w := openText(t, text, TextOptions{Context: 8, HeldOut: 0.2, BPE: 262})
+	var other *distill.TokenizerError
+	if _, err := Fit(context.Background(), b, w, tinyFit(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "s"), Teachers: []*Teacher{teacher}, Distill: distill.Defaults()}), Silent{}); !errors.As(err, &other) {
+		t.Errorf("a student with a BPE of its own: %v", err)
 	}
 }
 

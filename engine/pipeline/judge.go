@@ -79,7 +79,7 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 		Name: e.name, Parent: e.parent, Scheme: m.scheme, Bits: report.Number(m.bits), Sparsity: report.Number(m.sparsity),
 		Digest: m.digest, Variants: m.variants,
 	}
-	if c.Model, err = j.evaluate(ctx, m.dir, rt, e.judge); err != nil {
+	if c.Model, err = j.evaluate(ctx, m, rt, e.judge); err != nil {
 		return c, err
 	}
 	if c.ActiveBytes, err = activeBytes(m.dir, rt); err != nil {
@@ -105,14 +105,18 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 }
 
 // evaluate is what every model of a report has: its size and its loss.
-func (j *job) evaluate(ctx context.Context, dir string, rt decode.Runtime, split task.Split) (report.Model, error) {
+func (j *job) evaluate(ctx context.Context, m made, rt decode.Runtime, split task.Split) (report.Model, error) {
 	held, err := j.eval(split)
+	if err == nil && m.foreign != nil && m.foreign.Hash() != j.w.Tokenizer.Hash() {
+		held, err = j.w.Foreign(m.foreign, split, min(j.w.Context, rt.Context()))
+		j.note("%s has tokens of its own, and its loss and its rate are of those: compare bits per byte.", relative(j.Out, m.dir))
+	}
 	if err != nil {
 		return report.Model{}, err
 	}
 	loss, err := eval.Loss(ctx, rt, held)
 	return report.Model{
-		Dir: relative(j.Out, dir), Params: int64(rt.Params()), Bytes: int64(rt.Bytes()),
+		Dir: relative(j.Out, m.dir), Params: int64(rt.Params()), Bytes: int64(rt.Bytes()),
 		LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()),
 	}, err
 }
@@ -125,7 +129,7 @@ func (j *job) compareWith(ctx context.Context, e entry) (err error) {
 		return err
 	}
 	defer closing(rt, &err)
-	m, err := j.evaluate(ctx, dir, rt, e.judge)
+	m, err := j.evaluate(ctx, j.made[e.name], rt, e.judge)
 	j.r.Rows = append(j.r.Rows, report.Row{Name: e.row, Note: e.note, TokensPerSecond: report.NotMeasured, Model: m})
 	return err
 }

@@ -21,11 +21,12 @@ type Options struct {
 	Preset    Preset
 	Out       string
 	Seed      uint64
-	Threads   int    // of the runtimes that decode
-	Resume    bool   // continue what Out holds
-	Teachers  int    // their mean probabilities teach; fewer than one means one
-	Assistant string // model preset of a model between teacher and student, arXiv:1902.03393; "" for none
-	Command   string // for the report
+	Threads   int      // of the runtimes that decode
+	Resume    bool     // continue what Out holds
+	Given     []string // folders of models that teach as they are; none are trained then
+	Teachers  int      // their mean probabilities teach; fewer than one means one
+	Assistant string   // model preset of a model between teacher and student, arXiv:1902.03393; "" for none
+	Command   string   // for the report
 	Version   string
 	Measure   eval.MeasureOptions // how long the speed of decoding is measured
 	Patience  time.Duration       // how long, in all, to measure again the speeds that other programs disturbed
@@ -68,7 +69,10 @@ func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progr
 	if err := j.begin(); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(o.Out, TeacherDir)); err == nil {
+	if err := j.openGiven(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(o.Out, j.plan()[len(o.Given)].name)); err == nil {
 		j.note("This run was resumed; its seconds are those since then.")
 	}
 	lock, err := runs.Claim(o.Out, o.Resume)
@@ -124,9 +128,13 @@ func (j *job) begin() error {
 // settings is everything that the result depends on beside the seeds.
 func (j *job) settings() map[string]any {
 	p := &j.Preset
-	return map[string]any{
+	s := map[string]any{
 		"preset": p.Name, "data": j.w.Settings, "ship_all": p.ShipAll, "games": p.Games,
 		"teacher": p.Teacher, "student": p.Student, "distill": p.Distill,
 		"teachers": max(1, j.Teachers), "assistant": j.Assistant,
 	}
+	if len(j.Given) > 0 {
+		s["teacher"], s["teachers"] = j.Given, len(j.Given)
+	}
+	return s
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -270,6 +271,39 @@ func TestDistillRefusesAnotherTokenizer(t *testing.T) {
 	o.Config = shape.At(other.Tokenizer.VocabSize(), other.Context)
 	if _, err := Fit(context.Background(), b, other, o, Silent{}); err == nil || !strings.Contains(err.Error(), "tokenizer") {
 		t.Errorf("got %v, want a refusal that names the tokenizers", err)
+	}
+}
+
+// A pipeline takes a teacher as it is: no teacher is trained, its loss is of its own tokens, and the bits per byte compare.
+func TestGivenTeacher(t *testing.T) {
+	text := strings.Repeat("the cat sat on the mat, the dog ate the rat. ", 60)
+	teacher := fitTiny(t, openText(t, text, TextOptions{Context: 16, HeldOut: 0.2, BPE: 270}), FitOptions{Dir: filepath.Join(t.TempDir(), "t")}).Dir
+	p := tiny(t, "text")
+	w := openText(t, text, TextOptions{Context: 8, HeldOut: 0.2})
+	p.Distill.Temperature = 1
+	out := filepath.Join(t.TempDir(), "out")
+	o := Options{Preset: p, Out: out, Seed: 1, Threads: 2, Given: []string{teacher}, Measure: once}
+	r, err := Run(context.Background(), openBackend(t), w, o, Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(out, TeacherDir)); err == nil {
+		t.Error("a teacher was trained")
+	}
+	nats := float64(r.Teacher.LossNats) / math.Ln2
+	if bits := float64(r.Teacher.BitsPerByte); !(bits > 0 && bits < nats) || !(r.Compressed.BitsPerByte > 0) || r.Teacher.Dir == "" {
+		t.Errorf("bits per byte %v of %v nats; compressed %v", bits, nats, r.Compressed.BitsPerByte)
+	}
+	if !strings.Contains(strings.Join(r.Notes, " "), "compare bits per byte") {
+		t.Errorf("nothing says that the losses cannot be compared: %v", r.Notes)
+	}
+	o.Resume = true
+	if again, err := Run(context.Background(), openBackend(t), w, o, Silent{}); err != nil || again.Compressed.Digest != r.Compressed.Digest {
+		t.Errorf("resumed: %v", err)
+	}
+	o.Out, o.Given, o.Resume = filepath.Join(t.TempDir(), "none"), []string{"nowhere"}, false
+	if _, err := Run(context.Background(), openBackend(t), w, o, Silent{}); err == nil {
+		t.Error("no teacher, and no error")
 	}
 }
 

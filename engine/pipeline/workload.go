@@ -153,6 +153,18 @@ func (w *Workload) Eval(split task.Split, rows int) (data.Eval, error) {
 	return data.NewTextEval(w.Tokenizer, tokens, rows, w.Context)
 }
 
+// Foreign walks the text of a split once as another tokenizer cuts it. Errors: *task.SplitError where it is none that is kept.
+func (w *Workload) Foreign(tok tokenizer.Tokenizer, split task.Split, context int) (data.Eval, error) {
+	if w.Task != nil || split != task.Test {
+		return nil, &task.SplitError{Split: split}
+	}
+	tokens, err := tok.Encode(w.held.Text)
+	if err != nil {
+		return nil, err
+	}
+	return data.NewTextEval(tok, tokens, evalRows, context)
+}
+
 func (w *Workload) text(split task.Split) ([]int32, error) {
 	tokens := w.tokens[split]
 	if tokens == nil {

@@ -57,8 +57,11 @@ func Front(list []Candidate) []string {
 }
 
 func (c *Candidate) dominates(o *Candidate) bool {
-	return c.LossNats <= o.LossNats && c.Bytes <= o.Bytes && c.Speed >= o.Speed &&
-		(c.LossNats < o.LossNats || c.Bytes < o.Bytes || c.Speed > o.Speed)
+	mine, other := c.LossNats, o.LossNats
+	if c.BitsPerByte.Measured() && o.BitsPerByte.Measured() { // models with other tokens too
+		mine, other = c.BitsPerByte, o.BitsPerByte
+	}
+	return mine <= other && c.Bytes <= o.Bytes && c.Speed >= o.Speed && (mine < other || c.Bytes < o.Bytes || c.Speed > o.Speed)
 }
 
 func (r *Report) disturbed() bool {

@@ -40,6 +40,8 @@ type Tokenizer interface {
 	// EOS is the id of the end-of-text token, -1 if there is none. It is the
 	// first of the customary spellings that is among the added tokens.
 	EOS() int32
+	// Special says that an id is not text, but a mark such as the end of one.
+	Special(id int32) bool
 	// Template is what a tokenizer of another program puts before and after every text, such as <s>. Encode leaves it out:
 	// of a row that is cut out of a text it would be wrong.
 	Template() (before, after []int32)
@@ -95,6 +97,15 @@ func (c *core) seal(spelling []string, write func(postProcessor string) []byte) 
 	if around := c.around.marshal(spelling); around != "null" {
 		c.json = write(around)
 	}
+}
+
+func (c *core) Special(id int32) bool {
+	for i := range c.added {
+		if t := &c.added[i]; t.id == id {
+			return t.special
+		}
+	}
+	return false
 }
 
 func (c *core) Template() (before, after []int32) { return c.around.before, c.around.after }
