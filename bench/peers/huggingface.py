@@ -335,6 +335,156 @@ def teachers(b):
         b.check("a teacher of transformers: " + kind, one)
 
 
+def hard_strings(pool, n, seed):
+    """Texts that programs read differently, from a pool of pieces."""
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(pool, size=int(k))) for k in rng.integers(1, 28, size=n)]
+
+
+POOL = list("aZéß 's'T\n\r\t 1٣²-/._{}日ひ한ʰ\u0301\u200d\u00a0🙂▁'\u0000\u007f\ufeff\u2028ǅﬁ½") + [
+    "  ", "'LL", "'re", "<|endoftext|>", "<s>", "word", " the", "HTTP", "\u1100\u1161", "👩‍👩‍👧", "مر", "नम", "<0x41>", "\r\n", "a\u0306\u0301", "1234"]
+
+
+def many(b):
+    """The tokenizers library and mito on 3,049 hard strings and 3,000 lists of ids, for each kind of tokenizer."""
+    import importlib.util
+
+    from tokenizers import Tokenizer
+
+    here = os.path.dirname(os.path.abspath(__file__))
+    spec = importlib.util.spec_from_file_location("make_kinds", os.path.join(here, "../../engine/tokenizer/testdata/make_kinds.py"))
+    kinds = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kinds)
+    files = {}
+    for name, more in (("characters", []), ("BPE", ["--bpe", 400])):
+        files[name] = lambda name=name, more=more: os.path.join(trained(b, "n " + name, {}, *more), "model", "tokenizer.json")
+    for name in ("gpt2", "llama"):
+        files["library, " + name] = lambda name=name: library(name).to_str()
+    for name, k in kinds.KINDS.items():
+        files[name] = lambda k=k: json.dumps(kinds.build(k, kinds.BPE, kinds.ADDED))
+    for name, k in kinds.S_KINDS.items():
+        files[name] = lambda k=k: json.dumps(kinds.build(k, kinds.SENTENCE, kinds.S_ADDED, True))
+    for name, make in files.items():
+        def one(name=name, make=make):
+            path = make()
+            if not os.path.exists(path[:200]):
+                text, path = path, b.path("n " + name + ".json")
+                with open(path, "w") as f:
+                    f.write(text)
+            tok = Tokenizer.from_file(path)
+            pool = POOL
+            if name == "characters":  # others are errors in both
+                pool = [c for c in tok.get_vocab() if not c.startswith("<|")] + [" ", "\n"]
+            texts = hard_strings(pool, 3049, 11)
+            rng = np.random.default_rng(12)
+            lists = [rng.integers(0, tok.get_vocab_size(), size=int(n)).tolist() for n in rng.integers(0, 20, size=3000)]
+            stdin = "\n".join(json.dumps(x) for x in texts + lists)
+            p = subprocess.run([b.mito, "tokens", "--model", path], input=stdin, capture_output=True, text=True)
+            assert p.returncode == 0, p.stderr
+            answers = [json.loads(line) for line in p.stdout.split("\n") if line]
+            assert len(answers) == 6049, len(answers)
+            for text, ids in zip(texts, answers):
+                want = tok.encode(text, add_special_tokens=False).ids
+                assert ids == want, f"{text!r}: {want} against mito's {ids}"
+            for ids, text in zip(lists, answers[3049:]):
+                want = tok.decode(ids, skip_special_tokens=False)
+                assert text == want, f"{ids}: {want!r} against mito's {text!r}"
+            return f"{len(texts)} texts, {len(lists)} lists of ids"
+        b.check("tokenizers: " + name, one)
+
+
+def adapters(b):
+    """Adapters of mito's in PEFT, and adapters that PEFT trained in mito: the same logits as the merged model."""
+    import peft
+
+    for name in ("edge", "QK-norm", "SwiGLU"):
+        def ours(name=name):
+            base = trained(b, "a " + name, SHAPES[name][1])
+            run, merged = b.path("lora " + name), b.path("merged " + name)
+            b.run("lora", "--model", base, "--corpus", b.path("corpus.txt"), "--context", 32, "--steps", 8, "--batch", 4, "--rank", 3, "--alpha", 7, "--out", run, "--quiet")
+            b.run("lora", "--merge", "--model", base, "--adapter", run, "--out", merged)
+            model = peft.PeftModel.from_pretrained(load(os.path.join(base, "model")), os.path.join(run, "adapter")).eval()
+            ids = stream(48, model.config.vocab_size)
+            moved = float(np.abs(b.logits(merged, ids) - b.logits(base, ids)).max())
+            assert moved > 0.01, f"the adapter moves logits by {moved} only"
+            return f"{compare(b.logits(merged, ids), theirs(model, ids))}; the adapter moves them by {moved:.2f}"
+        b.check("adapter → PEFT: " + name, ours)
+
+        def peers(name=name):
+            base = trained(b, "a " + name, SHAPES[name][1])
+            torch.manual_seed(2)
+            config = peft.LoraConfig(r=4, lora_alpha=6, use_rslora=name == "SwiGLU", target_modules=["q_proj", "v_proj", "up_proj", "down_proj"], task_type="CAUSAL_LM")
+            model = peft.get_peft_model(load(os.path.join(base, "model")), config)
+            o = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.02)
+            rows = torch.tensor([stream(32, model.config.vocab_size)])
+            for _ in range(6):
+                model(rows, labels=rows).loss.backward()
+                o.step()
+                o.zero_grad()
+            adapter, merged = b.path("peft " + name), b.path("peft merged " + name)
+            model.eval().save_pretrained(adapter)
+            b.run("lora", "--merge", "--model", base, "--adapter", adapter, "--out", merged)
+            ids = stream(48, model.config.vocab_size)
+            loss = [json.loads(b.run("eval", "--corpus", b.path("corpus.txt"), "--context", 32, "--json", "--model", *how))["loss_nats"]
+                    for how in ((merged,), (base, "--adapter", adapter))]
+            assert abs(loss[0] - loss[1]) < 1e-4, f"merged {loss[0]}, beside the model {loss[1]}"
+            return compare(b.logits(merged, ids), theirs(model, ids)) + "; the same loss unmerged"
+        b.check("PEFT → adapter: " + name, peers)
+
+
+def events(b):
+    """The events of a run in TensorBoard's reader: every number of metrics.jsonl, in float32."""
+    def one():
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        run = trained(b, "tb", {})
+        e = EventAccumulator(run, size_guidance={"scalars": 0})
+        e.Reload()
+        seen = 0
+        with open(os.path.join(run, "metrics.jsonl")) as f:
+            want = [json.loads(line) for line in f]
+        for tag in e.Tags()["scalars"]:
+            have = [(x.step, x.value) for x in e.Scalars(tag)]
+            expected = [(r["step"], float(np.float32(r[tag]))) for r in want if tag in r]
+            assert have == expected and have, f"{tag}: {have[:3]} against {expected[:3]}"
+            seen += len(have)
+        assert seen > 8, seen
+        return f"{len(e.Tags()['scalars'])} curves, {seen} numbers, all equal"
+    b.check("events → TensorBoard", one)
+
+
+def across(b):
+    """One command: a GPT-2-shaped teacher of transformers, with its BPE, distilled into a 460K INT8 student of characters."""
+    from transformers import PreTrainedTokenizerFast
+
+    def one():
+        folder, out = b.path("gpt2 teacher"), b.path("pipeline")
+        tok = PreTrainedTokenizerFast(tokenizer_object=library("gpt2"), eos_token="<|endoftext|>")
+        torch.manual_seed(1)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **GPT2))
+        ids = torch.tensor(tok(TEXT * 40)["input_ids"])
+        o = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        for step in range(60):  # enough that it knows something
+            rows = torch.stack([ids[i:i + 64] for i in range(step % 50, len(ids) - 64, 211)])
+            model(rows, labels=rows).loss.backward()
+            o.step()
+            o.zero_grad()
+        model.eval().save_pretrained(folder)
+        tok.save_pretrained(folder)
+        corpus = b.path("corpus.txt")
+        with open(corpus, "w") as f:
+            f.write(TEXT * 40)
+        r = json.loads(b.run("pipeline", "--teacher", folder, "--tokenizer", "chars", "--arch", "edge", "--preset", "quick", "--corpus", corpus, "--out", out, "--json", "--quiet"))
+        params = r["compressed"]["params"]
+        assert 400_000 < params < 500_000 and r["compressed"]["scheme"] == "int8" and r["compressed"]["digest"], params
+        bits = {c["name"]: c["bits_per_byte"] for c in r["candidates"]}
+        load(os.path.join(out, "student", "model"))
+        digest = json.loads(b.run("verify", "--model", os.path.join(out, "compressed"), "--json"))["digest"]
+        assert digest == r["compressed"]["digest"] and bits["compressed"] < 2.5, bits
+        return f"{params} parameters of INT8; bits per byte " + ", ".join(f"{k} {v:.3f}" for k, v in bits.items())
+    b.check("GPT-2 of transformers → INT8 student", one)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--mito", required=True)
@@ -344,7 +494,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     b = Bench(a.mito, a.only)
-    for part in (written, tokenizers, read, teachers, int8):
+    for part in (written, tokenizers, many, read, teachers, across, int8, adapters, events):
         part(b)
     print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
     sys.exit(1 if b.failed or not b.passed else 0)

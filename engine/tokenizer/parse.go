@@ -1,10 +1,10 @@
 package tokenizer
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -339,8 +339,8 @@ func parseMerges(model fields, ids map[string]int32, own []bool) ([]merge, error
 	return merges, nil
 }
 
-// sameJSON reports whether a and b are the same value, white space aside.
+// sameJSON reports whether a and b are the same value.
 func sameJSON(a []byte, b string) bool {
-	var x, y bytes.Buffer
-	return json.Compact(&x, a) == nil && json.Compact(&y, []byte(b)) == nil && bytes.Equal(x.Bytes(), y.Bytes())
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
 }
