@@ -53,11 +53,18 @@ lesser processor.`,
 				return usagef("--threads is %d, want 2 to %d: it is for the rows with several threads, the others have one", o.Threads, parallel.MaxThreads)
 			}
 			p := newProgress(cmd, output.quiet)
-			started := false
+			stage := "" // that is under way
 			o.Progress = func(done, total int, name string) {
-				if !started {
-					p.Start("measuring", total)
-					started = true
+				begin := "measuring"
+				if total == 0 { // an experiment, whose end is not known
+					begin = name
+				}
+				if begin != stage {
+					if stage != "" {
+						p.End("done")
+					}
+					p.Start(begin, total)
+					stage = begin
 				}
 				p.Update(done, name)
 			}

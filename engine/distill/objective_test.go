@@ -399,3 +399,113 @@ func TestHash(t *testing.T) {
 		}
 	}
 }
+
+// The teachers' losses on the targets are those of their cross-entropy, whatever the temperature; asking for them changes neither
+// loss nor gradient of the pass that follows, and asks no teacher twice.
+func TestLosses(t *testing.T) {
+	b := cpu.New(1)
+	student := newModel(t, b, 32, true)
+	teachers := []*model.Model{newModel(t, b, 64, false), newModel(t, b, 48, false)}
+	d := objective(t, student, teachers, nil, Options{Temperature: 3, Alpha: 0.4, TopK: 4})
+	wantLoss, wantGrad := pass(t, student, d, 0)
+	asked := &asking{Objective: d, dst: make([]float32, rows*tokens)}
+	loss, grad := pass(t, student, asked, 0)
+	if !slices.Equal(loss, wantLoss) || !slices.Equal(grad, wantGrad) {
+		t.Error("asking for the losses changes the pass")
+	}
+	want := make([]float64, rows*tokens)
+	for _, teacher := range teachers {
+		alone := train.NewLabels(b, source(t), train.Defaults())
+		own := newTrained(t, b, teacher)
+		l, _ := pass(t, own, alone, 0)
+		for i, v := range l {
+			want[i] += float64(v) / 2
+		}
+	}
+	for i, v := range asked.dst {
+		if math.Abs(float64(v)-want[i]) > 1e-5*(1+want[i]) {
+			t.Fatalf("target %d: the teachers lose %v, want %v", i, v, want[i])
+		}
+	}
+	cached, err := OpenCache(filepath.Join(t.TempDir(), "cache"), Key{Teachers: []string{"t"}, Source: source(t).Hash(), Tokens: rows * tokens, TopK: 3, Temperature: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cached.Close()
+	var option *train.OptionError
+	if err := objective(t, student, teachers[:1], cached, Options{Temperature: 2, Alpha: 0.4, TopK: 3}).Losses(nil, nil); !errors.As(err, &option) {
+		t.Errorf("with a cache: %v", err)
+	}
+}
+
+// asking asks for the losses before a pass.
+type asking struct {
+	*Objective
+	dst []float32
+}
+
+func (a *asking) Apply(acts *model.Activations, m train.Micro) error {
+	if err := a.Losses(a.dst, acts); err != nil {
+		return err
+	}
+	if !a.sets[acts.Batch].taught {
+		return errors.New("the teachers are asked again")
+	}
+	return a.Objective.Apply(acts, m)
+}
+
+// newTrained is a copy of a model that has gradients.
+func newTrained(t *testing.T, b backend.Backend, of *model.Model) *model.Model {
+	t.Helper()
+	w, err := of.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(b, of.Config, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Load(w); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// A distillation that learns from the targets of largest excess over its teachers is the same for any micro-batches.
+func TestExcessOverTeachers(t *testing.T) {
+	var want []float32
+	for _, micro := range []int{2, 1, 5} {
+		b := cpu.New(2)
+		student, teacher := newModel(t, b, 32, true), newModel(t, b, 64, false)
+		o := train.Defaults()
+		o.Optimizer, o.Steps, o.MicroBatches, o.LossTokens, o.LossShare = train.AdamW, 3, micro, train.Excess, 0.5
+		d := objective(t, student, []*model.Model{teacher}, nil, Options{Temperature: 2, Alpha: 0.4, TopK: 3})
+		c, err := train.NewChoice(b, d, d, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := train.New(student, source(t), c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range o.Steps {
+			r, err := tr.Step(true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !(r.Parts["ce"] > 0 && r.Parts["kd"] > 0) {
+				t.Errorf("parts %v", r.Parts)
+			}
+		}
+		got := student.Params.Value.Float32s()
+		if want == nil {
+			want = slices.Clone(got)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d micro-batches give other weights than 2", micro)
+		}
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
