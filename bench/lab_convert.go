@@ -17,6 +17,15 @@ func labConvert(m *meter) error {
 		return err
 	}
 	m.value("convert/base, loss", unitNats, loss)
+	var rows [][]int32
+	for i := range 64 {
+		at := i * (len(corpus.train) - labTime) / 64
+		rows = append(rows, corpus.train[at:][:labTime])
+	}
+	moments, err := convert.Measure(m.ctx, base, rows, 1)
+	if err != nil {
+		return err
+	}
 	for _, c := range []struct {
 		name string
 		o    convert.Options
@@ -24,7 +33,7 @@ func labConvert(m *meter) error {
 		{"convert/4 heads of keys and values to 1, ", convert.Options{KVHeads: 1}},
 		{"convert/window of 16, ", convert.Options{Window: 16}},
 	} {
-		w, err := convert.Convert(base, c.o)
+		w, err := convert.Convert(base, moments, c.o)
 		if err != nil {
 			return err
 		}

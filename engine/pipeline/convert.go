@@ -71,7 +71,11 @@ func Convert(ctx context.Context, b backend.Backend, w *Workload, o ConvertOptio
 		return nil, err
 	}
 	r := &Converted{Dir: o.Out, CacheBefore: cacheOf(s.Config)}
-	converted, err := convert.Convert(s.weights, o.Options)
+	moments, err := o.moments(ctx, w, s)
+	if err != nil {
+		return nil, err
+	}
+	converted, err := convert.Convert(s.weights, moments, o.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -98,4 +102,23 @@ func Convert(ctx context.Context, b backend.Backend, w *Workload, o ConvertOptio
 	}
 	r.Dir, r.After = fitted.Dir, fitted.Loss
 	return r, nil
+}
+
+// fitSequences are the training sequences that a fit looks at.
+const fitSequences = 64
+
+// moments measures what the heads read, where they are fitted.
+func (o *ConvertOptions) moments(ctx context.Context, w *Workload, s *Start) (convert.Moments, error) {
+	if o.KVHeads == 0 || o.Pool == convert.Mean {
+		return nil, nil
+	}
+	rows, _, err := samples(ctx, w, min(fitSequences, MaxCalibration(w.Context)), o.Train.Seed)
+	if err != nil {
+		return nil, err
+	}
+	var sequences [][]int32
+	for r := range rows.Rows {
+		sequences = append(sequences, rows.Inputs[r*rows.Time:][:rows.Time])
+	}
+	return convert.Measure(ctx, s.weights, sequences, 1)
 }

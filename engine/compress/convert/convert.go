@@ -91,8 +91,9 @@ func (o Options) Config(c arch.Config) (arch.Config, error) {
 	return out, out.Validate()
 }
 
-// Convert makes the weights of the converted model. What does not change is shared with w.
-func Convert(w *model.Weights, o Options) (*model.Weights, error) {
+// Convert makes the weights of the converted model. What does not change is shared with w. Moments may be nil; Fit then knows the
+// weights alone.
+func Convert(w *model.Weights, moments Moments, o Options) (*model.Weights, error) {
 	c, err := o.Config(w.Config)
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func Convert(w *model.Weights, o Options) (*model.Weights, error) {
 	}
 	for i := range c.Layers {
 		if heads := c.Layer(i).KVHeads; o.Pool != Mean && !c.AttentionBias && heads < w.Config.Layer(i).KVHeads {
-			fitLayer(w, out, i, heads)
+			fitLayer(w, out, moments, i, heads)
 		}
 	}
 	return out, nil

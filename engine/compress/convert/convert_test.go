@@ -17,7 +17,7 @@ import (
 )
 
 func TestImports(t *testing.T) {
-	imports.Direct(t, "mito/engine/arch", "mito/engine/model", "mito/engine/train")
+	imports.Direct(t, "mito/engine/arch", "mito/engine/decode", "mito/engine/model", "mito/engine/train")
 }
 
 func check(t testing.TB, err error) {
@@ -87,7 +87,7 @@ func TestEqualHeads(t *testing.T) {
 					copyHeads(w.Tensors[m.BiasTensor().Name], ratio, c.HeadDim)
 				}
 			}
-			got, err := Convert(w, Options{KVHeads: heads})
+			got, err := Convert(w, nil, Options{KVHeads: heads})
 			check(t, err)
 			if got.Config.KVHeads != heads || got.Config.Heads != c.Heads {
 				t.Fatalf("%d of %d heads", got.Config.KVHeads, got.Config.Heads)
@@ -95,7 +95,7 @@ func TestEqualHeads(t *testing.T) {
 			if d := distance(logits(t, got), logits(t, w)); !(d < 1e-5) {
 				t.Errorf("%d heads that were alike differ by %.3g", heads, d)
 			}
-			other, err := Convert(weights(small(extras)), Options{KVHeads: heads})
+			other, err := Convert(weights(small(extras)), nil, Options{KVHeads: heads})
 			check(t, err)
 			if d := distance(logits(t, other), logits(t, weights(small(extras)))); d < 1e-3 {
 				t.Errorf("%d heads that were not alike differ by %.3g only", heads, d)
@@ -130,7 +130,7 @@ func TestPool(t *testing.T) {
 // Layers that do not change keep heads, window and weights; a window changes what is seen and nothing else.
 func TestLayers(t *testing.T) {
 	w := weights(small(true))
-	got, err := Convert(w, Options{KVHeads: 2, Window: 5, Layers: []int{0, 2}})
+	got, err := Convert(w, nil, Options{KVHeads: 2, Window: 5, Layers: []int{0, 2}})
 	check(t, err)
 	for i, want := range []arch.Layer{{KVHeads: 2, Window: 5}, {KVHeads: 4}, {KVHeads: 2, Window: 5}} {
 		if l := got.Config.Layer(i); l.KVHeads != want.KVHeads || l.Window != want.Window {
@@ -142,7 +142,7 @@ func TestLayers(t *testing.T) {
 			t.Errorf("%s has %d values of %d", name, len(v), len(w.Tensors[name]))
 		}
 	}
-	window, err := Convert(w, Options{Window: 7})
+	window, err := Convert(w, nil, Options{Window: 7})
 	check(t, err)
 	x, y := logits(t, window), logits(t, w)
 	if n := 7 * w.Config.VocabSize; !slices.Equal(x[:n], y[:n]) {
@@ -173,13 +173,13 @@ func TestRefused(t *testing.T) {
 		"one or more, or all": {KVHeads: 1, Layers: []int{}},
 	} {
 		var option *train.OptionError
-		if _, err := Convert(weights(small(false)), o); !errors.As(err, &option) || !strings.Contains(err.Error(), says) {
+		if _, err := Convert(weights(small(false)), nil, o); !errors.As(err, &option) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%+v: %v, want an *OptionError that says %q", o, err, says)
 		}
 	}
 	w := weights(small(false))
 	w.Config.Window = 6
-	if _, err := Convert(w, Options{Window: 7}); err == nil {
+	if _, err := Convert(w, nil, Options{Window: 7}); err == nil {
 		t.Error("a window is made wider")
 	}
 }
@@ -214,12 +214,16 @@ func TestFit(t *testing.T) {
 				}
 			}
 			want := logits(t, w)
+			moments, err := Measure(t.Context(), w, [][]int32{{1, 2, 3, 4, 5, 6, 7}, {9, 8, 1, 0, 10}}, 1)
+			check(t, err)
 			for pool, most := range map[string]float64{Fit: 1e-4, Mean: math.Inf(1)} {
-				got, err := Convert(w, Options{KVHeads: heads, Pool: pool})
-				check(t, err)
-				d := distance(logits(t, got), want)
-				if !(d < most) || pool == Mean && d < 0.01 {
-					t.Errorf("%s, %d heads, %s: the logits differ by %.3g", position, heads, pool, d)
+				for _, m := range []Moments{nil, moments} {
+					got, err := Convert(w, m, Options{KVHeads: heads, Pool: pool})
+					check(t, err)
+					d := distance(logits(t, got), want)
+					if !(d < most) || pool == Mean && d < 0.01 {
+						t.Errorf("%s, %d heads, %s: the logits differ by %.3g", position, heads, pool, d)
+					}
 				}
 			}
 		}
@@ -247,6 +251,41 @@ func turn(by float64, k []float32, d, cols int) {
 		for i := range cols {
 			x, y := float64(k[p*cols+i]), float64(k[(p+d/2)*cols+i])
 			k[p*cols+i], k[(p+d/2)*cols+i] = float32(c*x-s*y), float32(s*x+c*y)
+		}
+	}
+}
+
+// The factor is that of the damped moments of what was read.
+func TestFactor(t *testing.T) {
+	m := Moments{make([]float64, 9)}
+	rows := []float32{1, 2, 3, 0, 1, -1, 2, 2, 0.5, 1, 1, 1}
+	m.Observe(0, arch.NormedAttn, rows, 3, 4, 3)
+	m.Observe(0, arch.Attended, rows, 3, 4, 3) // read by others
+	l := m.factor(0, []float32{1, 1, 1})
+	got := l.timesT(l)
+	trace := 0.0
+	for _, v := range rows {
+		trace += float64(v) * float64(v)
+	}
+	for i := range 3 {
+		for j := range i + 1 {
+			want := 0.0
+			if i == j {
+				want = damping * trace / 3
+			}
+			for r := range 4 {
+				want += float64(rows[3*r+i]) * float64(rows[3*r+j])
+			}
+			if math.Abs(got.v[3*i+j]-want) > 1e-9 {
+				t.Errorf("%d,%d: %v, want %v", i, j, got.v[3*i+j], want)
+			}
+		}
+	}
+	x := matrix{2, 3, []float64{1, -2, 3, 4, 5, 6}}
+	back := x.times(l).over(l)
+	for i, v := range x.v {
+		if math.Abs(back.v[i]-v) > 1e-9 {
+			t.Errorf("%v, want %v", back.v, x.v)
 		}
 	}
 }

@@ -9,5 +9,5 @@
 // and query and output stay as they are. Heads that were trained apart have nothing to do with each other, so that a mean is
 // worth little: [Fit] finds what they have most in common, and changes query and output to go with it.
 //
-// Of mito it imports engine/arch, engine/model and engine/train only. A test holds it to that.
+// Of mito it imports engine/arch, engine/decode, engine/model and engine/train only. A test holds it to that.
 package convert

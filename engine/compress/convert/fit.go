@@ -17,7 +17,7 @@ type group struct {
 	c       arch.Config
 	kv      []int         // old heads of keys and values
 	query   map[int][]int // query heads of each
-	gain    []float64     // of the norm before attention [C]
+	factor  matrix        // [C,C] L of what they read
 	q, o    []float32     // [H·D,C], [C,H·D] of the layer, which are changed
 	k, v    []float32     // [G·D,C]
 	qn, kn  []float32     // gains of QK-norm [D], or nil
@@ -57,17 +57,17 @@ func (g *group) mean(x []float32) []float32 {
 	return out
 }
 
-// scaled are the rows of an old head of keys or values, on inputs before the gain of the norm.
+// scaled are the rows of an old head, times L.
 func (g *group) scaled(x []float32, head int) matrix {
 	d, c := g.c.HeadDim, g.c.HiddenSize
 	m := newMatrix(d, c)
-	for i := range d * c {
-		m.v[i] = float64(x[head*d*c+i]) * g.gain[i%c]
+	for i := range m.v {
+		m.v[i] = float64(x[head*d*c+i])
 	}
-	return m
+	return m.times(g.factor)
 }
 
-// common finds the D rows in common: the subspace of largest Σ_k X_kᵀ·P_k·X_k, orthonormal, on inputs before the gain.
+// common finds the D rows in common: the subspace of largest Σ_k X_kᵀ·P_k·X_k, orthonormal.
 func (g *group) common(x, p map[int]matrix) matrix {
 	d, c := g.c.HeadDim, g.c.HiddenSize
 	rng, q := rand.New(rand.NewPCG(1, 2)), newMatrix(d, c)
@@ -86,11 +86,12 @@ func (g *group) common(x, p map[int]matrix) matrix {
 	return q
 }
 
-// unscaled are rows on inputs behind the gain.
+// unscaled divides rows by L.
 func (g *group) unscaled(m matrix) []float32 {
+	m.over(g.factor)
 	out := make([]float32, len(m.v))
 	for i, v := range m.v {
-		out[i] = float32(v / g.gain[i%m.cols])
+		out[i] = float32(v)
 	}
 	return out
 }
@@ -150,7 +151,7 @@ func (g *group) keys() []float32 {
 	for _, k := range g.kv {
 		x[k], p[k] = g.scaled(g.k, k), newMatrix(d, d)
 		for _, h := range g.query[k] {
-			q := queries(h)
+			q := g.scaled(g.q, h)
 			p[k].add(q.timesT(q))
 		}
 	}
@@ -169,32 +170,35 @@ func (g *group) keys() []float32 {
 // rotated are the keys of scores with RoPE, which pairs channel i with i+D/2.
 func (g *group) rotated() []float32 {
 	d, c := g.c.HeadDim, g.c.HiddenSize
-	out := make([]float32, d*c)
+	out := newMatrix(d, c)
 	norm := func(gains []float32, i int) float64 {
 		if gains == nil || gains[i] == 0 {
 			return 1
 		}
 		return float64(gains[i])
 	}
-	for p := range d / 2 {
-		rows := func(x []float32, head int, gains []float32, scale []float64) []complex128 {
-			z := make([]complex128, c)
-			for i := range z {
-				s := 1.0
-				if scale != nil {
-					s = scale[i]
-				}
-				re, im := x[(head*d+p)*c+i], x[(head*d+p+d/2)*c+i]
-				z[i] = complex(float64(re)*norm(gains, p)*s, float64(im)*norm(gains, p+d/2)*s)
-			}
-			return z
+	pair := func(m matrix, p int, gains []float32) []complex128 {
+		z := make([]complex128, c)
+		for i := range z {
+			z[i] = complex(m.row(p)[i]*norm(gains, p), m.row(p + d/2)[i]*norm(gains, p+d/2))
 		}
+		return z
+	}
+	keys, queries := map[int]matrix{}, map[int]matrix{}
+	for _, k := range g.kv {
+		keys[k] = g.scaled(g.k, k)
+		for _, h := range g.query[k] {
+			queries[h] = g.scaled(g.q, h)
+		}
+	}
+	for p := range d / 2 {
 		old, weight := map[int][]complex128{}, map[int]float64{}
 		size, total := 0.0, 0.0
 		for _, k := range g.kv {
-			old[k] = rows(g.k, k, g.kn, g.gain)
+			old[k] = pair(keys[k], p, g.kn)
 			for _, h := range g.query[k] {
-				weight[k] += real(dot(rows(g.q, h, g.qn, nil), rows(g.q, h, g.qn, nil)))
+				a := pair(queries[h], p, g.qn)
+				weight[k] += real(dot(a, a))
 			}
 			size, total = size+weight[k]*real(dot(old[k], old[k])), total+weight[k]
 		}
@@ -203,21 +207,20 @@ func (g *group) rotated() []float32 {
 		}
 		b := principal(g.kv, old, weight, math.Sqrt(size/total))
 		for i, z := range b {
-			out[p*c+i] = float32(real(z) / norm(g.kn, p) / g.gain[i])
-			out[(p+d/2)*c+i] = float32(imag(z) / norm(g.kn, p+d/2) / g.gain[i])
+			out.row(p)[i], out.row(p + d/2)[i] = real(z)/norm(g.kn, p), imag(z)/norm(g.kn, p+d/2)
 		}
 		for _, k := range g.kv {
 			turn := dot(old[k], b) / dot(b, b)
 			for _, h := range g.query[k] {
-				for i, z := range rows(g.q, h, g.qn, nil) {
-					z *= turn
-					g.q[(h*d+p)*c+i] = float32(real(z) / norm(g.qn, p))
-					g.q[(h*d+p+d/2)*c+i] = float32(imag(z) / norm(g.qn, p+d/2))
+				re, im := g.q[(h*d+p)*c:][:c], g.q[(h*d+p+d/2)*c:][:c]
+				for i := range re {
+					z := turn * complex(float64(re[i])*norm(g.qn, p), float64(im[i])*norm(g.qn, p+d/2))
+					re[i], im[i] = float32(real(z)/norm(g.qn, p)), float32(imag(z)/norm(g.qn, p+d/2))
 				}
 			}
 		}
 	}
-	return out
+	return g.unscaled(out)
 }
 
 // principal is the first eigenvector of Σ weight·z·zᴴ, of a length.
@@ -334,7 +337,7 @@ func (m matrix) orthonormal() {
 }
 
 // fitLayer fits the new heads of a layer.
-func fitLayer(w, out *model.Weights, layer, heads int) {
+func fitLayer(w, out *model.Weights, moments Moments, layer, heads int) {
 	c := w.Config
 	at := func(p arch.Part) string {
 		return w.Config.Index()[arch.Place{Layer: layer, Part: p}].Weight().Name
@@ -346,13 +349,7 @@ func fitLayer(w, out *model.Weights, layer, heads int) {
 		return v
 	}
 	q, o := clone(arch.Query), clone(arch.Output)
-	gain := make([]float64, c.HiddenSize)
-	for i, v := range w.Tensors[at(arch.Norm1)] {
-		if gain[i] = float64(v); gain[i] == 0 {
-			gain[i] = 1
-		}
-	}
-	g := group{c: c, gain: gain, q: q, o: o, k: w.Tensors[at(arch.Key)], v: w.Tensors[at(arch.Value)], columns: l.Heads * c.HeadDim}
+	g := group{c: c, factor: moments.factor(layer, w.Tensors[at(arch.Norm1)]), q: q, o: o, k: w.Tensors[at(arch.Key)], v: w.Tensors[at(arch.Value)], columns: l.Heads * c.HeadDim}
 	if c.QKNorm {
 		g.qn, g.kn = w.Tensors[at(arch.QueryNorm)], w.Tensors[at(arch.KeyNorm)]
 	}
