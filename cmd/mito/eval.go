@@ -30,6 +30,9 @@ type evalFlags struct {
 	seed     uint64
 	all      bool
 	adapter  adapterFlags
+
+	confidence  bool
+	calibration string
 }
 
 func newEval() *cobra.Command {
@@ -38,7 +41,11 @@ func newEval() *cobra.Command {
 		Use:   "eval",
 		Short: "Loss of a model on held-out data, and its score at a task",
 		Long: `Compute the loss of a model on data that it was not trained on: the test positions of a task, or the end of a text. At
-a task it plays too. With --all the whole text counts, for one that the model has never seen.`,
+a task it plays too. With --all the whole text counts, for one that the model has never seen.
+
+With --confidence, one half of the rows fits a temperature to the model's probabilities, and the other half says how far they can be
+believed then: the calibration error, and how much is right where the model answers only when it is sure. --calibration
+writes the temperature to a file for mito generate.`,
 		Example: "  mito eval --model mito-out/tictactoe/compressed --task tictactoe --opponent perfect\n" +
 			"  mito eval --model book/model --corpus another.txt --all",
 		Args: noArgs,
@@ -60,6 +67,8 @@ a task it plays too. With --all the whole text counts, for one that the model ha
 	fs.StringVar(&f.opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
 	fs.IntVar(&f.games, "games", task.DefaultGames, "task: games or boards")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the opponent or the boards")
+	fs.BoolVar(&f.confidence, "confidence", false, "fit a temperature; print the calibration error, and the accuracy at several coverages")
+	fs.StringVar(&f.calibration, "calibration", "", "with --confidence: new file for the temperature, for mito generate --calibration")
 	return cmd
 }
 
@@ -93,6 +102,9 @@ func (f *evalFlags) check(fs *pflag.FlagSet) error {
 	}
 	if err := checkGames(f.games); err != nil {
 		return err
+	}
+	if f.calibration != "" && !f.confidence {
+		return usagef("--calibration needs --confidence, which fits what is written")
 	}
 	if f.work.corpus != "" {
 		if f.split = string(task.Test); f.all {
@@ -151,6 +163,18 @@ func (f *evalFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	r := evalResult{Task: w.Name, LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()), Tokens: int64(math.Round(loss.Weight))}
+	if f.confidence {
+		c, err := eval.Calibrate(cmd.Context(), rt, e)
+		if err != nil {
+			return err
+		}
+		r.Confidence = &c
+		if f.calibration != "" {
+			if err := saveCalibration(f.calibration, dir, c); err != nil {
+				return err
+			}
+		}
+	}
 	words := ""
 	if w.Task != nil {
 		s, err := f.play(cmd, rt, w)
@@ -164,6 +188,9 @@ func (f *evalFlags) run(cmd *cobra.Command) (err error) {
 	}
 	return f.output.print(cmd, r, func(stdout io.Writer) {
 		fmt.Fprintf(stdout, "loss %.4f nats, %.4f bits per byte over %d tokens\n", r.LossNats, r.BitsPerByte, r.Tokens)
+		if r.Confidence != nil {
+			fmt.Fprintln(stdout, *r.Confidence)
+		}
 		if words != "" {
 			fmt.Fprintln(stdout, words)
 		}
@@ -201,4 +228,6 @@ type evalResult struct {
 	BitsPerByte report.Number   `json:"bits_per_byte"`
 	Tokens      int64           `json:"tokens"` // whose loss counts
 	Score       json.RawMessage `json:"score"`
+
+	Confidence *eval.Calibration `json:"confidence,omitempty"`
 }

@@ -28,6 +28,8 @@ func newGenerate() *cobra.Command {
 		adapter       adapterFlags
 		transcript    string
 		form          grammarFlags
+		votes         voteFlags
+		cache         int
 	)
 	cmd := &cobra.Command{
 		Use:   "generate",
@@ -56,6 +58,10 @@ With --choices, --regex or --grammar only tokens are drawn that the form allows,
 --max-tokens or the context: every text has the form. A text ends where nothing may follow; a model with an end-of-text
 token may end it wherever it is whole. A line of stdin may bring its own choices: {"prompt": TEXT, "choices": [TEXTS]}.
 
+With --votes a prompt is read once and continued several times, from --seed on; the text that most agree on is written. Its confidence
+is the probability that the model gives it, at the temperature that mito eval --confidence --calibration has fitted. Below
+--abstain nothing is written.
+
 With --transcript the texts and what they were asked for with are written to a file, by which mito verify --transcript
 proves that this model wrote them.
 
@@ -78,14 +84,20 @@ or grammar (nothing may follow).`,
 			if err := checkGenerate(&o); err != nil {
 				return usage(err)
 			}
-			if err := errors.Join(machine.check(), spec.check(cmd.Flags()), checkTranscript(transcript, &spec, &o)); err != nil {
+			if err := errors.Join(machine.check(), spec.check(cmd.Flags()), checkTranscript(transcript, &spec, &o), votes.check(cmd.Flags(), &o)); err != nil {
 				return err
+			}
+			if cache < 0 || cache > 1<<20 {
+				return usagef("--prefix-cache is %d, want 0 to %d", cache, 1<<20)
 			}
 			if o.Grammar, err = form.load(cmd.Flags()); err != nil {
 				return err
 			}
 			dir, err := modelFolder("--model", model)
 			if err != nil {
+				return err
+			}
+			if err := votes.load(dir); err != nil {
 				return err
 			}
 			list, err := adapter.load(dir)
@@ -105,13 +117,13 @@ or grammar (nothing may follow).`,
 				return err
 			}
 			defer closing(release, &err)
-			g, err := decode.NewGenerator(rt, decode.GeneratorOptions{Speculator: speculator})
+			g, err := decode.NewGenerator(rt, decode.GeneratorOptions{Speculator: speculator, Batch: min(votes.votes, sideBySide), CacheBytes: cache << 20})
 			if err != nil {
 				return fmt.Errorf("%s: %w", model, err)
 			}
 			defer closing(g, &err)
 			stdout := cmd.OutOrStdout()
-			w := &writer{rt: rt, g: g, o: o, spec: &spec}
+			w := &writer{rt: rt, g: g, o: o, spec: &spec, votes: &votes}
 			if transcript != "" {
 				if w.transcript, err = decode.NewTranscript(dir, rt); err != nil {
 					return err
@@ -137,11 +149,18 @@ or grammar (nothing may follow).`,
 				_, err := io.WriteString(stdout, piece)
 				return err
 			}
+			if votes.wanted {
+				w.o.OnText = nil // which of them it is turns out at the end
+			}
 			text, err := w.generate(cmd.Context(), prompt, w.o)
+			if votes.wanted {
+				io.WriteString(stdout, text.Text)
+			}
 			if err == nil || text.Text != "" {
 				fmt.Fprintln(stdout)
 			}
 			text.Speculation.tell(cmd.ErrOrStderr())
+			text.Vote.tell(cmd.ErrOrStderr())
 			return err
 		},
 	}
@@ -160,6 +179,8 @@ or grammar (nothing may follow).`,
 	fs.Uint64Var(&o.Seed, "seed", 1, "seed of the draws")
 	spec.register(fs)
 	form.register(fs)
+	votes.register(fs)
+	fs.IntVar(&cache, "prefix-cache", 16, "MiB of keys and values of earlier lines of stdin that are kept for later ones which begin alike")
 	fs.StringVar(&transcript, "transcript", "", "new file for the texts and how they were made, for mito verify --transcript")
 	fs.StringArrayVar(&o.Stop, "stop", nil, "end the text before this; may be given several times")
 	return cmd
@@ -184,6 +205,9 @@ func checkGenerate(o *decode.GenerateOptions) error {
 	return nil
 }
 
+// sideBySide is how many votes run at once.
+const sideBySide = 16
+
 // checkTranscript refuses a transcript that nobody could verify, or that would replace a file.
 func checkTranscript(path string, spec *specFlags, o *decode.GenerateOptions) error {
 	if path == "" {
@@ -205,6 +229,7 @@ type writer struct {
 	o  decode.GenerateOptions
 
 	spec       *specFlags
+	votes      *voteFlags
 	transcript *decode.Transcript // nil for none
 	chosen     *grammar.Grammar   // of the last line with choices
 }
@@ -217,6 +242,9 @@ func (w *writer) generate(ctx context.Context, prompt string, o decode.GenerateO
 		return generation{}, fmt.Errorf("the prompt: %w", err)
 	}
 	o.Slide = o.MaxTokens > 0 && len(tokens) <= w.rt.Context()
+	if w.votes.wanted {
+		return w.votes.vote(ctx, w.g, prompt, o)
+	}
 	start := time.Now()
 	text, err := w.g.Generate(ctx, prompt, o)
 	if err == nil && w.transcript != nil {

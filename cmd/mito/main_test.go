@@ -169,6 +169,7 @@ func need(t testing.TB) {
 		f.adapter = filepath.Join(f.root, "fixture-adapter")
 		works(t, f.root, "lora", "--model", f.text, "--corpus", f.book, "--rank", "2", "--alpha", "8", "--lr", "0.1", "--steps", "3", "--out", f.adapter)
 		write(t, filepath.Join(f.root, "animals.gbnf"), "root ::= \"quick \" animal # one of two\nanimal ::= \"fox\" | \"dog\"")
+		works(t, f.root, "eval", "--model", f.text, "--corpus", f.book, "--confidence", "--calibration", filepath.Join(f.root, "calibration.json"))
 		f.transcript = filepath.Join(f.root, "transcript.json")
 		works(t, f.root, "generate", "--model", f.text, "--prompt", "the", "--max-tokens", "20", "--temperature", "1", "--transcript", f.transcript)
 	})

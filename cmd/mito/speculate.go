@@ -91,6 +91,7 @@ func (f *specFlags) open(target decode.Runtime, threads int) (s decode.Speculato
 type generation struct {
 	decode.Generation
 	Speculation *speculation `json:"speculation,omitempty"`
+	Vote        *vote        `json:"vote,omitempty"`
 }
 
 type speculation struct {

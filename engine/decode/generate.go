@@ -22,6 +22,9 @@ type GenerateOptions struct {
 	Grammar *grammar.Grammar        // that the text is held to, nil for none: it is one of the grammar's texts however it ends
 	OnText  func(text string) error // gets the text piece by piece, never part of a character
 
+	// Sure is the temperature of the probabilities that the text's Confidence is made of; 0 for none. It does not change what is drawn.
+	Sure float64
+
 	HashLogits bool // hash the logits that tokens are drawn from, for a Transcript
 }
 
@@ -40,6 +43,7 @@ type Generation struct {
 	Tokens      []int32      `json:"tokens"` // all that were drawn but the end-of-text token
 	End         string       `json:"end"`
 	Speculation *Speculation `json:"speculation,omitempty"` // nil for plain decoding
+	Confidence  *Confidence  `json:"confidence,omitempty"`  // nil unless Sure
 	Logits      string       `json:"-"`                     // their hash, as TranscriptText.Logits says
 }
 
@@ -58,11 +62,14 @@ type Result struct {
 // GeneratorOptions of NewGenerator. The zero value decodes one text at a time without speculation.
 type GeneratorOptions struct {
 	Batch      int        // texts side by side at most; fewer than one means one
+	CacheBytes int        // keys and values of earlier prompts that are kept for later ones which begin alike; 0 keeps none
 	Speculator Speculator // nil for plain decoding; the generator closes it
 }
 
 // Generator continues texts, several side by side in one session. It belongs to one goroutine. A text does not depend on those
-// beside it, and the text that a Speculator speeds up has the distribution of plain decoding; greedy text is the same text.
+// beside it, and the text that a Speculator speeds up has the distribution of plain decoding; greedy text is the same text. A prompt
+// that begins as a text under way, or as one that is kept, shares its keys and values as far as that goes: they are not computed
+// again, and have the same bits.
 type Generator struct {
 	r       Runtime
 	tok     tokenizer.Tokenizer
@@ -70,6 +77,7 @@ type Generator struct {
 	spec    Speculator
 	texts   []*text // by sequence; nil for one that is free
 	step    []int32
+	kept    prefixes
 	drafts  []Proposal // of the texts that take part in a verification
 	scored  [][]int32  // by sequence: what a verification scores
 	bound   []bound    // grammars of texts before
@@ -83,14 +91,14 @@ func NewGenerator(r Runtime, o GeneratorOptions) (*Generator, error) {
 		return nil, ErrNoTokenizer
 	}
 	batch := max(1, o.Batch)
-	s, err := r.NewSession(batch)
-	if err != nil {
+	g := &Generator{r: r, tok: r.Tokenizer(), spec: o.Speculator, texts: make([]*text, batch), kept: newPrefixes(batch, o.CacheBytes)}
+	all := batch + len(g.kept.slots)
+	var err error
+	if g.session, err = r.NewSession(all); err != nil {
 		return nil, err
 	}
-	return &Generator{
-		r: r, tok: r.Tokenizer(), session: s, spec: o.Speculator,
-		texts: make([]*text, batch), step: make([]int32, batch), scored: make([][]int32, batch),
-	}, nil
+	g.step, g.scored = slices.Repeat([]int32{-1}, all), make([][]int32, batch)
+	return g, nil
 }
 
 // Close closes the speculator.
@@ -144,6 +152,11 @@ func (g *Generator) GenerateAll(ctx context.Context, requests []Request) []Resul
 			}
 			t.finish()
 			g.texts[seq] = nil
+			if e := g.session.Truncate(seq, 0); err == nil { // what is kept of its prompt is not shared any more
+				if err = e; err == nil {
+					err = g.fit()
+				}
+			}
 		}
 		if err != nil {
 			for ; next < len(requests); next++ {

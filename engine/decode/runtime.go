@@ -60,9 +60,11 @@ type Session interface {
 	Score(seq int, tokens []int32, visit func(i int, logits []float32) error) error
 	// ScoreBatch is Score of tokens[i] on sequence i, all sequences together; tokens of one sequence are visited in order.
 	ScoreBatch(tokens [][]int32, visit func(seq, i int, logits []float32) error) error
+	// HeldBytes is the memory of the keys and values of a sequence; what several share counts for each in part.
+	HeldBytes(seq int) int
 	// Truncate rolls a sequence back to its first n tokens.
 	Truncate(seq, n int) error
-	// Fork makes sequence dst a copy of sequence src. They share memory until one of them grows.
+	// Fork makes sequence dst a copy of sequence src, with its adapter. They share memory until one of them grows.
 	Fork(dst, src int) error
 	// Adapt sends an empty sequence through the adapter of that name from now on, "" for none.
 	Adapt(seq int, name string) error

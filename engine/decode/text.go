@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -42,9 +43,15 @@ func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, erro
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	if o.Sure > 0 && g.spec != nil {
+		return nil, &OptionError{Option: "speculation", Got: "some", Want: "none where the confidence is asked for"}
+	}
 	t := &text{g: g, seq: seq, o: o, stream: tokenizer.NewStream(g.tok), hash: newLogitsHash(o.HashLogits), out: Generation{Tokens: []int32{}}}
 	if g.spec != nil {
 		t.out.Speculation = &Speculation{}
+	}
+	if o.Sure > 0 {
+		t.out.Confidence = &Confidence{Probability: 1}
 	}
 	var err error
 	if t.pick, err = NewSampler(o.Sampling); err != nil {
@@ -76,6 +83,9 @@ func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, erro
 }
 
 func (o *GenerateOptions) validate() error {
+	if !(o.Sure >= 0) || math.IsInf(o.Sure, 0) {
+		return &OptionError{Option: "temperature of the confidence", Got: o.Sure, Want: "0 (none) or a positive number"}
+	}
 	if o.MaxTokens < 0 {
 		return &OptionError{Option: "max tokens", Got: o.MaxTokens, Want: "0 (no limit) or a positive number"}
 	}
@@ -124,8 +134,18 @@ func (t *text) restart(ctx context.Context) error {
 	if err := t.g.session.Truncate(t.seq, 0); err != nil {
 		return err
 	}
-	if _, err := Feed(ctx, t.g.session, t.seq, tokens[:len(tokens)-1]); err != nil {
+	held := tokens[:len(tokens)-1]
+	n, err := t.g.share(t.seq, held, t.o.Adapter)
+	if err != nil {
 		return err
+	}
+	if _, err := Feed(ctx, t.g.session, t.seq, held[n:]); err != nil {
+		return err
+	}
+	if len(t.out.Tokens) == 0 { // what a text has become will not be asked for again
+		if err := t.g.keep(t.seq, held, t.o.Adapter); err != nil {
+			return err
+		}
 	}
 	if t.g.spec == nil {
 		return nil
@@ -171,7 +191,11 @@ func (t *text) next(logits []float32) (int32, error) {
 	if err := t.restrict(t.guide); err != nil {
 		return 0, err
 	}
-	return t.pick.Next(logits)
+	id, err := t.pick.Next(logits)
+	if err == nil && t.out.Confidence != nil {
+		t.out.Confidence.add(logits, t.pick.allowed, t.o.Sure, id)
+	}
+	return id, err
 }
 
 // emit gives text out as far as it cannot belong to a stop string.

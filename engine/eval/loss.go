@@ -14,72 +14,97 @@ import (
 // does not depend on the number of threads. It stops soon after ctx ends. Errors: *PositionError, decode.ErrContextFull,
 // decode.ErrToken, decode.ErrNotFinite, those of ctx and of the source.
 func Loss(ctx context.Context, r decode.Runtime, e data.Eval) (data.Loss, error) {
-	rows, time := e.Shape()
-	if time > r.Context() {
-		return data.Loss{}, fmt.Errorf("the texts have up to %d tokens, the model's context is %d: %w", time, r.Context(), decode.ErrContextFull)
-	}
-	// No more threads than rows have anything to do, and each needs a cache.
-	t := lossTask{ctx: ctx, scorers: make(chan decode.Session, max(1, min(r.Threads(), rows)))}
-	for range cap(t.scorers) {
-		s, err := r.NewSession(1)
-		if err != nil {
-			return data.Loss{}, err
-		}
-		t.scorers <- s
-	}
 	total := data.Loss{Bytes: e.Bytes()}
-	for step := range e.Batches() {
-		if err := ctx.Err(); err != nil {
-			return data.Loss{}, err
-		}
-		if err := e.Fill(&t.batch, step); err != nil {
-			return data.Loss{}, err
-		}
-		if len(t.rows) < t.batch.Rows {
-			t.rows = make([]rowLoss, t.batch.Rows)
-		}
-		r.Run(t.batch.Rows, 1, &t)
-		if err := ctx.Err(); err != nil {
-			return data.Loss{}, err
-		}
-		for i, row := range t.rows[:t.batch.Rows] {
-			if row.err != nil {
-				return data.Loss{}, fmt.Errorf("loss of batch %d, row %d: %w", step, i, row.err)
-			}
-			total.Nats += row.nats
-			total.Weight += row.weight
-		}
+	err := overRows(ctx, r, e, func(int) rowVisitor { return &rowLoss{} }, func(_ int, v rowVisitor) {
+		row := v.(*rowLoss)
+		total.Nats += row.nats
+		total.Weight += row.weight
+	})
+	if err != nil {
+		return data.Loss{}, err
 	}
 	return total, nil
 }
 
-// lossTask evaluates the rows of a batch.
-type lossTask struct {
+// rowVisitor sees the targets of one row that count, in order, with the logits that they are judged by.
+type rowVisitor interface {
+	visit(weight float64, target int32, logits []float32) error
+}
+
+type rowLoss struct{ nats, weight float64 }
+
+func (l *rowLoss) visit(w float64, target int32, logits []float32) error {
+	nats, err := crossEntropy(logits, target)
+	l.nats += float64(w * nats)
+	l.weight += w
+	return err
+}
+
+// overRows sends every row of a held-out source through the model: start makes the visitor of a row of a batch, and done gets it
+// when it has seen all, in the order of the rows. The rows of a batch are split over the runtime's threads. Errors: as Loss.
+func overRows(ctx context.Context, r decode.Runtime, e data.Eval, start func(row int) rowVisitor, done func(row int, v rowVisitor)) error {
+	rows, time := e.Shape()
+	if time > r.Context() {
+		return fmt.Errorf("the texts have up to %d tokens, the model's context is %d: %w", time, r.Context(), decode.ErrContextFull)
+	}
+	// No more threads than rows have anything to do, and each needs a cache.
+	t := rowsTask{ctx: ctx, start: start, scorers: make(chan decode.Session, max(1, min(r.Threads(), rows)))}
+	for range cap(t.scorers) {
+		s, err := r.NewSession(1)
+		if err != nil {
+			return err
+		}
+		t.scorers <- s
+	}
+	for step := range e.Batches() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := e.Fill(&t.batch, step); err != nil {
+			return err
+		}
+		if n := t.batch.Rows; len(t.rows) < n {
+			t.rows, t.errs = make([]rowVisitor, n), make([]error, n)
+		}
+		r.Run(t.batch.Rows, 1, &t)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for i, row := range t.rows[:t.batch.Rows] {
+			if t.errs[i] != nil {
+				return fmt.Errorf("loss of batch %d, row %d: %w", step, i, t.errs[i])
+			}
+			done(i, row)
+		}
+	}
+	return nil
+}
+
+// rowsTask evaluates the rows of a batch.
+type rowsTask struct {
 	ctx     context.Context
 	batch   data.Batch
-	rows    []rowLoss
+	start   func(row int) rowVisitor
+	rows    []rowVisitor
+	errs    []error
 	scorers chan decode.Session // one for each thread
 }
 
 // Do evaluates rows lo to hi.
-func (t *lossTask) Do(lo, hi int) {
+func (t *rowsTask) Do(lo, hi int) {
 	s := <-t.scorers
 	for row := lo; row < hi; row++ {
-		t.rows[row] = score(t.ctx, s, &t.batch, row)
+		t.rows[row] = t.start(row)
+		t.errs[row] = score(t.ctx, s, &t.batch, row, t.rows[row])
 	}
 	t.scorers <- s
 }
 
-type rowLoss struct {
-	nats, weight float64
-	err          error
-}
-
 // score computes one row of a batch. Tokens before the first target that counts are only read, those behind the last are
 // left out.
-func score(ctx context.Context, s decode.Session, b *data.Batch, row int) (l rowLoss) {
-	if l.err = ctx.Err(); l.err != nil {
-		return l
+func score(ctx context.Context, s decode.Session, b *data.Batch, row int, v rowVisitor) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	at := row * b.Time
 	inputs, targets, weights := b.Inputs[at:][:b.Time], b.Targets[at:][:b.Time], b.Weights[at:][:b.Time]
@@ -91,32 +116,30 @@ func score(ctx context.Context, s decode.Session, b *data.Batch, row int) (l row
 		first++
 	}
 	if first == end {
-		return l
+		return nil
 	}
 	for i, p := range b.Positions[at:][:end] {
 		if int(p) != i {
-			l.err = &PositionError{Index: i, Position: int(p)}
-			return l
+			return &PositionError{Index: i, Position: int(p)}
 		}
 	}
 	s.Reset()
-	if _, l.err = decode.Feed(ctx, s, 0, inputs[:first]); l.err != nil {
-		return l
+	if _, err := decode.Feed(ctx, s, 0, inputs[:first]); err != nil {
+		return err
 	}
-	l.err = s.Score(0, inputs[first:end], func(i int, logits []float32) error {
+	return s.Score(0, inputs[first:end], func(i int, logits []float32) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		w := float64(weights[first+i])
+		w, target := float64(weights[first+i]), targets[first+i]
 		if w == 0 {
 			return nil
 		}
-		nats, err := crossEntropy(logits, targets[first+i])
-		l.nats += float64(w * nats)
-		l.weight += w
-		return err
+		if err := known(target, logits); err != nil {
+			return err
+		}
+		return v.visit(w, target, logits)
 	})
-	return l
 }
 
 // PositionError reports a batch whose positions do not count from 0: a session cannot decode that.
@@ -126,10 +149,18 @@ func (e *PositionError) Error() string {
 	return fmt.Sprintf("token %d is at position %d, want positions that count from 0", e.Index, e.Position)
 }
 
+// known refuses a target that has no logit.
+func known(target int32, logits []float32) error {
+	if target < 0 || int(target) >= len(logits) {
+		return fmt.Errorf("target %d, the vocabulary has %d: %w", target, len(logits), decode.ErrToken)
+	}
+	return nil
+}
+
 // crossEntropy returns -ln softmax(logits)[target] in float64.
 func crossEntropy(logits []float32, target int32) (float64, error) {
-	if target < 0 || int(target) >= len(logits) {
-		return 0, fmt.Errorf("target %d, the vocabulary has %d: %w", target, len(logits), decode.ErrToken)
+	if err := known(target, logits); err != nil {
+		return 0, err
 	}
 	most := float32(math.Inf(-1))
 	for _, v := range logits {

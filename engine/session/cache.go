@@ -153,5 +153,21 @@ func (c *Cache[P]) bytes() int {
 	return n
 }
 
+// held returns the memory of the pages of a sequence, a share of those of several.
+func (c *Cache[P]) held(seq int) int {
+	n := 0
+	for _, id := range c.tables[seq] {
+		if id == evicted {
+			continue
+		}
+		page := 0
+		for l := range c.pages {
+			page += c.kind.Bytes(&c.pages[l][id])
+		}
+		n += page / int(c.refs[id])
+	}
+	return n
+}
+
 // count returns how many pages sequences hold, and how many there are.
 func (c *Cache[P]) count() (held, made int) { return len(c.refs) - len(c.free), len(c.refs) }

@@ -86,6 +86,15 @@ func (s *Session[P]) Len(seq int) int {
 // CacheBytes returns the memory of the key/value pages.
 func (s *Session[P]) CacheBytes() int { return s.cache.bytes() }
 
+// HeldBytes returns the memory of the key/value pages that a sequence holds, each divided by the number of sequences that share
+// it; 0 for a sequence that does not exist.
+func (s *Session[P]) HeldBytes(seq int) int {
+	if seq < 0 || seq >= s.Batch() {
+		return 0
+	}
+	return s.cache.held(seq)
+}
+
 // PageCount returns how many pages sequences hold, those of several once, and how many there are.
 func (s *Session[P]) PageCount() (held, made int) { return s.cache.count() }
 
