@@ -34,6 +34,11 @@ func NewBlocks(sparsity float64, targets []string) *SparsityConfig {
 	return &SparsityConfig{Format: blockFormat, Structure: blockStructure, GlobalSparsity: sparsity, Targets: targets, Ignore: []string{}}
 }
 
+// NewDense describes matrices that hold their zeros: what other programs read.
+func NewDense(sparsity float64) *SparsityConfig {
+	return &SparsityConfig{Format: "dense", Structure: "unstructured", GlobalSparsity: sparsity, Targets: []string{"Linear"}, Ignore: []string{}}
+}
+
 // InBlocks says that some matrices are stored in blocks.
 func (q *Quantization) InBlocks() bool { return q.Sparsity != nil && q.Sparsity.Format == blockFormat }
 

@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"mito/engine/decode"
 	"mito/engine/export/hf"
 	"mito/engine/files"
+	"mito/engine/internal/testmodels"
 	"mito/engine/model"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
@@ -127,6 +129,47 @@ func TestFolder(t *testing.T) {
 				t.Errorf("%s: written over: %v", as, err)
 			}
 		}
+	}
+}
+
+// Of a student with matrices in blocks the folder holds the zeros and says so; the form of mito's own says what others need.
+func TestSparseFolder(t *testing.T) {
+	c := configs()["arcee"]
+	q := testmodels.Student(t, c, 3)
+	if err := q.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if m != nil && strings.Contains(name, ".layers.") {
+			clear(m.Q[4*m.Cols:]) // all but the first four rows
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	report := &quant.Report{}
+	report.Blocks, report.Pruning = true, json.RawMessage(`[]`)
+	int8, out := filepath.Join(t.TempDir(), "q"), filepath.Join(t.TempDir(), "out")
+	if err := quant.Save(int8, q, report); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(int8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have, err := s.Quantization(); err != nil || !have.InBlocks() || !strings.Contains(string(s.Config), "mito export hf") {
+		t.Fatalf("the student is not stored in blocks, or does not say what others need: %v, %s", err, s.Config)
+	}
+	if _, err := huggingFace.Write(context.Background(), s, out, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	made, err := checkpoint.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := made.Quantization()
+	if err != nil || have.Sparsity == nil || have.Sparsity.Format != "dense" || have.Sparsity.GlobalSparsity != quant.Sparsity(q) || quant.Sparsity(q) < 0.5 {
+		t.Errorf("%+v, %v, want dense with a share of zeros of %v", have.Sparsity, err, quant.Sparsity(q))
+	}
+	if digest(t, out) != digest(t, int8) {
+		t.Error("another digest")
 	}
 }
 

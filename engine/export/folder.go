@@ -98,11 +98,15 @@ func folder(from *Source, o Options) (*checkpoint.Contents, arch.Config, error) 
 	if err != nil {
 		return nil, c, err
 	}
-	var calibrated struct {
-		Record json.RawMessage `json:"mito_calibration"`
+	var said struct {
+		Calibration json.RawMessage `json:"mito_calibration"`
+		Pruning     json.RawMessage `json:"mito_pruning"`
 	}
-	if err := json.Unmarshal(from.Config, &calibrated); err == nil && len(calibrated.Record) > 0 {
-		contents.Config.(map[string]any)["mito_calibration"] = calibrated.Record
+	if err := json.Unmarshal(from.Config, &said); err == nil && len(said.Calibration) > 0 {
+		contents.Config.(map[string]any)["mito_calibration"] = said.Calibration
+	}
+	if q.Sparsity != nil || len(said.Pruning) > 0 { // blocks are mito's own: the zeros are written
+		contents.Quantization.Sparsity = checkpoint.NewDense(quant.Sparsity(w))
 	}
 	return contents, c, nil
 }

@@ -21,7 +21,11 @@ type config struct {
 	SpecVersion int                `json:"spec_version"`
 	Calibration *CalibrationRecord `json:"mito_calibration,omitempty"`
 	Pruning     json.RawMessage    `json:"mito_pruning,omitempty"`
+	Open        string             `json:"mito_open"` // for people who try another program on the folder
 }
+
+// open says what other programs need of a folder whose form is mito's own.
+const open = "this folder is for mito and its devices; for transformers with compressed-tensors, or onnxruntime: mito export hf (or onnx) --model THIS --out OUT"
 
 // Contents returns what a checkpoint folder of the student holds: INT8 weights and float32 scales, gains and biases, and
 // the quantization_config. Matrices that the report gives fewer than 8 bits are stored in codes, those of a report with Blocks that
@@ -32,7 +36,7 @@ func Contents(w *student.Weights, report *Report) (*checkpoint.Contents, error) 
 		return nil, err
 	}
 	c := &checkpoint.Contents{Quantization: checkpoint.NewInt8()}
-	cfg := config{Config: w.Config, SpecVersion: arch.SpecVersion}
+	cfg := config{Config: w.Config, SpecVersion: arch.SpecVersion, Open: open}
 	cfg.ModelType = checkpoint.ModelType
 	if report != nil {
 		cfg.Calibration, cfg.Pruning = report.Calibration, report.Pruning
