@@ -135,6 +135,16 @@ func (k *kinds) vocab(t *testing.T) (vocab map[string]int32) {
 	return vocab
 }
 
+// The patterns by llama.cpp's names are those of the models' files.
+func TestPatternNames(t *testing.T) {
+	k := readKinds(t)
+	for name, kind := range map[string]string{"llama-bpe": "llama3", "qwen2": "qwen", "gpt-4o": "o200k", "tekken": "tekken"} {
+		if text, _ := json.Marshal(Patterns[name]); !strings.Contains(strings.ReplaceAll(string(k.Kinds[kind]["pre_tokenizer"]), " ", ""), strings.ReplaceAll(string(text), " ", "")) {
+			t.Errorf("%s is not the pattern of %s: %s", name, kind, text)
+		}
+	}
+}
+
 // What Go's regular expressions would read otherwise is refused with its name.
 func TestPatterns(t *testing.T) {
 	for pattern, says := range map[string]string{

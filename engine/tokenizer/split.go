@@ -197,6 +197,22 @@ func parseSplit(f fields) (s splitter, err error) {
 	return s, nil
 }
 
+// Patterns that models cut texts by, by the names that llama.cpp has for them.
+var Patterns = map[string]string{
+	"llama-bpe": llama3Head + `\p{N}{1,3}` + llama3Tail + `[\r\n]*|\s*[\r\n]+|` + blankTail,
+	"qwen2":     llama3Head + `\p{N}` + llama3Tail + `[\r\n]*|\s*[\r\n]+|` + blankTail,
+	"gpt-4o":    upperHead + contractions + `?|` + upperMiddle + contractions + `?|\p{N}{1,3}` + llama3Tail + `[\r\n/]*|\s*[\r\n]+|` + blankTail,
+	"tekken":    upperHead + `|` + upperMiddle + `|\p{N}` + llama3Tail + `[\r\n/]*|\s*[\r\n]+|` + blankTail,
+}
+
+const (
+	contractions = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
+	llama3Head   = contractions + `|[^\r\n\p{L}\p{N}]?\p{L}+|`
+	llama3Tail   = `| ?[^\s\p{L}\p{N}]+`
+	upperHead    = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`
+	upperMiddle  = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*`
+)
+
 // gpt2Pattern is what gpt2Word matches.
 const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 

@@ -2,7 +2,9 @@ package gguf
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -230,6 +232,59 @@ func TestTokenizers(t *testing.T) {
 	f, _ := parse(write(t, config(func(c *arch.Config) { c.VocabSize = chars.VocabSize() }), chars, F32))
 	if merges := f.pairs["tokenizer.ggml.merges"].([]any); !slices.Contains(merges, any("Ã ©")) || !slices.Contains(merges, any("æĹ ¥")) {
 		t.Errorf("merges %v", merges)
+	}
+}
+
+// Tokenizers that cut texts as Llama 3, Qwen, GPT-4o and Mistral do come back with their patterns and templates; other
+// patterns, and merges that llama.cpp would not pass over, are refused.
+func TestPatterns(t *testing.T) {
+	bpe, err := tokenizer.TrainBPE(strings.Repeat("the cat and the hat; ", 9), 290, tokenizer.EndOfText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := bpe.MarshalJSON()
+	made := func(pattern string, ignore bool, post string) tokenizer.Tokenizer {
+		t.Helper()
+		var top map[string]any
+		if err := json.Unmarshal(text, &top); err != nil {
+			t.Fatal(err)
+		}
+		top["pre_tokenizer"] = map[string]any{"type": "Sequence", "pretokenizers": []any{
+			map[string]any{"type": "Split", "pattern": map[string]any{"Regex": pattern}, "behavior": "Isolated", "invert": false},
+			map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+		}}
+		top["model"].(map[string]any)["ignore_merges"] = ignore
+		top["post_processor"] = json.RawMessage(post)
+		edited, _ := json.Marshal(top)
+		tok, err := tokenizer.Parse(edited)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tok
+	}
+	const begin = `{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+		"pair": [], "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [%d], "tokens": ["<|endoftext|>"]}}}`
+	post := fmt.Sprintf(begin, bpe.EOS())
+	for name, pattern := range tokenizer.Patterns {
+		tok := made(pattern, ignoring[name], post)
+		c := config(func(c *arch.Config) { c.VocabSize = tok.VocabSize() })
+		data := write(t, c, tok, F32)
+		_, _, got, err := Read(data)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		before, after := got.Template()
+		if got.Hash() != tok.Hash() || !slices.Equal(before, []int32{bpe.EOS()}) || after != nil {
+			t.Errorf("%s: another tokenizer came back, with %v and %v round a text", name, before, after)
+		}
+		if f, _ := parse(data); f.pairs["tokenizer.ggml.pre"] != name || f.pairs["tokenizer.ggml.add_bos_token"] != true {
+			t.Errorf("%s: written as %v", name, f.pairs["tokenizer.ggml.pre"])
+		}
+		for what, other := range map[string]tokenizer.Tokenizer{"another pattern": made("a|"+pattern, ignoring[name], "null"), "merges": made(pattern, !ignoring[name], "null")} {
+			if _, err := tokenizerPairs(other, c.VocabSize); err == nil || !strings.Contains(err.Error(), "--no-tokenizer") {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+		}
 	}
 }
 

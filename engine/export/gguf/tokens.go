@@ -38,11 +38,8 @@ type tokenizerFile struct {
 		Special bool   `json:"special"`
 	} `json:"added_tokens"`
 	Pre struct {
-		Type  string `json:"type"`
-		Words bool   `json:"use_regex"`
-		Steps []struct {
-			Words bool `json:"use_regex"`
-		} `json:"pretokenizers"`
+		step
+		Steps []step `json:"pretokenizers"`
 	} `json:"pre_tokenizer"`
 	Model struct {
 		Type         string         `json:"type"`
@@ -50,6 +47,45 @@ type tokenizerFile struct {
 		Vocab        map[string]int `json:"vocab"`
 		Merges       []string       `json:"merges"`
 	} `json:"model"`
+}
+
+// step is one of a pre-tokenizer's.
+type step struct {
+	Type    string `json:"type"`
+	Words   bool   `json:"use_regex"`
+	Alone   bool   `json:"individual_digits"`
+	Pattern struct {
+		Regex string `json:"Regex"`
+	} `json:"pattern"`
+}
+
+// ignoring are llama.cpp's ways of cutting that pass over merges where a word is a token.
+var ignoring = map[string]bool{"llama-bpe": true, "tekken": true}
+
+// pre names llama.cpp's way of cutting a text as the tokenizer does, "" where there is none.
+func (f *tokenizerFile) pre() string {
+	steps := f.Pre.Steps
+	if f.Pre.Type != "Sequence" {
+		steps = []step{f.Pre.step}
+	}
+	last := steps[len(steps)-1]
+	name := ""
+	switch {
+	case len(steps) == 1 && last.Words:
+		name = "gpt-2"
+	case len(steps) == 2 && steps[0].Type == "Digits" && steps[0].Alone && last.Words:
+		name = "smollm"
+	case len(steps) == 2 && steps[0].Type == "Split" && !last.Words:
+		for n, pattern := range tokenizer.Patterns {
+			if pattern == steps[0].Pattern.Regex {
+				name = n
+			}
+		}
+	}
+	if f.Model.IgnoreMerges != ignoring[name] {
+		return ""
+	}
+	return name
 }
 
 // tokenizerPairs is the metadata of a tokenizer, for a model of vocab ids. Ids that the tokenizer lacks are unused tokens.
@@ -118,22 +154,31 @@ func tokenizerPairs(tok tokenizer.Tokenizer, vocab int) ([]pair, error) {
 			return strings.Compare(a, b)
 		})
 	} else {
-		words := f.Pre.Words
-		if f.Pre.Type == "Sequence" {
-			pre, words = "smollm", len(f.Pre.Steps) > 0 && f.Pre.Steps[len(f.Pre.Steps)-1].Words
-		}
-		if !words || f.Model.IgnoreMerges {
-			return nil, &shape.Error{Format: name, What: "llama.cpp has no tokenizer of this kind: it does not cut words by GPT-2's pattern, or passes over merges",
+		if pre = f.pre(); pre == "" {
+			return nil, &shape.Error{Format: name, What: "llama.cpp has no tokenizer of this kind: it cuts words by another pattern, or passes over merges",
 				Do: "--no-tokenizer writes the model without it"}
 		}
 	}
+	before, after := tok.Template()
+	if len(before) > 1 || len(after) > 1 {
+		return nil, &shape.Error{Format: name, What: "llama.cpp puts one token before a text and one after it, and the tokenizer's template has more",
+			Do: "--no-tokenizer writes the model without it"}
+	}
 	out := []pair{
 		{"tokenizer.ggml.model", "gpt2"}, {"tokenizer.ggml.pre", pre}, {"tokenizer.ggml.tokens", tokens}, {"tokenizer.ggml.token_type", types},
-		{"tokenizer.ggml.merges", list}, {"tokenizer.ggml.add_bos_token", false}, {"tokenizer.ggml.add_eos_token", false}, {"tokenizer.ggml.add_space_prefix", false},
+		{"tokenizer.ggml.merges", list}, {"tokenizer.ggml.add_bos_token", len(before) > 0}, {"tokenizer.ggml.add_eos_token", len(after) > 0}, {"tokenizer.ggml.add_space_prefix", false},
 	}
-	if eos := tok.EOS(); eos >= 0 { // without these llama.cpp takes token 11 for both
-		for _, key := range []string{"bos", "eos", "padding"} {
-			out = append(out, pair{"tokenizer.ggml." + key + "_token_id", uint32(eos)})
+	eos := tok.EOS()
+	for _, id := range after {
+		eos = id
+	}
+	ids := map[string]int32{"bos": eos, "eos": eos, "padding": eos} // without these llama.cpp takes token 11 for both
+	for _, id := range before {
+		ids["bos"] = id
+	}
+	for _, key := range []string{"bos", "eos", "padding"} {
+		if ids[key] >= 0 {
+			out = append(out, pair{"tokenizer.ggml." + key + "_token_id", uint32(ids[key])})
 		}
 	}
 	if chars {
@@ -228,9 +273,13 @@ func tokenizerJSON(f *file, kind string) ([]byte, error) {
 	}
 	pre, _ := f.pairs["tokenizer.ggml.pre"].(string)
 	digits, known := pres[pre]
-	if !known {
-		return nil, fmt.Errorf("tokenizer.ggml.pre is %q, and mito cuts texts by GPT-2's pattern (%s); take --no-tokenizer for the weights alone",
-			pre, strings.Join(slices.Sorted(maps.Keys(pres)), ", "))
+	if alias := aliases[pre]; alias != "" {
+		pre = alias
+	}
+	pattern := tokenizer.Patterns[pre]
+	if !known && pattern == "" {
+		return nil, fmt.Errorf("tokenizer.ggml.pre is %q, and mito cuts texts as %s do; take --no-tokenizer for the weights alone",
+			pre, strings.Join(slices.Sorted(maps.Keys(pres)), ", ")+", "+strings.Join(slices.Sorted(maps.Keys(tokenizer.Patterns)), ", "))
 	}
 	tokens, err := texts(f, "tokenizer.ggml.tokens")
 	if err != nil {
@@ -268,10 +317,47 @@ func tokenizerJSON(f *file, kind string) ([]byte, error) {
 	if digits {
 		cut = object{"type": "Sequence", "pretokenizers": []any{object{"type": "Digits", "individual_digits": true}, bytes}}
 	}
+	if pattern != "" {
+		raw := object{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}
+		split := object{"type": "Split", "pattern": object{"Regex": pattern}, "behavior": "Isolated", "invert": false}
+		cut = object{"type": "Sequence", "pretokenizers": []any{split, raw}}
+	}
 	return json.Marshal(object{
-		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil, "pre_tokenizer": cut, "post_processor": nil,
-		"decoder": bytes, "model": object{"type": "BPE", "vocab": vocab, "merges": merges},
+		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil, "pre_tokenizer": cut, "post_processor": around(f, tokens, ignoring[pre]),
+		"decoder": bytes, "model": object{"type": "BPE", "vocab": vocab, "merges": merges, "ignore_merges": ignoring[pre]},
 	})
+}
+
+// aliases are other names of llama.cpp for one way of cutting.
+var aliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2", "smaug-bpe": "llama-bpe"}
+
+// around is the template of the tokens that the file has put round a text, nil for none. begins says that texts of its kind have
+// one before them where the file is silent, as Llama 3 has in llama.cpp.
+func around(f *file, tokens []string, begins bool) any {
+	type object = map[string]any
+	special, single := object{}, []any{object{"Sequence": object{"id": "A", "type_id": 0}}}
+	for _, end := range []string{"bos", "eos"} {
+		on, said := f.pairs["tokenizer.ggml.add_"+end+"_token"].(bool)
+		if !on && (said || end == "eos" || !begins) {
+			continue
+		}
+		id, ok := f.pairs["tokenizer.ggml."+end+"_token_id"].(int64)
+		if !ok || id < 0 || id >= int64(len(tokens)) {
+			continue
+		}
+		name := tokens[id]
+		special[name] = object{"id": name, "ids": []int64{id}, "tokens": []string{name}}
+		piece := object{"SpecialToken": object{"id": name, "type_id": 0}}
+		if end == "bos" {
+			single = append([]any{piece}, single...)
+		} else {
+			single = append(single, piece)
+		}
+	}
+	if len(special) == 0 {
+		return nil
+	}
+	return object{"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special}
 }
 
 // texts is a list of strings of the metadata.
