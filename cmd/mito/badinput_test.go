@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -129,6 +130,30 @@ func text(s string) func(*testing.T, []byte) []byte {
 	return func(*testing.T, []byte) []byte { return []byte(s) }
 }
 
+// tokenizerOf makes the tokenizer one of a kind that mito does not have.
+func tokenizerOf(kind string) spoil {
+	return onFile("tokenizer.json", text(`{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null, "pre_tokenizer": null,
+		"post_processor": null, "decoder": null, "model": {"type": "`+kind+`", "vocab": []}}`))
+}
+
+// sharded puts the weights into two files, of which the second is missing.
+func sharded(t *testing.T, dir string) {
+	first := "model-00001-of-00002.safetensors"
+	index := `{"metadata": {}, "weight_map": {"model.norm.weight": "` + first + `", "` + up + `": "model-00002-of-00002.safetensors"}}`
+	if err := errors.Join(os.Rename(filepath.Join(dir, "model.safetensors"), filepath.Join(dir, first)),
+		os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), []byte(index), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pickled leaves weights that only PyTorch reads.
+func pickled(t *testing.T, dir string) {
+	if err := errors.Join(os.Remove(filepath.Join(dir, "model.safetensors")),
+		os.WriteFile(filepath.Join(dir, "pytorch_model.bin"), []byte("PK\x03\x04 data.pkl"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 const up = "model.layers.0.mlp.up_proj.weight"
 
 func TestBadCheckpoint(t *testing.T) {
@@ -175,6 +200,17 @@ func TestBadCheckpoint(t *testing.T) {
 		"no config":        {remove("config.json"), []string{"config.json"}},
 		"tokenizer":        {onFile("tokenizer.json", text(`{"version": 7}`)), []string{"tokenizer.json"}},
 		"no tokenizer":     {remove("tokenizer.json"), []string{"tokenizer.json"}},
+
+		// What other programs write and mito does not read, by the key that says it and with what is read.
+		"another architecture": {onConfig("model_type", "gemma3_text"), []string{"gemma3_text", "want one of mito, llama"}},
+		"scaled positions":     {onConfig("rope_parameters", map[string]any{"rope_type": "yarn", "factor": 4, "rope_theta": 10000}), []string{"rope", "yarn"}},
+		"GPTQ":                 {onConfig("quantization_config", map[string]any{"quant_method": "gptq", "bits": 4}), []string{"gptq", "quant"}},
+		"AWQ":                  {onConfig("quantization_config", map[string]any{"quant_method": "awq"}), []string{"awq"}},
+		"bitsandbytes":         {onConfig("quantization_config", map[string]any{"quant_method": "bitsandbytes", "load_in_4bit": true}), []string{"bitsandbytes"}},
+		"Unigram":              {tokenizerOf("Unigram"), []string{`"Unigram"`, "supported"}},
+		"WordPiece":            {tokenizerOf("WordPiece"), []string{`"WordPiece"`, "supported"}},
+		"missing shard":        {sharded, []string{"model-00002-of-00002.safetensors"}},
+		"pickle":               {pickled, []string{"pytorch_model.bin", "pickle", "save_pretrained"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := copyDir(t, filepath.Join(fixtures.float, "model"))
@@ -222,7 +258,7 @@ func TestBadStudent(t *testing.T) {
 		})
 	}
 	fails(t, "", exitFailure, []string{"INT8"}, "verify", "--model", fixtures.float)
-	fails(t, "", exitFailure, []string{"quantised already"}, "quantize", "--model", fixtures.int8, "--out", filepath.Join(t.TempDir(), "x"))
+	fails(t, "", exitFailure, []string{"holds an INT8 student"}, "quantize", "--model", fixtures.int8, "--out", filepath.Join(t.TempDir(), "x"))
 	fails(t, "", exitFailure, []string{"float weights"}, "distill", "--teacher", fixtures.int8, "--task", "tictactoe", "--model", "micro", "--steps", "1", "--out", filepath.Join(t.TempDir(), "x"))
 	for _, args := range []string{"eval --task tictactoe", "verify", "generate --prompt x", "quantize --out y", "distill --task tictactoe --out z"} {
 		flag := "--model"

@@ -24,10 +24,8 @@ func OpenFloat(dir string) (*checkpoint.Folder, *model.Weights, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if q, err := f.Quantization(); err != nil {
-		return nil, nil, err
-	} else if q != nil {
-		return nil, nil, fmt.Errorf("quantize: %s is quantised already", dir)
+	if err := checkFloat(f, dir, "its float weights are what INT8 is made of"); err != nil {
+		return nil, nil, fmt.Errorf("quantize: %w", err)
 	}
 	w, err := model.ReadWeights(f)
 	return f, w, err
