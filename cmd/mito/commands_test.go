@@ -133,7 +133,7 @@ func TestJSON(t *testing.T) {
 		{"quantize --model " + student + " --out qc --calibrate 20 --task tictactoe", "dir params bytes scheme digest matrices"},
 		{"eval --model q --task tictactoe --positions 200 --games 4 --opponent perfect", "task loss_nats bits_per_byte tokens score"},
 		{"eval --model TEXT --corpus BOOK", "task loss_nats bits_per_byte tokens score"},
-		{"verify --model q", "digest identical variants"},
+		{"verify --model q", "digest identical variants parts"},
 		{"generate --model TEXT --prompt the --max-tokens 4", "text tokens end"},
 		{"task list", "tasks"},
 		{"task describe connect4", "name description alphabet"},

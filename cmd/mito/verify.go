@@ -31,8 +31,8 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove that an INT8 student computes the same bits in every variant, or that a model wrote a text",
-		Long: `Compute the digest of an INT8 student, the SHA-256 of its logits over a stated stream, with every kernel variant of
-this processor, 1 and 2 threads, batches of 1 and 8, several cache pages, with its sparse matrices in blocks where it has
+		Long: `Compute the digest of an INT8 student, the SHA-256 of what its functions make of stated numbers, of its logits over a
+stated stream and of its weights, with every kernel variant of this processor, 1 and 2 threads, batches of 1 and 8, several cache pages, with its sparse matrices in blocks where it has
 any, after loading it again, and through every
 backend, the GPU's among them where there is one. Run it on another machine with --digest to prove that the two agree.
 
@@ -85,6 +85,7 @@ one pass, not token by token.`,
 				for _, v := range r.Variants {
 					fmt.Fprintf(stdout, "%s  %s\n", v.Digest, v.Name)
 				}
+				fmt.Fprintf(stdout, "made of: functions %s\n         stream    %s\n         weights   %s\n", r.Parts.Functions, r.Parts.Stream, r.Parts.Weights)
 			}); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package student
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"mito/engine/arch"
@@ -60,7 +61,8 @@ type Model struct {
 	adapters    []string        // their names
 	page        int
 	pool        *parallel.Pool
-	unsignedMLP bool // the activation never gives negative values
+	weights     [sha256.Size]byte // their hash
+	unsignedMLP bool              // the activation never gives negative values
 	widest      struct {
 		x, qkv, heads int
 		scratch       scratch
@@ -77,7 +79,7 @@ func New(w *Weights, o Options) (*Model, error) {
 	if err := adapters.Check(o.Adapters, c); err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: c, norm: w.Norm, normBias: w.NormBias, page: o.PageSize, adapters: adapters.Names(o.Adapters)}
+	m := &Model{cfg: c, norm: w.Norm, normBias: w.NormBias, page: o.PageSize, adapters: adapters.Names(o.Adapters), weights: w.hash()}
 	if m.page < 1 {
 		m.page = defaultPage
 	}

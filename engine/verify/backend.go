@@ -24,7 +24,7 @@ func (r *Report) Backends(ctx context.Context, w *student.Weights) error {
 		if err != nil {
 			return err
 		}
-		digest, err := seam.Digest(b, w)
+		digest, err := seam.Prove(b, w)
 		device := b.Info().Device
 		if err := errors.Join(err, b.Close()); err != nil {
 			return err

@@ -15,11 +15,19 @@ type Variant struct {
 	Digest string `json:"digest"`
 }
 
-// Report is the result of a verification. Digest is that of the first variant; Identical says that all agree with it.
+// Report is the result of a verification. Digest and Parts are those of the first variant; Identical says that all agree with it.
 type Report struct {
 	Digest    string    `json:"digest"`
 	Identical bool      `json:"identical"`
 	Variants  []Variant `json:"variants"`
+	Parts     Parts     `json:"parts"`
+}
+
+// Parts are the digests that a digest is made of.
+type Parts struct {
+	Functions string `json:"functions"`
+	Stream    string `json:"stream"`
+	Weights   string `json:"weights"`
 }
 
 // Names lists the variants.
@@ -31,12 +39,13 @@ func (r Report) Names() []string {
 	return names
 }
 
-func (r *Report) add(name, digest string) {
+func (r *Report) add(name string, d student.Digests) {
 	if len(r.Variants) == 0 {
-		r.Digest, r.Identical = digest, true
+		r.Digest, r.Identical = d.Digest, true
+		r.Parts = Parts{d.Functions, d.Stream, d.Weights}
 	}
-	r.Variants = append(r.Variants, Variant{name, digest})
-	r.Identical = r.Identical && digest == r.Digest
+	r.Variants = append(r.Variants, Variant{name, d.Digest})
+	r.Identical = r.Identical && d.Digest == r.Digest
 }
 
 // run is a way to compute the digest.
@@ -118,7 +127,7 @@ func (r *Report) one(ctx context.Context, w *student.Weights, name string, way r
 		return nil // the same as a dense run
 	}
 	way.digest.Check = ctx.Err
-	digest, err := student.Digest(m, way.digest)
+	digest, err := student.Prove(m, way.digest)
 	if err != nil {
 		return fmt.Errorf("verify: %s: %w", name, err)
 	}

@@ -116,7 +116,7 @@ func TestIdentical(t *testing.T) {
 	for digests, want := range map[string]bool{"a": true, "aaa": true, "aba": false, "baa": false, "aab": false, "abb": false} {
 		var r Report
 		for _, d := range digests {
-			r.add("variant", string(d))
+			r.add("variant", student.Digests{Digest: string(d)})
 		}
 		if r.Identical != want || r.Digest != digests[:1] {
 			t.Errorf("%s: identical %v, digest %s", digests, r.Identical, r.Digest)
@@ -174,16 +174,16 @@ func TestStudentRestores(t *testing.T) {
 // TestReportJSON pins the fields that scripts rely on.
 func TestReportJSON(t *testing.T) {
 	var r Report
-	r.add("generic", "ab")
-	r.add("avx2", "ab")
+	r.add("generic", student.Digests{Digest: "ab", Functions: "f", Stream: "s", Weights: "w"})
+	r.add("avx2", student.Digests{Digest: "ab", Functions: "f", Stream: "s", Weights: "w"})
 	got, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"digest":"ab","identical":true,"variants":[{"name":"generic","digest":"ab"},{"name":"avx2","digest":"ab"}]}`; string(got) != want {
+	if want := `{"digest":"ab","identical":true,"variants":[{"name":"generic","digest":"ab"},{"name":"avx2","digest":"ab"}],"parts":{"functions":"f","stream":"s","weights":"w"}}`; string(got) != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
-	if r.add("other", "cd"); r.Identical || r.Digest != "ab" {
+	if r.add("other", student.Digests{Digest: "cd"}); r.Identical || r.Digest != "ab" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -194,7 +194,7 @@ func TestStudentWithALongContext(t *testing.T) {
 		return weights(t, 1, func(c *arch.Config) { c.Context = 1 << 20 }), nil
 	}
 	w, _ := long()
-	want, err := Student(t.Context(), weights(t, 1, func(c *arch.Config) { c.Context = student.MaxDigestTokens }), nil)
+	want, err := Student(t.Context(), weights(t, 1, func(c *arch.Config) { c.Context = student.MaxSequence }), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,12 +112,12 @@ func TestDigestIsTheRuntimes(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer m.Close()
-					want, err := student.Digest(m, student.DigestOptions{})
+					want, err := student.Prove(m, student.DigestOptions{})
 					if err != nil {
 						t.Fatal(err)
 					}
-					if got, err := seam.Digest(b, w); err != nil || got != want {
-						t.Errorf("digest %s, %v; the runtime's is %s", got, err, want)
+					if got, err := seam.Prove(b, w); err != nil || got != want {
+						t.Errorf("%+v, %v; the runtime's is %+v", got, err, want)
 					}
 				})
 			}
