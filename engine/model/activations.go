@@ -118,32 +118,63 @@ func (m *Model) NewActivations(batch, time int, training bool) (*Activations, er
 
 // Activations reserves what a batch of the given shape needs. Errors: backend.ErrOutOfMemory with what is needed, *BatchError.
 func (m *Model) Activations(s Batch) (*Activations, error) {
-	if err := m.checkBatch(s); err != nil {
+	list, err := m.SharedActivations(s)
+	if err != nil {
 		return nil, err
 	}
-	var a *Activations
-	slab, bytes, err := reserve(m.b, func(mk *Maker) { a = m.build(mk, s) })
+	return list[0], nil
+}
+
+// SharedActivations reserves what batches need of which one is in use at a time, from the upload of its inputs to the end of its
+// backward pass: all lie in the memory of the largest. Gradients that an objective leaves out (Activations.DAuxLogits and DHidden)
+// are zero in a batch of its own only. Errors: those of Activations.
+func (m *Model) SharedActivations(shapes ...Batch) ([]*Activations, error) {
+	var list []*Activations
+	var largest Batch
+	for _, s := range shapes {
+		if err := m.checkBatch(s); err != nil {
+			return nil, err
+		}
+		if s.Rows > largest.Rows {
+			largest = s
+		}
+	}
+	slab, bytes, err := reserve(m.b, func(mk *Maker) { list = m.buildShared(mk, shapes) })
 	if err != nil {
 		return nil, fmt.Errorf("model: a batch of %d sequences of %d tokens needs %d MiB, %d KiB a sequence: %w",
-			s.Rows, s.Time, bytes>>20, bytes>>10/int64(s.Rows), err)
+			largest.Rows, largest.Time, bytes>>20, bytes>>10/int64(largest.Rows), err)
 	}
-	a.slab = slab
-	for _, l := range a.layers {
-		a.placed = append(a.placed, l.placers()...)
+	list[0].slab = slab
+	for _, a := range list {
+		for _, l := range a.layers {
+			a.placed = append(a.placed, l.placers()...)
+		}
 	}
-	if a.middle != nil {
-		zeroOne := make([]float32, m.Config.HiddenSize)
-		err = m.b.Upload(a.middle.zeroOne, append(zeroOne, ones(len(zeroOne))...))
-	}
-	return a, err
+	return list, nil
 }
 
 // ActivationBytes is the memory that NewActivations would reserve.
 func (m *Model) ActivationBytes(batch, time int, training bool) (int64, error) {
+	return m.SharedBytes(Batch{Rows: batch, Time: time, Training: training})
+}
+
+// SharedBytes is the memory that SharedActivations would reserve.
+func (m *Model) SharedBytes(shapes ...Batch) (int64, error) {
 	var size backend.Sizer
 	mk := &Maker{b: m.b, alloc: &size}
-	m.build(mk, Batch{Rows: batch, Time: time, Training: training})
+	m.buildShared(mk, shapes)
 	return size.Bytes(), mk.err
+}
+
+// buildShared cuts the tensors of batches of which one is in use at a time.
+func (m *Model) buildShared(mk *Maker, shapes []Batch) []*Activations {
+	list := make([]*Activations, len(shapes))
+	if len(shapes) == 1 {
+		list[0] = m.build(mk, shapes[0])
+		return list
+	}
+	mk.overlaid(len(shapes), func(mk *Maker, i int) { list[i] = m.build(mk, shapes[i]) })
+	return list
 }
 
 // BatchError reports a shape of a batch that the model cannot see.
@@ -177,8 +208,13 @@ func (m *Model) checkBatch(s Batch) error {
 	return nil
 }
 
-// Close frees the memory.
-func (a *Activations) Close() error { return a.slab.Free() }
+// Close frees the memory; of activations that share it, the first does.
+func (a *Activations) Close() error {
+	if a.slab == nil {
+		return nil
+	}
+	return a.slab.Free()
+}
 
 // Hidden is the residual stream before layer i, behind the last for the number of layers [N,C]. It is nil inside the
 // layers that see fewer tokens and before the first.

@@ -261,7 +261,11 @@ func (m *Model) Keep(a *Activations, kept []int32) error {
 		}
 		positions[i], others[row] = row-first, 0
 	}
-	err := backend.First(m.b.Upload(d.kept, kept), m.b.Upload(d.positions, positions), m.b.Upload(d.others, others))
+	width := m.Config.HiddenSize
+	err := backend.First(
+		m.b.Upload(d.kept, kept), m.b.Upload(d.positions, positions), m.b.Upload(d.others, others),
+		m.b.Upload(d.zeroOne, append(make([]float32, width), ones(width)...)),
+	)
 	for window, t := range d.starts {
 		err = backend.First(err, m.b.Upload(t, starts(positions, d.Time, window)))
 	}

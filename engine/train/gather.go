@@ -33,6 +33,7 @@ type gather struct {
 	tokens, starts *tensor.Dense         // [L], [rows]
 	parts          map[int]*tensor.Dense // of starts, by the first row of a micro-batch
 	weights        []float32             // of the tokens, or nil
+	shared         bool                  // activations of several sizes lie in the same memory
 	places         []int
 	host           []int32 // places
 	boxed          any     // host
@@ -93,8 +94,10 @@ func (g *gather) fill(micro []microBatch) (err error) {
 	if err := g.memory.Upload(g.tokens, g.text.Tokens()); err != nil {
 		return err
 	}
+	g.shared = false
 	for i := range micro {
 		m := &micro[i]
+		g.shared = g.shared || m.a != micro[0].a
 		if g.parts[m.Row], err = g.memory.View(g.starts, m.Row, m.Rows); err != nil {
 			return err
 		}
@@ -121,8 +124,13 @@ func (g *gather) start(b *data.Batch, step int64) error {
 
 // rows cuts a micro-batch.
 func (g *gather) rows(m *microBatch) error {
-	if g.weights != nil {
+	if g.weights != nil || g.shared {
 		if err := g.memory.Upload(m.a.Weights, m.weights); err != nil {
+			return err
+		}
+	}
+	if g.shared {
+		if err := g.memory.Upload(m.a.Positions, m.positions); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"mito/backend"
 	"mito/engine/data"
@@ -17,25 +18,57 @@ type microBatch struct {
 	inputs, targets, weights, positions any // its rows of the batch in the host's memory, boxed once
 }
 
-// cut makes the micro-batches. Sizes differ by one at most. The batch keeps its memory from step to step.
+// cut makes the micro-batches. Sizes differ by one at most, and activations of both sizes share their memory, so that a run takes
+// that of one micro-batch. The batch keeps its memory from step to step.
 func (t *Trainer) cut() error {
 	rows, tokens := t.source.Shape()
 	t.batch.Reset(rows, tokens)
 	t.micro = make([]microBatch, t.o.MicroBatches)
+	var sizes []int
 	for i := range t.micro {
 		m, part := &t.micro[i], t.batch.Micro(i, t.o.MicroBatches)
 		m.Micro = Micro{Row: rows * i / t.o.MicroBatches, Rows: part.Rows, Scale: 1, Scalars: t.opt.step}
 		m.inputs, m.targets, m.weights, m.positions = part.Inputs, part.Targets, part.Weights, part.Positions
 		m.pass = func() error { return t.pass(m) }
-		if m.a = t.acts[m.Rows]; m.a != nil {
-			continue
+		if !slices.Contains(sizes, m.Rows) {
+			sizes = append(sizes, m.Rows)
 		}
-		a, err := t.Model.Activations(model.Batch{Rows: m.Rows, Time: tokens, Training: true, From: t.from(), Middle: t.middle(tokens)})
+	}
+	if err := t.reserveActivations(sizes, tokens); err != nil {
+		return outOfMemory(err, t.Model, rows, tokens)
+	}
+	for i := range t.micro {
+		t.micro[i].a = t.acts[t.micro[i].Rows]
+	}
+	return nil
+}
+
+// reserveActivations makes those of micro-batches of some sizes.
+func (t *Trainer) reserveActivations(sizes []int, tokens int) error {
+	var shapes []model.Batch
+	for _, rows := range sizes {
+		shapes = append(shapes, model.Batch{Rows: rows, Time: tokens, Training: true, From: t.from(), Middle: t.middle(tokens)})
+	}
+	// A second head whose gradient an objective leaves out needs memory that nobody else writes to.
+	if t.Model.Config.AuxVocab == 0 {
+		list, err := t.Model.SharedActivations(shapes...)
 		if err != nil {
-			return outOfMemory(err, t.Model, rows, tokens)
+			return err
 		}
+		for i, a := range list {
+			t.acts[sizes[i]] = a
+		}
+	} else {
+		for i, s := range shapes {
+			a, err := t.Model.Activations(s)
+			if err != nil {
+				return err
+			}
+			t.acts[sizes[i]] = a
+		}
+	}
+	for _, a := range t.acts {
 		a.Dropout, a.Step = float32(t.o.Dropout), t.opt.step
-		m.a, t.acts[m.Rows] = a, a
 	}
 	return nil
 }

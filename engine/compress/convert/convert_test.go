@@ -220,6 +220,11 @@ func TestFit(t *testing.T) {
 				for _, m := range []Moments{nil, moments} {
 					got, err := Convert(w, m, Options{KVHeads: heads, Pool: pool})
 					check(t, err)
+					for name, v := range got.Tensors {
+						if r := rms(v) / rms(w.Tensors[name]); pool == Fit && (r < 0.1 || r > 10) {
+							t.Errorf("%s is %.3g times as large as it was: what trains it moves it by as much", name, r)
+						}
+					}
 					d := distance(logits(t, got), want)
 					if !(d < most) || pool == Mean && d < 0.01 {
 						t.Errorf("%s, %d heads, %s: the logits differ by %.3g", position, heads, pool, d)
@@ -228,6 +233,14 @@ func TestFit(t *testing.T) {
 			}
 		}
 	}
+}
+
+func rms(x []float32) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return math.Sqrt(sum / float64(len(x)))
 }
 
 // mix sets dst to random combinations of the rows of src.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/cmplx"
 	"math/rand/v2"
+	"slices"
 
 	"mito/engine/arch"
 	"mito/engine/model"
@@ -88,9 +89,9 @@ func (g *group) common(x, p map[int]matrix) matrix {
 
 // unscaled divides rows by L.
 func (g *group) unscaled(m matrix) []float32 {
-	m.over(g.factor)
-	out := make([]float32, len(m.v))
-	for i, v := range m.v {
+	x := matrix{m.rows, m.cols, slices.Clone(m.v)}.over(g.factor)
+	out := make([]float32, len(x.v))
+	for i, v := range x.v {
 		out[i] = float32(v)
 	}
 	return out
@@ -107,13 +108,41 @@ func (g *group) values() []float32 {
 		}
 	}
 	q := g.common(x, p)
+	value, by := g.level(g.unscaled(q), g.v)
 	for _, k := range g.kv {
 		mix := q.timesT(x[k]) // V'·V_kᵀ
 		for _, h := range g.query[k] {
-			g.setOutput(h, mix.times(g.output(h)))
+			o := mix.times(g.output(h))
+			for i := range o.v {
+				o.v[i] /= by
+			}
+			g.setOutput(h, o)
 		}
 	}
-	return g.unscaled(q)
+	return value
+}
+
+// level makes new rows as large as the old ones were, by a factor that the other side is to be divided by: a training that
+// follows moves both sides at the same rate.
+func (g *group) level(rows, old []float32) ([]float32, float64) {
+	square := func(x []float32) (sum float64) {
+		for _, v := range x {
+			sum += float64(v) * float64(v)
+		}
+		return sum / float64(len(x))
+	}
+	is, was := square(rows), 0.0
+	for _, k := range g.kv {
+		was += square(old[k*len(rows):][:len(rows)]) / float64(len(g.kv))
+	}
+	if is == 0 || was == 0 {
+		return rows, 1
+	}
+	by := math.Sqrt(was / is)
+	for i := range rows {
+		rows[i] = float32(by * float64(rows[i]))
+	}
+	return rows, by
 }
 
 // output is O_hᵀ [D,C].
@@ -156,15 +185,16 @@ func (g *group) keys() []float32 {
 		}
 	}
 	q := g.common(x, p)
+	key, by := g.level(g.unscaled(q), g.k)
 	for _, k := range g.kv {
 		mix := q.timesT(x[k])
 		for _, h := range g.query[k] {
 			for i, v := range mix.times(queries(h)).v {
-				g.q[h*d*c+i] = float32(v)
+				g.q[h*d*c+i] = float32(v / by)
 			}
 		}
 	}
-	return g.unscaled(q)
+	return key
 }
 
 // rotated are the keys of scores with RoPE, which pairs channel i with i+D/2.
