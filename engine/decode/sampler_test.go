@@ -3,8 +3,12 @@ package decode
 import (
 	"errors"
 	"math"
+	"math/big"
+	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"mito/kernels/vec"
 )
 
 var (
@@ -102,6 +106,107 @@ func TestChiSquare(t *testing.T) {
 		k := float64(len(kept) - 1)
 		if limit := k + 5*math.Sqrt(2*k); chi > limit || len(counts) != len(kept) {
 			t.Errorf("%s: chi-square %.1f over %g degrees of freedom, limit %.1f; drew %v of %v", name, chi, k, limit, counts, kept)
+		}
+	}
+}
+
+// TestSampledTokens pins draws: what a device draws from the same logits and seed.
+func TestSampledTokens(t *testing.T) {
+	logits := make([]float32, 40)
+	for i := range logits {
+		logits[i] = float32(i*i%17) / 4
+	}
+	for _, tc := range []struct {
+		o    Sampling
+		want []int32
+	}{
+		{Sampling{Temperature: 1, Seed: 1}, []int32{24, 4, 24, 21, 13, 30, 38, 13, 5, 27, 21, 4}},
+		{Sampling{Temperature: 0.7, TopK: 9, Seed: 1<<32 | 2}, []int32{38, 7, 10, 13, 21, 4, 7, 10, 13, 4, 13, 24}},
+		{Sampling{Temperature: 1.3, TopP: 0.9, Seed: 4}, []int32{12, 7, 4, 9, 30, 9, 29, 27, 10, 37, 7, 4}},
+		{Sampling{Temperature: 2, TopK: 30, TopP: 0.95, MinP: 0.2, Seed: 5}, []int32{12, 27, 30, 4, 21, 31, 7, 38, 37, 26, 24, 38}},
+	} {
+		s := must(NewSampler(tc.o))
+		var got []int32
+		for range 12 {
+			got = append(got, must(s.Next(logits)))
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%+v: %#v, want %v", tc.o, got, tc.want)
+		}
+	}
+}
+
+// specDraw is §7 of SPEC.md for tokens that are all allowed, by repeated selection.
+func specDraw(logits []float32, o Sampling, random uint32) int32 {
+	best := slices.Max(logits)
+	w := make([]uint64, len(logits))
+	for i, l := range logits {
+		w[i] = uint64(vec.Exp1((l-best)/float32(o.Temperature)) * (1 << 24))
+	}
+	// ranked are the tokens by falling weight.
+	var ranked []int
+	for range w {
+		next := -1
+		for i := range w {
+			if !slices.Contains(ranked, i) && (next < 0 || w[i] > w[next]) {
+				next = i
+			}
+		}
+		ranked = append(ranked, next)
+	}
+	if o.TopK > 0 && o.TopK < len(ranked) {
+		ranked = ranked[:o.TopK]
+	}
+	sum := new(big.Int)
+	for _, i := range ranked {
+		sum.Add(sum, new(big.Int).SetUint64(w[i]))
+	}
+	if p := float32(o.TopP); p > 0 && p < 1 {
+		goal := new(big.Int).Mul(sum, big.NewInt(int64(p*(1<<24))))
+		goal.Rsh(goal, 24)
+		sum.SetInt64(0)
+		for n, i := range ranked {
+			if sum.Add(sum, new(big.Int).SetUint64(w[i])); sum.Cmp(goal) >= 0 {
+				ranked = ranked[:n+1]
+				break
+			}
+		}
+	}
+	if m := float32(o.MinP); m > 0 {
+		ranked = slices.DeleteFunc(ranked, func(i int) bool { return w[i] < uint64(m*(1<<24)) })
+	}
+	sum.SetInt64(0)
+	for _, i := range ranked {
+		sum.Add(sum, new(big.Int).SetUint64(w[i]))
+	}
+	d := new(big.Int).Mul(sum, big.NewInt(int64(random)))
+	d.Rsh(d, 32)
+	slices.Sort(ranked)
+	sum.SetInt64(0)
+	for _, i := range ranked {
+		if sum.Add(sum, new(big.Int).SetUint64(w[i])); sum.Cmp(d) > 0 {
+			return int32(i)
+		}
+	}
+	return -1
+}
+
+func TestSamplingIsTheSpec(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for range 3000 {
+		logits := make([]float32, 1+rng.IntN(70))
+		for i := range logits {
+			logits[i] = float32(rng.NormFloat64()*4 + 1)
+			if i > 0 && rng.IntN(4) == 0 {
+				logits[i] = logits[rng.IntN(i)] // ties
+			}
+		}
+		o := Sampling{Temperature: []float64{0.01, 0.7, 1, 30}[rng.IntN(4)], TopK: rng.IntN(3) * rng.IntN(20), Seed: rng.Uint64()}
+		o.TopP, o.MinP = float64(rng.IntN(3))*rng.Float64()/2, float64(rng.IntN(2))*rng.Float64()
+		s := must(NewSampler(o))
+		random := must(NewSampler(o)).random()
+		if got, want := must(s.Next(logits)), specDraw(logits, o, random); got != want {
+			t.Fatalf("%+v of %v: %d, the specification says %d", o, logits, got, want)
 		}
 	}
 }
