@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mito/engine/compress/search"
+	"mito/engine/pipeline"
+	"mito/engine/tokenizer"
+	"mito/engine/train"
+)
+
+// searchFlags are those of the command.
+type searchFlags struct {
+	machine machineFlags
+	work    workFlags
+	output  outputFlags
+	o       pipeline.SearchOptions
+	budget  string
+}
+
+func newSearch() *cobra.Command {
+	var f searchFlags
+	cmd := &cobra.Command{
+		Use:   "search",
+		Short: "Find the best INT8 students of a trained model under a budget of bytes, memory and speed",
+		Long: `Try students of a trained float model: with fewer layers, heads and neurons, and with 4x8 blocks of zeros, alike everywhere
+or more of them where they cost least. All keep --budget before they are trained; many train for few steps, the best third for three
+times as many, and so on up to --steps. What comes out is a front of sizes and losses in --out, with every student, and beside it
+the one that only has the same sparsity everywhere. Trials are chosen on a tenth of the training data; the held-out part judges
+the front alone.`,
+		Example: "  mito search --model book --corpus book.txt --budget flash=256K,tok_s=5000 --trials 9 --steps 300 --out found",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	fs := cmd.Flags()
+	f.work.register(fs)
+	f.machine.register(fs)
+	f.output.register(fs)
+	o := &f.o
+	fs.StringVar(&o.Dir, "model", "", "folder of the trained float model (required)")
+	fs.StringVar(&o.Out, "out", "", "folder for the trials and the result (required)")
+	fs.StringVar(&f.budget, "budget", "", "what a student may cost (required): flash=BYTES of its file, ram=BYTES beside it, tok_s=N tokens a second here; K and M are 1024 and 1024²")
+	fs.IntVar(&o.Trials, "trials", 9, "students of the first round")
+	fs.IntVar(&o.Rows, "calibrate", 64, "training sequences that scores look at")
+	registerHealing(fs, &o.Healing, "of the last round, by distillation from --teacher")
+	fs.Lookup("steps").DefValue = "300"
+	o.Train.Steps = 300
+	return cmd
+}
+
+func (f *searchFlags) run(cmd *cobra.Command) (err error) {
+	began, o := time.Now(), &f.o
+	if o.Dir == "" || o.Out == "" || f.budget == "" {
+		return usagef("--model, --out and --budget are needed: a trained model, a folder for the trials, and what a student may cost")
+	}
+	if o.Budget, err = search.Parse(f.budget); err != nil {
+		return usagef("--%w", err)
+	}
+	if o.Train.Steps < 1 {
+		return usagef("--steps is %d, want 1 or more", o.Train.Steps)
+	}
+	if err := checkHealing(cmd.Flags(), &o.Healing, &f.work); err != nil {
+		return err
+	}
+	if o.Dir, err = modelFolder("--model", o.Dir); err != nil {
+		return err
+	}
+	if err := o.Check(); errors.As(err, new(*train.OptionError)) {
+		return usage(err)
+	} else if err != nil {
+		return err
+	}
+	start, err := pipeline.OpenStart(o.Dir)
+	if err != nil {
+		return fmt.Errorf("--model: %w", err)
+	}
+	b, err := f.machine.open(cmd, f.output.quiet)
+	if err != nil {
+		return err
+	}
+	defer closing(b, &err)
+	if err := f.work.fitContext(cmd.Flags(), "--model", o.Dir, start.Config.Context); err != nil {
+		return err
+	}
+	tok, err := tokenizer.Load(o.Dir)
+	if err != nil {
+		return err
+	}
+	w, err := f.work.open(cmd, nil, tok)
+	if err != nil {
+		return err
+	}
+	r, err := pipeline.Search(cmd.Context(), b, w, *o, once{newProgress(cmd, f.output.quiet)})
+	if option := (*train.OptionError)(nil); errors.As(err, &option) {
+		return usage(err)
+	}
+	if small := (*search.BudgetError)(nil); errors.As(err, &small) {
+		return usagef("--%w", small)
+	}
+	if err != nil {
+		return resumable(cmd.Context(), err, o.Resume)
+	}
+	result := struct {
+		Task    string  `json:"task"`
+		Backend string  `json:"backend"`
+		Seconds float64 `json:"seconds"`
+		*pipeline.Searched
+	}{w.Name, b.Info().Name, time.Since(began).Seconds(), r}
+	return f.output.print(cmd, result, func(stdout io.Writer) {
+		row := func(kind string, o search.Outcome) {
+			fmt.Fprintf(stdout, "%-8s %-16s %9d %8d %8.0f %6d %5d %7d %8.3f %6.2f %6d %10.4f %10.4f\n", kind, o.Name, o.Flash, o.RAM, o.TokS,
+				o.Trial.Layers, o.Trial.Heads, o.Trial.Neurons, o.Trial.Sparsity, o.Trial.Spread, o.Trial.Steps, o.Loss, o.Test)
+		}
+		fmt.Fprintf(stdout, "%-8s %-16s %9s %8s %8s %6s %5s %7s %8s %6s %6s %10s %10s\n", "", "trial", "flash", "ram", "tok/s", "layers",
+			"heads", "neurons", "sparsity", "spread", "steps", "loss", "test loss")
+		for _, o := range r.Front {
+			row("front", o)
+		}
+		row("best", r.Best)
+		if r.Uniform != nil {
+			row("uniform", *r.Uniform)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package search
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"mito/engine/arch"
+	"mito/engine/internal/imports"
+)
+
+func TestImports(t *testing.T) {
+	imports.Direct(t, "mito/engine/arch", "mito/engine/compress/quant", "mito/engine/decode", "mito/engine/files", "mito/engine/student")
+}
+
+func TestParse(t *testing.T) {
+	b, err := Parse("flash=256K, ram=1.5M,tok_s=5000")
+	if err != nil || b != (Budget{256 << 10, 3 << 19, 5000}) {
+		t.Errorf("%+v, %v", b, err)
+	}
+	var budget *BudgetError
+	for _, text := range []string{"", "flash", "flash=", "flash=-1", "flash=0", "flash=1KK", "flash=KM", "rom=5", "flash=NaN", "flash=Inf", "flash=1e300", "flash=1,", "flash=1e20K"} {
+		if _, err := Parse(text); !errors.As(err, &budget) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func parent() arch.Config { return arch.Edge(32, 32, 4, 32, 4, 2) }
+
+// What a candidate costs is what its file takes, none is over the budget, the first is the uniform one, and all are different.
+func TestCandidates(t *testing.T) {
+	c := parent()
+	whole, err := Flash(c, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := whole / 2
+	list, err := SpaceOf(c).Candidates(c, Budget{Flash: half}, 1000, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first := list[0]; !first.Uniform || first.Spread != 0 || first.Shape != (Shape{4, 4, 128}) || first.Sparsity < 0.4 || first.Sparsity > 0.8 {
+		t.Errorf("the first is %+v", first)
+	}
+	seen := map[Candidate]bool{}
+	for i, one := range list {
+		if i > 0 && one.Uniform || seen[one] {
+			t.Errorf("%d: %+v", i, one)
+		}
+		seen[one] = true
+		n, err := Flash(one.Config(c), one.Sparsity)
+		if err != nil || n > half {
+			t.Errorf("%+v takes %d bytes of %d, %v", one, n, half, err)
+		}
+		less, err := Flash(one.Config(c), max(0, one.Sparsity-0.01))
+		if err != nil || one.Sparsity > 0.01 && less <= half/4 {
+			t.Errorf("%+v leaves most of the budget unused: %d, %v", one, less, err)
+		}
+	}
+	again, err := SpaceOf(c).Candidates(c, Budget{Flash: half}, 5, 1, nil)
+	if err != nil || !slices.Equal(again, list[:5]) {
+		t.Errorf("%+v is not the beginning of %+v", again, list[:5])
+	}
+	slow := func(c arch.Config, sparsity float64) (float64, error) { return float64(1000 - c.Layers*100), nil }
+	quick, err := SpaceOf(c).Candidates(c, Budget{TokS: 750}, 1000, 1, slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range quick {
+		if one.Layers > 2 || one.Uniform {
+			t.Errorf("%+v is too slow", one)
+		}
+	}
+}
+
+// A budget that nothing keeps is refused with the smallest that something does.
+func TestBudgetTooSmall(t *testing.T) {
+	c := parent()
+	slow := func(arch.Config, float64) (float64, error) { return 900, nil }
+	for _, b := range []Budget{{Flash: 1000}, {RAM: 100}, {TokS: 1000}} {
+		var budget *BudgetError
+		if _, err := SpaceOf(c).Candidates(c, b, 10, 1, slow); !errors.As(err, &budget) {
+			t.Fatalf("%+v: %v", b, err)
+		}
+		want, err := Parse(budget.Want[:firstSpace(budget.Want)])
+		if err != nil {
+			t.Fatalf("%+v: %v", b, budget)
+		}
+		if _, err := SpaceOf(c).Candidates(c, want, 10, 1, slow); err != nil {
+			t.Errorf("%+v should do: %v", want, err)
+		}
+	}
+}
+
+func firstSpace(s string) int {
+	for i, r := range s {
+		if r == ' ' {
+			return i
+		}
+	}
+	return len(s)
+}
+
+func TestRungs(t *testing.T) {
+	for _, c := range []struct {
+		trials, steps int
+		want          []Rung
+	}{
+		{9, 90, []Rung{{9, 10}, {3, 30}, {1, 90}}}, {1, 50, []Rung{{1, 50}}}, {10, 2, []Rung{{10, 2}}}, {4, 0, []Rung{{4, 0}}},
+		{27, 30, []Rung{{27, 3}, {9, 10}, {3, 30}}},
+	} {
+		if got := Rungs(c.trials, c.steps); !slices.Equal(got, c.want) {
+			t.Errorf("%d trials, %d steps: %v, want %v", c.trials, c.steps, got, c.want)
+		}
+	}
+}
+
+func TestBestKeepsUniform(t *testing.T) {
+	all := []Outcome{{Name: "a", Loss: 3, Uniform: true}, {Name: "b", Loss: 1}, {Name: "c", Loss: 2}, {Name: "d", Loss: 2.5}}
+	var names []string
+	for _, o := range Best(all, 2) {
+		names = append(names, o.Name)
+	}
+	if !slices.Equal(names, []string{"b", "c", "a"}) {
+		t.Error(names)
+	}
+}
+
+func TestFront(t *testing.T) {
+	all := []Outcome{{Name: "a", Flash: 10, Loss: 3}, {Name: "b", Flash: 20, Loss: 2}, {Name: "c", Flash: 20, Loss: 2.5}, {Name: "d", Flash: 30, Loss: 2}, {Name: "e", Flash: 40, Loss: 1}}
+	var names []string
+	for _, o := range Front(all) {
+		names = append(names, o.Name)
+	}
+	if !slices.Equal(names, []string{"a", "b", "e"}) {
+		t.Error(names)
+	}
+}
+
+// An outcome is found by the description of its trial, and one of another trial under its name is refused.
+func TestOutcomesOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	a := Trial{Parent: "p", Data: "d", Shape: Shape{1, 2, 3}, Sparsity: 0.5, Bits: 8, Steps: 4}
+	b := a
+	b.Spread = 0.1
+	if a.Name() == b.Name() || len(a.Name()) != 16 {
+		t.Errorf("%s, %s", a.Name(), b.Name())
+	}
+	if _, ok, err := Load(dir, a); ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	want := Outcome{Trial: a, Name: a.Name(), Loss: math.Pi, Flash: 5}
+	if err := Save(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := Load(dir, a); !ok || err != nil || got != want {
+		t.Errorf("%+v, %v, %v", got, ok, err)
+	}
+	if err := os.Rename(filepath.Join(dir, a.Name()), filepath.Join(dir, b.Name())); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Load(dir, b); err == nil {
+		t.Error("the outcome of another trial is taken")
+	}
+}
+
+// The speed of a shape is that of a student which decodes.
+func TestSpeed(t *testing.T) {
+	c := arch.Edge(16, 16, 1, 32, 2, 1)
+	if rate, err := Speed(c, 0.5); err != nil || !(rate > 0) {
+		t.Errorf("%v, %v", rate, err)
+	}
+}

@@ -1,0 +1,305 @@
+package search
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"mito/engine/arch"
+	"mito/engine/compress/quant"
+	"mito/engine/decode"
+	"mito/engine/student"
+)
+
+// Space is what a search chooses from.
+type Space struct {
+	Layers, Heads, Neurons []int
+	Spreads                []float64 // of the sparsity over matrices
+	Fills                  []float64 // shares of the budget of flash that students take
+	Sparsities             []float64 // without such a budget
+}
+
+// blockRows and blockCols are those of the blocks.
+const (
+	blockRows = 4
+	blockCols = 8
+	// mostSparse bounds the sparsity of a trial.
+	mostSparse = 0.95
+	// lane is what neurons are a multiple of.
+	lane = 32
+)
+
+// SpaceOf is the space round a parent: it, three quarters and half of its layers, heads and neurons.
+func SpaceOf(c arch.Config) Space {
+	s := Space{Spreads: []float64{0, 0.15, 0.3}, Fills: []float64{1, 0.75, 0.5}, Sparsities: []float64{0, 0.5, 0.75}}
+	least := func(get func(arch.Layer) int) int {
+		n := get(c.Layer(0))
+		for i := range c.Layers {
+			n = min(n, get(c.Layer(i)))
+		}
+		return n
+	}
+	heads, neurons := least(func(l arch.Layer) int { return l.Heads }), least(func(l arch.Layer) int { return l.IntermediateSize })
+	share := 1 // query heads that share a key/value head
+	for i := range c.Layers {
+		share = max(share, c.Layer(i).Heads/c.Layer(i).KVHeads)
+	}
+	for _, q := range []int{4, 3, 2} {
+		s.Layers = add(s.Layers, c.Layers*q/4, 1)
+		s.Heads = add(s.Heads, heads*q/4, share)
+		s.Neurons = add(s.Neurons, neurons*q/4, min(lane, neurons))
+	}
+	return s
+}
+
+// add adds a positive multiple of unit once.
+func add(list []int, n, unit int) []int {
+	if n = max(unit, n/unit*unit); !slices.Contains(list, n) {
+		list = append(list, n)
+	}
+	return list
+}
+
+// Config is the configuration of a shape of the parent.
+func (s Shape) Config(c arch.Config) arch.Config {
+	out := c.Clone()
+	var layers []arch.Layer
+	for i := range s.Layers {
+		l := arch.Layer{Heads: c.Heads, KVHeads: c.KVHeads, IntermediateSize: c.IntermediateSize, Window: c.Window, Scale: c.Scale}
+		if c.LayerShapes != nil {
+			l = c.LayerShapes[i]
+		}
+		share := l.Heads / l.KVHeads
+		l.Heads, l.KVHeads, l.IntermediateSize = s.Heads, s.Heads/share, s.Neurons
+		layers = append(layers, l)
+	}
+	out.SetLayers(layers)
+	return out
+}
+
+// dummy is an INT8 student of a configuration with so many zero blocks in every matrix inside the layers, spread evenly.
+func dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
+	w, err := student.NewWeights(c)
+	if err != nil {
+		return nil, err
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	return w, w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
+		switch {
+		case m == nil:
+			for i := range *v {
+				(*v)[i] = 1
+			}
+			return nil
+		case inside(w, m):
+			down, across := (m.Rows+blockRows-1)/blockRows, (m.Cols+blockCols-1)/blockCols
+			dead := int(sparsity * float64(down*across))
+			for i, b := range r.Perm(down * across) {
+				if i >= dead {
+					m.Q[b/across*blockRows*m.Cols+b%across*blockCols] = int8(i%100 + 1)
+				}
+			}
+		default:
+			for i := range m.Q {
+				m.Q[i] = int8(i%100 + 1)
+			}
+		}
+		for i := range m.Scale {
+			m.Scale[i] = 1e-3
+		}
+		return nil
+	})
+}
+
+// inside says that a matrix is one of the layers'.
+func inside(w *student.Weights, m *student.Matrix) bool {
+	return m != &w.Embedding && m != &w.Positions && m != &w.Head
+}
+
+// Flash is the size of the file of a student of a configuration with so many zero blocks.
+func Flash(c arch.Config, sparsity float64) (int64, error) {
+	w, err := dummy(c, sparsity)
+	if err != nil {
+		return 0, err
+	}
+	return int64(quant.FileSize(w, &quant.Report{Blocks: sparsity > 0})), nil
+}
+
+// RAM is the memory that decoding one sequence takes beside the weights: keys and values of a whole context as INT8 with a scale for
+// each head, and the rows of a token on its way through a layer.
+func RAM(c arch.Config) int64 {
+	var cache, row int64
+	for i := range c.Layers {
+		l := c.Layer(i)
+		cache += int64(c.Context) * 2 * int64(l.KVHeads) * int64(c.HeadDim+4)
+		qkv := (l.Heads + 2*l.KVHeads) * c.HeadDim
+		// Sums and activations of the widest product in four bytes, its input in one.
+		row = max(row, int64(9*max(qkv, l.IntermediateSize)))
+	}
+	return cache + row + int64(4*(c.HiddenSize+c.VocabSize))
+}
+
+// Speed measures the tokens a second of one sequence of a student of such a shape, on one thread: the best of some contexts.
+func Speed(c arch.Config, sparsity float64) (float64, error) {
+	w, err := dummy(c, sparsity)
+	if err != nil {
+		return 0, err
+	}
+	return SpeedOf(w)
+}
+
+// SpeedOf is Speed of a student.
+func SpeedOf(w *student.Weights) (rate float64, err error) {
+	r, err := decode.NewInt8(w, nil, decode.Options{})
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	s, err := r.NewSession(1)
+	if err != nil {
+		return 0, err
+	}
+	const trials, tokens = 5, 128
+	n := min(tokens, r.Context())
+	for range trials {
+		s.Reset()
+		began := time.Now()
+		for i := range n {
+			if _, err := s.Step([]int32{int32(i % r.VocabSize())}); err != nil {
+				return 0, err
+			}
+		}
+		rate = max(rate, float64(n)/time.Since(began).Seconds())
+	}
+	return rate, nil
+}
+
+// Candidate is what a trial costs, before it is trained.
+type Candidate struct {
+	Shape
+	Sparsity, Spread float64
+	Uniform          bool
+}
+
+// Candidates lists what fits the budget: first, where it fits, the whole parent with the same sparsity everywhere, then others in an
+// order drawn by the seed, n in all at most. speed is Speed, or nil where it does not matter. Errors: *BudgetError that says the
+// smallest budget that can be kept.
+func (s Space) Candidates(c arch.Config, b Budget, n int, seed uint64, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
+	var list []Candidate
+	var least Budget
+	for _, layers := range s.Layers {
+		for _, heads := range s.Heads {
+			for _, neurons := range s.Neurons {
+				shape := Shape{layers, heads, neurons}
+				found, err := s.fitting(shape, c, b, &least, speed)
+				if err != nil {
+					return nil, err
+				}
+				list = append(list, found...)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return nil, tooSmall(b, least)
+	}
+	rest := list
+	if list[0].Shape == (Shape{s.Layers[0], s.Heads[0], s.Neurons[0]}) {
+		list[0].Uniform = true
+		rest = list[1:]
+	}
+	rand.New(rand.NewPCG(seed, 3)).Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	return list[:min(n, len(list))], nil
+}
+
+// fitting lists the candidates of a shape, and notes in least what the smallest student takes.
+func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
+	c := shape.Config(parent)
+	small, err := Flash(c, mostSparse)
+	if err != nil {
+		return nil, err
+	}
+	ram := RAM(c)
+	note := func(to *int64, n int64) {
+		if *to == 0 || n < *to {
+			*to = n
+		}
+	}
+	note(&least.Flash, small)
+	note(&least.RAM, ram)
+	if b.RAM != 0 && ram > b.RAM || b.Flash != 0 && small > b.Flash {
+		return nil, nil
+	}
+	sparsities := s.Sparsities
+	if b.Flash != 0 {
+		sparsities = nil
+		for _, fill := range s.Fills {
+			p, err := sparsityFor(c, int64(fill*float64(b.Flash)))
+			if err != nil {
+				return nil, err
+			}
+			if p >= 0 && !slices.Contains(sparsities, p) {
+				sparsities = append(sparsities, p)
+			}
+		}
+	}
+	var list []Candidate
+	for _, p := range sparsities {
+		if b.TokS != 0 {
+			rate, err := speed(c, p)
+			if err != nil {
+				return nil, err
+			}
+			least.TokS = max(least.TokS, rate)
+			if rate < b.TokS {
+				continue
+			}
+		}
+		for _, spread := range s.Spreads {
+			if p == 0 && spread > 0 {
+				continue
+			}
+			list = append(list, Candidate{Shape: shape, Sparsity: p, Spread: spread})
+		}
+	}
+	return list, nil
+}
+
+// sparsityFor finds the least sparsity, in steps of a two-hundredth, at which a file is no larger than flash; -1 for none.
+func sparsityFor(c arch.Config, flash int64) (float64, error) {
+	const parts = 200
+	small, err := Flash(c, mostSparse)
+	if err != nil || small > flash {
+		return -1, err
+	}
+	if whole, err := Flash(c, 0); err != nil || whole <= flash {
+		return 0, err
+	}
+	// The blocks that there is room for, and where that is too many by what an index rounds, a little fewer.
+	blocks := 0
+	for _, m := range c.Modules() {
+		if m.IsMatrix() && !m.Part.Table() {
+			blocks += (m.Rows + blockRows - 1) / blockRows * ((m.Cols + blockCols - 1) / blockCols)
+		}
+	}
+	room := float64(flash-small) / (blockRows*blockCols + 1)
+	for i := max(1, int(parts*(mostSparse-room/float64(blocks)))-1); i < int(parts*mostSparse); i++ {
+		if n, err := Flash(c, float64(i)/parts); err != nil || n <= flash {
+			return float64(i) / parts, err
+		}
+	}
+	return mostSparse, nil
+}
+
+// tooSmall says what the smallest student of a space takes.
+func tooSmall(b, least Budget) error {
+	switch {
+	case b.Flash != 0 && least.Flash > b.Flash:
+		return &BudgetError{fmt.Sprintf("flash=%d", b.Flash), fmt.Sprintf("flash=%d or more: the smallest student of this parent takes that", least.Flash)}
+	case b.RAM != 0 && least.RAM > b.RAM:
+		return &BudgetError{fmt.Sprintf("ram=%d", b.RAM), fmt.Sprintf("ram=%d or more: the smallest student of this parent takes that; a shorter context takes less", least.RAM)}
+	case b.TokS != 0 && least.TokS > 0 && least.TokS < b.TokS:
+		return &BudgetError{fmt.Sprintf("tok_s=%.0f", b.TokS), fmt.Sprintf("tok_s=%.0f or less: the fastest student that fits the rest ran at that here", least.TokS)}
+	}
+	return &BudgetError{fmt.Sprintf("flash=%d, ram=%d and tok_s=%.0f together", b.Flash, b.RAM, b.TokS), "less of one: each can be kept by itself"}
+}

@@ -1,0 +1,116 @@
+package pipeline
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mito/engine/compress/search"
+	"mito/engine/runs"
+	"mito/engine/task"
+	"mito/engine/train"
+)
+
+func searching(from, out string) SearchOptions {
+	r := RecipeOf("")
+	o := SearchOptions{Trials: 4, Rows: 4, Budget: search.Budget{Flash: 30 << 10}}
+	o.Dir, o.Out, o.Batch, o.Train, o.Distill = filepath.Join(from, runs.ModelDir), out, 4, r.Train, r.Distill
+	o.Train.Steps, o.Train.LR, o.Train.MuonLR = 9, 0.002, 0.01
+	return o
+}
+
+// A search keeps its budget, compares with plain sparsity, and resumed runs nothing again: it finds the same.
+func TestSearch(t *testing.T) {
+	w, from := base(t)
+	b := openBackend(t)
+	parent, err := os.Stat(filepath.Join(from, runs.ModelDir, "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "found")
+	o := searching(from, out)
+	o.Budget.Flash = parent.Size() / 4 * 6 / 10 // of INT8 weights 0.6
+	r, err := Search(t.Context(), b, w, o, Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Uniform == nil || r.Uniform.Trial.Spread != 0 || len(r.Front) == 0 {
+		t.Fatalf("%+v", r)
+	}
+	for i, one := range append(r.Front, r.Best, *r.Uniform) {
+		info, err := os.Stat(filepath.Join(out, trialsDir, one.Name, trialStudent, "model.safetensors"))
+		if err != nil || info.Size() != one.Flash || one.Flash > o.Budget.Flash || !(one.Loss > 0) || !(one.Test > 0) || !(one.TokS > 0) || one.Name != one.Trial.Name() {
+			t.Errorf("%d: %+v, %v", i, one, err)
+		}
+	}
+	if r.Best.Loss > r.Uniform.Loss {
+		t.Errorf("the best is worse than one of the same round: %+v, %+v", r.Best, r.Uniform)
+	}
+	if _, err := Search(t.Context(), b, w, o, Silent{}); err == nil {
+		t.Error("the folder of another search is overwritten")
+	}
+	o.Resume = true
+	again, err := Search(t.Context(), b, w, o, Silent{})
+	if err != nil || again.Best != r.Best || *again.Uniform != *r.Uniform {
+		t.Errorf("%+v, before %+v, %v", again, r, err)
+	}
+}
+
+func TestSearchRefuses(t *testing.T) {
+	w, from := base(t)
+	b := openBackend(t)
+	var option *train.OptionError
+	for field, change := range map[string]func(o *SearchOptions){
+		"trials": func(o *SearchOptions) { o.Trials = 0 }, "steps": func(o *SearchOptions) { o.Train.Steps = 0 },
+		"calibrate": func(o *SearchOptions) { o.Rows = 0 },
+	} {
+		o := searching(from, filepath.Join(t.TempDir(), "out"))
+		change(&o)
+		if _, err := Search(t.Context(), b, w, o, Silent{}); !errors.As(err, &option) || option.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	o := searching(from, filepath.Join(t.TempDir(), "out"))
+	o.Budget.Flash = 100
+	var budget *search.BudgetError
+	if _, err := Search(t.Context(), b, w, o, Silent{}); !errors.As(err, &budget) {
+		t.Errorf("100 bytes: %v", err)
+	}
+	if _, err := os.Stat(o.Out); err == nil {
+		t.Error("a search that cannot be left a folder")
+	}
+}
+
+// What trials are compared on is a part of the training data, apart from what they train on and from what judges.
+func TestKept(t *testing.T) {
+	text := openText(t, strings.Repeat(fox, 300)+"0123456789", TextOptions{Context: 16, HeldOut: 0.1})
+	in, err := text.kept(0.1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.train.Text+in.held.Text != text.train.Text || len(in.tokens[task.Train])+len(in.tokens[task.Test]) != len(text.tokens[task.Train]) {
+		t.Error("the parts are not those of the training part")
+	}
+	games := openTask(t, "tictactoe", tiny(t, "tictactoe"))
+	if in, err = games.kept(0.1); err != nil {
+		t.Fatal(err)
+	}
+	judged := map[string]bool{}
+	for _, e := range games.examples[task.Test] {
+		judged[e.Prompt] = true
+	}
+	n := 0
+	for _, split := range []task.Split{task.Train, task.Test} {
+		for _, e := range in.examples[split] {
+			n++
+			if judged[e.Prompt] {
+				t.Errorf("%q judges, and is in the %s part", e.Prompt, split)
+			}
+		}
+	}
+	if n != len(games.examples[task.Train]) || len(in.examples[task.Test]) == 0 {
+		t.Errorf("%d of %d examples", n, len(games.examples[task.Train]))
+	}
+}
