@@ -54,8 +54,9 @@ type contender struct {
 	closers []interface{ Close() error }
 	held    data.Eval
 	entry   entry
-	spent   time.Duration // on steps
-	fastest time.Duration // step
+	spent   time.Duration        // on steps
+	fastest time.Duration        // step
+	before  func(step int) error // a part of the step; nil for none
 }
 
 // entry says what a contender trains.
@@ -147,6 +148,11 @@ func race(ctx context.Context, steps []int, list ...*contender) error {
 				return err
 			}
 			start := time.Now()
+			if c.before != nil {
+				if err := c.before(done); err != nil {
+					return err
+				}
+			}
 			if _, err := c.trainer.Step(done+1 == steps[i]); err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func TestLab(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, plan := range []func(*meter) error{labLora, labTokens, labConvert, labAccumulation} {
+	for _, plan := range []func(*meter) error{labLora, labTokens, labConvert, labAccumulation, labSparse} {
 		if err := plan(m); err != nil {
 			t.Fatal(err)
 		}

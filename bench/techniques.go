@@ -17,6 +17,7 @@ var techniques = []struct {
 }{
 	{"quantisation", eachClass(addQuantisation)},
 	{"pruning", eachClass(addPruning)},
+	{"sparse", func(m *meter) error { return m.lab(m.o.Corpus != "", labSparse) }},
 	{"accumulation", func(m *meter) error {
 		return errors.Join(eachClass(addAccumulation)(m), m.lab(m.o.Corpus != "", labAccumulation))
 	}},
