@@ -147,6 +147,9 @@ func commandEffects() map[string]commandRows {
 	weights := differs("model/model.safetensors")
 	for name, list := range map[string][]effect{
 		"teacher": {{strings.Replace(distill, "--teacher FLOAT", "", 1), "--teacher FLOAT", fixes("--teacher is missing")}},
+		"draft-for": {{strings.Replace(distill, "--teacher FLOAT", "", 1), "--draft-for FLOAT", fixes("--teacher is missing")},
+			{strings.Replace(distill, "--teacher FLOAT", "--draft-for FLOAT --json", 1), "--alpha 0.5 --draft-for FLOAT", weights},
+			{distill, "--draft-for FLOAT", isRefused("contradict each other")}},
 		"tokenizer": {
 			{"--teacher TEXT --corpus BOOK --context 8 --arch micro --steps 2 --batch 4 --out OUT", "--tokenizer bytes", weights},
 			{"", "--tokenizer chars", isRefused("--tokenizer chars and --task")}, {"", "--tokenizer words", isRefused("want teacher, chars or bytes")},

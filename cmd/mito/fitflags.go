@@ -16,6 +16,7 @@ import (
 	"mito/backend"
 	"mito/engine/arch"
 	"mito/engine/compress/quant"
+	"mito/engine/eval"
 	"mito/engine/export"
 	"mito/engine/files"
 	"mito/engine/pipeline"
@@ -37,6 +38,8 @@ type fitFlags struct {
 	bits                           string
 	resume                         bool
 	train                          train.Options
+
+	judge func(dir string) (*eval.Acceptance, error) // of a draft, nil for none
 }
 
 func (f *fitFlags) register(fs *pflag.FlagSet, shape func(pipeline.Recipe) string) {
@@ -323,6 +326,8 @@ type fitResult struct {
 	LossNats    report.Number `json:"loss_nats"`
 	BitsPerByte report.Number `json:"bits_per_byte"`
 	Seconds     float64       `json:"seconds"`
+
+	Acceptance *eval.Acceptance `json:"acceptance,omitempty"` // of a draft
 }
 
 // once leaves the result of a stage to what is printed at the end.
@@ -359,7 +364,15 @@ func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Worklo
 	if note := export.Note(o.Config); note != "" && !f.output.quiet {
 		fmt.Fprintln(cmd.ErrOrStderr(), note)
 	}
+	if f.judge != nil {
+		if r.Acceptance, err = f.judge(fitted.Dir); err != nil {
+			return err
+		}
+	}
 	return f.output.print(cmd, r, func(stdout io.Writer) {
 		fmt.Fprintf(stdout, "%s: %d parameters, loss %.4f nats, %.4f bits per byte\n", r.Dir, r.Params, r.LossNats, r.BitsPerByte)
+		if r.Acceptance != nil {
+			fmt.Fprintln(stdout, *r.Acceptance)
+		}
 	})
 }

@@ -33,8 +33,8 @@ type Covered struct {
 	Threshold float64 `json:"threshold"` // least confidence of those that are answered
 }
 
-// ErrTooFewRows is what Calibrate fails with where there are not two rows: one to fit by and one to measure on.
-var ErrTooFewRows = errors.New("too few rows to fit a temperature on one half and to measure on the other")
+// ErrTooFewRows is what fails where there is nothing to measure on: Calibrate wants two rows, one to fit by and one to measure on.
+var ErrTooFewRows = errors.New("there are too few held-out rows to measure on: one half fits, the other is measured on")
 
 const (
 	ecesBins    = 15

@@ -105,3 +105,30 @@ func TestCalibrateErrors(t *testing.T) {
 		t.Errorf("one row: %v", err)
 	}
 }
+
+// TestAccepted compares with what speculation accepts, and a model with itself.
+func TestAccepted(t *testing.T) {
+	tok := must(tokenizer.NewChars(alphabet))
+	_, w := floatModel(t, edge(), 1)
+	target := must(decode.NewFloat32(w, tok, decode.Options{}))
+	_, x := floatModel(t, edge(), 2)
+	draft := must(decode.NewFloat32(x, tok, decode.Options{}))
+	list := drawnText(t, target, 1, 400)
+	same := must(Accepted(t.Context(), target, target, list))
+	if math.Abs(same.Sampled-1) > 1e-9 || same.Greedy != 1 || same.Tokens != 8000 {
+		t.Errorf("itself: %+v", same)
+	}
+	a := must(Accepted(t.Context(), target, draft, list))
+	g := must(decode.NewGenerator(target, decode.GeneratorOptions{Speculator: must(decode.NewDraft(draft, target, 1, 1))}))
+	proposed, accepted := 0, 0
+	for seed := range uint64(400) {
+		s := must(g.Generate(t.Context(), "a", decode.GenerateOptions{Sampling: decode.Sampling{Temperature: 1, Seed: seed}, MaxTokens: 20})).Speculation
+		proposed, accepted = proposed+s.Proposed, accepted+s.Accepted
+	}
+	if got := float64(accepted) / float64(proposed); math.Abs(got-a.Sampled) > 0.03 || a.Sampled > 0.95 || a.Sampled < 0.1 || a.Greedy > 0.9 {
+		t.Errorf("%+v, speculation accepts %v", a, got)
+	}
+	if PerPass(1, 4) != 5 || math.Abs(PerPass(0.5, 2)-1.75) > 1e-12 || PerPass(0, 3) != 1 {
+		t.Error("tokens a pass")
+	}
+}
