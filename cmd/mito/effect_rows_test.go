@@ -101,7 +101,7 @@ func fitEffects(more, moreText string) map[string][]effect {
 // commandEffects are the rows of TestEveryFlag, by command.
 func commandEffects() map[string]commandRows {
 	rows := map[string]commandRows{
-		"mito": {}, "task": {}, "info": {}, "version": {}, "task list": {}, "task describe": {base: "connect4"},
+		"mito": {}, "task": {}, "info": {flags: map[string][]effect{"model": {{"", "--model INT8", prints}, {"", "--model NONE", failsWith("there is no folder")}}}}, "version": {}, "task list": {}, "task describe": {base: "connect4"},
 		"task examples": {base: "tictactoe --positions 200", flags: map[string][]effect{
 			"split":     {{"", "--split test", prints}},
 			"positions": {{"", "--positions 100", prints}},

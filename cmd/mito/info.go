@@ -56,11 +56,22 @@ type presetInfo struct {
 
 func newInfo() *cobra.Command {
 	var output outputFlags
+	var model string
 	cmd := &cobra.Command{
 		Use:   "info",
 		Short: "What this program and this machine have: backends, kernels, model and run presets",
-		Args:  noArgs,
+		Long: `Tell what this program and this machine have: backends, kernels, model and run presets. With --model tell what a model takes:
+the memory of its weights, and of the keys and values of texts.`,
+		Example: "  mito info --model mito-out/tictactoe/compressed",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if model != "" {
+				m, err := gatherModel(model)
+				if err != nil {
+					return err
+				}
+				return output.print(cmd, m, m.print)
+			}
 			i, err := gather()
 			if err != nil {
 				return err
@@ -69,6 +80,7 @@ func newInfo() *cobra.Command {
 		},
 	}
 	output.register(cmd.Flags())
+	cmd.Flags().StringVar(&model, "model", "", "folder of a model, float or INT8: tell its memory")
 	return cmd
 }
 

@@ -81,7 +81,7 @@ func (f *specFlags) open(target decode.Runtime, threads int) (s decode.Speculato
 		if err != nil {
 			return nil, release, fmt.Errorf("--draft: %w", errors.Join(err, rt.Close()))
 		}
-		specs, release = append(specs, decode.Named{Name: "draft", Speculator: draft}), draftRuntime{rt}
+		specs, release = append([]decode.Named{{Name: "draft", Speculator: draft}}, specs...), draftRuntime{rt}
 	}
 	f.auto = decode.NewAuto(f.most, specs...)
 	return f.auto, release, nil

@@ -30,18 +30,21 @@ type Named struct {
 type arm struct {
 	spec, depth int
 	passes      int
-	cost        float64 // seconds a token, averaged over the last passes
+	spent, got  float64 // seconds and tokens of the passes, the last counting most
+	cost        float64 // seconds a token
 	age         int     // passes of all arms since this was tried
 }
 
 const (
 	autoShare    = 0.01 // of all time that may be lost by trying
-	autoWeight   = 0.2  // of a new pass in the average cost of an arm
+	autoWeight   = 0.1  // of what is known of an arm that a new pass makes forgotten
 	autoPlain    = 4    // passes of plain decoding before anything else is tried
 	autoPatience = 64   // passes after which an arm that was not the best may be tried again
+	autoTrial    = 4    // passes that an arm is judged by at first: one may be bad luck
+	autoGrant    = 4    // tokens of plain decoding that trying may lose beyond its share, so that short texts try too
 )
 
-// NewAuto returns a speculator over others, each tried at the depths 2, 4, 8, … up to most.
+// NewAuto returns a speculator over others, each tried at the depths 2, 4, 8, … up to most; those that are named first are tried first.
 func NewAuto(most int, specs ...Named) *Auto {
 	s := &Auto{specs: specs, arms: make([]arm, 1), now: time.Now}
 	for i := range specs {
@@ -106,12 +109,9 @@ func (s *Auto) learn() {
 	took := s.seen.Sub(s.began).Seconds()
 	best := s.arms[s.best()].cost
 	a := &s.arms[s.chosen]
-	cost := took / float64(s.tokens)
-	if a.passes == 0 {
-		a.cost = cost
-	}
-	a.cost += autoWeight * (cost - a.cost)
 	a.passes++
+	a.spent, a.got = (1-autoWeight)*a.spent+took, (1-autoWeight)*a.got+float64(s.tokens)
+	a.cost = a.spent / a.got // passes that gave little count as little
 	for i := range s.arms {
 		s.arms[i].age++
 	}
@@ -139,12 +139,17 @@ func (s *Auto) choose() int {
 		return 0
 	}
 	best := s.best()
-	if s.lost > autoShare*s.total {
+	if s.lost > autoShare*s.total+autoGrant*s.arms[0].cost {
 		return best
+	}
+	for i, a := range s.arms { // in their order
+		if a.passes < autoTrial {
+			return i
+		}
 	}
 	oldest := best
 	for i, a := range s.arms {
-		if i != best && (a.passes == 0 || a.age > autoPatience) && (oldest == best || a.age > s.arms[oldest].age || a.passes == 0 && s.arms[oldest].passes > 0) {
+		if i != best && a.age > autoPatience && (oldest == best || a.age > s.arms[oldest].age) {
 			oldest = i
 		}
 	}

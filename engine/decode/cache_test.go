@@ -153,3 +153,31 @@ func TestWindowsAndGuesses(t *testing.T) {
 }
 
 func second[A, B any](_ A, b B) B { return b }
+
+// TestCacheBytes wants the memory that a session takes to be what is told before it is made.
+func TestCacheBytes(t *testing.T) {
+	for _, window := range []int{0, 5} {
+		c := edge()
+		c.Window = window
+		_, w := floatModel(t, c, 1)
+		for _, page := range []int{1, 3, 16} {
+			for kind, r := range map[string]Runtime{
+				Float32: must(NewFloat32(w, nil, Options{PageSize: page})), Int8: must(NewInt8(studentWeights(t, c, 1), nil, Options{PageSize: page})),
+			} {
+				s := must(r.NewSession(1))
+				most := 0
+				for n := 1; n <= c.Context; n++ {
+					must(s.Step([]int32{1}))
+					most = max(most, s.HeldBytes(0))
+					want, size := r.CacheBytes(n)
+					if got := s.HeldBytes(0); got > want || window == 0 && got != want || size != page {
+						t.Fatalf("%s, window %d, pages of %d (%d): %d tokens hold %d bytes, told were %d", kind, window, page, size, n, got, want)
+					}
+				}
+				if told, _ := r.CacheBytes(c.Context); most < told/2 {
+					t.Errorf("%s, window %d, pages of %d: %d bytes at most, told were %d", kind, window, page, most, told)
+				}
+			}
+		}
+	}
+}

@@ -268,6 +268,14 @@ func (e *CacheError) Error() string {
 		e.Batch, e.Bytes>>20, int64(maxCacheBytes)>>20)
 }
 
+func (r *float32Runtime) CacheBytes(tokens int) (bytes, page int) {
+	pages := session.PagesOf(tokens, r.page, r.cfg.WidestWindow())
+	for i := range r.layers {
+		bytes += pages * r.layers[i].shape.BytesF32()
+	}
+	return bytes, r.page
+}
+
 func (r *float32Runtime) NewSession(batch int) (Session, error) {
 	per, pages := int64(0), (r.cfg.Context+r.page-1)/r.page
 	for i := range r.layers {

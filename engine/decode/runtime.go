@@ -28,6 +28,8 @@ type Runtime interface {
 	Params() int    // parameters, without the scales of INT8 weights
 	Bytes() int     // of the weights as they ship: 4 a float, 1 an INT8 weight
 	Threads() int
+	// CacheBytes is the memory of the keys and values of a sequence of so many tokens, in pages of so many positions.
+	CacheBytes(tokens int) (bytes, page int)
 	// Tokenizer is that of the model's folder, nil where there is none.
 	Tokenizer() tokenizer.Tokenizer
 	// NewSession returns a session of batch empty sequences.

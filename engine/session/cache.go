@@ -25,6 +25,14 @@ type Cache[P any] struct {
 // evicted stands in tables for pages that were given up.
 const evicted = -1
 
+// PagesOf is the number of pages that a sequence of so many tokens holds at most, given up ones apart; window is that of Pages.
+func PagesOf(tokens, size, window int) int {
+	if window > 0 {
+		tokens = min(tokens, window+2*(size-1)+1) // it begins and ends inside a page, and the last call appended one
+	}
+	return (tokens + size - 1) / size
+}
+
 // madeAtOnce is the number of pages that a session starts with at most: short contexts never wait for memory, long ones
 // take it as their sequences grow.
 const madeAtOnce = 64

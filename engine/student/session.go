@@ -33,3 +33,13 @@ func (m *Model) NewSession(batch int) (*Session, error) {
 
 // Model returns the model of the session.
 func (s *Session) Model() *Model { return s.m }
+
+// CacheBytes returns the memory of the keys and values of a sequence of so many tokens, and the positions in a page. Where all layers
+// have windows, only the pages of the widest are held.
+func (m *Model) CacheBytes(tokens int) (bytes, page int) {
+	pages := session.PagesOf(tokens, m.page, m.cfg.WidestWindow())
+	for i := range m.layers {
+		bytes += pages * m.layers[i].shape.BytesQS8()
+	}
+	return bytes, m.page
+}

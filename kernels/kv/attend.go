@@ -63,6 +63,11 @@ func NewPagesQS8(n int, s *Shape) []PageQS8 {
 // Bytes returns the memory of the page.
 func (p *PageQS8) Bytes() int { return len(p.k) + len(p.v) + 4*(len(p.kScale)+len(p.vScale)) }
 
+// BytesQS8 returns what Bytes of a page of this shape would be.
+func (s *Shape) BytesQS8() int {
+	return s.KVHeads * s.blocks() * (s.kBlock() + s.vBlock() + 2*4*blockPos)
+}
+
 // CopyFrom makes p a copy of q, which has the same shape.
 func (p *PageQS8) CopyFrom(q *PageQS8) {
 	copy(p.k, q.k)
