@@ -67,3 +67,13 @@ func sincos64(x float64) (c, s float64) {
 func RoPETables(c arch.Config, positions int) (cos, sin []float32) {
 	return ropeTables(positions, c.HeadDim, c.RoPETheta)
 }
+
+// RoPESteps returns cosine and sine [headDim/2] of the turn from one position to the next.
+func RoPESteps(headDim int, theta float64) (cf, sf []float64) {
+	cf, sf = make([]float64, headDim/2), make([]float64, headDim/2)
+	lnTheta := ln64(theta)
+	for i := range cf {
+		cf[i], sf[i] = sincos64(exp64(-(float64(float64(2*i)*lnTheta) / float64(headDim))))
+	}
+	return cf, sf
+}

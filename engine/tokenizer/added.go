@@ -128,3 +128,14 @@ func beginsWithWord(s string) bool {
 func inWord(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
 }
+
+// Added lists the tokens that are recognised in a text before it is cut, by id. plain says that they depend on nothing beside
+// them, and that the tokenizer puts none round a text.
+func (c *core) Added() (ids []int32, plain bool) {
+	plain = len(c.around.before)+len(c.around.after) == 0
+	for _, t := range c.added {
+		ids = append(ids, t.id)
+		plain = plain && !t.late && !t.lstrip && !t.rstrip && !t.singleWord
+	}
+	return ids, plain
+}

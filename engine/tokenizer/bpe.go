@@ -207,3 +207,20 @@ func (w *merger) run(t *BPE) {
 		}
 	}
 }
+
+// Table is what a BPE knows, for programs that have no tokenizer.json.
+type Table struct {
+	Merges [][3]int32 // left, right and what they become, the first first
+	Bytes  [256]int32 // the token of each byte, -1 for none
+	// Plain says that text is cut by GPT-2's pattern and by nothing else, is not normalised, and that words are made by merges.
+	Plain bool
+}
+
+// Table returns the merges and how text is cut.
+func (t *BPE) Table() Table {
+	out := Table{Bytes: t.byteID, Plain: t.pre.words && len(t.pre.steps) == 0 && t.form == nil && !t.ignoreMerges}
+	for _, m := range t.merges {
+		out.Merges = append(out.Merges, [3]int32{m.left, m.right, m.id})
+	}
+	return out
+}
