@@ -1,0 +1,252 @@
+package c99
+
+import (
+	_ "embed"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"mito/engine/arch"
+	"mito/engine/student"
+	"mito/engine/tokenizer"
+)
+
+// sizes.txt has two kinds of lines. "code TARGET PARTS GREEDY SAMPLING ALL STACK SELFTEST": bytes of code with greedy decoding, with
+// sampling too, and with the self-test too; bytes of stack of a token and of the self-test. "text TARGET KIND BYTES": of text.c. "token
+// TARGET" and a coefficient for each of [work]: instructions of a token.
+//
+//go:embed sizes.txt
+var sizesText string
+
+// Cost is what a model needs on a target. Flash is exact for the compiler and the level of Measured; so is RAM. Stack is what
+// was found painted over. Instructions are an estimate from a count of what a token does.
+type Cost struct {
+	Target       string `json:"target"`
+	Flash        int    `json:"flash"`          // weights, tables and code
+	Code         int    `json:"code"`           // of it: greedy decoding, sampling, the self-test and the text's
+	Greedy       int    `json:"code_greedy"`    // without sampling and self-test
+	RAM          int    `json:"ram"`            // the state
+	Stack        int    `json:"stack"`          // of a token
+	BootStack    int    `json:"stack_selftest"` // of the self-test
+	Instructions int    `json:"instructions"`   // of a token at the position Position
+	Known        bool   `json:"known"`          // false where no model with these parts was measured: code, stack and flash are then 0
+}
+
+// Plan is what is known of a model before anything is compiled.
+type Plan struct {
+	Facts
+	Parts    string `json:"parts"`
+	Position int    `json:"position"` // of the token that instructions are counted of
+	Costs    []Cost `json:"costs"`
+}
+
+// Measured says what the table was measured with.
+const Measured = "gcc 12.2 (Debian 12), -Os -ffunction-sections -Wl,--gc-sections"
+
+// usualPosition is where instructions are counted, or the last position of a shorter context.
+const usualPosition = 31
+
+// Predict says what a model needs. Errors: as of Write.
+func Predict(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*Plan, error) {
+	e, err := newEmitter(w, tok, o)
+	if err != nil {
+		return nil, err
+	}
+	e.model()
+	p := &Plan{Facts: e.facts, Parts: e.parts.key(), Position: min(usualPosition, w.Config.Context-1)}
+	for _, t := range Targets() {
+		c := Cost{Target: t, RAM: e.facts.RAM, Instructions: table.instructions(t, e.work(p.Position))}
+		if code, ok := table.code[t+" "+p.Parts]; ok {
+			text := table.text[t+" "+e.textKind()]
+			c.Known, c.Greedy, c.Code, c.Stack, c.BootStack = true, code.greedy+text, code.all+text, code.stack, code.selftest
+			c.Flash = e.facts.Weights + e.facts.Tables + c.Code
+		}
+		p.Costs = append(p.Costs, c)
+	}
+	return p, nil
+}
+
+// Fits checks a model against the flash of a target, or of every known target where none is named. Errors: *TooLargeError.
+func (p *Plan) Fits(flash int, target string) error {
+	worst := p.Weights + p.Tables
+	for _, c := range p.Costs {
+		if target == "" || c.Target == target {
+			worst = max(worst, c.Flash)
+		}
+	}
+	if worst > flash {
+		return &TooLargeError{What: "flash", Got: worst, Limit: flash}
+	}
+	return nil
+}
+
+// key names the parts that change the code.
+func (p parts) key() string {
+	act := "relu"
+	switch {
+	case p.Gate:
+		act = arch.ActSwiGLU
+	case p.GELU:
+		act = arch.ActGELU
+	case p.Square:
+		act = arch.ActReLU2
+	}
+	key := []string{"rms", act, fmt.Sprintf("rope%d", p.Rope)}
+	if p.LayerNorm {
+		key[0] = "layer"
+	}
+	for _, x := range []struct {
+		on   bool
+		name string
+	}{{p.QKNorm, "qk"}, {p.Bias, "bias"}, {p.Blocks, "blocks"}} {
+		if x.on {
+			key = append(key, x.name)
+		}
+	}
+	return strings.Join(key, "-")
+}
+
+// textKind names the parts of text.c.
+func (e *emitter) textKind() string {
+	switch {
+	case e.text == nil:
+		return "none"
+	case e.text.table != nil:
+		return "bpe"
+	case len(e.rules) > 0:
+		return "task"
+	}
+	return "chars"
+}
+
+// work counts what a token at a position does: 1, multiplications of weights, rows of weights, elements that are quantised or
+// normalised, pairs that are turned, exponentials, scores, and elements of keys and values.
+func (e *emitter) work(position int) [8]float64 {
+	c := e.w.Config
+	w := [8]float64{0: 1}
+	macs, rows, elements, pairs, exps, scores, values := &w[1], &w[2], &w[3], &w[4], &w[5], &w[6], &w[7]
+	product := func(m *student.Matrix, blocks bool) {
+		n := m.Rows * rowBytes(m.Cols)
+		if blocks && inBlocks(m) {
+			b, _ := inBlocksOf(m)
+			n = len(b)
+		}
+		*macs += float64(n)
+		*rows += float64(m.Rows)
+	}
+	head := &e.w.Embedding
+	if !c.TieEmbeddings {
+		head = &e.w.Head
+	}
+	product(head, false)
+	*elements += float64(4 * c.HiddenSize) // the embedding's row, and the last norm
+	for i := range e.w.Layers {
+		l, s := &e.w.Layers[i], c.Layer(i)
+		for _, m := range []*student.Matrix{&l.Query, &l.Key, &l.Value, &l.Output, &l.Up, &l.Down} {
+			product(m, e.parts.Blocks)
+		}
+		if e.parts.Gate {
+			product(&l.Gate, e.parts.Blocks)
+		}
+		heads := s.Heads + s.KVHeads
+		*elements += float64(2*3*c.HiddenSize + (2*s.Heads+2*s.KVHeads)*c.HeadDim + s.IntermediateSize)
+		if e.parts.QKNorm {
+			*elements += float64(2 * heads * c.HeadDim)
+		}
+		if e.parts.Rope > 0 {
+			*pairs += float64(heads * c.HeadDim / 2)
+		}
+		if e.parts.Gate || e.parts.GELU {
+			*exps += float64(s.IntermediateSize)
+		}
+		n := min(position+1, e.slots[i])
+		*scores += float64(s.Heads * n)
+		*values += float64(s.Heads * n * rowBytes(c.HeadDim))
+	}
+	return w
+}
+
+// sizes is sizes.txt.
+type sizes struct {
+	code  map[string]codeSize // by target and parts
+	text  map[string]int      // by target and kind
+	token map[string][8]float64
+}
+
+type codeSize struct{ greedy, sampling, all, stack, selftest int }
+
+var table = mustSizes(sizesText)
+
+func mustSizes(text string) *sizes {
+	s, err := readSizes(text)
+	if err != nil {
+		panic(err) // the file is part of the program, and a test reads it
+	}
+	return s
+}
+
+func readSizes(text string) (*sizes, error) {
+	s := &sizes{code: map[string]codeSize{}, text: map[string]int{}, token: map[string][8]float64{}}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] == "#" {
+			continue
+		}
+		var n int
+		var err error
+		switch {
+		case f[0] == "code" && len(f) == 8:
+			var c codeSize
+			_, err = fmt.Sscan(strings.Join(f[3:], " "), &c.greedy, &c.sampling, &c.all, &c.stack, &c.selftest)
+			s.code[f[1]+" "+f[2]] = c
+		case f[0] == "text" && len(f) == 4:
+			_, err = fmt.Sscan(f[3], &n)
+			s.text[f[1]+" "+f[2]] = n
+		case f[0] == "token" && len(f) == 10:
+			var c [8]float64
+			for i := range c {
+				if _, err = fmt.Sscan(f[2+i], &c[i]); err != nil {
+					break
+				}
+			}
+			s.token[f[1]] = c
+		default:
+			err = fmt.Errorf("unknown")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("sizes.txt: %q: %w", line, err)
+		}
+	}
+	return s, nil
+}
+
+// Targets lists the processors of the table, the smallest first.
+func Targets() []string {
+	return []string{"cortex-m0+", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "cortex-m55", "rv32imac", "rv32imafc"}
+}
+
+// Target refuses a name that is not in the table.
+func Target(name string) error {
+	if !slices.Contains(Targets(), name) {
+		return fmt.Errorf("unknown target %q; known: %s", name, strings.Join(Targets(), ", "))
+	}
+	return nil
+}
+
+func (s *sizes) instructions(target string, work [8]float64) int {
+	sum := 0.0
+	for i, c := range s.token[target] {
+		sum += c * work[i]
+	}
+	return int(math.Round(sum))
+}
+
+// Work counts what a token at a position does, for measurements.
+func Work(w *student.Weights, position int) ([8]float64, error) {
+	e, err := newEmitter(w, nil, Options{})
+	if err != nil {
+		return [8]float64{}, err
+	}
+	return e.work(position), nil
+}

@@ -1,0 +1,153 @@
+/* An INT8 transformer for devices: no malloc, no libm, no stdio. The caller owns all memory.
+   Its arithmetic is engine/student/SPEC.md of mito, version 2: the same bits on every machine. */
+#ifndef STUDENT_H
+#define STUDENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model.h"
+
+typedef struct { /* rows padded to 4 bytes; or, with an index, blocks of 4 rows and 8 columns */
+  const int8_t *w;
+  const float *scale;
+#if STUDENT_BIAS
+  const float *bias; /* NULL for none */
+#endif
+#if STUDENT_BLOCKS
+  const uint8_t *index; /* NULL for whole rows; how many blocks each row of blocks has, then the column of each block */
+#endif
+  int32_t rows, cols;
+} student_matrix;
+
+typedef struct {
+  student_matrix query, key, value, output, up, down;
+  const float *norm1, *norm2;
+#if STUDENT_GATE
+  student_matrix gate;
+#endif
+#if STUDENT_LAYERNORM
+  const float *norm1_bias, *norm2_bias;
+#endif
+#if STUDENT_QK_NORM
+  const float *query_norm, *key_norm;
+#endif
+  int32_t heads, kv_heads, slots; /* slots of the cache: the window, or the context */
+  float factor;                   /* of the scores: SPEC section 3 */
+} student_layer;
+
+typedef struct {
+  student_matrix embedding, head;
+#if STUDENT_ROPE == 0
+  student_matrix positions;
+#elif STUDENT_ROPE == 1
+  const float *cosine, *sine; /* [context][head_dim/2] */
+#else
+  const double *cosine_step, *sine_step; /* [head_dim/2] of one position */
+#endif
+  const student_layer *layers;
+  const float *norm;
+#if STUDENT_LAYERNORM
+  const float *norm_bias;
+#endif
+  int32_t vocab, width, layer_count, head_dim, context, buffer;
+  int32_t scores_at, codes_at, row; /* in words of the state, and bytes of a quantised row */
+#if STUDENT_ROPE == 2
+  int32_t rotary_at;
+#endif
+  float eps;
+} student_model_data;
+
+extern const student_model_data student_model;
+
+typedef union { float f; int32_t i; uint32_t u; } student_word;
+
+/* One sequence. In memory lie the residual stream, a buffer, the scales of keys and values, scores, what is turned from token to
+   token, a quantised row, and the keys and values. */
+typedef struct {
+  int32_t pos; /* tokens read */
+  float scale; /* of the row that the head reads */
+#if STUDENT_DIGEST
+  float peak;  /* a factor of the scores, for the digest's stream; else 1 */
+#endif
+#if STUDENT_WEB
+  student_word memory[]; /* STUDENT_WORDS of the model */
+#else
+  student_word memory[STUDENT_WORDS];
+#endif
+} student_state;
+
+typedef struct {
+  float temperature; /* 0 takes the largest logit */
+  int32_t top_k;     /* 0 for all */
+  float top_p, min_p; /* 0 for all */
+} student_sampling;
+
+/* Begins a sequence. */
+void student_reset(student_state *s);
+
+/* Reads a token. Returns 0, or -1 where the token is none or the context is full. */
+int student_feed(student_state *s, int32_t token);
+
+/* Reads a token and writes the logits [STUDENT_VOCAB] of the next. Returns as student_feed. */
+int student_step(student_state *s, int32_t token, float *logits);
+
+/* The first of the tokens with the largest logit after the last token read; no array of logits is needed. mask has a bit for each
+   token that may come, token t in bit t%8 of byte t/8; NULL lets all come. Returns -1 where none may, or a logit is no number. */
+int32_t student_argmax(student_state *s, const uint8_t *mask);
+
+/* Draws a token. work has STUDENT_VOCAB words; random is the generator's state, at first the seed. Returns as student_argmax. */
+int32_t student_sample(student_state *s, const uint8_t *mask, const student_sampling *how, uint32_t *random, student_word *work);
+
+/* Continues with at most max tokens, after what was fed (at least one token), giving each token out. It ends at STUDENT_EOS, a full
+   context, or where out returns other than 0. how NULL is greedy; random and work may then be NULL. Returns the tokens given out,
+   or -1 as student_argmax. */
+int32_t student_generate(student_state *s, int32_t max, const uint8_t *mask, const student_sampling *how, uint32_t *random,
+                         student_word *work, int (*out)(void *arg, int32_t token), void *arg);
+
+#if STUDENT_SELFTEST
+/* Proves at boot that this compiler and this processor compute what the model was tested with. Returns 0, or which part differs:
+   1 float arithmetic, 2 the functions of the digest, 3 a token. The sequence begins again. */
+int student_selftest(student_state *s);
+#endif
+#if STUDENT_DIGEST
+/* The digest in full, 64 hexadecimal digits and a 0, with its parts: functions, stream, weights. work has STUDENT_VOCAB words. It
+   reads thousands of tokens. Returns 0, or -1 where a result is no number. */
+int student_digest(student_state *s, student_word *work, char digest[65], char parts[3][65]);
+#endif
+
+#if STUDENT_TOKENIZER
+typedef struct {
+  const uint8_t *pieces; /* the bytes of all tokens, and where each begins */
+  const student_offset *at;
+  const int32_t *added; /* tokens that are looked for before the others */
+#if STUDENT_BPE
+  const uint16_t *byte, *merges; /* the token of each byte; left, right and what they become */
+  int32_t merge_count;
+#endif
+  int32_t added_count;
+} student_text_data;
+
+extern const student_text_data student_text;
+
+/* Writes the tokens of a text in UTF-8. Returns how many, or -1 where they are more than max or the text has what the vocabulary
+   has not. */
+int32_t student_encode(const char *text, int32_t *tokens, int32_t max);
+
+/* The bytes that a token stands for, which may be a part of a character. */
+const char *student_piece(int32_t token, int32_t *bytes);
+#endif
+
+#if STUDENT_TASK
+typedef struct { const uint16_t *rules; int32_t count; } student_task_data; /* at, character, token */
+
+extern const student_task_data student_task;
+
+/* Sets the mask of the legal answers to a prompt, STUDENT_MASK bytes. Returns how many there are. */
+int student_legal(const char *prompt, uint8_t *mask);
+
+/* The answer to a prompt, which is always legal. Returns its character, or -1 where the prompt is none. */
+int student_play(student_state *s, const char *prompt);
+#endif
+
+#endif
