@@ -1,0 +1,41 @@
+/* Cortex-M on QEMU's mps2 and mps3 boards: vector table, reset, semihosting. */
+#include "board.h"
+#include "common.h"
+
+extern uint32_t board_stack_top;
+
+static int call(int op, const void *arg) {
+  register int r0 __asm__("r0") = op;
+  register const void *r1 __asm__("r1") = arg;
+  __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+  return r0;
+}
+
+void board_puts(const char *s) { call(0x04, s); }
+
+int board_getc(void) { return call(0x07, NULL); }
+
+void board_exit(int status) {
+  uint32_t a[2];
+  a[0] = 0x20026u, a[1] = (uint32_t)status;
+  call(0x20, a);
+  for (;;) {}
+}
+
+__attribute__((used)) static void start(void) { board_main(); }
+
+__attribute__((naked)) void Reset_Handler(void) {
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+  *(volatile uint32_t *)0xE000ED88 |= 0xfu << 20; /* CPACR: the floating-point unit is on */
+  __asm__ volatile("dsb\n isb");
+#endif
+  __asm__ volatile("bl start");
+}
+
+static void fault(void) {
+  board_puts("FAULT\n");
+  board_exit(2);
+}
+
+__attribute__((section(".vectors"), used)) static void *const vectors[16] = {
+  &board_stack_top, (void *)Reset_Handler, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault};
