@@ -274,6 +274,7 @@ func commandEffects() map[string]commandRows {
 		"model": {{"--text the", "--model TEXT", fixes("--model is missing")}},
 		"text":  {{"", "--text the", prints}},
 	}}
+	const exportC = "c --model INT8 --out OUT"
 	rows["export"] = commandRows{base: "hf --model FLOAT --out OUT", flags: map[string][]effect{
 		"model":          {{"hf --out OUT", "--model INT8", fixes(needed)}},
 		"out":            {{"hf --model INT8", "--out OUT", fixes(needed)}},
@@ -282,6 +283,16 @@ func commandEffects() map[string]commandRows {
 		"type":           {{"gguf --model TEXT --out OUT", "--type Q8_0", differs("")}, {"", "--type Q8_0", isRefused("")}},
 		"no-tokenizer":   {{"gguf --model TEXT --out OUT", "--no-tokenizer", differs("")}},
 		"threads":        {{"hf --model INT8 --out OUT --check", "--threads 3", printsSame}, {"", "--threads 0", isRefused("--threads is 0")}},
+		"dry-run":        {{"c --model INT8", "--dry-run", fixes(needed)}, {"", "--dry-run", isRefused("hf is not for devices")}},
+		"flash":          {{"c --model INT8 --dry-run", "--flash 1K", failsWith("bytes of flash")}, {"c --model INT8 --dry-run", "--flash much", isRefused("--flash is")}},
+		"target": {{"c --model INT8 --dry-run --flash 1K", "--target cortex-m4f", func(t *testing.T, without, with outcome) {
+			if with.code != exitFailure || without.stderr == with.stderr {
+				t.Errorf("%q without, %q with", without.stderr, with.stderr)
+			}
+		}}, {"c --model INT8 --dry-run", "--target abacus", isRefused("unknown target")}},
+		"name":        {{exportC, "--name oracle", holds("student.h", "oracle_step")}, {exportC, "--name 1x", isRefused("no identifier")}, {"", "--name x", isRefused("hf is not")}},
+		"task":        {{exportC, "--task tictactoe", holds("model.h", "#define STUDENT_TASK 9")}, {exportC, "--task go", isRefused("unknown task")}},
+		"single-file": {{exportC, "--single-file", holds("student.single.h", "STUDENT_IMPLEMENTATION")}},
 	}}
 	rows["import"] = commandRows{base: "hf --from FLOAT --out OUT", flags: map[string][]effect{
 		"from":         {{"hf --out OUT", "--from TEXT", fixes("--from and --out are needed")}},

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"mito/engine/decode"
 	"mito/engine/export"
+	"mito/engine/export/c99"
 )
 
 func newExport() *cobra.Command {
@@ -16,7 +20,8 @@ func newExport() *cobra.Command {
 		output     outputFlags
 		machine    machineFlags
 		model, out string
-		check      bool
+		flash      string
+		check, dry bool
 		o          export.Options
 	)
 	var names []string
@@ -30,11 +35,16 @@ func newExport() *cobra.Command {
 		Short: "Write a model for other programs",
 		Long:  "Write a model in the form of another program. The formats:\n" + list.String() + "\n\n" + noMicroGPT,
 		Example: "  mito export hf --model mito-out/tictactoe/compressed --out for-transformers --check\n" +
-			"  mito export gguf --model mito-out/tictactoe/student --out student.gguf --type Q8_0",
+			"  mito export gguf --model mito-out/tictactoe/student --out student.gguf --type Q8_0\n" +
+			"  mito export c --model mito-out/tictactoe/compressed --out firmware/student --task tictactoe --check",
 		Args: oneOf("format", names...),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if model == "" || out == "" {
+			if model == "" || out == "" && !dry {
 				return usagef("--model and --out are needed: a model and where to write it")
+			}
+			var err error
+			if o.C.Flash, err = parseBytes("--flash", flash); err != nil {
+				return err
 			}
 			if err := machine.check(); err != nil {
 				return err
@@ -54,11 +64,25 @@ func newExport() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if dry {
+				if format.Plan == nil {
+					return usagef("--dry-run says what a device needs, and %s is not for devices", format.Name)
+				}
+				p, err := format.Plan(cmd.Context(), from, o)
+				if err != nil {
+					return exportError(err)
+				}
+				return output.print(cmd, p, func(stdout io.Writer) { printPlan(stdout, p) })
+			}
 			r, err := format.Write(cmd.Context(), from, out, o)
 			if err != nil {
-				return err
+				return exportError(err)
 			}
-			if check {
+			if check && format.Prove != nil {
+				if r.Proved, err = format.Prove(cmd.Context(), out, o); err != nil {
+					return fmt.Errorf("--check: %s: %w", out, err)
+				}
+			} else if check {
 				worst, err := export.CheckWritten(format, from, out, o, decode.Options{Threads: machine.threads})
 				if err != nil {
 					return fmt.Errorf("--check: %s: %w", out, err)
@@ -72,11 +96,17 @@ func newExport() *cobra.Command {
 	output.register(fs)
 	machine.registerThreads(fs)
 	fs.StringVar(&model, "model", "", "folder of the model, float or INT8 (required)")
-	fs.StringVar(&out, "out", "", "where to write it (required)")
+	fs.StringVar(&out, "out", "", "where to write it (required but for --dry-run)")
 	fs.BoolVar(&check, "check", false, "read what was written again and compare its logits with the model's")
 	fs.BoolVar(&o.FullAttention, "full-attention", false, "of a model with windows: cut the context to the narrowest, and look at all of it")
 	fs.StringVar(&o.Type, "type", "", "of the matrices:"+types()+"; the first is usual")
 	fs.BoolVar(&o.NoTokenizer, "no-tokenizer", false, "leave the tokenizer out")
+	fs.BoolVar(&dry, "dry-run", false, "of c: write nothing, and say what flash, RAM, stack and instructions the model needs")
+	fs.StringVar(&flash, "flash", "", "of c: refuse a model that needs more, such as 64K")
+	fs.StringVar(&o.C.Target, "target", "", "of c: the processor for --flash, such as cortex-m4f; all of --dry-run's where it is not given")
+	fs.StringVar(&o.C.Name, "name", "", "of c: what functions and macros begin with; student where it is not given")
+	fs.StringVar(&o.C.Task, "task", "", "of c: the task whose legal answers the code is to know")
+	fs.BoolVar(&o.C.SingleFile, "single-file", false, "of c: everything in one header")
 	return cmd
 }
 
@@ -101,11 +131,66 @@ func printResult(stdout io.Writer, r *export.Result) {
 	if r.Bytes > 0 {
 		fmt.Fprintf(stdout, ", %d bytes in %s", r.Bytes, strings.Join(r.Files, ", "))
 	}
+	if r.Digest != "" {
+		fmt.Fprintf(stdout, ", digest %s", r.Digest)
+	}
+	if r.Proved != "" {
+		fmt.Fprintf(stdout, "; %s", r.Proved)
+	}
 	if r.LargestDifference != nil {
 		fmt.Fprintf(stdout, "; read again, its logits differ by %g at most", *r.LargestDifference)
 	}
 	fmt.Fprintln(stdout)
+	if r.Plan != nil {
+		printPlan(stdout, r.Plan)
+	}
 	if r.Note != "" {
 		fmt.Fprintln(stdout, r.Note)
+	}
+}
+
+// exportError makes wrong use of an error about options.
+func exportError(err error) error {
+	if e := (*export.OptionError)(nil); errors.As(err, &e) {
+		return usage(err)
+	}
+	return err
+}
+
+// parseBytes reads a size such as 65536, 64K or 1M; "" is 0.
+func parseBytes(flag, text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	digits, unit := strings.TrimRight(text, "kKmM"), 1
+	switch strings.ToUpper(text[len(digits):]) {
+	case "K":
+		unit = 1 << 10
+	case "M":
+		unit = 1 << 20
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 1 || n > 1<<30/unit || len(text)-len(digits) > 1 {
+		return 0, usagef("%s is %q, want bytes, such as 65536, 64K or 1M", flag, text)
+	}
+	return n * unit, nil
+}
+
+// printPlan is the table of what devices need.
+func printPlan(w io.Writer, p *c99.Plan) {
+	fmt.Fprintf(w, "weights %d bytes, tables %d, RAM %d (the state; no logits are kept)\n", p.Weights, p.Tables, p.RAM)
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(tab, "\tflash\tits code\tgreedy only\tRAM\tstack\tstack at boot\tinstructions of token %d\t\n", p.Position)
+	for _, c := range p.Costs {
+		if !c.Known {
+			fmt.Fprintf(tab, "%s\t?\t?\t?\t%d\t?\t?\t%d\t\n", c.Target, c.RAM, c.Instructions)
+			continue
+		}
+		fmt.Fprintf(tab, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", c.Target, c.Flash, c.Code, c.Greedy, c.RAM, c.Stack, c.BootStack, c.Instructions)
+	}
+	tab.Flush()
+	fmt.Fprintf(w, "Code as of %s; instructions are estimated from a count of what a token does. An emulator counts no cycles.\n", c99.Measured)
+	if !p.Costs[0].Known {
+		fmt.Fprintf(w, "No model with its parts (%s) was measured: the code of others is 3 to 10 KB.\n", p.Parts)
 	}
 }

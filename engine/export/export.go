@@ -12,6 +12,7 @@ import (
 
 	"mito/engine/checkpoint"
 	"mito/engine/decode"
+	"mito/engine/export/c99"
 	"mito/engine/files"
 	"mito/engine/runs"
 	"mito/engine/tokenizer"
@@ -31,21 +32,32 @@ type Format struct {
 	// Rounding is the largest difference of a logit, as a share of the largest logit, that Check lets the form's rounding
 	// make; nil where not a bit may differ.
 	Rounding func(o Options) float64
+	// Plan says what a device needs, before anything is written; nil for forms that are not for devices, which take no COptions.
+	Plan func(ctx context.Context, from *Source, o Options) (*c99.Plan, error)
+	// Prove runs what was written as its own program, in place of Open, and says how it compared.
+	Prove func(ctx context.Context, out string, o Options) (string, error)
 }
 
 // Formats lists the forms.
-func Formats() []Format { return []Format{huggingFace, ggufFile, llama2cFolder, onnxFile} }
+func Formats() []Format {
+	return []Format{huggingFace, ggufFile, llama2cFolder, onnxFile, cFolder}
+}
 
 // Options of an export.
 type Options struct {
 	FullAttention bool   // cut the context to the narrowest window, and look at all of it
 	Type          string // of the matrices, one of the form's Types; "" for the usual
 	NoTokenizer   bool   // leave the tokenizer out
+	C             COptions
 }
 
 // Settle fills in the type and refuses what the form does not have. Errors: *OptionError.
 func (f *Format) Settle(o *Options) error {
 	switch {
+	case f.Plan == nil && o.C != (COptions{}):
+		return &OptionError{fmt.Sprintf("--name, --single-file, --task, --flash and --target are for what devices run, and %s is not", f.Name)}
+	case f.Plan != nil && o.FullAttention:
+		return &OptionError{fmt.Sprintf("--full-attention is for forms that have no windows, and %s has them", f.Name)}
 	case o.Type == "" && len(f.Types) > 0:
 		o.Type = f.Types[0]
 	case o.Type != "" && len(f.Types) == 0:
@@ -93,6 +105,11 @@ type Result struct {
 	Files        []string `json:"files"`
 	Bytes        int64    `json:"bytes"`
 	Note         string   `json:"note,omitempty"` // for people: what the reader must know
+
+	Digest string    `json:"digest,omitempty"` // of what devices compute
+	Plan   *c99.Plan `json:"plan,omitempty"`   // what they need
+	Proved string    `json:"proved,omitempty"` // how what was written compared, run as its own program
+
 	// LargestDifference is that of a logit between the model and what was written, as mito reads both; nil where it was not
 	// compared.
 	LargestDifference *float64 `json:"largest_difference,omitempty"`
