@@ -1,6 +1,10 @@
 package prune
 
-import "context"
+import (
+	"context"
+
+	"mito/engine/compress/hessian"
+)
 
 // eliminate takes n units of each columns from a matrix [N,K] in place, and returns them in the order in which they went: each
 // time the one whose loss the other columns can best make up for. h [K,K] is E[x·xᵀ]. With P = H⁻¹ over the columns that are
@@ -15,7 +19,7 @@ func eliminate(ctx context.Context, weight []float32, rows, cols int, h []float6
 	for i, v := range weight {
 		w[i] = float64(v)
 	}
-	p := inverse(damped(h, cols), cols)
+	p := hessian.Inverse(hessian.Damped(h, cols), cols)
 	units := cols / each
 	gone := make([]bool, units)
 	var order []int
@@ -29,7 +33,7 @@ func eliminate(ctx context.Context, weight []float32, rows, cols int, h []float6
 			if gone[u] {
 				continue
 			}
-			inv := inverse(corner(block, p, cols, u*each, each), each)
+			inv := hessian.Inverse(corner(block, p, cols, u*each, each), each)
 			e := 0.0
 			for r := range rows {
 				row := w[r*cols+u*each:][:each]
@@ -45,7 +49,7 @@ func eliminate(ctx context.Context, weight []float32, rows, cols int, h []float6
 		}
 		gone[best], order = true, append(order, best)
 		at := best * each
-		inv := inverse(corner(block, p, cols, at, each), each)
+		inv := hessian.Inverse(corner(block, p, cols, at, each), each)
 		// What W and P lose is f·P_S: f is W_S·(P_SS)⁻¹, and P_:S·(P_SS)⁻¹.
 		ps := append([]float64(nil), p[at*cols:][:each*cols]...)
 		lose := func(row []float64) {

@@ -20,8 +20,8 @@
 // and Gupta (arXiv:1710.01878) while the model trains on. config.json records every pruning, and the exact zeros of the matrices
 // that it names are the mask: whoever trains the model further finds it by MasksOf.
 //
-// It imports mito/backend, mito/engine/arch, data, files, model and train, and mito/engine/compress/quant for the hashes of
-// calibration data. A test holds it to that.
+// It imports mito/backend, mito/engine/arch, data, files, model and train, mito/engine/compress/hessian, and mito/engine/compress/quant for the
+// hashes of calibration data. A test holds it to that.
 //
 // Letters: N rows (outputs) and K columns (inputs) of a matrix, H = E[x·xᵀ] [K,K] of its input, S a set of columns; of the model
 // C width, H heads, G key/value heads, D head width, F width of the MLP.

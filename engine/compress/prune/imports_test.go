@@ -7,6 +7,6 @@ import (
 )
 
 func TestImports(t *testing.T) {
-	imports.Direct(t, "gorgonia.org/tensor", "mito/backend", "mito/engine/arch", "mito/engine/compress/quant", "mito/engine/data",
+	imports.Direct(t, "gorgonia.org/tensor", "mito/backend", "mito/engine/arch", "mito/engine/compress/hessian", "mito/engine/compress/quant", "mito/engine/data",
 		"mito/engine/files", "mito/engine/model", "mito/engine/train")
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"mito/engine/compress/hessian"
 )
 
 // correlated draws rows of inputs whose columns depend on each other, and their Hessian.
@@ -99,14 +101,14 @@ func TestInverse(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, k := range []int{1, 2, 5, 33} {
 		_, h := correlated(r, 3*k+2, k)
-		h = damped(h, k)
+		h = hessian.Damped(h, k)
 		want := solve(h, k)
-		for i, v := range inverse(h, k) {
+		for i, v := range hessian.Inverse(h, k) {
 			if math.Abs(v-want[i]) > 1e-9*(1+math.Abs(want[i])) {
 				t.Fatalf("%d: element %d of the inverse is %v, want %v", k, i, v, want[i])
 			}
 		}
-		u := upper(h, k)
+		u := hessian.Upper(h, k)
 		for i := range k {
 			for j := range k {
 				s := 0.0
@@ -157,11 +159,11 @@ func TestSparseGPTIsTheReference(t *testing.T) {
 		{Unstructured, 5, 12}, {Block4x8, 6, 44}, {Block4x8, 8, 32}, {TwoFour, 5, 12}, {Unstructured, 3, window + 9},
 	} {
 		_, h := correlated(r, 4*c.cols, c.cols)
-		h = damped(h, c.cols)
+		h = hessian.Damped(h, c.cols)
 		weight := matrix(r, c.rows*c.cols)
 		o := Options{Kind: c.kind, Score: OBC, Sparsity: 0.5}
 		got := append([]float32(nil), weight...)
-		mask := prunedMatrix(got, c.rows, c.cols, upper(h, c.cols), nil, o)
+		mask := prunedMatrix(got, c.rows, c.cols, hessian.Upper(h, c.cols), nil, o)
 
 		want := sparseGPTReference(weight, c.rows, c.cols, h, func(w []float64, j int, diagonal func(int) float64) {
 			// The mask of unstructured and 2:4 is that of the least w²/[H_F⁻¹]_jj at the window's first column.
@@ -206,14 +208,14 @@ func TestBlockErrors(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	const rows, cols = 4, 20
 	_, h := correlated(r, 60, cols)
-	h = damped(h, cols)
+	h = hessian.Damped(h, cols)
 	weight := matrix(r, rows*cols)
 	w := make([]float64, len(weight))
 	for i, v := range weight {
 		w[i] = float64(v)
 	}
 	scores := make([]float64, rows*cols)
-	blockErrors(scores, w, rows, cols, 0, cols, upper(h, cols))
+	blockErrors(scores, w, rows, cols, 0, cols, hessian.Upper(h, cols))
 	for _, at := range blocksOf(rows, cols) {
 		first, n := at[0]%cols, len(at)/rows
 		p := solve(minor(h, cols, upTo(cols)[first:]), cols-first)
@@ -238,7 +240,7 @@ func TestEliminateIsLeastSquares(t *testing.T) {
 	for _, each := range []int{1, 3} {
 		const rows, cols, n = 5, 12, 3
 		_, h := correlated(r, 50, cols)
-		hd := damped(h, cols)
+		hd := hessian.Damped(h, cols)
 		weight := matrix(r, rows*cols)
 		fitted := func(gone []int) []float32 {
 			left := without(cols, spread(gone, each))

@@ -5,6 +5,7 @@ import (
 
 	"mito/backend"
 	"mito/engine/arch"
+	"mito/engine/compress/hessian"
 	"mito/engine/model"
 )
 
@@ -40,7 +41,7 @@ func sparseGPT(ctx context.Context, b backend.Backend, w *model.Weights, masks M
 			}
 			in := m.Part.Input()
 			if triangles[in] == nil {
-				triangles[in] = upper(damped(hessians[place{layer, in}], m.Cols), m.Cols)
+				triangles[in] = hessian.Upper(hessian.Damped(hessians[place{layer, in}], m.Cols), m.Cols)
 			}
 			name := m.Weight().Name
 			masks[name] = prunedMatrix(w.Tensors[name], m.Rows, m.Cols, triangles[in], masks[name], o.at(shares[name]))

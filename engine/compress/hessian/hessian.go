@@ -1,4 +1,8 @@
-package prune
+// Package hessian solves with the second moments of what a matrix reads: E[x·xᵀ] is the Hessian of the squared error of its
+// product, for every row alike.
+//
+// It imports the standard library only. A test holds it to that.
+package hessian
 
 import "math"
 
@@ -6,8 +10,8 @@ import "math"
 // and an inverse exists.
 const damping = 0.01
 
-// damped copies a Hessian [K,K] and adds damping to its diagonal.
-func damped(h []float64, k int) []float64 {
+// Damped copies a Hessian [K,K] and adds damping to its diagonal.
+func Damped(h []float64, k int) []float64 {
 	out := append([]float64(nil), h...)
 	mean := 0.0
 	for i := range k {
@@ -43,8 +47,8 @@ func cholesky(a []float64, k int) []float64 {
 	return l
 }
 
-// inverse returns the inverse of a positive definite a [K,K].
-func inverse(a []float64, k int) []float64 {
+// Inverse returns the inverse of a positive definite a [K,K].
+func Inverse(a []float64, k int) []float64 {
 	l := cholesky(a, k)
 	// Rows of inv(L), lower triangular.
 	x := make([]float64, k*k)
@@ -84,9 +88,9 @@ func inverse(a []float64, k int) []float64 {
 	return out
 }
 
-// upper returns the upper triangle U of a⁻¹ = Uᵀ·U.
-func upper(a []float64, k int) []float64 {
-	l := cholesky(inverse(a, k), k)
+// Upper returns the upper triangle U of a⁻¹ = Uᵀ·U.
+func Upper(a []float64, k int) []float64 {
+	l := cholesky(Inverse(a, k), k)
 	u := make([]float64, k*k)
 	for i := range k {
 		for j := range i + 1 {
