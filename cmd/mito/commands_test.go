@@ -78,7 +78,7 @@ func TestWrongUse(t *testing.T) {
 		{"distill --task tictactoe --out x --teacher y --alpha 2", "alpha is 2"},
 		{"distill --task tictactoe --out x --teacher y --temperature 0", "temperature is 0"},
 		{"quantize", "--model and --out"},
-		{"quantize --model x --out y --method guess", "search rtn"},
+		{"quantize --model x --out y --method guess", "search rtn sigma gptq"},
 		{"quantize --model x --out y --task tictactoe", "--calibrate and --qat, which are missing"},
 		{"eval", "--model is missing"},
 		{"eval --model x", "--task NAME"},

@@ -14,7 +14,6 @@ import (
 	"mito/engine/pipeline"
 	"mito/engine/runs"
 	"mito/engine/student"
-	"mito/engine/tokenizer"
 )
 
 // quantizeFlags are those of the command.
@@ -25,11 +24,20 @@ type quantizeFlags struct {
 	model, out string
 	method     string
 	bits       string
-	calibrate  int
+	bytes      string
+	calibrate  string
+	sigma      float64
+	smooth     float64
 	aware      pipeline.AwareOptions // Train.Steps 0 for none
 
 	rules  []quant.Rule
+	budget int          // bytes, 0 for any
+	rows   int          // of the calibration
+	self   bool         // the model writes them
 	result *awareResult // of a training, or nil
+
+	sequences [][]int32 // of the calibration
+	choices   []quant.Choice
 }
 
 // awareFlags are the flags that mean something with --qat only.
@@ -61,11 +69,14 @@ model the student is.`,
 	f.output.register(fs)
 	f.work.register(fs)
 	f.machine.register(fs)
-	fs.IntVar(&f.calibrate, "calibrate", 0, "training sequences that weigh the errors of the weights; 0 for none")
+	fs.StringVar(&f.calibrate, "calibrate", "0", "sequences that weigh the errors of the weights: a number of the corpus's or the task's, self or self:NUMBER for text that the model writes itself, 0 for none")
 	fs.StringVar(&f.model, "model", "", "folder of the trained model (required)")
 	fs.StringVar(&f.out, "out", "", "folder for the INT8 student (required)")
 	fs.StringVar(&f.bits, "bits", "", bitsUsage)
-	fs.StringVar(&f.method, "method", string(quant.Methods()[0]), "how the scale of a row is found: search or rtn (round to nearest)")
+	fs.StringVar(&f.bytes, "bytes", "", "instead of --bits: what the weights may take on disk, such as 200K; each matrix gets the bits that its measured sensitivity leaves it (K is 1024; needs --calibrate)")
+	fs.StringVar(&f.method, "method", string(quant.Methods()[0]), "how weights are rounded: search (scales of least error), rtn (to nearest), sigma (clipped) or gptq (column by column, needs --calibrate)")
+	fs.Float64Var(&f.sigma, "sigma", quant.DefaultSigma, "method sigma: standard deviations of a row, or a group, at which its weights are clipped")
+	fs.Float64Var(&f.smooth, "smooth", 0, "move sizes of channels from activations to weights by this power of them, such as 0.5; 0 for none (needs --calibrate)")
 	f.registerAware(fs)
 	return cmd
 }
@@ -102,6 +113,9 @@ func (f *quantizeFlags) check(fs *pflag.FlagSet) (err error) {
 	if f.rules, err = parseBits(f.bits); err != nil {
 		return err
 	}
+	if err := f.checkCalibration(fs); err != nil {
+		return err
+	}
 	t := &f.aware.Train
 	if t.Steps < 0 {
 		return usagef("--qat is %d, want 0 or more steps", t.Steps)
@@ -113,12 +127,12 @@ func (f *quantizeFlags) check(fs *pflag.FlagSet) (err error) {
 		if err := without(fs, "a run without --qat", awareFlags...); err != nil {
 			return err
 		}
-		if f.calibrate == 0 && f.work.kind() != "" {
+		if (f.rows == 0 || f.self) && f.work.kind() != "" {
 			return usagef("--task and --corpus give the sequences of --calibrate and --qat, which are missing")
 		}
 		return runs.CheckFree(f.out) // before a calibration, which takes its time
 	}
-	if err := without(fs, "--qat", "calibrate", "method"); err != nil {
+	if err := without(fs, "--qat", "calibrate", "method", "bytes", "smooth"); err != nil {
 		return err
 	}
 	return f.checkAware(fs)
@@ -139,12 +153,17 @@ func parseBits(text string) ([]quant.Rule, error) {
 // round makes the student by rounding.
 func (f *quantizeFlags) round(cmd *cobra.Command) (err error) {
 	o := quant.Options{}
-	if f.calibrate != 0 {
+	if f.rows != 0 {
 		if o, err = f.calibration(cmd); err != nil {
 			return err
 		}
 	}
-	o.Method, o.Bits = quant.Method(f.method), f.rules
+	o.Method, o.Sigma, o.Smooth = quant.Method(f.method), f.sigma, f.smooth
+	if f.budget == 0 {
+		o.Bits = f.rules
+	} else if o.Bits, err = f.choose(cmd, o); err != nil {
+		return err
+	}
 	w, r, err := pipeline.Quantize(cmd.Context(), f.model, f.out, o)
 	if errors.Is(err, quant.ErrPattern) {
 		return usagef("--bits: %w", err)
@@ -165,6 +184,7 @@ type quantizeResult struct {
 	Matrices []quant.MatrixError `json:"matrices"`
 	Sparsity float64             `json:"sparsity,omitempty"` // of the matrices inside the layers
 	Stored   int                 `json:"stored_bytes"`       // on disk, in codes and blocks where matrices are stored so
+	Choices  []quant.Choice      `json:"sensitivity,omitempty"`
 	*awareResult
 }
 
@@ -183,7 +203,7 @@ func (f *quantizeFlags) print(cmd *cobra.Command, dir string, w *student.Weights
 	}
 	result := quantizeResult{
 		Dir: dir, Params: w.Params(), Bytes: w.Bytes(), Scheme: "int8", Digest: digest, Matrices: r.Matrices, Stored: quant.StoredBytes(w, r),
-		awareResult: f.result,
+		awareResult: f.result, Choices: f.choices,
 	}
 	if r.Pruning != nil {
 		result.Sparsity = quant.Sparsity(w)
@@ -197,33 +217,4 @@ func (f *quantizeFlags) print(cmd *cobra.Command, dir string, w *student.Weights
 			fmt.Fprintf(stdout, "  %-45s %7s bits %8d bytes  relative error %.4f\n", e.Name, quant.BitsName(e.Bits), e.Bytes, e.Relative)
 		}
 	})
-}
-
-// calibration runs the float model of a folder over training sequences of the workload.
-func (f *quantizeFlags) calibration(cmd *cobra.Command) (o quant.Options, err error) {
-	if f.calibrate < 0 {
-		return o, usagef("--calibrate is %d, want 1 or more sequences, or 0 for none", f.calibrate)
-	}
-	if err := errors.Join(f.machine.check(), f.work.check(cmd.Flags())); err != nil {
-		return o, err
-	}
-	_, floats, err := pipeline.OpenFloat(f.model)
-	if err != nil {
-		return o, err
-	}
-	tok, err := tokenizer.Load(f.model)
-	if err != nil {
-		return o, err
-	}
-	if err := f.work.fitContext(cmd.Flags(), "--model", f.model, floats.Config.Context); err != nil {
-		return o, err
-	}
-	w, err := f.work.open(cmd, nil, tok)
-	if err != nil {
-		return o, err
-	}
-	if most := pipeline.MaxCalibration(w.Context); f.calibrate > most {
-		return o, usagef("--calibrate is %d, want 1 to %d sequences of %d tokens, of which a few hundred do", f.calibrate, most, w.Context)
-	}
-	return pipeline.Calibrate(cmd.Context(), floats, w, f.calibrate, f.work.taskSeed, f.machine.threads)
 }

@@ -36,19 +36,31 @@ func OpenFloat(dir string) (*checkpoint.Folder, *model.Weights, error) {
 func MaxCalibration(context int) int { return (1 << 24) / max(1, context) }
 
 // Calibrate runs a float model over rows of the training split. Quantize, given the result, weighs its errors by what
-// the model's matrices read there, and refuses rows that the held-out split has too.
-func Calibrate(ctx context.Context, floats *model.Weights, w *Workload, rows int, seed uint64, threads int) (o quant.Options, err error) {
+// the model's matrices read there, and refuses rows that the held-out split has too. The rows come back beside it.
+func Calibrate(ctx context.Context, floats *model.Weights, w *Workload, rows int, seed uint64, g calibrate.Options) (o quant.Options, sequences [][]int32, err error) {
 	b, evaluation, err := samples(ctx, w, rows, seed)
 	if err != nil {
-		return o, err
+		return o, nil, err
 	}
 	o.Evaluation = evaluation
-	sequences := make([][]int32, b.Rows)
+	sequences = make([][]int32, b.Rows)
 	for i := range sequences {
 		sequences[i] = b.Inputs[i*b.Time:][:b.Time]
 	}
-	o.Calibration, err = calibrate.Run(ctx, floats, sequences, threads)
-	return o, err
+	o.Calibration, err = calibrate.Run(ctx, floats, sequences, g)
+	return o, sequences, err
+}
+
+// CalibrateSelf is Calibrate over text that the model writes itself, in rows of its context.
+func CalibrateSelf(ctx context.Context, floats *model.Weights, rows int, seed uint64, g calibrate.Options) (o quant.Options, sequences [][]int32, err error) {
+	if most := MaxCalibration(floats.Config.Context); rows < 1 || rows > most {
+		return o, nil, fmt.Errorf("calibration over %d sequences of %d tokens: want 1 to %d sequences", rows, floats.Config.Context, most)
+	}
+	if sequences, err = calibrate.Generate(ctx, floats, rows, floats.Config.Context, seed); err != nil {
+		return o, nil, err
+	}
+	o.Calibration, err = calibrate.Run(ctx, floats, sequences, g)
+	return o, sequences, err
 }
 
 // samples draws rows of the training split, and lists what a model is judged by.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/compress/calibrate"
 	"mito/engine/task"
 )
 
@@ -18,7 +19,7 @@ func TestCalibrationIsNotOnTestData(t *testing.T) {
 		t.Fatal(err)
 	}
 	try := func(rows int) error {
-		o, err := Calibrate(t.Context(), floats, w, rows, 1, 1)
+		o, _, err := Calibrate(t.Context(), floats, w, rows, 1, calibrate.Options{Threads: 1})
 		if err != nil {
 			return err
 		}

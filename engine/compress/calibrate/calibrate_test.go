@@ -30,7 +30,7 @@ func TestCalibrateMoments(t *testing.T) {
 			}
 			sequences = append(sequences, tokens)
 		}
-		got := must(Run(t.Context(), w, sequences, 1))
+		got := must(Run(t.Context(), w, sequences, Options{Threads: 1}))
 		if got.Samples.Len() == 0 {
 			t.Error("no samples were kept")
 		}
@@ -89,8 +89,8 @@ func TestCalibrateRowByRow(t *testing.T) {
 		for i := range tokens {
 			tokens[i] = int32(i * 7 % c.VocabSize)
 		}
-		got := must(Run(t.Context(), w, [][]int32{tokens}, 2)).SecondMoment
-		seen := moments{}
+		got := must(Run(t.Context(), w, [][]int32{tokens}, Options{Threads: 2})).SecondMoment
+		seen := newMoments(false)
 		s := must(must(decode.NewFloat32(w, nil, decode.Options{Observer: seen})).NewSession(1))
 		for i := range tokens {
 			must(s.Step(tokens[i : i+1]))
@@ -110,7 +110,7 @@ func TestCalibrateRefuses(t *testing.T) {
 		tokens []int32
 		want   error
 	}{{[]int32{int32(c.VocabSize)}, decode.ErrToken}, {make([]int32, c.Context+1), decode.ErrContextFull}} {
-		if _, err := Run(t.Context(), w, [][]int32{tc.tokens}, 1); !errors.Is(err, tc.want) {
+		if _, err := Run(t.Context(), w, [][]int32{tc.tokens}, Options{Threads: 1}); !errors.Is(err, tc.want) {
 			t.Errorf("got %v, want %v", err, tc.want)
 		}
 	}
@@ -122,12 +122,12 @@ func TestStop(t *testing.T) {
 	_, w := testmodels.Float(t, c, 4)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if got, err := Run(ctx, w, [][]int32{{1, 2, 3}}, 1); !errors.Is(err, context.Canceled) || got != nil {
+	if got, err := Run(ctx, w, [][]int32{{1, 2, 3}}, Options{Threads: 1}); !errors.Is(err, context.Canceled) || got != nil {
 		t.Errorf("%v, error %v", got, err)
 	}
 	for _, times := range []int{1, 20, 50} {
 		e := &ending{t.Context(), times}
-		if _, err := Run(e, w, [][]int32{make([]int32, 30), make([]int32, 30)}, 1); !errors.Is(err, context.Canceled) {
+		if _, err := Run(e, w, [][]int32{make([]int32, 30), make([]int32, 30)}, Options{Threads: 1}); !errors.Is(err, context.Canceled) {
 			t.Errorf("done after %d questions: error %v", times, err)
 		}
 	}
@@ -147,7 +147,7 @@ func (e *ending) Err() error {
 }
 
 func TestImports(t *testing.T) {
-	imports.Direct(t, "mito/engine/arch", "mito/engine/compress/quant", "mito/engine/decode", "mito/engine/model")
+	imports.Direct(t, "mito/engine/arch", "mito/engine/compress/quant", "mito/engine/decode", "mito/engine/model", "mito/engine/student")
 }
 
 func must[T any](v T, err error) T {

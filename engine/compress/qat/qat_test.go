@@ -142,6 +142,29 @@ func TestLogitsAreTheStudents(t *testing.T) {
 	})
 }
 
+// Numbers that are too small for a student are 0 in training too.
+func TestTinyNumbers(t *testing.T) {
+	b, _, err := backend.Open("cpu", backend.Options{Threads: 1})
+	check(t, err)
+	m, r := rounded(t, b, configs()["gpt2"], "8")
+	for _, name := range []string{"model.norm.bias", "model.layers.0.mlp.up_proj.bias", "model.norm.weight"} {
+		p := m.Params.Lookup(name)
+		v := make([]float32, p.Size())
+		for i := range v {
+			v[i] = 1e-20
+		}
+		check(t, b.Upload(p.Value, v))
+	}
+	check(t, r.Refresh(m))
+	_, _, err = r.Student(m, m.Params.Value)
+	check(t, err)
+	v := make([]float32, m.Config.HiddenSize)
+	check(t, b.Download(v, m.Params.Lookup("model.norm.bias").Value))
+	if slices.Max(v) != 0 {
+		t.Errorf("a bias is %v", v[0])
+	}
+}
+
 // gradients runs a forward and a backward pass and completes the gradients.
 func gradients(t *testing.T, m *model.Model, r *Rounding, a *model.Activations) {
 	t.Helper()

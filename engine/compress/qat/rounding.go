@@ -103,7 +103,7 @@ func (r *Rounding) Rotary(c arch.Config) (cos, sin []float32) {
 }
 
 // scaleOf and groupOf say what a parameter stands for.
-func scaleOf(u float32) float32 { return float32(math.Exp(float64(u))) }
+func scaleOf(u float32) float32 { return max(student.MinMagnitude, float32(math.Exp(float64(u)))) }
 
 func (x *matrix) groupOf(v float32) int {
 	return int(math.Round(min(float64(quant.MaxGroup(x.bits)), max(1, float64(v)))))
@@ -184,6 +184,13 @@ func (r *Rounding) Refresh(m *model.Model) error {
 	}
 	r.round()
 	b := m.Backend()
+	for _, p := range m.Params.List { // the student has no such numbers
+		if v := r.of(p); p.Kind == model.Vector && quant.DropTiny(v) {
+			if err := b.Upload(p.Value, v); err != nil {
+				return err
+			}
+		}
+	}
 	for _, x := range r.matrices {
 		for i, q := range x.hostQ {
 			x.hostOut[i] = float32(q) * x.hostScales[i/x.Cols]
@@ -262,6 +269,9 @@ func (r *Rounding) Student(m *model.Model, flat *tensor.Dense) (*student.Weights
 	floats, by := map[string][]float32{}, map[string]*matrix{}
 	for _, p := range m.Params.List {
 		floats[p.Name] = r.of(p)
+		if p.Kind == model.Vector {
+			quant.DropTiny(floats[p.Name])
+		}
 	}
 	for _, x := range r.matrices {
 		by[x.Name] = x

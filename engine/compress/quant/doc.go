@@ -10,5 +10,5 @@
 // On disk a student is a Hugging Face folder with the keys of compressed-tensors (engine/checkpoint): INT8 weights and
 // float32 scales, gains and biases, and no float copy of a matrix.
 //
-// Of mito it imports engine/arch, engine/checkpoint, engine/export/hf, engine/student, kernels/sentinel and kernels/vec only. A test holds it to that.
+// Of mito it imports engine/arch, engine/checkpoint, engine/compress/hessian, engine/export/hf, engine/student, kernels/sentinel and kernels/vec only. A test holds it to that.
 package quant

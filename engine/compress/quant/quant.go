@@ -21,6 +21,11 @@ const (
 	Search Method = "search"
 	// RoundToNearest takes the largest magnitude over 127.
 	RoundToNearest Method = "rtn"
+	// Sigma clips at some standard deviations of the row, or of the group of codes.
+	Sigma Method = "sigma"
+	// GPTQ searches the scales, then rounds column by column and makes up for each error in the columns behind it, by the Hessians of a
+	// calibration.
+	GPTQ Method = "gptq"
 )
 
 // A way to find the scale of a row: it fills q [n] from x [n], minding the weights [n] of the errors, and returns the scale. Of
@@ -28,12 +33,23 @@ const (
 type scaler func(q []int8, x, weight []float32, bits int) float32
 
 // Methods lists the methods, the default first.
-func Methods() []Method { return []Method{Search, RoundToNearest} }
+func Methods() []Method { return []Method{Search, RoundToNearest, Sigma, GPTQ} }
 
-func (m Method) scaler() (scaler, error) {
+// DefaultSigma is where Sigma clips unless told otherwise.
+const DefaultSigma = 4
+
+func (m Method) scaler(sigma float64) (scaler, error) {
 	switch m {
-	case "", Search:
+	case "", Search, GPTQ:
 		return searchRow, nil
+	case Sigma:
+		if sigma == 0 {
+			sigma = DefaultSigma
+		}
+		if !(sigma > 0) || math.IsInf(sigma, 1) {
+			return nil, fmt.Errorf("quant: %w: %v standard deviations, want a positive number", ErrMethod, sigma)
+		}
+		return func(q []int8, x, _ []float32, bits int) float32 { return clippedRow(q, x, bits, sigma) }, nil
 	case RoundToNearest:
 		return nearestRow, nil
 	}
@@ -66,8 +82,12 @@ var (
 
 // Options of Quantize. The zero value searches without calibration.
 type Options struct {
-	Method      Method       // "" means Search
-	Bits        []Rule       // codes of fewer bits than 8, by module
+	Method Method  // "" means Search
+	Bits   []Rule  // codes of fewer bits than 8, by module
+	Sigma  float64 // standard deviations at which Sigma clips; 0 means DefaultSigma
+	// Smooth moves the sizes of channels from activations to weights, by this power of them, in the gains of the norms before
+	// products (see smooth); 0 for not at all. It needs a calibration.
+	Smooth      float64
 	Calibration *Calibration // weighs the errors; nil weighs them alike
 	Evaluation  *Samples     // what the result will be judged on; quantising on any of it is refused
 
@@ -82,6 +102,10 @@ type Calibration struct {
 	// SecondMoment has the mean square of each input channel, [Cols], by the name of the module that reads it
 	// (model.layers.0.mlp.up_proj). Modules that are not in it are weighed alike.
 	SecondMoment map[string][]float32
+	// Largest has the largest magnitude of each input channel in the same way, and Hessian the mean products of channels, [Cols,Cols],
+	// without damping; nil where they were not gathered.
+	Largest map[string][]float32
+	Hessian map[string][]float64
 }
 
 // Report says what quantisation did.
@@ -127,7 +151,7 @@ type CalibrationRecord struct {
 // (model.layers.0.mlp.up_proj.weight, row-major [out,in]), all of the configuration and nothing else. Errors:
 // ctx's, *arch.FieldError, ErrMissing, ErrUnexpected, ErrShape, ErrNotFinite, ErrOverlap, ErrMethod.
 func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, o Options) (*student.Weights, *Report, error) {
-	scale, err := o.Method.scaler()
+	scale, err := o.Method.scaler(o.Sigma)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,6 +165,12 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 			return nil, nil, err
 		}
 		r.Calibration = rec
+	}
+	if o.Method == GPTQ && (o.Calibration == nil || o.Calibration.Hessian == nil) {
+		return nil, nil, fmt.Errorf("quant: %w: gptq without a calibration that has Hessians", ErrMissing)
+	}
+	if tensors, o.Calibration, err = smooth(c, tensors, o.Calibration, o.Smooth); err != nil {
+		return nil, nil, err
 	}
 	w, err := student.NewWeights(c)
 	if err != nil {
@@ -174,7 +204,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 		if m == nil {
 			x, err := take(name, len(*v))
 			copy(*v, x)
-			dropTiny(*v)
+			DropTiny(*v)
 			return err
 		}
 		x, err := take(name+".weight", len(m.Q))
@@ -191,6 +221,11 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 		if err := quantizeMatrix(ctx, m, x, weight, bits[name], scale); err != nil {
 			return err
 		}
+		if o.Method == GPTQ && o.Calibration.Hessian[name] != nil {
+			if err := compensate(ctx, m, x, weight, o.Calibration.Hessian[name], bits[name]); err != nil {
+				return err
+			}
+		}
 		for row, s := range m.Scale {
 			if s < student.MinMagnitude {
 				m.Scale[row] = 0
@@ -205,7 +240,7 @@ func Quantize(ctx context.Context, c arch.Config, tensors map[string][]float32, 
 		if m.Bias != nil {
 			b, err := take(name+".bias", m.Rows)
 			copy(m.Bias, b)
-			dropTiny(m.Bias)
+			DropTiny(m.Bias)
 			return err
 		}
 		return nil
@@ -242,13 +277,14 @@ func Describe(method Method, w *student.Weights, tensors map[string][]float32, b
 	return r
 }
 
-// dropTiny makes 0 of what the student's arithmetic has no room for.
-func dropTiny(v []float32) {
+// DropTiny makes numbers that are too small for a student 0, and says whether there was one.
+func DropTiny(v []float32) (found bool) {
 	for i, x := range v {
-		if x > -student.MinMagnitude && x < student.MinMagnitude {
-			v[i] = 0
+		if x != 0 && x > -student.MinMagnitude && x < student.MinMagnitude {
+			v[i], found = 0, true
 		}
 	}
+	return found
 }
 
 // unexpected names a tensor that the configuration has no place for.

@@ -26,7 +26,7 @@ func randomRow(rng *rand.Rand, n int) []float32 {
 
 func scalerOf(t *testing.T, m Method) scaler {
 	t.Helper()
-	s, err := m.scaler()
+	s, err := m.scaler(0)
 	if err != nil {
 		t.Fatal(err)
 	}
