@@ -11,6 +11,7 @@ import (
 	"mito/engine/arch"
 	"mito/engine/compress/lora"
 	"mito/engine/data"
+	"mito/engine/distill"
 	"mito/engine/model"
 	"mito/engine/tokenizer"
 	"mito/engine/train"
@@ -212,6 +213,25 @@ func labConfig(vocab int) arch.Config {
 
 // labInit is the recipe's.
 func labInit() model.Init { return model.Init{Std: 0.02, FanIn: 0.57, ResidualZero: true} }
+
+// taughtBy makes the objective of a training that learns from the base too.
+func taughtBy(base *model.Weights, o train.Options) func(*contender, data.Source) (train.Objective, error) {
+	return func(c *contender, source data.Source) (train.Objective, error) {
+		teacher, err := model.New(c.b, base.Config, false)
+		if err != nil {
+			return nil, err
+		}
+		c.keep(teacher)
+		if err := teacher.Load(base); err != nil {
+			return nil, err
+		}
+		d, err := distill.New(c.model, train.NewLabels(c.b, source, o), []*model.Model{teacher}, nil, distill.Defaults())
+		if err == nil {
+			c.keep(d)
+		}
+		return d, err
+	}
+}
 
 // lab runs the experiments on texts that follow the ratios of a technique, where there are the texts.
 func (m *meter) lab(texts bool, plan func(*meter) error) error {

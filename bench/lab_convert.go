@@ -4,9 +4,6 @@ import (
 	"fmt"
 
 	"mito/engine/compress/convert"
-	"mito/engine/data"
-	"mito/engine/distill"
-	"mito/engine/model"
 	"mito/engine/train"
 )
 
@@ -41,21 +38,7 @@ func labConvert(m *meter) error {
 		o.Steps, o.LR, o.MuonLR, o.Decay = m.steps(labSteps/10), 2e-3, 0.01, 1
 		healed, err := enter(m.ctx, entry{
 			text: corpus, config: w.Config, rows: labRows, time: labTime, start: w, o: o,
-			objective: func(x *contender, source data.Source) (train.Objective, error) {
-				teacher, err := model.New(x.b, base.Config, false)
-				if err != nil {
-					return nil, err
-				}
-				x.keep(teacher)
-				if err := teacher.Load(base); err != nil {
-					return nil, err
-				}
-				d, err := distill.New(x.model, train.NewLabels(x.b, source, o), []*model.Model{teacher}, nil, distill.Defaults())
-				if err == nil {
-					x.keep(d)
-				}
-				return d, err
-			},
+			objective: taughtBy(base, o),
 		})
 		if err != nil {
 			return err

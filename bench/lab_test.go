@@ -23,7 +23,7 @@ func TestLab(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, plan := range []func(*meter) error{labLora, labTokens, labConvert, labAccumulation, labSparse} {
+	for _, plan := range []func(*meter) error{labQuantisation, labLora, labTokens, labConvert, labAccumulation, labSparse} {
 		if err := plan(m); err != nil {
 			t.Fatal(err)
 		}
@@ -39,6 +39,9 @@ func TestLab(t *testing.T) {
 	for name, ok := range map[string]func(float64) bool{
 		"lora/two adapters and none mixed in a batch of 8, share with the bits of each alone":   func(v float64) bool { return v == 1 },
 		"lora/merged into the weights, largest difference of a logit against the largest logit": func(v float64) bool { return v > 0 && v < 1e-5 },
+		"quantisation/weights of 8 bits, loss rounded against the base":                         func(v float64) bool { return v > 0.99 && v < 1.01 },
+		"quantisation/weights of 8 bits, bytes on disk against INT8":                            func(v float64) bool { return v == 1 },
+		"quantisation/weights of 4 bits, bytes on disk against INT8":                            func(v float64) bool { return v < 0.6 },
 		"lora/adapter switched": func(v float64) bool { return v < 1 },
 		"lora/corpus to adapt-to, rank 4 of every layer, share of the parameters that is trained":         func(v float64) bool { return v > 0.01 && v < 0.1 },
 		"convert/4 heads of keys and values to 1, bytes of the cache against the base's":                  func(v float64) bool { return v == 0.25 },

@@ -15,7 +15,9 @@ var techniques = []struct {
 	name string
 	plan func(*meter) error
 }{
-	{"quantisation", eachClass(addQuantisation)},
+	{"quantisation", func(m *meter) error {
+		return errors.Join(eachClass(addQuantisation)(m), m.lab(m.o.Corpus != "", labQuantisation))
+	}},
 	{"pruning", eachClass(addPruning)},
 	{"sparse", func(m *meter) error { return m.lab(m.o.Corpus != "", labSparse) }},
 	{"accumulation", func(m *meter) error {
