@@ -247,6 +247,9 @@ var readings = map[spec]string{
 
 // TestWrongReadings plants each and wants the digest to notice, by the functions alone where they are what is misread.
 func TestWrongReadings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("about five seconds, and the same on every machine")
+	}
 	all := configs()
 	all[""] = gameConfig()
 	long := arch.Edge(9, 600, 1, 8, 1, 1)
