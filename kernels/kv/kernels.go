@@ -78,7 +78,7 @@ const maxValueScale = 0x1p100
 // Pow2 is 32767·2^(-d/2048) for d ≥ 0, within 0.03% and half a unit, in integers.
 func Pow2(d int32) int32 {
 	d = min(d, 65535)
-	x := d % 2048 * 16
+	x := d & 2047 << 4
 	a := 32767 - mulr(22632-mulr(7512-mulr(1261, x), x), x)
 	return (2*a>>(d>>11) + 1) >> 1
 }
