@@ -104,8 +104,8 @@ func Front(all []Outcome) []Outcome {
 
 // Rung is a round of successive halving.
 type Rung struct {
-	Trials int // that run
-	Steps  int
+	Trials int `json:"trials"` // that run
+	Steps  int `json:"steps"`
 }
 
 // third is by how much a round has fewer trials and more steps.
