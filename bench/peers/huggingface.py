@@ -502,7 +502,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     b = Bench(a.mito, a.only)
-    for part in (written, tokenizers, many, read, teachers, across, int8, events):
+    for part in (written, tokenizers, many, read, teachers, across, int8, adapters, events):
         part(b)
     print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
     sys.exit(1 if b.failed or not b.passed else 0)

@@ -28,6 +28,7 @@ With --draft-for the student becomes a draft that guesses for the model named th
 teacher, its probabilities as they are (--alpha 0, --temperature 1) and its context are learned, and in the end it is told how much
 of the draft's guesses the model accepts on the held-out part.`,
 		Example: "  mito distill --teacher teacher --task tictactoe --arch micro --out student\n" +
+			"  mito distill --teacher gpt2-folder --tokenizer chars --corpus book.txt --arch edge --out student\n" +
 			"  mito distill --draft-for book --corpus book.txt --arch micro --out draft",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
