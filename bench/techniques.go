@@ -26,6 +26,10 @@ var techniques = []struct {
 	{"lora", func(m *meter) error {
 		return errors.Join(eachClass(addLora)(m), m.lab(m.o.Corpus != "" && m.o.AdaptTo != "", labLora))
 	}},
+	{"speculation", eachClass(addSpeculation)},
+	{"transcript", eachClass(addTranscript)},
+	{"votes", eachClass(addVotes)},
+	{"grammar", eachClass(addGrammar)},
 	{"tokens", func(m *meter) error { return m.lab(m.o.Corpus != "", labTokens) }},
 	{"convert", func(m *meter) error { return m.lab(m.o.Corpus != "", labConvert) }},
 }
