@@ -28,19 +28,20 @@ type Board struct {
 	Script   string   // the linker's, without .ld
 	Start    string   // start-up code, without .c
 	Emulator []string
+	Number   string // where the emulator puts a number for the program: board_stack_top
 }
 
 func cortexM(name, script, machine string, flags ...string) Board {
 	return Board{name, "arm-none-eabi-gcc", append([]string{"-mthumb"}, flags...), script, "cortex_m", []string{
 		"qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none",
 		"-semihosting-config", "enable=on,target=native,chardev=s", "-chardev", "stdio,id=s",
-	}}
+	}, map[string]string{"mps2": "0x203ffff0", "an505": "0x383ffff0", "an547": "0x2007fff0"}[script]}
 }
 
 func riscv(name, arch, abi string) Board {
 	return Board{name, "riscv64-unknown-elf-gcc", []string{"-march=" + arch, "-mabi=" + abi, "-misa-spec=2.2", "-mcmodel=medany"}, "riscv", "riscv", []string{
 		"qemu-system-riscv32", "-M", "virt", "-bios", "none", "-nographic", "-monitor", "none", "-serial", "stdio",
-	}}
+	}, "0x80bffff0"}
 }
 
 // Boards lists the processors, the smallest first. M0+ code runs on an M3, which executes all of it.
@@ -152,15 +153,18 @@ func (p *Program) command(ctx context.Context, more ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs the program with a text to read and returns what it prints.
-func (p *Program) run(ctx context.Context, stdin string) (string, error) {
-	cmd := p.command(ctx)
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
+// run runs the program with a number and returns what it prints.
+func (p *Program) run(ctx context.Context, number int) (string, error) {
+	out, err := p.command(ctx, p.number(number)...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s", p.board.Name, err, out)
 	}
 	return string(out), nil
+}
+
+// number gives the program a number.
+func (p *Program) number(n int) []string {
+	return []string{"-device", fmt.Sprintf("loader,addr=%s,data=%d,data-len=4", p.board.Number, n)}
 }
 
 // plugin builds the counter of instructions.
@@ -190,14 +194,14 @@ var plugin = sync.OnceValues(func() (string, error) {
 var counted = regexp.MustCompile(`instructions (\d+)`)
 
 // instructions runs the program and counts what it executes.
-func (p *Program) instructions(ctx context.Context, stdin string) (int, error) {
+func (p *Program) instructions(ctx context.Context, number int) (int, error) {
 	so, err := plugin()
 	if err != nil {
 		return 0, err
 	}
-	cmd := p.command(ctx, "-plugin", "file="+so)
+	cmd := p.command(ctx, append(p.number(number), "-plugin", "file="+so)...)
 	var said bytes.Buffer
-	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &said
+	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {
 		return 0, fmt.Errorf("%s: %w: %s", p.board.Name, err, said.Bytes())
 	}
@@ -210,7 +214,7 @@ func (p *Program) instructions(ctx context.Context, stdin string) (int, error) {
 
 // stack runs the program, which prints the stack that it used.
 func (p *Program) stack(ctx context.Context) (int, error) {
-	out, err := p.run(ctx, "3\n")
+	out, err := p.run(ctx, 3)
 	if err != nil {
 		return 0, err
 	}
@@ -223,7 +227,7 @@ func (p *Program) tokenInstructions(ctx context.Context, position int) (int, err
 	var n [2]int
 	for i := range n {
 		var err error
-		if n[i], err = p.instructions(ctx, fmt.Sprintf("%d\n", position+i)); err != nil {
+		if n[i], err = p.instructions(ctx, position+i); err != nil {
 			return 0, err
 		}
 	}

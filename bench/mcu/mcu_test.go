@@ -57,7 +57,7 @@ func TestBoards(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := p.run(context.Background(), "")
+				got, err := p.run(context.Background(), 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -132,6 +132,10 @@ func TestPredictions(t *testing.T) {
 			if x.Target == b.Name {
 				cost = x
 			}
+		}
+		if !cost.Known {
+			t.Logf("%s is not in sizes.txt: go test ./bench/mcu -run Update -update measures it", b.Name)
+			continue
 		}
 		line := measureCode(t, b, c, false)
 		if want := fmt.Sprintf("code %s %s %d", b.Name, plan.Parts, cost.Greedy); !strings.HasPrefix(line, want) || !strings.HasSuffix(line, fmt.Sprintf("%d %d %d", cost.Code, cost.Stack, cost.BootStack)) {

@@ -181,16 +181,24 @@ func printPlan(w io.Writer, p *c99.Plan) {
 	fmt.Fprintf(w, "weights %d bytes, tables %d, RAM %d (the state; no logits are kept)\n", p.Weights, p.Tables, p.RAM)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tab, "\tflash\tits code\tgreedy only\tRAM\tstack\tstack at boot\tinstructions of token %d\t\n", p.Position)
-	for _, c := range p.Costs {
-		if !c.Known {
-			fmt.Fprintf(tab, "%s\t?\t?\t?\t%d\t?\t?\t%d\t\n", c.Target, c.RAM, c.Instructions)
-			continue
+	unknown := false
+	number := func(v int) string { // 0 was not measured
+		if v == 0 {
+			unknown = true
+			return "?"
 		}
-		fmt.Fprintf(tab, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", c.Target, c.Flash, c.Code, c.Greedy, c.RAM, c.Stack, c.BootStack, c.Instructions)
+		return strconv.Itoa(v)
+	}
+	for _, c := range p.Costs {
+		fmt.Fprint(tab, c.Target)
+		for _, v := range []int{c.Flash, c.Code, c.Greedy, c.RAM, c.Stack, c.BootStack, c.Instructions} {
+			fmt.Fprint(tab, "\t", number(v))
+		}
+		fmt.Fprintln(tab, "\t")
 	}
 	tab.Flush()
 	fmt.Fprintf(w, "Code as of %s; instructions are estimated from a count of what a token does. An emulator counts no cycles.\n", c99.Measured)
-	if !p.Costs[0].Known {
-		fmt.Fprintf(w, "No model with its parts (%s) was measured: the code of others is 3 to 10 KB.\n", p.Parts)
+	if unknown {
+		fmt.Fprintf(w, "Where it says ?, no model with these parts (%s) was measured; the code of others is 3 to 16 KB.\n", p.Parts)
 	}
 }

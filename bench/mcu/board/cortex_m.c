@@ -2,8 +2,6 @@
 #include "board.h"
 #include "common.h"
 
-extern uint32_t board_stack_top;
-
 static int call(int op, const void *arg) {
   register int r0 __asm__("r0") = op;
   register const void *r1 __asm__("r1") = arg;
