@@ -6,7 +6,7 @@ import (
 	"mito/engine/train"
 )
 
-// tokenShare is what the layers between the first and the last leave out at first, and until when.
+// tokenDrop is what the layers between the first and the last leave out at first, and tokenUntil the share of the steps after which they see all.
 const tokenDrop, tokenUntil = 0.5, 0.6
 
 // labTokens trains with and without dropped tokens, on three seeds.
