@@ -6,5 +6,6 @@
 // QEMU. [Measure] makes the table that mito export c --dry-run reads, engine/export/c99/sizes.txt. Emulators have no
 // cycles: time and energy are measured on a board.
 //
-// What is not installed is left out and named. board/ holds start-up code, linker scripts and programs.
+// What is not installed is left out and named; a board that sizes.txt does not have yet is named too. board/ holds start-up code,
+// linker scripts and programs.
 package mcu
