@@ -72,7 +72,6 @@ const (
 func main() {
 	asm.Begin()
 	attend(avx2{})
-	attend(avx512{})
 	store()
 	Generate()
 }
