@@ -23,7 +23,6 @@ const (
 // Rounding implements model.Rounding. It belongs to the one model that is built with it, and is off at first.
 type Rounding struct {
 	bits     map[string]int
-	m        *model.Model
 	matrices []*matrix
 	on       bool
 	flat     []float32 // of what is trained, on the host
