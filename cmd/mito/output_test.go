@@ -39,11 +39,11 @@ func TestFullStdout(t *testing.T) {
 	exchange(t)
 	t.Chdir(t.TempDir())
 	rows := commandEffects()
-	fill := func(line string, stdout *fullAfter) {
+	fill := func(line, stdin string, stdout *fullAfter) {
 		t.Helper()
 		args := strings.Fields(strings.NewReplacer("OUT", filepath.Join(t.TempDir(), "out"), "FLOAT", fixtures.float, "INT8", fixtures.int8, "TEXT", fixtures.text).Replace(line))
 		var stderr bytes.Buffer
-		code := run(t.Context(), args, streams{strings.NewReader(""), stdout, &stderr})
+		code := run(t.Context(), args, streams{strings.NewReader(stdin), stdout, &stderr})
 		if code != exitFailure || !strings.Contains(stderr.String(), "stdout") || !strings.Contains(stderr.String(), errFull.Error()) {
 			t.Errorf("mito %s: exit status %d, %s", line, code, stderr.String())
 		}
@@ -51,19 +51,20 @@ func TestFullStdout(t *testing.T) {
 	eachCommand(newRoot(), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), "mito"), " ")
 		line := path + " " + rows[path].base
+		stdin := rows[path].stdin
 		if cmd.HasSubCommands() {
 			line = path
 		}
-		fill(line, &fullAfter{})
-		fill(line, &fullAfter{room: 1, closing: true})
-		fill(path+" --help", &fullAfter{room: 20})
-		fill("help "+path, &fullAfter{})
+		fill(line, stdin, &fullAfter{})
+		fill(line, stdin, &fullAfter{room: 1, closing: true})
+		fill(path+" --help", "", &fullAfter{room: 20})
+		fill("help "+path, "", &fullAfter{})
 		if cmd.Flags().Lookup("json") != nil {
-			fill(line+" --json", &fullAfter{room: 1})
+			fill(line+" --json", stdin, &fullAfter{room: 1})
 		}
 	})
-	fill("--version", &fullAfter{})
-	fill("completion bash", &fullAfter{})
+	fill("--version", "", &fullAfter{})
+	fill("completion bash", "", &fullAfter{})
 }
 
 // The same with a device that is full.

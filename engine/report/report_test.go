@@ -352,13 +352,17 @@ func TestLogAxis(t *testing.T) {
 
 func TestFront(t *testing.T) {
 	c := func(name string, loss, speed Number, bytes int64) Candidate {
-		return Candidate{Name: name, Model: Model{LossNats: loss, Bytes: bytes}, Speed: speed}
+		return Candidate{Name: name, Model: Model{LossNats: loss, BitsPerByte: NotMeasured, Bytes: bytes}, Speed: speed}
+	}
+	text := func(name string, loss, perByte Number) Candidate {
+		return Candidate{Name: name, Model: Model{LossNats: loss, BitsPerByte: perByte, Bytes: 100}, Speed: 10}
 	}
 	for _, tc := range []struct {
 		list []Candidate
 		want string
 	}{
 		{nil, ""},
+		{[]Candidate{text("long tokens", 3, 1), text("characters", 2, 1.5)}, "long tokens"},
 		{[]Candidate{c("a", 1, 10, 100), c("b", 2, 20, 50), c("c", 3, 30, 10)}, "a b c"},
 		{[]Candidate{c("a", 1, 10, 100), c("worse loss", 2, 10, 100), c("larger", 1, 10, 101), c("slower", 1, 9, 100)}, "a"},
 		{[]Candidate{c("a", 1, 10, 100), c("the same", 1, 10, 100)}, "a the same"},
