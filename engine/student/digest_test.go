@@ -290,6 +290,9 @@ func TestImports(t *testing.T) {
 
 // What the digest does not see may be left out.
 func TestForDigest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow under an emulator, and no instruction that a processor may lack takes part")
+	}
 	eachConfig(t, func(t *testing.T, c arch.Config) {
 		c.Context = MaxSequence + 44
 		w := randomWeights(c, 1)

@@ -209,6 +209,9 @@ func specWeights(w *Weights) (out []byte) {
 func gameConfig() arch.Config { return arch.Edge(14, 12, 2, 32, 4, 2) }
 
 func TestDigestIsTheSpec(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow under an emulator, and no instruction that a processor may lack takes part")
+	}
 	all := configs()
 	all["game"] = gameConfig()
 	for _, name := range []string{"game", "edge", "llama", "gpt2", "odd sizes", "uneven"} {
@@ -297,6 +300,9 @@ func TestWrongReadings(t *testing.T) {
 // TestEveryWeightCounts wants the stream to read every row of the embedding and to multiply every column of every matrix by more
 // than 0, and the digest to change with one weight.
 func TestEveryWeightCounts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow under an emulator, and no instruction that a processor may lack takes part")
+	}
 	w := randomWeights(gameConfig(), 1)
 	seen := map[*Matrix]map[int]bool{}
 	rows := map[int32]bool{}
