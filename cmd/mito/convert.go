@@ -35,9 +35,9 @@ func newConvert() *cobra.Command {
 		Use:   "convert",
 		Short: "Give a trained model fewer key and value heads, or a window, and heal it by distillation",
 		Long: `Change the attention of a trained float model so that its cache of keys and values is smaller: --kv-heads makes
-grouped queries of it (GQA; MQA with 1), each new head the mean of those that it stands for, and --window has a token see so many
-positions, itself included. --steps heals by distillation from the model as it was; --out is the folder of a run then, without it
-that of a model.`,
+grouped queries of it (GQA; MQA with 1), each new head what those that it stands for have most in common, or their mean with
+--pool mean, and --window has a token see so many positions, itself included. --steps heals by distillation from the model as it
+was; --out is the folder of a run then, without it that of a model.`,
 		Example: "  mito convert --model book --corpus book.txt --kv-heads 1 --steps 200 --out book-mqa\n" +
 			"  mito convert --model book --corpus book.txt --window 32 --layers 1-3 --steps 200 --out book-window",
 		Args: noArgs,
