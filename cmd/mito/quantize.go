@@ -120,25 +120,22 @@ func (f *quantizeFlags) check(fs *pflag.FlagSet) (err error) {
 	if t.Steps < 0 {
 		return usagef("--qat is %d, want 0 or more steps", t.Steps)
 	}
-	if t.Steps == 0 {
-		if err := without(fs, "a run without --qat", awareFlags...); err != nil {
+	if t.Steps > 0 {
+		if err := without(fs, "--qat", "calibrate", "method", "bytes", "smooth"); err != nil {
 			return err
 		}
-		if (f.rows == 0 || f.self) && f.work.kind() != "" {
-			return usagef("--task and --corpus give the sequences of --calibrate and --qat, which are missing")
-		}
-		if f.model, err = modelFolder("--model", f.model); err != nil {
-			return err
-		}
-		return runs.CheckFree(f.out) // before a calibration, which takes its time
-	}
-	if err := without(fs, "--qat", "calibrate", "method", "bytes", "smooth"); err != nil {
+	} else if err := without(fs, "a run without --qat", awareFlags...); err != nil {
 		return err
+	} else if (f.rows == 0 || f.self) && f.work.kind() != "" {
+		return usagef("--task and --corpus give the sequences of --calibrate and --qat, which are missing")
 	}
 	if f.model, err = modelFolder("--model", f.model); err != nil {
 		return err
 	}
-	return f.checkAware(fs)
+	if t.Steps > 0 {
+		return f.checkAware(fs)
+	}
+	return runs.CheckFree(f.out) // before a calibration, which takes its time
 }
 
 // parseBits reads --bits.

@@ -67,9 +67,6 @@ func (f *searchFlags) run(cmd *cobra.Command) (err error) {
 	if err := checkHealing(cmd.Flags(), &o.Healing, &f.work); err != nil {
 		return err
 	}
-	if o.Dir, err = modelFolder("--model", o.Dir); err != nil {
-		return err
-	}
 	if err := o.Check(); errors.As(err, new(*train.OptionError)) {
 		return usage(err)
 	} else if err != nil {
