@@ -16,7 +16,6 @@ import (
 	"mito/engine/pipeline"
 	"mito/engine/report"
 	"mito/engine/runs"
-	"mito/engine/tokenizer"
 	"mito/engine/train"
 )
 
@@ -182,14 +181,7 @@ func (f *convertFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer closing(b, &err)
-	if err := f.work.fitContext(cmd.Flags(), "--model", f.o.Dir, start.Config.Context); err != nil {
-		return err
-	}
-	tok, err := tokenizer.Load(f.o.Dir)
-	if err != nil {
-		return err
-	}
-	w, err := f.work.open(cmd, nil, tok)
+	w, err := f.work.openFor(cmd, start, f.o.Dir)
 	if err != nil {
 		return err
 	}

@@ -180,6 +180,14 @@ func (f *workFlags) open(cmd *cobra.Command, preset *pipeline.Preset, tok tokeni
 	})
 }
 
+// openFor opens the workload for a change of the model of --model: with its tokenizer, within its context.
+func (f *workFlags) openFor(cmd *cobra.Command, start *pipeline.Start, dir string) (*pipeline.Workload, error) {
+	if err := f.fitContext(cmd.Flags(), "--model", dir, start.Config.Context); err != nil {
+		return nil, err
+	}
+	return f.open(cmd, nil, start.Tokenizer)
+}
+
 // fitContext takes the context of a model where --context was left out, and refuses a longer one before anything is made
 // for it.
 func (f *workFlags) fitContext(fs *pflag.FlagSet, flag, dir string, context int) error {

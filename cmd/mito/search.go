@@ -10,7 +10,6 @@ import (
 
 	"mito/engine/compress/search"
 	"mito/engine/pipeline"
-	"mito/engine/tokenizer"
 	"mito/engine/train"
 )
 
@@ -81,14 +80,7 @@ func (f *searchFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer closing(b, &err)
-	if err := f.work.fitContext(cmd.Flags(), "--model", o.Dir, start.Config.Context); err != nil {
-		return err
-	}
-	tok, err := tokenizer.Load(o.Dir)
-	if err != nil {
-		return err
-	}
-	w, err := f.work.open(cmd, nil, tok)
+	w, err := f.work.openFor(cmd, start, o.Dir)
 	if err != nil {
 		return err
 	}
