@@ -45,6 +45,7 @@ type match[P comparable] struct {
 	rng        *rand.Rand
 	first      bool // the player moves first
 	playerTurn bool
+	kept       *Game // nil where the game is not kept
 }
 
 // record is the result of a finished match for the player.
@@ -65,7 +66,7 @@ func playGames[P comparable](ctx context.Context, name string, r rules[P], oppon
 	matches := make([]match[P], o.Games)
 	active := make([]*match[P], o.Games)
 	for i := range matches {
-		matches[i] = match[P]{pos: r.start(), rng: gameRNG(o.Seed, i), first: i%2 == 0, playerTurn: i%2 == 0}
+		matches[i] = match[P]{pos: r.start(), rng: gameRNG(o.Seed, i), first: i%2 == 0, playerTurn: i%2 == 0, kept: o.keep(i, i%2 == 0)}
 		active[i] = &matches[i]
 	}
 	own := 0
@@ -76,14 +77,16 @@ func playGames[P comparable](ctx context.Context, name string, r rules[P], oppon
 					return
 				}
 				if !m.playerTurn {
-					m.pos = r.play(m.pos, opponent(m.pos, m.rng))
+					move := opponent(m.pos, m.rng)
+					m.kept.note(r.prompt(m.pos), false, move)
+					m.pos = r.play(m.pos, move)
 					m.playerTurn = true
 				}
 			}
 		}); err != nil {
 			return Score{}, err
 		}
-		active = settle(&s, r, active)
+		active = settle(&s, r, active, o)
 		o.Progress(s.Games, o.Games)
 		if len(active) == 0 {
 			break
@@ -96,10 +99,11 @@ func playGames[P comparable](ctx context.Context, name string, r rules[P], oppon
 		own += n
 		s.Decisions += len(choices)
 		for i, m := range active {
+			m.kept.note(prompts[i], true, choices[i].Answer)
 			m.pos = r.play(m.pos, choices[i].Answer)
 			m.playerTurn = false
 		}
-		active = settle(&s, r, active)
+		active = settle(&s, r, active, o)
 	}
 	o.Progress(s.Games, o.Games)
 	s.OwnLegal = share(own, s.Decisions)
@@ -107,11 +111,13 @@ func playGames[P comparable](ctx context.Context, name string, r rules[P], oppon
 }
 
 // settle enters the finished matches of active into s and returns the others.
-func settle[P comparable](s *Score, r rules[P], active []*match[P]) []*match[P] {
+func settle[P comparable](s *Score, r rules[P], active []*match[P], opts ScoreOptions) []*match[P] {
 	rest := active[:0]
 	for _, m := range active {
 		if o := r.over(m.pos); o != ongoing {
-			s.enter(m.record(o), m.first)
+			result := m.record(o)
+			s.enter(result, m.first)
+			m.kept.end(opts, r.prompt(m.pos), m.playerTurn, result.word())
 		} else {
 			rest = append(rest, m)
 		}

@@ -91,9 +91,9 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 		o.MoveLimit = DefaultMoveLimit
 	}
 	reached := solved8().reached
-	active := make([]board8, o.Games)
+	active := make([]solving8, o.Games)
 	for i := range active {
-		active[i] = unrank8(int(reached[1+gameRNG(o.Seed, i).IntN(len(reached)-1)]))
+		active[i] = solving8{unrank8(int(reached[1+gameRNG(o.Seed, i).IntN(len(reached)-1)])), o.keep(i, true)}
 	}
 	s := Score{Boards: o.Games, MoveLimit: o.MoveLimit, Seed: o.Seed}
 	own := 0
@@ -106,7 +106,7 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 		}
 		prompts, legal := make([]string, len(active)), make([][]string, len(active))
 		for i, b := range active {
-			prompts[i], legal[i] = prompt8(b), legal8(b)
+			prompts[i], legal[i] = prompt8(b.board8), legal8(b.board8)
 		}
 		choices, n, err := ask(puzzle8Name, p, prompts, legal)
 		if err != nil {
@@ -116,9 +116,11 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 		s.Decisions += len(choices)
 		rest := active[:0]
 		for i, b := range active {
-			b, _ = b.play(strings.Index(moves8, choices[i].Answer))
-			if b == goal8 {
+			b.kept.note(prompts[i], true, choices[i].Answer)
+			b.board8, _ = b.play(strings.Index(moves8, choices[i].Answer))
+			if b.board8 == goal8 {
 				s.Solved++
+				b.kept.end(o, prompt8(b.board8), true, "solved")
 			} else {
 				rest = append(rest, b)
 			}
@@ -126,9 +128,18 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 		active = rest
 		o.Progress(s.Solved, s.Boards)
 	}
+	for _, b := range active {
+		b.kept.end(o, prompt8(b.board8), true, "unsolved")
+	}
 	s.OwnLegal = share(own, s.Decisions)
 	o.Progress(s.Boards, s.Boards)
 	return s, nil
+}
+
+// solving8 is a board under way.
+type solving8 struct {
+	board8
+	kept *Game // nil where it is not kept
 }
 
 func legal8(b board8) []string {

@@ -23,6 +23,10 @@ type ScoreOptions struct {
 	// MoveLimit is the number of moves after which a puzzle counts as
 	// unsolved, 0 for the task's default.
 	MoveLimit int
+	// Kept is called from Score's goroutine with the moves of the first Keep
+	// games or boards, each as it ends. An exhaustive opponent keeps none.
+	Keep int
+	Kept func(Game)
 	// Progress, if not nil, is called from Score's goroutine as games end.
 	Progress func(done, total int)
 }
