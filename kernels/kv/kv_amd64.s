@@ -626,6 +626,432 @@ DATA decode7fff7fff<>+56(SB)/4, $0x7fff7fff
 DATA decode7fff7fff<>+60(SB)/4, $0x7fff7fff
 GLOBL decode7fff7fff<>(SB), RODATA|NOPTR, $64
 
+// func attendQS8AVX512VNNI(a *uint64) bool
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512VNNI, CMOV
+TEXT ·attendQS8AVX512VNNI(SB), NOSPLIT, $0-9
+	MOVQ a+0(FP), AX
+	MOVQ $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_quantize_head:
+	MOVQ    152(AX), CX
+	SHLQ    $0x05, CX
+	ADDQ    128(AX), CX
+	MOVQ    152(AX), DX
+	IMULQ   96(AX), DX
+	SHLQ    $0x02, DX
+	ADDQ    (AX), DX
+	MOVQ    152(AX), BX
+	IMULQ   96(AX), BX
+	ADDQ    120(AX), BX
+	MOVQ    96(AX), SI
+	VMOVUPS decode7fffffff<>+0(SB), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    DX, DI
+	MOVQ    SI, R8
+
+attendQS8AVX512VNNI_absmax:
+	VANDPS       (DI), Y0, Y2
+	VPMAXUD      Y2, Y1, Y1
+	ADDQ         $0x20, DI
+	SUBQ         $0x08, R8
+	JNZ          attendQS8AVX512VNNI_absmax
+	VEXTRACTF128 $0x01, Y1, X0
+	VPMAXUD      X0, X1, X1
+	VPSHUFD      $0x4e, X1, X0
+	VPMAXUD      X0, X1, X1
+	VPSHUFD      $0xb1, X1, X0
+	VPMAXUD      X0, X1, X1
+	VMOVD        X1, DI
+	SUBL         $0x24000000, DI
+	CMPL         DI, $0x5b7fffff
+	JA           attendQS8AVX512VNNI_fail
+	VMOVSS       decode42fe0000<>+0(SB), X0
+	VDIVSS       X1, X0, X2
+	VDIVSS       X0, X1, X0
+	VBROADCASTSS X2, Y2
+	VMULSS       112(AX), X0, X0
+	VMOVSS       X0, (CX)
+	VPXOR        Y0, Y0, Y0
+
+attendQS8AVX512VNNI_quantize:
+	VMULPS       (DX), Y2, Y1
+	VANDPS       decode80000000<>+0(SB), Y1, Y9
+	VORPS        decode3f000000<>+0(SB), Y9, Y9
+	VADDPS       Y9, Y1, Y1
+	VCVTTPS2DQ   Y1, Y1
+	VPADDD       Y1, Y0, Y0
+	VEXTRACTI128 $0x01, Y1, X9
+	VPACKSSDW    X9, X1, X1
+	VPACKSSWB    X1, X1, X1
+	VMOVQ        X1, (BX)
+	ADDQ         $0x20, DX
+	ADDQ         $0x08, BX
+	SUBQ         $0x08, SI
+	JNZ          attendQS8AVX512VNNI_quantize
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPADDD       X1, X0, X0
+	VPXOR        X1, X1, X1
+	VPSLLD       $0x07, X0, X0
+	VPSUBD       X0, X1, X0
+	VMOVD        X0, 4(CX)
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX512VNNI_quantize_head
+	MOVQ         $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_scores_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         40(AX), BX
+	ANDQ         $-16, BX
+	VBROADCASTSS (CX), Z0
+	VMOVDQU32    decodec0000000<>+0(SB), Z12
+	VMOVDQA32    Z12, Z1
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VMOVDQU32    decode80808080<>+0(SB), Z2
+	VPBROADCASTD 4(CX), Z9
+	VPBROADCASTD 40(AX), Z10
+	VPBROADCASTD 48(AX), Z11
+	MOVQ         24(AX), SI
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+
+attendQS8AVX512VNNI_scores_page:
+	MOVLQSX (SI), R9
+	IMUL3Q  $0x60, R9, R9
+	ADDQ    16(AX), R9
+	MOVQ    72(AX), R10
+	SUBQ    R8, R10
+	CMPQ    R10, DI
+	CMOVQGT DI, R10
+	SUBQ    R10, DI
+	MOVQ    152(AX), R11
+	IMUL3Q  $0x18, R11, R11
+	ADDQ    32(AX), R11
+	MOVQ    (R11), R11
+	MOVQ    152(AX), R12
+	IMUL3Q  $0x18, R12, R12
+	ADDQ    32(AX), R12
+	MOVQ    16(R12), R12
+	MOVQ    88(AX), R13
+	SHLQ    $0x06, R13
+	IMULQ   R8, R13
+	ADDQ    R13, R11
+	ADDQ    (R9), R11
+	SHLQ    $0x06, R8
+	ADDQ    R8, R12
+	MOVQ    R12, R8
+	ADDQ    48(R9), R12
+	ADDQ    72(R9), R8
+
+attendQS8AVX512VNNI_scores_block:
+	MOVQ      152(AX), R9
+	IMULQ     96(AX), R9
+	ADDQ      120(AX), R9
+	MOVQ      88(AX), R13
+	VMOVDQA32 Z9, Z13
+
+attendQS8AVX512VNNI_scores_group:
+	VPXORD        (R11), Z2, Z14
+	VPDPBUSD.BCST (R9), Z14, Z13
+	VPXORD        64(R11), Z2, Z14
+	VPDPBUSD.BCST 4(R9), Z14, Z13
+	ADDQ          $0x00000080, R11
+	ADDQ          $0x08, R9
+	SUBQ          $0x02, R13
+	JNZ           attendQS8AVX512VNNI_scores_group
+	VPBROADCASTD  BX, Z14
+	VPADDD        decodeIota<>+0(SB), Z14, Z14
+	VPCMPD        $0x05, Z10, Z14, K1
+	VPCMPD        $0x02, Z11, Z14, K2
+	KANDW         K2, K1, K1
+	VMULPS        (R12), Z0, Z14
+	VCVTDQ2PS     Z13, Z13
+	VMULPS        Z14, Z13, Z14
+	VMOVDQA32     Z12, Z13
+	VCVTTPS2DQ    Z14, K1, Z13
+	VPABSD.Z      Z13, K1, Z14
+	VPMAXUD       Z14, Z4, Z4
+	VMOVDQU32     Z13, (DX)
+	VPMAXSD       Z13, Z1, Z1
+	VMOVUPS.Z     (R8), K1, Z13
+	VMOVUPS       Z13, 64(DX)
+	VPMAXUD       Z13, Z3, Z3
+	ADDQ          $0x40, R12
+	ADDQ          $0x40, R8
+	ADDQ          $0x000000c0, DX
+	ADDQ          $0x10, BX
+	DECQ          R10
+	JNZ           attendQS8AVX512VNNI_scores_block
+	XORQ          R8, R8
+	ADDQ          $0x04, SI
+	TESTQ         DI, DI
+	JNZ           attendQS8AVX512VNNI_scores_page
+	VEXTRACTI32X8 $0x01, Z1, Y0
+	VPMAXSD       Y0, Y1, Y0
+	VEXTRACTI32X8 $0x01, Z3, Y1
+	VPMAXUD       Y1, Y3, Y1
+	VEXTRACTI32X8 $0x01, Z4, Y2
+	VPMAXUD       Y2, Y4, Y2
+	VEXTRACTF128  $0x01, Y0, X9
+	VPMAXSD       X9, X0, X0
+	VPSHUFD       $0x4e, X0, X9
+	VPMAXSD       X9, X0, X0
+	VPSHUFD       $0xb1, X0, X9
+	VPMAXSD       X9, X0, X0
+	VEXTRACTF128  $0x01, Y1, X9
+	VPMAXUD       X9, X1, X1
+	VPSHUFD       $0x4e, X1, X9
+	VPMAXUD       X9, X1, X1
+	VPSHUFD       $0xb1, X1, X9
+	VPMAXUD       X9, X1, X1
+	VEXTRACTF128  $0x01, Y2, X9
+	VPMAXUD       X9, X2, X2
+	VPSHUFD       $0x4e, X2, X9
+	VPMAXUD       X9, X2, X2
+	VPSHUFD       $0xb1, X2, X9
+	VPMAXUD       X9, X2, X2
+	VMOVD         X0, 8(CX)
+	VMOVD         X1, 12(CX)
+	VMOVD         X1, CX
+	DECL          CX
+	CMPL          CX, $0x717fffff
+	JAE           attendQS8AVX512VNNI_fail
+	VMOVD         X2, CX
+	CMPL          CX, $0x20000000
+	JAE           attendQS8AVX512VNNI_fail
+	MOVQ          152(AX), CX
+	INCQ          CX
+	MOVQ          CX, 152(AX)
+	CMPQ          CX, 80(AX)
+	JL            attendQS8AVX512VNNI_scores_head
+	MOVQ          $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_weights_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	MOVL         12(CX), DX
+	SHRL         $0x17, DX
+	ADDL         116(AX), DX
+	MOVL         $0x0000010c, BX
+	SUBL         DX, BX
+	SHLL         $0x17, BX
+	VMOVD        BX, X0
+	VBROADCASTSS X0, Y0
+	INCL         DX
+	SHLL         $0x17, DX
+	VMOVD        DX, X2
+	VMOVD        8(CX), X1
+	MOVQ         152(AX), DX
+	IMULQ        144(AX), DX
+	ADDQ         136(AX), DX
+	MOVQ         56(AX), BX
+	VPCMPEQW     Y9, Y9, Y9
+	VPSRLW       $0x0f, Y9, Y9
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPBROADCASTD X1, Z1
+	VBROADCASTSS X0, Z0
+
+attendQS8AVX512VNNI_weights:
+	VPSUBD       (DX), Z1, Z10
+	VPMOVUSDW    Z10, Y11
+	VPSRLW       $0x0b, Y11, Y10
+	VPSLLW       $0x05, Y11, Y11
+	VPSRLW       $0x01, Y11, Y11
+	VPMULHRSW    decode04ed04ed<>+0(SB), Y11, Y12
+	VMOVDQU      decode1d581d58<>+0(SB), Y13
+	VPSUBW       Y12, Y13, Y12
+	VPMULHRSW    Y11, Y12, Y12
+	VMOVDQU      decode58685868<>+0(SB), Y13
+	VPSUBW       Y12, Y13, Y12
+	VPMULHRSW    Y11, Y12, Y12
+	VMOVDQU      decode7fff7fff<>+0(SB), Y11
+	VPSUBW       Y12, Y11, Y12
+	VPADDW       Y12, Y12, Y12
+	VPSRLVW      Y10, Y12, Y12
+	VPAVGW       Y4, Y12, Y12
+	VPDPWSSD     Y9, Y12, Y3
+	VMULPS       64(DX), Z0, Z10
+	VCVTTPS2DQ   Z10, Z10
+	VPMOVDW      Z10, Y10
+	VPMULHRSW    Y10, Y12, Y12
+	VMOVDQU      Y12, 128(DX)
+	ADDQ         $0x000000c0, DX
+	DECQ         BX
+	JNZ          attendQS8AVX512VNNI_weights
+	VEXTRACTF128 $0x01, Y3, X0
+	VPADDD       X0, X3, X1
+	VPSHUFD      $0x4e, X1, X0
+	VPADDD       X0, X1, X1
+	VPSHUFD      $0xb1, X1, X0
+	VPADDD       X0, X1, X1
+	VCVTDQ2PS    X1, X0
+	VDIVSS       X0, X2, X2
+	VMOVSS       X2, 16(CX)
+	MOVQ         152(AX), CX
+	INCQ         CX
+	MOVQ         CX, 152(AX)
+	CMPQ         CX, 80(AX)
+	JL           attendQS8AVX512VNNI_weights_head
+	MOVQ         $0x00000000, 152(AX)
+
+attendQS8AVX512VNNI_weigh_head:
+	MOVQ         152(AX), CX
+	SHLQ         $0x05, CX
+	ADDQ         128(AX), CX
+	VBROADCASTSS 16(CX), Y0
+	MOVQ         152(AX), CX
+	IMULQ        96(AX), CX
+	SHLQ         $0x02, CX
+	ADDQ         8(AX), CX
+	MOVQ         96(AX), DX
+	MOVQ         152(AX), BX
+	IMUL3Q       $0x18, BX, BX
+	ADDQ         32(AX), BX
+	MOVQ         8(BX), BX
+	MOVQ         104(AX), SI
+	SHLQ         $0x01, SI
+
+attendQS8AVX512VNNI_chunk:
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   152(AX), DI
+	IMULQ  144(AX), DI
+	ADDQ   136(AX), DI
+	ADDQ   $0x00000080, DI
+	MOVQ   24(AX), R8
+	MOVQ   56(AX), R9
+	MOVQ   64(AX), R10
+
+attendQS8AVX512VNNI_weigh_page:
+	MOVLQSX (R8), R11
+	IMUL3Q  $0x60, R11, R11
+	ADDQ    16(AX), R11
+	MOVQ    72(AX), R12
+	SUBQ    R10, R12
+	CMPQ    R12, R9
+	CMOVQGT R9, R12
+	SUBQ    R12, R9
+	IMULQ   SI, R10
+	SHLQ    $0x03, R10
+	ADDQ    24(R11), R10
+	ADDQ    BX, R10
+
+attendQS8AVX512VNNI_weigh_block:
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST (DI), Z1, Z5
+	ADDQ          SI, R10
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST 4(DI), Z1, Z6
+	ADDQ          SI, R10
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST 8(DI), Z1, Z7
+	ADDQ          SI, R10
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST 12(DI), Z1, Z8
+	ADDQ          SI, R10
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST 16(DI), Z1, Z5
+	ADDQ          SI, R10
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST 20(DI), Z1, Z6
+	ADDQ          SI, R10
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST 24(DI), Z1, Z7
+	ADDQ          SI, R10
+	VPMOVSXBW     (R10), Z1
+	VPDPWSSD.BCST 28(DI), Z1, Z8
+	ADDQ          SI, R10
+	ADDQ          $0x000000c0, DI
+	DECQ          R12
+	JNZ           attendQS8AVX512VNNI_weigh_block
+	XORQ          R10, R10
+	ADDQ          $0x04, R8
+	TESTQ         R9, R9
+	JNZ           attendQS8AVX512VNNI_weigh_page
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z8, Z7, Z7
+	VPADDD        Z7, Z5, Z5
+	VEXTRACTI32X8 $0x01, Z5, Y1
+	VCVTDQ2PS     Y5, Y5
+	VMULPS        Y0, Y5, Y5
+	VMOVUPS       Y5, (CX)
+	CMPQ          DX, $0x08
+	JLE           attendQS8AVX512VNNI_stored
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	VMOVUPS       Y1, 32(CX)
+
+attendQS8AVX512VNNI_stored:
+	ADDQ $0x20, BX
+	ADDQ $0x40, CX
+	SUBQ $0x10, DX
+	JG   attendQS8AVX512VNNI_chunk
+	MOVQ 152(AX), CX
+	INCQ CX
+	MOVQ CX, 152(AX)
+	CMPQ CX, 80(AX)
+	JL   attendQS8AVX512VNNI_weigh_head
+	MOVB $0x01, ret+8(FP)
+	VZEROUPPER
+	RET
+
+attendQS8AVX512VNNI_fail:
+	MOVB $0x00, ret+8(FP)
+	VZEROUPPER
+	RET
+
+DATA decodec0000000<>+0(SB)/4, $0xc0000000
+DATA decodec0000000<>+4(SB)/4, $0xc0000000
+DATA decodec0000000<>+8(SB)/4, $0xc0000000
+DATA decodec0000000<>+12(SB)/4, $0xc0000000
+DATA decodec0000000<>+16(SB)/4, $0xc0000000
+DATA decodec0000000<>+20(SB)/4, $0xc0000000
+DATA decodec0000000<>+24(SB)/4, $0xc0000000
+DATA decodec0000000<>+28(SB)/4, $0xc0000000
+DATA decodec0000000<>+32(SB)/4, $0xc0000000
+DATA decodec0000000<>+36(SB)/4, $0xc0000000
+DATA decodec0000000<>+40(SB)/4, $0xc0000000
+DATA decodec0000000<>+44(SB)/4, $0xc0000000
+DATA decodec0000000<>+48(SB)/4, $0xc0000000
+DATA decodec0000000<>+52(SB)/4, $0xc0000000
+DATA decodec0000000<>+56(SB)/4, $0xc0000000
+DATA decodec0000000<>+60(SB)/4, $0xc0000000
+GLOBL decodec0000000<>(SB), RODATA|NOPTR, $64
+
+DATA decode80808080<>+0(SB)/4, $0x80808080
+DATA decode80808080<>+4(SB)/4, $0x80808080
+DATA decode80808080<>+8(SB)/4, $0x80808080
+DATA decode80808080<>+12(SB)/4, $0x80808080
+DATA decode80808080<>+16(SB)/4, $0x80808080
+DATA decode80808080<>+20(SB)/4, $0x80808080
+DATA decode80808080<>+24(SB)/4, $0x80808080
+DATA decode80808080<>+28(SB)/4, $0x80808080
+DATA decode80808080<>+32(SB)/4, $0x80808080
+DATA decode80808080<>+36(SB)/4, $0x80808080
+DATA decode80808080<>+40(SB)/4, $0x80808080
+DATA decode80808080<>+44(SB)/4, $0x80808080
+DATA decode80808080<>+48(SB)/4, $0x80808080
+DATA decode80808080<>+52(SB)/4, $0x80808080
+DATA decode80808080<>+56(SB)/4, $0x80808080
+DATA decode80808080<>+60(SB)/4, $0x80808080
+GLOBL decode80808080<>(SB), RODATA|NOPTR, $64
+
 // func storeQS8AVX2(k *float32, v *float32, kp *int8, vp *int8, ks *float32, vs *float32, heads int, dim int, kStep int, vStep int, sStep int, odd int) bool
 // Requires: AVX, AVX2
 TEXT ·storeQS8AVX2(SB), NOSPLIT, $0-97

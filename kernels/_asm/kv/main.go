@@ -72,6 +72,7 @@ const (
 func main() {
 	asm.Begin()
 	attend(avx2{})
+	attend(avx512{})
 	store()
 	Generate()
 }
