@@ -26,7 +26,7 @@ func (e *emitter) header() []byte {
 		name, about string
 		usual       int
 	}{
-		{"SELFTEST", "student_selftest", 1}, {"SAMPLE", "student_sample; without it text is greedy", 1}, {"DIGEST", "student_digest", 0}, {"WEB", "memory comes from the caller", 0},
+		{"SELFTEST", "student_selftest", 1}, {"SAMPLE", "student_sample; without it text is greedy", 1}, {"DIGEST", "student_digest", 0},
 	} {
 		fmt.Fprintf(&b, "#ifndef STUDENT_%s\n#define STUDENT_%[1]s %d%s\n#endif\n", o.name, o.usual, comment(o.about))
 	}

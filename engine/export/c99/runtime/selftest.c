@@ -137,7 +137,7 @@ static void put_functions(student_state *s, sha256 *h) {
     put_quantized(h, x, M->width, codes(s));
   }
 #if STUDENT_QK_NORM
-  for (j = 0; j < 8; j++) {
+  for (j = 0; j < 8 && HAS(M->layers->query_norm != NULL); j++) {
     for (i = 0; i < M->head_dim; i++) x[i] = unit(&g) * power(4 * j - 16);
     rmsnorm(x, M->head_dim, M->layers->query_norm, x);
     put_quantized(h, x, M->head_dim, codes(s));
@@ -147,15 +147,17 @@ static void put_functions(student_state *s, sha256 *h) {
     for (i = 0; i < 16; i++) {
       const float u = unit(&g) * power(j);
 #if STUDENT_GATE
-      put_f32(h, activate(unit(&g), u));
-#else
-      put_f32(h, activate(u, 0.0f));
+      if (HAS(M->layers->gate.w != NULL)) {
+        put_f32(h, activate(unit(&g), u));
+        continue;
+      }
 #endif
+      put_f32(h, activate(u, 0.0f));
     }
   for (i = 0; i < M->layer_count; i++)
     if (M->layers[i].slots < rows) rows = M->layers[i].slots;
 #if STUDENT_ROPE
-  for (j = 0; j < rows; j++) {
+  for (j = 0; j < rows && HAS(M->cosine_step != NULL); j++) {
     const float *cosine, *sine;
 #if STUDENT_ROPE == 1
     cosine = M->cosine + j * (M->head_dim >> 1), sine = M->sine + j * (M->head_dim >> 1);
@@ -217,17 +219,29 @@ static void hex(const sha256 *h, char to[65]) {
   to[64] = 0;
 }
 
-static int put_stream(student_state *s, sha256 *h, student_word *work) {
-  const int32_t length = STUDENT_ROPE && M->context > 1024 ? 1024 : M->context;
-  int32_t n = 2 * length > 4096 ? 2 * length : 4096, i, j;
-  uint32_t g = 2;
-  if (M->vocab > n) n = M->vocab;
-  for (i = 0; i < n; i++) {
+/* The tokens of a sequence of the stream, and of all of it. */
+static int32_t stream_length(void) {
+#if STUDENT_ROPE
+  if (HAS(M->cosine_step != NULL) && M->context > 1024) return 1024;
+#endif
+  return M->context;
+}
+
+static int32_t stream_tokens(void) {
+  const int32_t n = 2 * stream_length() > 4096 ? 2 * stream_length() : 4096;
+  return M->vocab > n ? M->vocab : n;
+}
+
+/* Tokens i to n of the stream; g is 2 at first. */
+static int put_stream(student_state *s, sha256 *h, student_word *work, uint32_t *g, int32_t i, int32_t n) {
+  const int32_t length = stream_length();
+  int32_t j;
+  for (; i < n; i++) {
     if (i % length == 0) {
       student_reset(s);
       s->peak = i / length & 1 ? 8.0f : 1.0f;
     }
-    if (student_step(s, i < M->vocab ? i : (int32_t)(next_random(&g) % (uint32_t)M->vocab), &work->f)) return -1;
+    if (student_step(s, i < M->vocab ? i : (int32_t)(next_random(g) % (uint32_t)M->vocab), &work->f)) return -1;
     for (j = 0; j < M->vocab; j++) {
       if ((work[j].u & INFINITE) == INFINITE) return -1;
       put_u32(h, work[j].u);
@@ -272,8 +286,8 @@ static void put_norm(sha256 *h, const float *gain, const float *bias) {
 static void put_weights(sha256 *h) {
   const student_layer *l;
   put_matrix(h, &M->embedding);
-#if STUDENT_ROPE == 0
-  put_matrix(h, &M->positions);
+#if STUDENT_ROPE == 0 || STUDENT_WEB
+  if (HAS(M->positions.w != NULL)) put_matrix(h, &M->positions);
 #endif
   for (l = M->layers; l < M->layers + M->layer_count; l++) {
     put_norm(h, l->norm1, BIAS_OF(l->norm1_bias));
@@ -281,13 +295,15 @@ static void put_weights(sha256 *h) {
     put_matrix(h, &l->key);
     put_matrix(h, &l->value);
 #if STUDENT_QK_NORM
-    put_floats(h, l->query_norm, M->head_dim);
-    put_floats(h, l->key_norm, M->head_dim);
+    if (HAS(l->query_norm != NULL)) {
+      put_floats(h, l->query_norm, M->head_dim);
+      put_floats(h, l->key_norm, M->head_dim);
+    }
 #endif
     put_matrix(h, &l->output);
     put_norm(h, l->norm2, BIAS_OF(l->norm2_bias));
 #if STUDENT_GATE
-    put_matrix(h, &l->gate);
+    if (HAS(l->gate.w != NULL)) put_matrix(h, &l->gate);
 #endif
     put_matrix(h, &l->up);
     put_matrix(h, &l->down);
@@ -298,13 +314,14 @@ static void put_weights(sha256 *h) {
 
 int student_digest(student_state *s, student_word *work, char digest[65], char parts[3][65]) {
   sha256 h, all;
+  uint32_t g = 2;
   int i, k;
   sha256_begin(&all);
   for (i = 0; i < 3; i++) {
     sha256_begin(&h);
     student_reset(s);
     if (i == 0) put_functions(s, &h);
-    if (i == 1 && put_stream(s, &h, work)) return -1;
+    if (i == 1 && put_stream(s, &h, work, &g, 0, stream_tokens())) return -1;
     if (i == 2) put_weights(&h);
     sha256_end(&h);
     hex(&h, parts[i]);

@@ -36,6 +36,7 @@ typedef char student_state_has_the_size_that_model_h_says[sizeof(student_state) 
 #endif
 
 #define M (&student_model)
+#define HAS STUDENT_HAS
 #define ROUND4(n) (((n) + 3) & ~3)
 
 static float f32(uint32_t b) { student_word w; w.u = b; return w.f; }
@@ -129,8 +130,15 @@ PART float quantize(const float *x, int32_t n, int8_t *q) {
 
 static float sum(const float l[8]) { return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7])); }
 
-#if STUDENT_LAYERNORM
+#if STUDENT_WEB
+#define NORM(x, gain, bias, y) ((bias) ? layernorm(x, gain, bias, y) : rmsnorm(x, M->width, gain, y))
+#elif STUDENT_LAYERNORM
 #define NORM(x, gain, bias, y) layernorm(x, gain, bias, y)
+#else
+#define NORM(x, gain, bias, y) rmsnorm(x, M->width, gain, y)
+#endif
+
+#if STUDENT_LAYERNORM
 PART void layernorm(const float *x, const float *gain, const float *bias, float *y) {
   const int32_t n = M->width;
   float l[8] = {0}, k[8] = {0}, mean, r;
@@ -144,8 +152,6 @@ PART void layernorm(const float *x, const float *gain, const float *bias, float 
   r = rsqrt(sum(k) / (float)n + M->eps);
   for (i = 0; i < n; i++) y[i] = (((x[i] - mean) * r) * gain[i]) + bias[i];
 }
-#else
-#define NORM(x, gain, bias, y) rmsnorm(x, M->width, gain, y)
 #endif
 
 #if !STUDENT_LAYERNORM || STUDENT_QK_NORM
@@ -257,27 +263,25 @@ static void block_rows(const student_matrix *m, walk *at, int32_t r, const int8_
 
 /* activation of one element; g is the gate's */
 static float activate(float u, float g) {
-#if STUDENT_GATE
-  return (g / (1.0f + exponential(-g))) * u;
-#else
   (void)g;
+#if STUDENT_GATE
+  if (HAS(M->activation == STUDENT_SWIGLU)) return (g / (1.0f + exponential(-g))) * u;
+#endif
 #if STUDENT_GELU
-  {
+  if (HAS(M->activation == STUDENT_IS_GELU)) {
     const float z = u * u, a = u * (z * f32(0x3d922279u) + f32(0x3fcc422au));
     return u / (1.0f + exponential(-a));
   }
-#else
+#endif
 #if STUDENT_SOFT_FLOAT
   if (bits(u) - 0x80000001u < INFINITE) u = 0.0f;
 #else
   u = u < 0.0f ? 0.0f : u;
 #endif
 #if STUDENT_SQUARE
-  u = u * u;
+  if (HAS(M->activation == STUDENT_RELU2)) u = u * u;
 #endif
   return u;
-#endif
-#endif
 }
 
 enum { SET, ADD, ACTIVATE };
@@ -448,7 +452,7 @@ void student_reset(student_state *s) {
   s->peak = 1.0f;
 #endif
 #if STUDENT_ROPE == 2
-  turn(s, 1);
+  if (HAS(M->cosine_step != NULL)) turn(s, 1);
 #endif
 }
 
@@ -476,10 +480,10 @@ static void attention(student_state *s, const student_layer *l, cache *c, const 
   linear(&l->value, codes(s), in, v, SET);
   for (x = q; x < v; x += dim) {
 #if STUDENT_QK_NORM
-    rmsnorm(x, dim, x < k ? l->query_norm : l->key_norm, x);
+    if (HAS(l->query_norm != NULL)) rmsnorm(x, dim, x < k ? l->query_norm : l->key_norm, x);
 #endif
 #if STUDENT_ROPE
-    rope(x, cosine, sine);
+    if (HAS(cosine != NULL)) rope(x, cosine, sine);
 #else
     (void)cosine, (void)sine;
 #endif
@@ -496,7 +500,7 @@ static void mlp(student_state *s, const student_layer *l) {
   const int32_t width = l->up.rows;
   float in = normalize(s, l->norm2, BIAS_OF(l->norm2_bias));
 #if STUDENT_GATE
-  linear(&l->gate, codes(s), in, buffer(s), SET);
+  if (HAS(l->gate.w != NULL)) linear(&l->gate, codes(s), in, buffer(s), SET);
 #endif
   linear(&l->up, codes(s), in, buffer(s), ACTIVATE);
   in = quantize(buffer(s), width, codes(s));
@@ -509,14 +513,17 @@ int student_feed(student_state *s, int32_t token) {
   cache c = first_cache(s);
   if (token < 0 || token >= M->vocab || s->pos >= M->context) return -1;
   lookup(&M->embedding, token, residual(s), 1);
-#if STUDENT_ROPE == 0
-  lookup(&M->positions, s->pos, residual(s), 0);
-#elif STUDENT_ROPE == 1
+#if STUDENT_ROPE == 0 || STUDENT_WEB
+  if (HAS(M->positions.w != NULL)) lookup(&M->positions, s->pos, residual(s), 0);
+#endif
+#if STUDENT_ROPE == 1
   cosine = M->cosine + s->pos * (M->head_dim >> 1);
   sine = M->sine + s->pos * (M->head_dim >> 1);
-#else
-  turn(s, 0);
-  cosine = &s->memory[M->rotary_at].f, sine = cosine + (M->head_dim >> 1);
+#elif STUDENT_ROPE == 2
+  if (HAS(M->cosine_step != NULL)) {
+    turn(s, 0);
+    cosine = &s->memory[M->rotary_at].f, sine = cosine + (M->head_dim >> 1);
+  }
 #endif
   for (l = M->layers; l < M->layers + M->layer_count; l++) {
     attention(s, l, &c, cosine, sine);

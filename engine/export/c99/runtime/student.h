@@ -8,6 +8,17 @@
 
 #include "model.h"
 
+/* In a browser one program runs every model: it has all parts, and looks which are the model's. Elsewhere what is compiled is
+   there. */
+#ifndef STUDENT_WEB
+#define STUDENT_WEB 0
+#endif
+#if STUDENT_WEB
+#define STUDENT_HAS(part) (part)
+#else
+#define STUDENT_HAS(part) 1
+#endif
+
 typedef struct { /* rows padded to 4 bytes; or, with an index, blocks of 4 rows and 8 columns */
   const int8_t *w;
   const float *scale;
@@ -38,11 +49,12 @@ typedef struct {
 
 typedef struct {
   student_matrix embedding, head;
-#if STUDENT_ROPE == 0
-  student_matrix positions;
-#elif STUDENT_ROPE == 1
+#if STUDENT_ROPE == 0 || STUDENT_WEB
+  student_matrix positions; /* without weights where heads are turned */
+#endif
+#if STUDENT_ROPE == 1
   const float *cosine, *sine; /* [context][head_dim/2] */
-#else
+#elif STUDENT_ROPE == 2
   const double *cosine_step, *sine_step; /* [head_dim/2] of one position */
 #endif
   const student_layer *layers;
@@ -55,10 +67,17 @@ typedef struct {
 #if STUDENT_ROPE == 2
   int32_t rotary_at;
 #endif
+#if STUDENT_WEB
+  int32_t activation, eos;
+#endif
   float eps;
 } student_model_data;
 
+#if STUDENT_WEB
+enum { STUDENT_RELU, STUDENT_RELU2, STUDENT_IS_GELU, STUDENT_SWIGLU };
+#else
 extern const student_model_data student_model;
+#endif
 
 typedef union { float f; int32_t i; uint32_t u; } student_word;
 
@@ -128,7 +147,9 @@ typedef struct {
   int32_t added_count;
 } student_text_data;
 
+#if !STUDENT_WEB
 extern const student_text_data student_text;
+#endif
 
 /* Writes the tokens of a text in UTF-8. Returns how many, or -1 where they are more than max or the text has what the vocabulary
    has not. */
@@ -141,7 +162,9 @@ const char *student_piece(int32_t token, int32_t *bytes);
 #if STUDENT_TASK
 typedef struct { const uint16_t *rules; int32_t count; } student_task_data; /* at, character, token */
 
+#if !STUDENT_WEB
 extern const student_task_data student_task;
+#endif
 
 /* Sets the mask of the legal answers to a prompt, STUDENT_MASK bytes. Returns how many there are. */
 int student_legal(const char *prompt, uint8_t *mask);
