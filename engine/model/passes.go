@@ -286,3 +286,13 @@ func starts(positions []int32, time, window int) []int32 {
 	}
 	return first
 }
+
+// Gradients are the tensors that a backward pass adds to: that of all that is trained, and a tied head's own. The Grad of each
+// parameter is a part of one.
+func (m *Model) Gradients() []*tensor.Dense {
+	list := []*tensor.Dense{m.Params.Grad}
+	if m.Config.TieEmbeddings && m.head.Weight.Grad != nil {
+		list = append(list, m.head.Weight.Grad)
+	}
+	return list
+}

@@ -50,6 +50,9 @@ func (t *Trainer) accumulate(pass func(m *microBatch) error, after func(m *micro
 		if err := t.objective.Prepare(m.a, m.Micro); err != nil {
 			return err
 		}
+		if err := t.begin(m); err != nil {
+			return err
+		}
 		if err := pass(m); err != nil {
 			return err
 		}
@@ -57,5 +60,5 @@ func (t *Trainer) accumulate(pass func(m *microBatch) error, after func(m *micro
 			return err
 		}
 	}
-	return nil
+	return t.summed()
 }

@@ -17,6 +17,9 @@ type optimizer struct {
 	m    *model.Model
 	slab backend.Slab
 
+	ranks  Group   // nil where one process runs it
+	shares []share // of Muon's matrices, by rank
+
 	first, second *tensor.Dense // moments, in the layout of the parameters; first is Muon's momentum for its matrices
 	ema           *tensor.Dense // moving average of the parameters, or nil
 	spare         *tensor.Dense // the raw parameters while the average stands in for them, or nil
@@ -49,11 +52,11 @@ type muonMatrix struct {
 // ErrNothingToTrain says that every parameter of a model is frozen.
 var ErrNothingToTrain = errors.New("every parameter is frozen: there is nothing to train")
 
-func newOptimizer(m *model.Model, o Options) (*optimizer, error) {
+func newOptimizer(m *model.Model, o Options, group Group) (*optimizer, error) {
 	if m.Params.Length() == 0 {
 		return nil, ErrNothingToTrain
 	}
-	p := &optimizer{b: m.Backend(), o: o, m: m, host: make([]float32, backend.StepLen)}
+	p := &optimizer{b: m.Backend(), o: o, m: m, ranks: group, host: make([]float32, backend.StepLen)}
 	p.hostStep = p.host
 	slab, err := backend.Reserve(p.b, p.wants()...)
 	if err != nil {
@@ -149,6 +152,7 @@ func (p *optimizer) group() error {
 			LRScale: float32(math.Sqrt(max(1, float64(q.Shape[0])/float64(q.Shape[1])))),
 		}})
 	}
+	p.share()
 	return nil
 }
 
@@ -203,11 +207,8 @@ func (p *optimizer) apply() error {
 			return err
 		}
 	}
-	for i := range p.muon {
-		q := &p.muon[i]
-		if err := b.Muon(q.value, q.grad, q.momentum, p.work, p.step, q.args); err != nil {
-			return err
-		}
+	if err := p.orthogonalize(); err != nil {
+		return err
 	}
 	if p.ema != nil {
 		if err := b.Lerp(p.ema, p.m.Params.Value, 1, p.step); err != nil {

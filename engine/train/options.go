@@ -133,6 +133,15 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// checkRows is CheckRows for a group, which cuts a batch for every rank.
+func (o Options) checkRows(rows int, group Group) error {
+	if group != nil && o.MicroBatches*group.Size() > rows {
+		return &OptionError{Field: "micro-batches", Got: o.MicroBatches,
+			Want: fmt.Sprintf("at most %d on each of %d ranks, which share the %d sequences of a batch", rows/group.Size(), group.Size(), rows)}
+	}
+	return o.CheckRows(rows)
+}
+
 // CheckRows refuses more micro-batches than a batch has sequences; the error is an *OptionError.
 func (o Options) CheckRows(rows int) error {
 	if o.MicroBatches > rows {

@@ -34,7 +34,7 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 		}
 	}
 	for t.step < t.o.Steps {
-		if err := ctx.Err(); err != nil {
+		if err := t.agree(ctx.Err()); err != nil {
 			return t.stop(h, err)
 		}
 		due := func(every int) bool { return every > 0 && (t.step+1)%every == 0 || t.step+1 == t.o.Steps }
@@ -88,11 +88,18 @@ func (t *Trainer) stop(h Hooks, cause error) error {
 func (t *Trainer) evaluate(ctx context.Context, h Hooks) error {
 	t.unevaluated = true
 	err := t.eval(h)
-	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+	var cause error
+	if e := ctx.Err(); e != nil && errors.Is(err, e) {
+		cause = e
+	}
+	if cause == nil && err != nil {
+		return err
+	}
+	if cause = t.agree(cause); cause != nil {
 		return t.stop(h, cause)
 	}
 	t.unevaluated = false
-	return err
+	return nil
 }
 
 func (t *Trainer) eval(h Hooks) error {

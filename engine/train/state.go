@@ -36,8 +36,11 @@ func (t *Trainer) Weights() ([]checkpoint.Tensor, error) {
 }
 
 // State copies everything that the run needs to go on: the raw parameters, the optimiser's moments, the moving
-// average and the position.
+// average and the position. In a group every rank calls it.
 func (t *Trainer) State() (*checkpoint.State, error) {
+	if err := t.collect(); err != nil {
+		return nil, err
+	}
 	rows, tokens := t.source.Shape()
 	s := &checkpoint.State{Scalars: savedRun{
 		Step: t.step, Model: t.Model.Config, Options: t.o, Rows: rows, Tokens: tokens, Source: t.source.Hash(),

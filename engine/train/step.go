@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"gorgonia.org/tensor"
+
 	"mito/backend"
 	"mito/engine/data"
 	"mito/engine/model"
@@ -14,6 +16,8 @@ type microBatch struct {
 	Micro
 	a    *model.Activations // shared by the micro-batches of one size
 	pass func() error       // bound once: binding a method is an allocation
+
+	piece int // of the batch
 
 	inputs, targets, weights, positions any // its rows of the batch in the host's memory, boxed once
 }
@@ -26,8 +30,10 @@ func (t *Trainer) cut() error {
 	t.micro = make([]microBatch, t.o.MicroBatches)
 	var sizes []int
 	for i := range t.micro {
-		m, part := &t.micro[i], t.batch.Micro(i, t.o.MicroBatches)
-		m.Micro = Micro{Row: rows * i / t.o.MicroBatches, Rows: part.Rows, Scale: 1, Scalars: t.opt.step}
+		piece, pieces := t.piece(i), t.pieces()
+		m, part := &t.micro[i], t.batch.Micro(piece, pieces)
+		m.piece = piece
+		m.Micro = Micro{Row: rows * piece / pieces, Rows: part.Rows, Scale: 1, Scalars: t.opt.step}
 		m.inputs, m.targets, m.weights, m.positions = part.Inputs, part.Targets, part.Weights, part.Positions
 		m.pass = func() error { return t.pass(m) }
 		if !slices.Contains(sizes, m.Rows) {
@@ -100,12 +106,16 @@ func (t *Trainer) Step(read bool) (StepResult, error) {
 	failed := func(err error) (StepResult, error) {
 		return StepResult{}, fmt.Errorf("train: step %d: %w", r.Step, err)
 	}
-	err := t.accumulate(t.replay, func(m *microBatch, weight float64) error {
-		if !read {
+	var weight float64
+	err := t.accumulate(t.replay, func(m *microBatch, w float64) error {
+		if weight = w; !read {
 			return nil
 		}
-		return t.readLoss(&r, m, weight)
+		return t.readLoss(&r, m, w)
 	})
+	if err == nil && read && t.group != nil {
+		err = t.pool(&r, weight)
+	}
 	if err != nil {
 		return failed(err)
 	}
@@ -196,26 +206,44 @@ func (t *Trainer) pass(m *microBatch) error {
 // readLoss adds the loss of a micro-batch, and its parts where the objective has them, as shares of the step's.
 func (t *Trainer) readLoss(r *StepResult, m *microBatch, weight float64) error {
 	loss := t.loss[:m.Rows*t.batch.Time]
-	if err := t.b.Download(loss, m.a.Loss); err != nil {
+	read := func(name string, from *tensor.Dense) error {
+		if err := t.b.Download(loss, from); err != nil {
+			return err
+		}
+		if t.group != nil { // the ranks' parts are added up together
+			t.keepLoss(name, m, loss)
+			return nil
+		}
+		mean := 0.0
+		t.sum.add(&mean, name, loss, m.Row == 0, weight)
+		r.set(name, mean)
+		return nil
+	}
+	if err := read("", m.a.Loss); err != nil {
 		return err
 	}
-	t.sum.add(&r.Loss, "", loss, m.Row == 0, weight)
 	parted, ok := t.objective.(Parted)
 	if !ok {
 		return nil
 	}
+	for _, part := range parted.Parts(m.a) {
+		if err := read(part.Name, part.Loss); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set sets the loss, or a part of it that has a name.
+func (r *StepResult) set(name string, mean float64) {
+	if name == "" {
+		r.Loss = mean
+		return
+	}
 	if r.Parts == nil {
 		r.Parts = map[string]float64{}
 	}
-	for _, part := range parted.Parts(m.a) {
-		if err := t.b.Download(loss, part.Loss); err != nil {
-			return err
-		}
-		mean := 0.0
-		t.sum.add(&mean, part.Name, loss, m.Row == 0, weight)
-		r.Parts[part.Name] = mean
-	}
-	return nil
+	r.Parts[name] = mean
 }
 
 // sums adds up losses over the micro-batches of a step, token by token, so that a mean does not depend on how the batch is

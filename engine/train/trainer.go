@@ -75,6 +75,7 @@ type Trainer struct {
 	Gradients func() error
 
 	b         backend.Backend
+	group     Group // nil where one process runs it
 	o         Options
 	source    Source
 	objective Objective
@@ -83,7 +84,8 @@ type Trainer struct {
 	acts      map[int]*model.Activations // by rows
 	batch     data.Batch
 	micro     []microBatch
-	loss      []float32 // of a micro-batch
+	loss      []float32            // of a micro-batch
+	losses    map[string][]float32 // of a batch, by part, in a group
 	sum       sums
 	recorder  *recorder
 	gather    *gather      // nil where batches come from the host
@@ -106,14 +108,20 @@ type Best struct {
 
 // New prepares a run. objective nil means the labels alone.
 func New(m *model.Model, source Source, objective Objective, o Options) (*Trainer, error) {
+	return NewIn(nil, m, source, objective, o)
+}
+
+// NewIn is New for a run that a group computes together; nil for one process. Each rank runs o.MicroBatches micro-batches of a step.
+func NewIn(group Group, m *model.Model, source Source, objective Objective, o Options) (*Trainer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	rows, tokens := source.Shape()
-	if err := o.CheckRows(rows); err != nil {
+	if err := o.checkRows(rows, group); err != nil {
 		return nil, err
 	}
 	t := &Trainer{
+		group: group, losses: map[string][]float32{},
 		Model: m, b: m.Backend(), o: o, source: source, objective: objective, acts: map[int]*model.Activations{},
 		loss: make([]float32, rows*tokens), sum: sums{}, recorder: newRecorder(m.Backend()),
 	}
@@ -135,7 +143,7 @@ func New(m *model.Model, source Source, objective Objective, o Options) (*Traine
 
 // reserve makes what the run holds on the backend.
 func (t *Trainer) reserve() (err error) {
-	if t.opt, err = newOptimizer(t.Model, t.o); err != nil {
+	if t.opt, err = newOptimizer(t.Model, t.o, t.group); err != nil {
 		return fmt.Errorf("train: optimiser state: %w", err)
 	}
 	if err := t.cut(); err != nil {
