@@ -221,17 +221,17 @@ func (p *Program) stack(ctx context.Context) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(out))
 }
 
-// tokenInstructions is how many instructions the token at a position takes, with the greedy choice of the next. The program is
-// whatTokens.
-func (p *Program) tokenInstructions(ctx context.Context, position int) (int, error) {
-	var n [2]int
-	for i := range n {
+// another is how many instructions a program takes more with the number after n: of whatTokens the token at the position n with the
+// greedy choice of the next, of whatSelftest the self-test.
+func (p *Program) another(ctx context.Context, n int) (int, error) {
+	var counts [2]int
+	for i := range counts {
 		var err error
-		if n[i], err = p.instructions(ctx, position+i); err != nil {
+		if counts[i], err = p.instructions(ctx, n+i); err != nil {
 			return 0, err
 		}
 	}
-	return n[1] - n[0], nil
+	return counts[1] - counts[0], nil
 }
 
 // ErrNoBoards is returned where nothing is installed that boards need.

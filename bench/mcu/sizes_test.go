@@ -191,7 +191,7 @@ func observe(t testing.TB, b *Board, c arch.Config) (out []observation) {
 		t.Fatal(err)
 	}
 	for _, position := range []int{2, 31} {
-		n, err := p.tokenInstructions(context.Background(), position)
+		n, err := p.another(context.Background(), position)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,12 +2,8 @@ package export
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 
@@ -127,20 +123,11 @@ func proof(ctx context.Context, w *student.Weights) (p c99.Proof, err error) {
 	if err != nil {
 		return p, err
 	}
-	s, err := m.NewSession(1)
+	boot, err := student.ProveBoot(w)
 	if err != nil {
 		return p, err
 	}
-	logits, err := s.Step([]int32{0})
-	if err != nil {
-		return p, err
-	}
-	first := make([]byte, 0, 4*w.Config.VocabSize)
-	for _, x := range logits[0] {
-		first = binary.LittleEndian.AppendUint32(first, math.Float32bits(x))
-	}
-	sum := sha256.Sum256(first)
-	return c99.Proof{Digest: d.Digest, Functions: d.Functions, Stream: d.Stream, Weights: d.Weights, First: hex.EncodeToString(sum[:])}, nil
+	return c99.Proof{Digest: d.Digest, Functions: d.Functions, Stream: d.Stream, Weights: d.Weights, Boot: boot}, nil
 }
 
 // proveC compiles what was written, where there is a compiler, and compares what it computes.

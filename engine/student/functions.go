@@ -19,16 +19,31 @@ type vectors struct {
 	m      *Model
 	random generator
 	h      hash.Hash
+	boot   bool // for the self-test of devices: rows are hashed before they are quantised, too, and more activations
 	err    error
 }
 
+// digestPositions is how many positions the functions of the digest have at most.
+const digestPositions = 32
+
 // functions is the first part of the digest.
-func (m *Model) functions() (sum [sha256.Size]byte, err error) {
-	v := vectors{m: m, random: 1, h: sha256.New()}
+func (m *Model) functions() ([sha256.Size]byte, error) {
+	h := sha256.New()
+	err := m.hashFunctions(h, false)
+	return [sha256.Size]byte(h.Sum(nil)), err
+}
+
+// hashFunctions hashes what the functions give, for the digest or for the self-test of devices.
+func (m *Model) hashFunctions(h hash.Hash, boot bool) error {
+	v := vectors{m: m, random: 1, h: h, boot: boot}
 	v.quantize()
 	v.norms()
 	v.activation()
-	positions := min(32, m.cfg.Context)
+	positions := digestPositions
+	if boot {
+		positions = bootPositions
+	}
+	positions = min(positions, m.cfg.Context)
 	for i := range m.layers {
 		if window := m.layers[i].shape.Window; window > 0 {
 			positions = min(positions, window)
@@ -38,7 +53,7 @@ func (m *Model) functions() (sum [sha256.Size]byte, err error) {
 		v.rope(positions)
 	}
 	v.attention(positions)
-	return [sha256.Size]byte(v.h.Sum(nil)), v.err
+	return v.err
 }
 
 // float hashes a number, -0 as +0.
@@ -49,8 +64,13 @@ func (v *vectors) float(x float32) {
 	v.h.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(x+0)))
 }
 
-// row hashes a quantised row.
-func (v *vectors) row(q []int8, scale float32) {
+// row hashes a row x that became q.
+func (v *vectors) row(x []float32, q []int8, scale float32) {
+	if v.boot {
+		for _, y := range x {
+			v.float(y)
+		}
+	}
 	bytes := make([]byte, len(q))
 	for i, x := range q {
 		bytes[i] = byte(x)
@@ -62,7 +82,7 @@ func (v *vectors) row(q []int8, scale float32) {
 // quantized hashes x when it is quantised.
 func (v *vectors) quantized(x []float32) {
 	q := make([]int8, len(x))
-	v.row(q, vec.QuantizeRow(q, x))
+	v.row(x, q, vec.QuantizeRow(q, x))
 }
 
 // units fills a row with numbers in [-factor,factor).
@@ -92,20 +112,25 @@ func (v *vectors) quantize() {
 }
 
 func (v *vectors) norms() {
-	c := &v.m.cfg
+	c, rows := &v.m.cfg, 8
+	if v.boot {
+		rows = bootRows
+	}
 	h, q := make([]float32, c.HiddenSize), make([]int8, c.HiddenSize)
-	for j := range 8 {
-		x := v.units(make([]float32, c.HiddenSize), power(4*j-16))
+	for j := range rows {
+		x := v.units(make([]float32, c.HiddenSize), power(j%8*4-16))
 		if c.Norm == arch.NormRMS {
-			v.row(q, edge.RMSNormQuantize(q, h, x, v.m.norm, c.NormEps))
+			scale := edge.RMSNormQuantize(q, h, x, v.m.norm, c.NormEps)
+			vec.RMSNorm(h, x, v.m.norm, c.NormEps)
+			v.row(h, q, scale)
 			continue
 		}
 		vec.LayerNorm(h, x, v.m.norm, v.m.normBias, c.NormEps)
 		v.quantized(h)
 	}
 	if gain := v.m.layers[0].queryNorm; gain != nil {
-		for j := range 8 {
-			x := v.units(make([]float32, c.HeadDim), power(4*j-16))
+		for j := range rows {
+			x := v.units(make([]float32, c.HeadDim), power(j%8*4-16))
 			vec.RMSNorm(x, x, gain, c.NormEps)
 			v.quantized(x)
 		}
@@ -113,8 +138,12 @@ func (v *vectors) norms() {
 }
 
 func (v *vectors) activation() {
+	n := 16
+	if v.boot {
+		n = bootActivations
+	}
 	for j := range 8 {
-		x, g := make([]float32, 16), make([]float32, 16)
+		x, g := make([]float32, n), make([]float32, n)
 		for i := range x {
 			x[i] = v.random.unit() * power(j)
 			if v.m.cfg.Activation == arch.ActSwiGLU {

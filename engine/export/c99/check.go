@@ -22,7 +22,7 @@ static student_word work[STUDENT_VOCAB];
 int main(void) {
   char digest[65], parts[3][65];
   int failed = student_selftest(&state);
-  if (student_digest(&state, work, digest, parts)) { printf("a result is no number\n"); return 1; }
+  if (student_digest(&state, work, digest, parts)) { printf("a result is no number; the self-test says %d\n", failed); return 1; }
   printf("%d %s %s %s %s\n", failed, digest, parts[0], parts[1], parts[2]);
   return 0;
 }
@@ -110,11 +110,11 @@ func (c *Computed) read(cmd *exec.Cmd) error {
 	return nil
 }
 
-var proved = regexp.MustCompile(`(?m)^#define [A-Za-z0-9_]+_(SHA256|FUNCTIONS|STREAM|WEIGHTS|FIRST) "([0-9a-f]{64})"$`)
+var proved = regexp.MustCompile(`(?m)^#define [A-Za-z0-9_]+_(SHA256|FUNCTIONS|STREAM|WEIGHTS) "([0-9a-f]{64})"$`)
 
 // ReadProof finds in the files what Write was given.
 func ReadProof(files Files) (p Proof, err error) {
-	to := map[string]*string{"SHA256": &p.Digest, "FUNCTIONS": &p.Functions, "STREAM": &p.Stream, "WEIGHTS": &p.Weights, "FIRST": &p.First}
+	to := map[string]*string{"SHA256": &p.Digest, "FUNCTIONS": &p.Functions, "STREAM": &p.Stream, "WEIGHTS": &p.Weights}
 	for _, text := range files {
 		for _, m := range proved.FindAllSubmatch(text, -1) {
 			*to[string(m[1])] = string(m[2])

@@ -3,13 +3,14 @@ package c99
 import (
 	"fmt"
 	"strings"
+
+	"mito/engine/student"
 )
 
 // Proof is what the device checks: SPEC.md, section 6.
 type Proof struct {
 	Digest, Functions, Stream, Weights string
-	// First is the SHA-256 of the logits after token 0 of an empty sequence, by which the self-test at boot sees the products.
-	First string
+	Boot                               student.Boot
 }
 
 // header is model.h.
@@ -59,12 +60,14 @@ func (e *emitter) header() []byte {
 	number("STATE_BYTES", "of RAM: sizeof(student_state)", e.facts.RAM)
 	number("WEIGHT_BYTES", "of flash", e.facts.Weights)
 	number("TABLE_BYTES", "of flash", e.facts.Tables)
-	b.WriteString("\n/* What mito verify prints, and the logits of one token for the self-test. */\n")
+	b.WriteString("\n/* What mito verify prints, and what the self-test compares. */\n")
 	for _, d := range []struct{ name, value string }{
-		{"SHA256", e.o.Proof.Digest}, {"FUNCTIONS", e.o.Proof.Functions}, {"STREAM", e.o.Proof.Stream}, {"WEIGHTS", e.o.Proof.Weights}, {"FIRST", e.o.Proof.First},
+		{"SHA256", e.o.Proof.Digest}, {"FUNCTIONS", e.o.Proof.Functions}, {"STREAM", e.o.Proof.Stream}, {"WEIGHTS", e.o.Proof.Weights},
 	} {
 		fmt.Fprintf(&b, "#define STUDENT_%s \"%s\"\n", d.name, d.value)
 	}
+	fmt.Fprintf(&b, "#define STUDENT_BOOT 0x%08xu\n", e.o.Proof.Boot.Hash)
+	number("BOOT_LAYERS", "that the self-test's token passes", max(1, e.o.Proof.Boot.Layers))
 	b.WriteString("\n#if defined(__GNUC__)\n#define STUDENT_ALIGNED __attribute__((aligned(4)))\n#else\n#define STUDENT_ALIGNED\n#endif\n")
 	if t := e.text; t != nil {
 		fmt.Fprintf(&b, "\n/* Tokens. */\n")

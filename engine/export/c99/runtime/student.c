@@ -507,7 +507,8 @@ static void mlp(student_state *s, const student_layer *l) {
   linear(&l->down, codes(s), in, residual(s), ADD);
 }
 
-int student_feed(student_state *s, int32_t token) {
+/* Reads a token with the first of the layers. */
+static int feed(student_state *s, int32_t token, int32_t layers) {
   const student_layer *l;
   const float *cosine = NULL, *sine = NULL;
   cache c = first_cache(s);
@@ -525,7 +526,7 @@ int student_feed(student_state *s, int32_t token) {
     cosine = &s->memory[M->rotary_at].f, sine = cosine + (M->head_dim >> 1);
   }
 #endif
-  for (l = M->layers; l < M->layers + M->layer_count; l++) {
+  for (l = M->layers; l < M->layers + layers; l++) {
     attention(s, l, &c, cosine, sine);
     mlp(s, l);
   }
@@ -533,6 +534,8 @@ int student_feed(student_state *s, int32_t token) {
   s->pos++;
   return 0;
 }
+
+int student_feed(student_state *s, int32_t token) { return feed(s, token, M->layer_count); }
 
 int student_step(student_state *s, int32_t token, float *logits) {
   if (student_feed(s, token)) return -1;

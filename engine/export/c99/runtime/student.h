@@ -126,7 +126,7 @@ int32_t student_generate(student_state *s, int32_t max, const uint8_t *mask, con
 
 #if STUDENT_SELFTEST
 /* Proves at boot that this compiler and this processor compute what the model was tested with. Returns 0, or which part differs:
-   1 float arithmetic, 2 the functions of the digest, 3 a token. The sequence begins again. */
+   1 float arithmetic, 2 products of many codes at once, 3 the functions of the digest or a token. The sequence begins again. */
 int student_selftest(student_state *s);
 #endif
 #if STUDENT_DIGEST
