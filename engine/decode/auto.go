@@ -2,12 +2,14 @@ package decode
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
 // Auto is a Speculator that chooses between others, their depths and plain decoding by what a token costs with each, which it
-// measures as it goes. It tries what is not the best only as far as the time that was lost by trying stays below a share of all
-// time, so that it does not fall behind plain decoding where speculation cannot pay. With a temperature the tokens that are
+// measures as it goes; a pass counts as the fastest of late that verified as many guesses, so that other programs which take the
+// processor now and then do not decide. It tries what is not the best only as far as the time that was lost by trying stays below a
+// share of all time, so that it does not fall behind plain decoding where speculation cannot pay. With a temperature the tokens that are
 // drawn depend on which was chosen, and so on timing: their distribution does not.
 type Auto struct {
 	specs []Named
@@ -16,6 +18,7 @@ type Auto struct {
 
 	chosen      int
 	began, seen time.Time // of the pass under way: Propose, and the last Settle
+	guesses     int       // that the pass verified
 	tokens      int       // that the pass gave
 	total, lost float64   // seconds
 }
@@ -30,14 +33,22 @@ type Named struct {
 type arm struct {
 	spec, depth int
 	passes      int
-	spent, got  float64 // seconds and tokens of the passes, the last counting most
-	cost        float64 // seconds a token
-	age         int     // passes of all arms since this was tried
+	lately      []lately // by the guesses that a pass verified
+	spent, got  float64  // seconds and tokens of the passes, the last counting most
+	cost        float64  // seconds a token
+	age         int      // passes of all arms since this was tried
+}
+
+// lately holds the seconds of the last passes of a kind.
+type lately struct {
+	passes int
+	took   [autoLately]float64
 }
 
 const (
 	autoShare    = 0.01 // of all time that may be lost by trying
 	autoWeight   = 0.1  // of what is known of an arm that a new pass makes forgotten
+	autoLately   = 8    // passes with as many guesses, of which the fastest counts
 	autoPlain    = 4    // passes of plain decoding before anything else is tried
 	autoPatience = 64   // passes after which an arm that was not the best may be tried again
 	autoTrial    = 4    // passes that an arm is judged by at first: one may be bad luck
@@ -68,7 +79,8 @@ func (s *Auto) Begin(seq int, tokens []int32, pick *Sampler) error {
 // Propose implements Speculator.
 func (s *Auto) Propose(ctx context.Context, proposals []Proposal) error {
 	s.learn()
-	s.chosen, s.began, s.tokens = s.choose(), s.now(), 0
+	s.chosen, s.guesses, s.tokens = s.choose(), 0, 0
+	s.began = s.now()
 	a := &s.arms[s.chosen]
 	if a.depth == 0 {
 		return nil
@@ -82,6 +94,7 @@ func (s *Auto) Propose(ctx context.Context, proposals []Proposal) error {
 	}
 	for i := range proposals {
 		proposals[i].Tokens, proposals[i].Dists = limited[i].Tokens, limited[i].Dists
+		s.guesses += len(limited[i].Tokens)
 	}
 	return nil
 }
@@ -106,9 +119,9 @@ func (s *Auto) learn() {
 	if s.tokens == 0 {
 		return
 	}
-	took := s.seen.Sub(s.began).Seconds()
 	best := s.arms[s.best()].cost
 	a := &s.arms[s.chosen]
+	took := a.undisturbed(s.guesses, s.seen.Sub(s.began).Seconds())
 	a.passes++
 	a.spent, a.got = (1-autoWeight)*a.spent+took, (1-autoWeight)*a.got+float64(s.tokens)
 	a.cost = a.spent / a.got // passes that gave little count as little
@@ -120,6 +133,17 @@ func (s *Auto) learn() {
 	if s.chosen > 0 && best > 0 {
 		s.lost += max(0, took-best*float64(s.tokens))
 	}
+}
+
+// undisturbed returns what a pass with so many guesses takes without other programs, given that one has just taken took seconds.
+func (a *arm) undisturbed(guesses int, took float64) float64 {
+	for len(a.lately) <= guesses {
+		a.lately = append(a.lately, lately{})
+	}
+	l := &a.lately[guesses]
+	l.took[l.passes%autoLately] = took
+	l.passes++
+	return slices.Min(l.took[:min(l.passes, autoLately)])
 }
 
 // best is the arm with the least cost of those that were tried.

@@ -184,8 +184,17 @@ func (g *Generator) advance(ctx context.Context) error {
 		return nil
 	}
 	if g.spec != nil {
-		return g.speculate(ctx)
+		if any, err := g.guess(ctx); err != nil {
+			return err
+		} else if any {
+			return g.verify(ctx)
+		}
 	}
+	return g.decodeStep()
+}
+
+// decodeStep draws one token of every text, without guesses.
+func (g *Generator) decodeStep() error {
 	for seq, t := range g.texts {
 		g.step[seq] = -1
 		if t.goesOn() {
@@ -207,6 +216,9 @@ func (g *Generator) advance(ctx context.Context) error {
 			continue
 		}
 		t.take(id)
+		if err := t.settleOne(id); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -83,15 +83,13 @@ type Speculation struct {
 	Verifications int `json:"verifications"` // passes of the model that gave the text one token or more
 }
 
-// speculate lets the speculator guess, verifies all texts in one pass, and takes what was accepted.
-func (g *Generator) speculate(ctx context.Context) error {
+// guess lets the speculator propose how the texts go on and says whether it did for any.
+func (g *Generator) guess(ctx context.Context) (any bool, err error) {
 	g.drafts = g.drafts[:0]
 	for seq, t := range g.texts {
-		g.scored[seq] = nil
 		if !t.goesOn() {
 			continue
 		}
-		g.scored[seq] = append(g.scored[seq], t.last())
 		// One token comes beside those that are accepted.
 		limit := t.room() - 1
 		if t.o.MaxTokens > 0 {
@@ -103,21 +101,33 @@ func (g *Generator) speculate(ctx context.Context) error {
 	}
 	if len(g.drafts) > 0 {
 		if err := g.spec.Propose(ctx, g.drafts); err != nil {
-			return err
+			return false, err
 		}
 	}
+	for i := range g.drafts {
+		if err := g.drafts[i].check(g.r.VocabSize()); err != nil {
+			return false, err
+		}
+		any = any || len(g.drafts[i].Tokens) > 0
+	}
+	return any, nil
+}
+
+// verify computes all texts and their guesses in one pass, and takes what is accepted.
+func (g *Generator) verify(ctx context.Context) error {
 	verdicts := make([]verdict, len(g.texts))
 	base := make([]int, len(g.texts))
 	for seq, t := range g.texts {
+		g.scored[seq] = nil
+		if t.goesOn() {
+			g.scored[seq] = append(g.scored[seq], t.last())
+		}
 		if t != nil {
 			verdicts[seq].guide = t.guide
 		}
 	}
 	for i := range g.drafts {
 		p := &g.drafts[i]
-		if err := p.check(g.r.VocabSize()); err != nil {
-			return err
-		}
 		verdicts[p.Seq].proposal = *p
 		g.scored[p.Seq] = append(g.scored[p.Seq], p.Tokens...)
 	}
@@ -185,6 +195,18 @@ func (g *Generator) settle(t *text, v *verdict) error {
 		return nil
 	}
 	return g.spec.Settle(t.seq, v.accepted, tokens)
+}
+
+// settleOne tells the speculator, where there is one, of a token that was drawn without guesses.
+func (t *text) settleOne(id int32) error {
+	if t.g.spec == nil {
+		return nil
+	}
+	t.out.Speculation.Verifications++
+	if !t.goesOn() {
+		return nil
+	}
+	return t.g.spec.Settle(t.seq, 0, []int32{id})
 }
 
 // verdict decides how a text goes on by the rule of speculative sampling (Leviathan et al., arXiv:2211.17192, algorithm 1; Chen et

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -146,6 +147,31 @@ func TestAuto(t *testing.T) {
 		a := NewAuto(8, Named{"toy", s})
 		a.now = func() time.Time { return s.now }
 		if rate := run(3000, a, s, c.perToken, c.accepted); rate < c.least || rate > c.most {
+			t.Errorf("%s: %.3f of plain decoding, want %v to %v; chosen %+v", name, rate, c.least, c.most, a.Choice())
+		}
+	}
+	// Another program takes the processor for longer than a pass lasts, now and then, and no choice follows from that.
+	for name, c := range map[string]struct {
+		perToken    time.Duration
+		accepted    func(pass, proposed int) int
+		least, most float64
+		kind        string
+	}{
+		"useless and disturbed":        {80 * time.Microsecond, func(_, _ int) int { return 0 }, 0.96, 1, "none"},
+		"cheap, right and disturbed":   {5 * time.Microsecond, func(_, n int) int { return n }, 4.5, 9, "toy"},
+		"a little too dear, disturbed": {95 * time.Microsecond, func(_, n int) int { return n * 9 / 10 }, 0.96, 1, "none"},
+	} {
+		s := &clockwork{now: time.Unix(0, 0), proposes: time.Microsecond}
+		a := NewAuto(8, Named{"toy", s})
+		stolen := time.Duration(0)
+		rng := rand.New(rand.NewPCG(1, 2))
+		a.now = func() time.Time {
+			if rng.IntN(20) == 0 {
+				stolen += 4 * time.Millisecond
+			}
+			return s.now.Add(stolen)
+		}
+		if rate := run(3000, a, s, c.perToken, c.accepted); rate < c.least || rate > c.most || a.Choice().Kind != c.kind {
 			t.Errorf("%s: %.3f of plain decoding, want %v to %v; chosen %+v", name, rate, c.least, c.most, a.Choice())
 		}
 	}
