@@ -33,16 +33,25 @@ type Named struct {
 type arm struct {
 	spec, depth int
 	passes      int
-	lately      []lately // by the guesses that a pass verified
-	spent, got  float64  // seconds and tokens of the passes, the last counting most
-	cost        float64  // seconds a token
-	age         int      // passes of all arms since this was tried
+	kinds       []kind  // of passes, by the guesses that they verified
+	got         float64 // tokens of the passes, the last counting most
+	cost        float64 // seconds a token
+	age         int     // passes of all arms since this was tried
 }
 
-// lately holds the seconds of the last passes of a kind.
-type lately struct {
+// kind is what is known of the passes that verified the same number of guesses.
+type kind struct {
 	passes int
-	took   [autoLately]float64
+	took   [autoLately]float64 // seconds of the last of them
+	share  float64             // passes, the last counting most
+}
+
+// fastest is what a pass takes when no other program disturbs it.
+func (k *kind) fastest() float64 {
+	if k.passes == 0 {
+		return 0
+	}
+	return slices.Min(k.took[:min(k.passes, autoLately)])
 }
 
 const (
@@ -121,10 +130,7 @@ func (s *Auto) learn() {
 	}
 	best := s.arms[s.best()].cost
 	a := &s.arms[s.chosen]
-	took := a.undisturbed(s.guesses, s.seen.Sub(s.began).Seconds())
-	a.passes++
-	a.spent, a.got = (1-autoWeight)*a.spent+took, (1-autoWeight)*a.got+float64(s.tokens)
-	a.cost = a.spent / a.got // passes that gave little count as little
+	took := a.see(s.guesses, s.tokens, s.seen.Sub(s.began).Seconds())
 	for i := range s.arms {
 		s.arms[i].age++
 	}
@@ -135,15 +141,25 @@ func (s *Auto) learn() {
 	}
 }
 
-// undisturbed returns what a pass with so many guesses takes without other programs, given that one has just taken took seconds.
-func (a *arm) undisturbed(guesses int, took float64) float64 {
-	for len(a.lately) <= guesses {
-		a.lately = append(a.lately, lately{})
+// see takes a pass that took so many seconds, and returns how many it would have taken undisturbed.
+func (a *arm) see(guesses, tokens int, took float64) float64 {
+	for len(a.kinds) <= guesses {
+		a.kinds = append(a.kinds, kind{})
 	}
-	l := &a.lately[guesses]
-	l.took[l.passes%autoLately] = took
-	l.passes++
-	return slices.Min(l.took[:min(l.passes, autoLately)])
+	this := &a.kinds[guesses]
+	this.took[this.passes%autoLately] = took
+	this.passes++
+	this.share += 1 / (1 - autoWeight)
+	spent := 0.0
+	for i := range a.kinds {
+		k := &a.kinds[i]
+		k.share *= 1 - autoWeight
+		spent += k.share * k.fastest()
+	}
+	a.passes++
+	a.got = (1-autoWeight)*a.got + float64(tokens)
+	a.cost = spent / a.got // passes that gave little count as little
+	return this.fastest()
 }
 
 // best is the arm with the least cost of those that were tried.
