@@ -95,7 +95,7 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 	}
 	c.Speed = report.Number(rate.TokensPerSecond)
 	if j.w.Task == nil {
-		return c, nil
+		return c, j.sample(ctx, e.name, rt)
 	}
 	player, err := eval.NewPlayer(ctx, rt, evalRows)
 	if err != nil {

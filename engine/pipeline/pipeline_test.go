@@ -93,6 +93,7 @@ func TestRunOnEveryWorkload(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkReport(t, r, out, workload != "text")
+			checkShown(t, r, workload)
 			if want := len(p.Opponents); want > 0 && len(r.Compressed.Scores) != want {
 				t.Errorf("%d scores for %d opponents", len(r.Compressed.Scores), want)
 			}
@@ -100,10 +101,37 @@ func TestRunOnEveryWorkload(t *testing.T) {
 	}
 }
 
+// checkShown checks the games and texts of a report.
+func checkShown(t *testing.T, r *report.Report, workload string) {
+	t.Helper()
+	if workload == "text" {
+		if len(r.Samples) != len(r.Candidates) || len(r.Samples[0].Text) != shownTokens || !strings.Contains(fox+fox, r.Samples[0].Prompt) {
+			t.Errorf("texts %+v", r.Samples)
+		}
+		return
+	}
+	if len(r.Replays) == 0 || len(r.Samples) > 0 {
+		t.Fatalf("%d games, %d texts", len(r.Replays), len(r.Samples))
+	}
+	for _, g := range r.Replays {
+		f := g.Frames[0]
+		if !strings.HasPrefix(g.Name, "compressed") || g.Cols > 0 && len(f.Cells)%g.Cols != 0 || f.By == "" || f.Move == "" || g.Frames[len(g.Frames)-1].By != "" {
+			t.Errorf("game %+v", g)
+		}
+		if workload == "puzzle8" || workload == "mastermind" || workload == "lottery" {
+			continue
+		}
+		// The model's stones are x whoever is to move.
+		if x := strings.Count(g.Frames[1].Cells, "x"); g.Cols == 3 && (x == 1) != (f.By == "model") {
+			t.Errorf("after a move of the %s the board is %q", f.By, g.Frames[1].Cells)
+		}
+	}
+}
+
 // checkReport checks what scripts rely on: files that are there, a student that loads to the digest of the report.
 func checkReport(t *testing.T, r *report.Report, out string, scored bool) {
 	t.Helper()
-	for _, name := range []string{report.JSONName, report.MarkdownName, report.CurvesName} {
+	for _, name := range []string{report.JSONName, report.MarkdownName, report.CurvesName, report.HTMLName} {
 		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}

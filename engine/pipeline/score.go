@@ -24,8 +24,13 @@ func (j *job) opponents() []string {
 func (j *job) play(ctx context.Context, name string, player task.Player, m *report.Model, opponents []string) error {
 	return stage(j.p, "playing: "+name, len(opponents)*j.Preset.Games, func() (string, error) {
 		for i, opponent := range opponents {
+			keep := 0
+			if name == CompressedDir {
+				keep = shownGames
+			}
 			s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
-				Games: j.Preset.Games, Opponent: opponent, Seed: j.Seed,
+				Games: j.Preset.Games, Opponent: opponent, Seed: j.Seed, Keep: keep,
+				Kept: func(g task.Game) { j.r.Replays = append(j.r.Replays, shown(j.w.Name, name, opponent, g)) },
 				// An opponent that plays a number of its own must not run beyond the stage's.
 				Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+min(done, j.Preset.Games), "") },
 			})

@@ -1,12 +1,8 @@
 package report
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -39,97 +35,20 @@ func (r *Report) sideBySide(b *strings.Builder) {
 	if len(r.Candidates) == 0 {
 		return
 	}
-	row := func(name string, cell func(c *Candidate) string) []string {
-		cells := []string{name}
-		for i := range r.Candidates {
-			cells = append(cells, cell(&r.Candidates[i]))
-		}
-		return cells
-	}
-	rows := [][]string{
-		row("folder", func(c *Candidate) string { return code(c.Dir) }),
-		row("made from", func(c *Candidate) string { return orNone(escape(c.Parent)) }),
-		row("scheme", func(c *Candidate) string { return orNone(escape(c.Scheme)) }),
-		row("bits of a weight", func(c *Candidate) string { return plain(c.Bits) }),
-		row("sparsity", func(c *Candidate) string { return number(c.Sparsity, 3) }),
-		row("parameters", func(c *Candidate) string { return thousands(c.Params) }),
-		row("bytes of weights", func(c *Candidate) string { return thousands(c.Bytes) }),
-		row("bytes that a token reads", func(c *Candidate) string { return count(c.ActiveBytes) }),
-		row("loss, nats a token", func(c *Candidate) string { return number(c.LossNats, 4) }),
-		row("bits per byte", func(c *Candidate) string { return number(c.BitsPerByte, 4) }),
-	}
-	for _, name := range r.scoreNames() {
-		rows = append(rows, row(escape(name), func(c *Candidate) string { return c.scoreCell(name) }))
-	}
-	rows = append(rows,
-		row("decoding, tokens/s", func(c *Candidate) string {
-			if c.Disturbed {
-				return rate(c.Speed) + " (disturbed)"
-			}
-			return rate(c.Speed)
-		}),
-		row("none is better in loss, bytes and speed", func(c *Candidate) string {
-			if slices.Contains(r.Front, c.Name) {
-				return "yes"
-			}
-			return "no"
-		}),
-		row("digest", func(c *Candidate) string { return code(c.Digest) }),
-		row("the same digest in", func(c *Candidate) string {
-			if len(c.Variants) == 0 {
-				return none
-			}
-			return fmt.Sprintf("%d variants", len(c.Variants))
-		}),
-	)
-	// What no candidate has is left out.
-	rows = slices.DeleteFunc(rows, func(cells []string) bool {
-		return !slices.ContainsFunc(cells[1:], func(c string) bool { return c != none })
-	})
-	head := row("", func(c *Candidate) string { return escape(c.Name) })
-	table(b, head, rows)
+	r.candidates().markdown(b)
 	if r.disturbed() {
-		b.WriteString("Speeds marked as disturbed: other programs used the processors while they were measured, and they say little.\n\n")
+		b.WriteString(disturbedNote + "\n\n")
 	}
 }
 
-// scoreNames lists what the candidates were scored at, each once, in order.
-func (r *Report) scoreNames() []string {
-	var names []string
-	for _, c := range r.Candidates {
-		for _, s := range c.Scores {
-			if !slices.Contains(names, s.Name) {
-				names = append(names, s.Name)
-			}
-		}
-	}
-	return names
-}
+const disturbedNote = "Speeds marked as disturbed: other programs used the processors while they were measured, and they say little."
 
 func (r *Report) comparisons(b *strings.Builder) {
 	if len(r.Rows) == 0 {
 		return
 	}
 	b.WriteString("## Comparisons\n\n")
-	head := []string{"", "parameters", "bytes", "loss, nats a token", "bits per byte", "score", "tokens/s", ""}
-	var rows [][]string
-	for i := range r.Rows {
-		c := &r.Rows[i]
-		rows = append(rows, []string{
-			escape(c.Name), count(c.Params), count(c.Bytes), number(c.LossNats, 4), number(c.BitsPerByte, 4),
-			c.scoresCell(), rate(c.TokensPerSecond), orNone(escape(c.Note)),
-		})
-	}
-	// A column without a value says nothing.
-	for i := len(head) - 1; i > 0; i-- {
-		if !slices.ContainsFunc(rows, func(r []string) bool { return r[i] != none }) {
-			head = slices.Delete(head, i, i+1)
-			for j := range rows {
-				rows[j] = slices.Delete(rows[j], i, i+1)
-			}
-		}
-	}
-	table(b, head, rows)
+	r.compared().markdown(b)
 }
 
 func (r *Report) reproduce(b *strings.Builder) error {
@@ -146,73 +65,32 @@ func (r *Report) reproduce(b *strings.Builder) error {
 	if r.Version != "" || r.Machine != "" {
 		b.WriteString("\n\n")
 	}
-	if len(r.Splits) > 0 {
-		var rows [][]string
-		for _, s := range r.Splits {
-			rows = append(rows, []string{escape(s.Name), count(s.Examples), count(s.Tokens), code(s.Hash)})
-		}
-		table(b, []string{"split", "examples", "tokens", "SHA-256"}, rows)
+	tables, err := r.origins()
+	for _, t := range tables {
+		t.markdown(b)
 	}
-	if len(r.Seeds) > 0 {
-		var rows [][]string
-		for _, name := range slices.Sorted(maps.Keys(r.Seeds)) {
-			rows = append(rows, []string{escape(name), strconv.FormatUint(r.Seeds[name], 10)})
-		}
-		table(b, []string{"seed of", "value"}, rows)
-	}
-	if len(r.Settings) > 0 {
-		rows, err := settings("", r.Settings)
-		if err != nil {
-			return err
-		}
-		table(b, []string{"setting", "value"}, rows)
-	}
-	return nil
+	return err
 }
 
-// settings gives every setting a row; those inside others have the names of both, with a dot between.
-func settings(prefix string, values map[string]any) ([][]string, error) {
+// markdown writes a grid as a Markdown table.
+func (g grid) markdown(b *strings.Builder) {
+	var head []string
+	for _, h := range g.Head {
+		head = append(head, escape(h))
+	}
 	var rows [][]string
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		text, err := json.Marshal(values[name])
-		if err != nil {
-			return nil, fmt.Errorf("report: setting %s: %w", prefix+name, err)
-		}
-		var inner map[string]any
-		dec := json.NewDecoder(bytes.NewReader(text))
-		dec.UseNumber()
-		if text[0] == '{' && dec.Decode(&inner) == nil && len(inner) > 0 {
-			more, err := settings(prefix+name+".", inner)
-			if err != nil {
-				return nil, err
+	for _, cells := range g.Rows {
+		var row []string
+		for _, c := range cells {
+			if c.Code {
+				row = append(row, code(c.Text))
+			} else {
+				row = append(row, escape(c.String()))
 			}
-			rows = append(rows, more...)
-			continue
 		}
-		cell := string(text)
-		if s, ok := values[name].(string); ok {
-			cell = s
-		}
-		rows = append(rows, []string{code(prefix + name), code(cell)})
+		rows = append(rows, row)
 	}
-	return rows, nil
-}
-
-func (m *Model) scoreCell(name string) string {
-	for _, s := range m.Scores {
-		if s.Name == name {
-			return orNone(escape(s.Text))
-		}
-	}
-	return none
-}
-
-func (m *Model) scoresCell() string {
-	var cells []string
-	for _, s := range m.Scores {
-		cells = append(cells, escape(s.Name+" "+s.Text))
-	}
-	return orNone(strings.Join(cells, "; "))
+	table(b, head, rows)
 }
 
 const none = "–"

@@ -15,6 +15,7 @@ const (
 	JSONName     = "report.json"
 	MarkdownName = "report.md"
 	CurvesName   = "loss.svg"
+	HTMLName     = "report.html"
 )
 
 // Number is a measured value. NaN and infinities are null in JSON: not measured, or without meaning for the task.
@@ -71,6 +72,8 @@ type Report struct {
 	Rows     []Row             `json:"rows,omitempty"`  // comparisons beside the candidates
 	Notes    []string          `json:"notes,omitempty"` // what a reader must know to judge the numbers
 	Curves   string            `json:"curves,omitempty"`
+	Replays  []Replay          `json:"replays,omitempty"` // a few games of the compressed student
+	Samples  []Sample          `json:"samples,omitempty"` // texts of the candidates
 }
 
 // Model is one row of results.
@@ -149,7 +152,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// Save writes report.json, report.md and, where there are curves, loss.svg into dir, each in one step.
+// Save writes report.json, report.md, report.html and, where there are curves, loss.svg into dir, each in one step.
 func (r *Report) Save(dir string, curves []Series) error {
 	if len(curves) > 0 {
 		r.Curves = CurvesName
@@ -161,6 +164,10 @@ func (r *Report) Save(dir string, curves []Series) error {
 		}
 	}
 	if err := files.SaveFile(filepath.Join(dir, MarkdownName), r.WriteMarkdown); err != nil {
+		return err
+	}
+	page := func(w io.Writer) error { return r.WriteHTML(w, curves) }
+	if err := files.SaveFile(filepath.Join(dir, HTMLName), page); err != nil {
 		return err
 	}
 	return files.SaveFile(filepath.Join(dir, JSONName), r.WriteJSON)

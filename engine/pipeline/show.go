@@ -1,0 +1,84 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"mito/engine/decode"
+	"mito/engine/report"
+	"mito/engine/task"
+)
+
+// What a report shows: games against every opponent, and how long a text is and how it is drawn.
+const (
+	shownGames  = 2
+	shownPrompt = 32 // bytes at most
+	shownTokens = 240
+	shownHeat   = 0.8
+)
+
+// shown is a game as the report's board shows it.
+func shown(taskName, player, opponent string, g task.Game) report.Replay {
+	r := report.Replay{Name: fmt.Sprintf("%s, a board: %s", player, g.Result)}
+	if opponent != "" {
+		seat := "second"
+		if g.First {
+			seat = "first"
+		}
+		r.Name = fmt.Sprintf("%s against %s, moving %s: %s", player, opponent, seat, g.Result)
+	}
+	for _, f := range g.Frames {
+		frame := report.Frame{Cells: f.Prompt, Move: f.Move}
+		mine, theirs := "x", "o"
+		if f.Move != "" {
+			frame.By = "model"
+		}
+		if !f.Player {
+			mine, theirs = theirs, mine
+			if f.Move != "" {
+				frame.By = "opponent"
+			}
+		}
+		if cells, cols, ok := task.Cells(taskName, f.Prompt); ok {
+			r.Cols = cols
+			frame.Cells = strings.NewReplacer("+", mine, "-", theirs).Replace(cells)
+		}
+		r.Frames = append(r.Frames, frame)
+	}
+	return r
+}
+
+// sample lets a model go on with the beginning of a text that is held out; a workload that is no text has none.
+func (j *job) sample(ctx context.Context, name string, rt decode.Runtime) error {
+	prompt := beginning(j.w.held.Text, shownPrompt)
+	if prompt == "" {
+		return nil
+	}
+	g, err := decode.NewGenerator(rt, decode.GeneratorOptions{})
+	if err != nil {
+		return err
+	}
+	text, err := g.Generate(ctx, prompt, decode.GenerateOptions{
+		Sampling: decode.Sampling{Temperature: shownHeat, Seed: j.Seed}, MaxTokens: shownTokens, Slide: true, IgnoreEOS: true,
+	})
+	if err != nil {
+		return err
+	}
+	j.r.Samples = append(j.r.Samples, report.Sample{
+		Name: name, Prompt: prompt, Text: text.Text, How: fmt.Sprintf("temperature %g, seed %d, %d tokens", shownHeat, j.Seed, len(text.Tokens)),
+	})
+	return nil
+}
+
+// beginning is the first whole characters of a text, n bytes at most.
+func beginning(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
