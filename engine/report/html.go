@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 )
 
 // Replay is a game or board as it was played, for the board of report.html.
@@ -99,7 +100,8 @@ func (r *Report) shipped() []fact {
 		list = append(list, fact{"tokens/s here", rate(r.Speed.Compressed)})
 	}
 	for _, s := range c.Scores {
-		list = append(list, fact{s.Name, s.Text})
+		text, _, _ := strings.Cut(s.Text, " (") // intervals are in the table
+		list = append(list, fact{s.Name, text})
 	}
 	return list
 }
