@@ -16,6 +16,7 @@ import (
 
 	"mito/engine/decode"
 	"mito/engine/grammar"
+	"mito/engine/tokenizer"
 )
 
 func newGenerate() *cobra.Command {
@@ -237,7 +238,7 @@ type writer struct {
 // generate continues one prompt. Only the continuation may outgrow the context: a prompt cut short would be answered as
 // if it were another.
 func (w *writer) generate(ctx context.Context, prompt string, o decode.GenerateOptions) (generation, error) {
-	tokens, err := decode.Prompt(w.rt.Tokenizer(), prompt)
+	tokens, err := tokenizer.Prompt(w.rt.Tokenizer(), prompt)
 	if err != nil {
 		return generation{}, fmt.Errorf("the prompt: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"mito/engine/decode"
 	"mito/engine/files"
+	"mito/engine/tokenizer"
 )
 
 func newLogits() *cobra.Command {
@@ -59,7 +60,7 @@ entry of the vocabulary. The model's folder may be of mito or of another program
 				if rt.Tokenizer() == nil {
 					return fmt.Errorf("%s has no tokenizer.json, so no text can be written for it; give --tokens", model)
 				}
-				if ids, err = decode.Prompt(rt.Tokenizer(), prompt); err != nil {
+				if ids, err = tokenizer.Prompt(rt.Tokenizer(), prompt); err != nil {
 					return fmt.Errorf("--prompt: %w", err)
 				}
 				if len(ids) == 0 {

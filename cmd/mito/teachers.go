@@ -49,9 +49,7 @@ func (f *teacherFlags) tokens() (tok tokenizer.Tokenizer, err error) {
 		}
 		f.hashes = append(f.hashes, t.Hash())
 		if i == 0 && f.kind == "teacher" {
-			if tok, err = tokenizer.Bare(t); err != nil { // a student is trained without it
-				return nil, err
-			}
+			tok = t
 		}
 	}
 	if f.kind == "bytes" {

@@ -80,9 +80,9 @@ func encodeExamples(tok tokenizer.Tokenizer, examples []Example, o ExampleOption
 	return s, nil
 }
 
-// encodeExample also returns the length of the longest row.
+// encodeExample also returns the length of the longest row. The prompt is as the model is asked: see tokenizer.Prompt.
 func encodeExample(tok tokenizer.Tokenizer, e Example, eos bool) (t tokenExample, longest int, err error) {
-	if t.prompt, err = tok.Encode(e.Prompt); err != nil {
+	if t.prompt, err = tokenizer.Prompt(tok, e.Prompt); err != nil {
 		return t, 0, err
 	}
 	if len(t.prompt) == 0 {

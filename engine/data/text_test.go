@@ -248,3 +248,120 @@ func TestGrid(t *testing.T) {
 		t.Error("a grid without points")
 	}
 }
+
+// TestAfter: every row begins with the same tokens, whose own targets do not count, and goes on with a stretch of the text, of which
+// every token can be learnt.
+func TestAfter(t *testing.T) {
+	const n, rows, time = 40, 4, 8
+	begin := []int32{98, 99}
+	plain, err := NewText(seq(n), rows, time, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := plain.After(begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := make([]float32, n)
+	for i := range weights {
+		weights[i] = float32(i) + 1
+	}
+	weighted, err := s.Weighted(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	starts, seen := make([]int, rows), map[int]bool{}
+	for step := range int64(300) {
+		b, w := fill(t, s, step), fill(t, weighted, step)
+		if err := s.Starts(starts, step); err != nil {
+			t.Fatal(err)
+		}
+		for r, start := range starts {
+			seen[start] = true
+			inputs, targets, given := slices.Clone(begin), []int32{99}, []float32{0}
+			for i := range time - 1 {
+				if i < time-2 {
+					inputs = append(inputs, int32(start+i))
+				}
+				targets, given = append(targets, int32(start+i)), append(given, weights[start+i])
+			}
+			at, end := r*time, (r+1)*time
+			if !slices.Equal(b.Inputs[at:end], inputs) || !slices.Equal(b.Targets[at:end], targets) || !slices.Equal(w.Weights[at:end], given) {
+				t.Fatalf("a row from %d on: inputs %v, targets %v, weights %v", start, b.Inputs[at:end], b.Targets[at:end], w.Weights[at:end])
+			}
+			if b.Weights[at] != 0 || slices.Contains(b.Weights[at+1:end], 0) {
+				t.Fatalf("weights %v", b.Weights[at:end])
+			}
+		}
+	}
+	if len(seen) != n-(time-2) {
+		t.Errorf("%d places, want %d", len(seen), n-(time-2))
+	}
+	same, err := plain.After(nil)
+	if err != nil || same != plain || s.Hash() == plain.Hash() {
+		t.Errorf("hashes %.8s and %.8s, %v", s.Hash(), plain.Hash(), err)
+	}
+	var arg *ArgError
+	if _, err := plain.After(seq(time)); !errors.As(err, &arg) {
+		t.Errorf("no room: %v", err)
+	}
+}
+
+// templated is a tokenizer that puts tokens before a text.
+type templated struct {
+	tokenizer.Tokenizer
+	begin []int32
+}
+
+func (t templated) Template() (before, after []int32) { return t.begin, nil }
+
+// TestTextEvalAfter: with tokens before a text every window begins with them, and the same tokens are targets once.
+func TestTextEvalAfter(t *testing.T) {
+	tok := chars(t, "abcdefghijklm")
+	tokens := seq(13)
+	for _, begin := range [][]int32{nil, {0}, {1, 2}} {
+		e, err := NewTextEval(templated{tok, begin}, tokens, 2, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[int32]int{}
+		for step := range e.Batches() {
+			b := fill(t, e, step)
+			for r := range b.Rows {
+				row := b.Inputs[r*5:][:5]
+				for i, w := range b.Weights[r*5:][:5] {
+					if w == 0 {
+						continue
+					}
+					seen[b.Targets[r*5+i]]++
+					if !slices.Equal(row[:len(begin)], begin) || row[i] != b.Targets[r*5+i]-1 {
+						t.Fatalf("%v before %d of %v", row, b.Targets[r*5+i], begin)
+					}
+				}
+			}
+		}
+		if len(seen) != 12 || seen[0] != 0 || e.Weight() != 12 || e.Bytes() != 12 {
+			t.Errorf("after %v: targets %v, weight %v, bytes %v", begin, seen, e.Weight(), e.Bytes())
+		}
+		for id, n := range seen {
+			if n != 1 {
+				t.Errorf("after %v: token %d is a target %d times", begin, id, n)
+			}
+		}
+	}
+	var arg *ArgError
+	if _, err := NewTextEval(templated{tok, seq(5)}, tokens, 2, 5); !errors.As(err, &arg) {
+		t.Errorf("no room: %v", err)
+	}
+}
+
+// TestPromptTemplate: a prompt of an example begins with what the tokenizer puts before a text.
+func TestPromptTemplate(t *testing.T) {
+	e, err := NewExamplesEval(templated{chars(t, "abcd"), []int32{3}}, []Example{{Prompt: "ab", Answers: []string{"c"}}}, 1, ExampleOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := fill(t, e, 0); !slices.Equal(b.Inputs, []int32{3, 0, 1}) || !slices.Equal(b.Targets, []int32{0, 1, 2}) || !slices.Equal(b.Weights, []float32{0, 0, 1}) {
+		t.Errorf("%+v", b)
+	}
+}

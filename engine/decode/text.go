@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"mito/engine/tokenizer"
@@ -29,14 +28,6 @@ type text struct {
 	result *Result
 }
 
-// Prompt is a text as a model goes on from it: with what the template of the tokenizer puts before a text, and without what
-// it puts after.
-func Prompt(tok tokenizer.Tokenizer, text string) ([]int32, error) {
-	ids, err := tok.Encode(text)
-	before, _ := tok.Template()
-	return append(slices.Clone(before), ids...), err
-}
-
 // begin takes a request into a sequence. A failed one leaves nothing behind.
 func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, error) {
 	o := &r.GenerateOptions
@@ -58,7 +49,7 @@ func (g *Generator) begin(ctx context.Context, seq int, r *Request) (*text, erro
 		return nil, err
 	}
 	t.pick.Restrict(g.allowed(o.Allowed))
-	if t.tokens, err = Prompt(g.tok, r.Prompt); err != nil {
+	if t.tokens, err = tokenizer.Prompt(g.tok, r.Prompt); err != nil {
 		return nil, fmt.Errorf("prompt: %w", err)
 	}
 	if len(t.tokens) == 0 {

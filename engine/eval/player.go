@@ -136,7 +136,7 @@ func (p *player) question(prompt string, legal []string) (question, error) {
 	}
 	q := question{key: string(p.key), own: true}
 	var err error
-	if q.prompt, err = p.tok.Encode(prompt); err != nil {
+	if q.prompt, err = tokenizer.Prompt(p.tok, prompt); err != nil {
 		return q, fmt.Errorf("prompt %q: %w", prompt, err)
 	}
 	if len(q.prompt) == 0 {

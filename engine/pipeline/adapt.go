@@ -142,7 +142,8 @@ func Adapt(ctx context.Context, b backend.Backend, base *Base, w *Workload, o Ad
 func (o *AdaptOptions) source(w *Workload) (data.Source, error) {
 	source, err := w.Source(o.Split, o.Rows, o.Train.Seed)
 	if text, ok := source.(*data.Text); ok && err == nil && o.Prefix > 0 {
-		return text.Grid(w.Context)
+		begin, _ := w.Tokenizer.Template()
+		return text.Grid(w.Context - len(begin))
 	}
 	return source, err
 }

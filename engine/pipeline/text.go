@@ -52,8 +52,11 @@ func (o *FitOptions) text(w *Workload, source data.Source) (*distill.Text, error
 	return text, nil
 }
 
-// singles says that each token is a character, or each a byte.
+// singles says that each token is a character, or each a byte, and that rows are of the text alone.
 func singles(tok tokenizer.Tokenizer) bool {
+	if begin, _ := tok.Template(); len(begin) > 0 {
+		return false
+	}
 	switch t := tok.(type) {
 	case *tokenizer.Chars:
 		return true

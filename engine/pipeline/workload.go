@@ -138,7 +138,12 @@ func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source,
 	if err != nil {
 		return nil, err
 	}
-	return data.NewText(tokens, rows, w.Context, seed)
+	text, err := data.NewText(tokens, rows, w.Context, seed)
+	if err != nil {
+		return nil, err
+	}
+	begin, _ := w.Tokenizer.Template()
+	return text.After(begin)
 }
 
 // Eval walks a split once.

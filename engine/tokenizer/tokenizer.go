@@ -3,11 +3,11 @@ package tokenizer
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"unicode/utf8"
 
 	"mito/engine/files"
@@ -42,8 +42,8 @@ type Tokenizer interface {
 	EOS() int32
 	// Special says that an id is not text, but a mark such as the end of one.
 	Special(id int32) bool
-	// Template is what a tokenizer of another program puts before and after every text, such as <s>. Encode leaves it out:
-	// of a row that is cut out of a text it would be wrong.
+	// Template is what a tokenizer of another program puts before and after every text, such as <s>. Encode leaves it out;
+	// what goes on from a text, and rows that are cut out of one, begin with what stands before.
 	Template() (before, after []int32)
 	// Hash is the SHA-256 of the canonical tokenizer.json without its template, in hexadecimal.
 	Hash() string
@@ -110,24 +110,12 @@ func (c *core) Special(id int32) bool {
 
 func (c *core) Template() (before, after []int32) { return c.around.before, c.around.after }
 
-// Bare is a tokenizer without its template, for models that were trained without it.
-func Bare(t Tokenizer) (Tokenizer, error) {
-	if before, after := t.Template(); len(before)+len(after) == 0 {
-		return t, nil
-	}
-	file, err := t.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	var top map[string]json.RawMessage
-	if err := json.Unmarshal(file, &top); err != nil {
-		return nil, err
-	}
-	top["post_processor"] = json.RawMessage("null")
-	if file, err = json.Marshal(top); err != nil {
-		return nil, err
-	}
-	return Parse(file)
+// Prompt is a text as a model goes on from it: with what the template of the tokenizer puts before a text, and without what
+// it puts after.
+func Prompt(t Tokenizer, text string) ([]int32, error) {
+	ids, err := t.Encode(text)
+	before, _ := t.Template()
+	return append(slices.Clone(before), ids...), err
 }
 
 func (c *core) VocabSize() int { return len(c.pieces) }

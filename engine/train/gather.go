@@ -71,7 +71,7 @@ func newGather(b backend.Backend, source Source, batch *data.Batch, micro []micr
 }
 
 // agrees fills the first batch and says whether its rows are what would be cut for them. A source that is built round a text
-// and changes its batches, without saying so, is not cut.
+// and changes its batches, without saying so, is not cut; nor is one whose rows begin with other tokens.
 func (g *gather) agrees(b *data.Batch) (bool, error) {
 	if err := errors.Join(g.text.Fill(b, 0), g.text.Starts(g.places, 0)); err != nil {
 		return false, err
@@ -79,6 +79,9 @@ func (g *gather) agrees(b *data.Batch) (bool, error) {
 	tokens := g.text.Tokens()
 	for i := range b.Inputs {
 		at := g.places[i/b.Time] + i%b.Time
+		if at+1 >= len(tokens) {
+			return false, nil
+		}
 		weight := float32(1)
 		if g.weights != nil {
 			weight = g.weights[at+1]
