@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
 """Opens what `mito export` writes for other runtimes in those runtimes, and compares logits and tokens.
 
-    python3 bench/peers/runtimes.py --mito ./mito [--only NAME ...] [--llama2c DIR]
+    python3 bench/peers/runtimes.py --mito ./mito [--only NAME ...] [--llama DIR] [--llama2c DIR]
 
-needs the packages of bench/peers/runtimes.txt; --llama2c names a checkout of karpathy/llama2.c, whose run.c and runq.c are
-compiled here. Models are tiny and made here: nothing is downloaded. Prints one line for each check and exits with 1 if one failed.
+needs the packages of bench/peers/runtimes.txt; --llama names the unpacked package @node-llama-cpp/linux-x64 of npm, which holds
+llama.cpp's libraries; --llama2c names a checkout of karpathy/llama2.c, whose run.c and runq.c are compiled here. Models are tiny and made here: nothing is downloaded. Prints one line for each check and exits with 1 if one failed.
 """
 
 import argparse
 import ctypes
+import glob
+import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import traceback
+import unicodedata
 
 import numpy as np
 
@@ -47,10 +51,11 @@ SHAPES = {
 class Bench:
     def __init__(self, a):
         self.mito, self.only, self.llama2c, self.failed, self.passed = os.path.abspath(a.mito), a.only, a.llama2c, [], 0
+        self.llama = os.path.abspath(a.llama) if a.llama else ""
         self.root = tempfile.mkdtemp(prefix="mito-runtimes-")
 
-    def run(self, *args, fails=False):
-        p = subprocess.run([self.mito, *map(str, args)], capture_output=True, text=True)
+    def run(self, *args, fails=False, stdin=None):
+        p = subprocess.run([self.mito, *map(str, args)], capture_output=True, text=True, input=stdin)
         if (p.returncode != 0) != fails:
             raise RuntimeError(f"mito {' '.join(map(str, args))}: exit {p.returncode}\n{p.stderr}")
         return p.stderr if fails else p.stdout
@@ -114,50 +119,119 @@ def stream(n, vocab):
     return [(i * 37 + i * i) % vocab for i in range(n)]
 
 
+def _fields(names, kind):
+    return [(n, kind) for n in names.split()]
+
+
+class ModelParams(ctypes.Structure):
+    """The beginning of llama_model_params; what follows is passed on as llama.cpp sets it."""
+
+    _fields_ = [("pointers", ctypes.c_void_p * 2), ("n_gpu_layers", ctypes.c_int32), ("rest", ctypes.c_char * 300)]
+
+
+class ContextParams(ctypes.Structure):
+    """The beginning of llama_context_params."""
+
+    _fields_ = [
+        *_fields("n_ctx n_batch n_ubatch n_seq_max n_rs_seq n_outputs_max n_outputs_max_per_seq", ctypes.c_uint32),
+        *_fields("n_threads n_threads_batch ctx_type rope_scaling_type pooling_type attention_type flash_attn_type", ctypes.c_int32),
+        *_fields("rope_freq_base rope_freq_scale yarn_ext_factor yarn_attn_factor yarn_beta_fast yarn_beta_slow", ctypes.c_float),
+        ("yarn_orig_ctx", ctypes.c_uint32), ("defrag_thold", ctypes.c_float), ("cb_eval", ctypes.c_void_p * 2),
+        *_fields("type_k type_v", ctypes.c_int32), ("rest", ctypes.c_char * 300),
+    ]  # fmt: skip
+
+
+class Batch(ctypes.Structure):
+    """llama_batch."""
+
+    _fields_ = [
+        ("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embd", ctypes.c_void_p), ("pos", ctypes.POINTER(ctypes.c_int32)),
+        ("n_seq_id", ctypes.POINTER(ctypes.c_int32)), ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8)),
+    ]  # fmt: skip
+
+
+CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+POINTER, INT, TEXT_ARG = ctypes.c_void_p, ctypes.c_int32, ctypes.c_char_p
+FUNCTIONS = {  # of llama.h: what each returns and takes
+    "llama_log_set": (None, CALLBACK, POINTER),
+    "llama_backend_init": (None,),
+    "llama_model_default_params": (ModelParams,),
+    "llama_context_default_params": (ContextParams,),
+    "llama_model_load_from_file": (POINTER, TEXT_ARG, ModelParams),
+    "llama_model_free": (None, POINTER),
+    "llama_model_get_vocab": (POINTER, POINTER),
+    "llama_vocab_n_tokens": (INT, POINTER),
+    "llama_vocab_is_eog": (ctypes.c_bool, POINTER, INT),
+    "llama_init_from_model": (POINTER, POINTER, ContextParams),
+    "llama_free": (None, POINTER),
+    "llama_batch_init": (Batch, INT, INT, INT),
+    "llama_batch_free": (None, Batch),
+    "llama_decode": (INT, POINTER, Batch),
+    "llama_get_logits_ith": (ctypes.POINTER(ctypes.c_float), POINTER, INT),
+    "llama_tokenize": (INT, POINTER, TEXT_ARG, INT, ctypes.POINTER(INT), INT, ctypes.c_bool, ctypes.c_bool),
+    "llama_token_to_piece": (INT, POINTER, INT, TEXT_ARG, INT, INT, ctypes.c_bool),
+}
+
+
+def llama_library(folder):
+    """llama.cpp's libraries, as node-llama-cpp's package has them."""
+    found = [glob.glob(os.path.join(folder, "bins", "*", name)) for name in ("libggml.*so", "libllama.*so")]
+    assert all(found), f"{folder}: no libggml and libllama under bins"
+    ggml, lib = (ctypes.CDLL(f[0], mode=ctypes.RTLD_GLOBAL) for f in found)
+    ggml.ggml_backend_load_all_from_path.argtypes = [TEXT_ARG]
+    ggml.ggml_backend_load_all_from_path(os.path.dirname(found[0][0]).encode())
+    for name, (result, *args) in FUNCTIONS.items():
+        f = getattr(lib, name)
+        f.restype, f.argtypes = result, args
+    cp = lib.llama_context_default_params()
+    known = (cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_seq_max, cp.flash_attn_type, cp.yarn_ext_factor, cp.type_k, cp.type_v)
+    assert known == (512, 2048, 512, 1, -1, -1, 1, 1), f"this llama.cpp lays its parameters out otherwise: {known}"
+    return lib
+
+
 class Llama:
     """A GGUF file in llama.cpp, by its C interface: float caches, no flash attention, one thread."""
 
-    def __init__(self, path):
-        import llama_cpp as L
+    lib, heard = None, []  # heard is what llama.cpp said: level and text
 
-        self.L, self.said = L, []
-        if not hasattr(Llama, "heard"):
-            Llama.heard = []
-            Llama.callback = L.llama_log_callback(lambda level, text, _: Llama.heard.append((level, text.decode(errors="replace"))))
-            L.llama_log_set(Llama.callback, ctypes.c_void_p(0))
-            L.llama_backend_init()
+    def __init__(self, b, path):
+        if Llama.lib is None:
+            Llama.lib = llama_library(b.llama)
+            Llama.callback = CALLBACK(lambda level, text, _: Llama.heard.append((level, text.decode(errors="replace"))))
+            self.lib.llama_log_set(Llama.callback, None)
+            self.lib.llama_backend_init()
         Llama.heard.clear()
-        mp = L.llama_model_default_params()
+        mp = self.lib.llama_model_default_params()
         mp.n_gpu_layers = 0
-        self.model = L.llama_model_load_from_file(path.encode(), mp)
+        self.model = self.lib.llama_model_load_from_file(path.encode(), mp)
         assert self.model, "llama.cpp does not load it: " + "".join(t for _, t in Llama.heard)[-600:]
         self.warnings = [t.strip() for level, t in Llama.heard if level in (3, 4)]
-        self.vocab = L.llama_model_get_vocab(self.model)
-        self.size = L.llama_vocab_n_tokens(self.vocab)
+        self.vocab = self.lib.llama_model_get_vocab(self.model)
+        self.size = self.lib.llama_vocab_n_tokens(self.vocab)
 
     def logits(self, ids):
-        L = self.L
-        cp = L.llama_context_default_params()
+        cp = self.lib.llama_context_default_params()
         cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_threads, cp.n_threads_batch = 256, 256, 256, 1, 1
         cp.type_k = cp.type_v = 0
         cp.flash_attn_type = 0
-        c = L.llama_init_from_model(self.model, cp)
+        c = self.lib.llama_init_from_model(self.model, cp)
         assert c, "no context"
-        b = L.llama_batch_init(len(ids), 0, 1)
+        b = self.lib.llama_batch_init(len(ids), 0, 1)
         b.n_tokens = len(ids)
         for i, t in enumerate(ids):
             b.token[i], b.pos[i], b.n_seq_id[i], b.logits[i] = t, i, 1, 1
             b.seq_id[i][0] = 0
-        assert L.llama_decode(c, b) == 0
-        out = np.array([np.ctypeslib.as_array(L.llama_get_logits_ith(c, i), shape=(self.size,)).copy() for i in range(len(ids))])
-        L.llama_batch_free(b)
-        L.llama_free(c)
+        assert self.lib.llama_decode(c, b) == 0
+        out = np.array([np.ctypeslib.as_array(self.lib.llama_get_logits_ith(c, i), shape=(self.size,)).copy() for i in range(len(ids))])
+        self.lib.llama_batch_free(b)
+        self.lib.llama_free(c)
         return out
 
-    def tokenize(self, text):
+    def tokenize(self, text, around=False):
+        """The ids of a text, with what the file wants before and after it where around is set."""
         raw = text.encode()
-        out = (self.L.llama_token * (len(raw) + 8))()
-        n = self.L.llama_tokenize(self.vocab, raw, len(raw), out, len(out), False, True)
+        out = (INT * (len(raw) + 8))()
+        n = self.lib.llama_tokenize(self.vocab, raw, len(raw), out, len(out), around, True)
         assert n >= 0, n
         return list(out[:n])
 
@@ -165,13 +239,17 @@ class Llama:
         out = b""
         for t in ids:
             buf = ctypes.create_string_buffer(256)
-            n = self.L.llama_token_to_piece(self.vocab, t, buf, 256, 0, True)
+            n = self.lib.llama_token_to_piece(self.vocab, t, buf, 256, 0, True)
             assert n >= 0, n
             out += buf.raw[:n]
         return out.decode()
 
+    def ends(self):
+        """The tokens that end a text."""
+        return [t for t in range(self.size) if self.lib.llama_vocab_is_eog(self.vocab, t)]
+
     def close(self):
-        self.L.llama_model_free(self.model)
+        self.lib.llama_model_free(self.model)
 
 
 # llama.cpp looks GELU up in a table of F16 values, so that its GELU models differ from others by that table's rounding.
@@ -179,6 +257,9 @@ GELU_BAR = 2e-3
 
 
 def gguf(b):
+    if not b.llama:
+        print("skip  llama.cpp: give --llama DIR, the unpacked package @node-llama-cpp/linux-x64")
+        return
     for name, (kind, config) in SHAPES.items():
         gelu = config.get("hidden_act") == "gelu"
 
@@ -186,11 +267,11 @@ def gguf(b):
             folder = b.model("g " + name, config)
             out, said = b.export("gguf", folder)
             assert said["architecture"] == kind and said["largest_difference"] == 0, said
-            m = Llama(out)
+            m = Llama(b, out)
             ids = stream(60, m.size)
             r = compare(m.logits(ids), b.logits(folder, ids), GELU_BAR if gelu else BAR)
             assert not m.warnings, m.warnings
-            assert not any(m.L.llama_vocab_is_eog(m.vocab, t) for t in range(m.size)), "a token of a tokenizer without an end ends a text"
+            assert not m.ends(), "a token of a tokenizer without an end ends a text"
             m.close()
             back = b.path("back " + name)
             b.run("import", "gguf", "--from", out, "--out", back, "--check")
@@ -204,7 +285,7 @@ def gguf(b):
                 folder = b.model("g " + name, SHAPES[name][1])
                 out, said = b.export("gguf", folder, "--type", t)
                 ids = b.tokens(folder, TEXT[:60])
-                m = Llama(out)
+                m = Llama(b, out)
                 got, want = loss(m.logits(ids), ids), loss(b.logits(folder, ids), ids)
                 m.close()
                 assert abs(got - want) <= bar * want, f"loss {got:.4f} against {want:.4f}"
@@ -221,7 +302,7 @@ def gguf(b):
             out, _ = b.export("gguf", folder)
             back = b.path("back " + name)
             b.run("import", "gguf", "--from", out, "--out", back)
-            m, seen = Llama(out), 0
+            m, seen = Llama(b, out), 0
             assert all("special_eos_id" in w for w in m.warnings), m.warnings
             for text in HARD:
                 try:
@@ -240,19 +321,69 @@ def gguf(b):
             return f"{seen} texts"
 
         b.check("gguf tokenizer: " + name, one)
+    for name in KINDS:
+        b.check(f"gguf tokenizer of {name}'s kind", lambda name=name: foreign_tokenizer(b, name))
 
     def window():
         folder = b.model("g window", dict(sliding_window=16))
         why = b.run("export", "gguf", "--model", folder, "--out", b.path("no.gguf"), fails=True)
         assert "--full-attention" in why, why
         out, _ = b.export("gguf", folder, "--full-attention")
-        m = Llama(out)
+        m = Llama(b, out)
         ids = stream(16, m.size)
         r = compare(m.logits(ids), b.logits(folder, ids))
         m.close()
         return r
 
     b.check("gguf: a window, as its full-attention twin", window)
+
+
+# Kinds of tokenizers in engine/tokenizer/testdata/make_kinds.py, and what llama.cpp calls their ways of cutting; "" where it has
+# none that is the same.
+KINDS = {"llama3": "llama-bpe", "qwen": "qwen2", "o200k": "gpt-4o", "tekken": "tekken", "deepseek": ""}
+POOL = list("aZéß 's'T\n\r\t 1٣²-/._{}日ひ한ʰ\u0301\u200d\u00a0🙂▁'\u007f\ufeff\u2028ǅﬁ½") + [
+    "  ", "'LL", "'re", "<|begin|>", "word", " the", "HTTP", "\u1100\u1161", "👩‍👩‍👧", "मر", "1234", "\r\n", "a\u0306\u0301",
+]  # fmt: skip
+
+
+def foreign_tokenizer(b, name):
+    """A model with a tokenizer of another program's kind: the ids of llama.cpp, what it puts round a text, and the way back."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "../../engine/tokenizer/testdata/kinds.json"), encoding="utf-8") as f:
+        kinds = json.load(f)
+    made = kinds["kinds"][name]
+    made["model"] = {**kinds["bpe"], **made["model"]}
+    added = [t for t in kinds["bpe_added"] if t["special"] and not t["lstrip"] and not t["rstrip"]]  # llama.cpp has no other flags
+    made["added_tokens"] = [{**t, "id": len(kinds["bpe"]["vocab"]) + i} for i, t in enumerate(added)]
+    base = b.model("k base", dict(vocab_size=len(kinds["bpe"]["vocab"]) + len(added)))
+    folder = b.path("kind " + name)
+    shutil.copytree(base, folder)
+    with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as f:
+        json.dump(made, f)
+    if not KINDS[name]:
+        why = b.run("export", "gguf", "--model", folder, "--out", b.path("no " + name + ".gguf"), fails=True)
+        assert "--no-tokenizer" in why, why
+        return "refused: " + why.strip().splitlines()[-1][:120]
+    out, said = b.export("gguf", folder)
+    back = b.path("back kind " + name)
+    b.run("import", "gguf", "--from", out, "--out", back)
+    m = Llama(b, out)
+    rng = np.random.default_rng(5)
+    texts = [t for t in kinds["texts"] if t and "\x00" not in t] + ["".join(rng.choice(POOL, size=int(n))) for n in rng.integers(1, 28, size=1000)]
+    note = said.get("note", "")
+    if "NFC" in note:
+        texts = [unicodedata.normalize("NFC", t) for t in texts]
+    if "A to Z" in note:
+        texts = [t for t in texts if not any(unicodedata.category(c) in ("Lu", "Lt", "Mn", "Mc", "Me") and not c.isascii() for c in t)]
+    stdin = "\n".join(map(json.dumps, texts))
+    ours, again = ([json.loads(line) for line in b.run("tokens", "--model", d, stdin=stdin).split("\n") if line] for d in (folder, back))
+    wrong = [(t, m.tokenize(t), ids) for t, ids in zip(texts, ours) if m.tokenize(t) != ids]
+    assert len(ours) == len(texts) and not wrong, f"{len(wrong)} of {len(texts)} texts, such as {wrong[0]}"
+    assert ours == again, "other ids after an import"
+    around = b.tokens(folder, "word")
+    assert m.tokenize("word", around=True)[:len(around)] == around, (m.tokenize("word", around=True), around)
+    m.close()
+    return f"{len(texts)} texts, noted: {note or 'nothing'}"
 
 
 # Compiled with run.c or runq.c, this writes logits after each of the tokens that it is given.
@@ -297,6 +428,23 @@ def llama2c(b):
                 return f"loss {mine:.4f}, mito's {x:.4f}, of the file in mito {loss(b.logits(back, ids), ids):.4f}"
 
             b.check(f"llama2.c {t} → {source}: {name}", one)
+
+    def program():
+        """The program itself: what it writes from its first token on is what mito's logits say, greedily."""
+        folder = b.model("l tied", dict(EDGE, hidden_act="swiglu"))
+        out, exe, n = b.path("llama2c program"), b.path("run"), 24
+        b.run("export", "llama2c", "--model", folder, "--out", out)
+        subprocess.run(["cc", "-O1", "-w", "-o", exe, os.path.join(b.llama2c, "run.c"), "-lm"], check=True)
+        wrote = subprocess.run([exe, os.path.join(out, "model.bin"), "-z", os.path.join(out, "tokenizer.bin"), "-t", "0", "-n", str(n)],
+                               check=True, capture_output=True, text=True).stdout
+        ids = [1]  # which the program takes for the beginning of a text, and for its end
+        while len(ids) <= n and ids.count(1) < 2:
+            ids.append(int(b.logits(folder, ids)[-1].argmax()))
+        want = json.loads(b.run("tokens", "--model", folder, stdin=json.dumps([i for i in ids if i != 1])))
+        assert want and wrote == want + "\n", f"{wrote!r}, want {want!r}"
+        return f"run writes {wrote[:40]!r}"
+
+    b.check("llama2.c: its program", program)
 
 
 # Shapes that only a graph can say, beside those of llama.cpp.
@@ -367,9 +515,12 @@ def onnx_graphs(b):
             mine, x = loss(got, ids), loss(b.logits(student, ids), ids)
             assert abs(mine - x) <= 0.005 * x, f"loss {mine:.4f} against {x:.4f}"
             # The graph rounds where the student does; where a value lies on the edge of two codes, one of the two may take the other.
+            # Of single tokens that is seldom; in a text it stays, with the keys and values that are kept.
             apart = np.abs(got - b.logits(student, ids)).max(1)
-            assert apart[0] <= BAR and apart.max() <= 0.1, apart
-            return f"loss {mine:.4f}, the student's {x:.4f}; {(apart <= BAR).mean():.0%} of tokens within {BAR:.0e}, the others within {apart.max():.3f}"
+            alone = np.array([np.abs(onnx_run(s, [[t]], [1])[0] - b.logits(student, [t])).max() for t in range(24)])
+            assert (alone <= BAR).mean() >= 0.5 and alone.max() <= 0.1 and apart.max() <= 0.1, (alone, apart)
+            return (f"loss {mine:.4f}, the student's {x:.4f}; {(alone <= BAR).mean():.0%} of single tokens within {BAR:.0e}, "
+                    f"the others and a text within {max(apart.max(), alone.max()):.3f}")
 
         b.check("onnx INT8 → onnxruntime: " + name, one)
 
@@ -377,6 +528,7 @@ def onnx_graphs(b):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--mito", required=True)
+    p.add_argument("--llama", default="")
     p.add_argument("--llama2c", default="")
     p.add_argument("--only", nargs="*", default=[])
     b = Bench(p.parse_args())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
@@ -133,9 +134,11 @@ var ggufFile = Format{
 		}
 		var note string
 		r, err := writeFile("gguf", from, out, o, func(w io.Writer, p *Plain) (string, error) {
-			if gguf.EndsEarly(p.Tokenizer) {
-				note = "the tokenizer has no token that ends a text, and llama.cpp then takes token 11 for it: run it with --ignore-eos"
+			notes, err := gguf.Notes(p.Tokenizer)
+			if err != nil {
+				return "", err
 			}
+			note = strings.Join(notes, "\n")
 			kind, err := gguf.Architecture(p.Config)
 			if err != nil {
 				return "", err

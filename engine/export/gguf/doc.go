@@ -1,7 +1,7 @@
 // Package gguf writes models as GGUF version 3, the files of llama.cpp, and reads such files.
 //
 // The format is described at github.com/ggml-org/ggml/blob/master/docs/gguf.md; what the keys of an architecture are, and
-// the order of its rows, is what llama.cpp's loader reads (compared with the release in llama-cpp-python 0.3.36):
+// the order of its rows, is what llama.cpp's loader reads (compared with release v0.5.0, by bench/peers/runtimes.py):
 //
 //	arcee       RMSNorm, RoPE, ReLU²                      rows of query and key interleaved
 //	apertus     the same with QK-norm                     the head is written even where it is tied; xIELU set to be ReLU²
@@ -23,5 +23,6 @@
 //
 // Where a model has no token that ends a text, llama.cpp's "gpt2" takes token 11 for it, whatever that is. Characters of one
 // byte each are then written as the model "rwkv", the longest token first, which has no such default. For others there is no
-// way to say so: [EndsEarly] tells, and llama.cpp needs --ignore-eos.
+// way to say so: llama.cpp needs --ignore-eos. It does not bring texts into a Unicode form, as tokenizers of Qwen's kind do, and
+// its patterns of GPT-4o's and Mistral's kinds are simpler than those of the models. [Notes] tells of each.
 package gguf

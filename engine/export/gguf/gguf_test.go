@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -285,6 +286,54 @@ func TestPatterns(t *testing.T) {
 				t.Errorf("%s, %s: %v", name, what, err)
 			}
 		}
+	}
+}
+
+// A Unicode form, which the keys of llama.cpp do not say, comes back, and is told; so are patterns that llama.cpp has in a simpler
+// form.
+func TestNotes(t *testing.T) {
+	bpe, err := tokenizer.TrainBPE(strings.Repeat("the cat and the hat; ", 9), 290, tokenizer.EndOfText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := bpe.MarshalJSON()
+	split := func(name string) string {
+		p, _ := json.Marshal(tokenizer.Patterns[name])
+		return `"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": ` + string(p) + `}, "behavior": "Isolated", "invert": false},
+			{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]}`
+	}
+	var whole map[string]json.RawMessage
+	if err := json.Unmarshal(text, &whole); err != nil {
+		t.Fatal(err)
+	}
+	for says, change := range map[string]string{"": "{}", "brings texts into NFC": `{"normalizer": {"type": "NFC"}}`, "A to Z": "{" + split("gpt-4o") + "}"} {
+		edited := maps.Clone(whole)
+		if err := json.Unmarshal([]byte(change), &edited); err != nil {
+			t.Fatal(err)
+		}
+		made, _ := json.Marshal(edited)
+		tok, err := tokenizer.Parse(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes, err := Notes(tok)
+		if err != nil || (says == "") != (len(notes) == 0) || says != "" && !strings.Contains(strings.Join(notes, ""), says) {
+			t.Errorf("%s: %v, %v", change, notes, err)
+		}
+		_, _, got, err := Read(write(t, config(func(c *arch.Config) { c.VocabSize = tok.VocabSize() }), tok, F32))
+		if err != nil || got.Hash() != tok.Hash() {
+			t.Errorf("%s: another tokenizer came back: %v", change, err)
+		}
+	}
+	endless, err := tokenizer.NewChars("the café, 日本 🙂 12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes, err := Notes(endless); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "--ignore-eos") {
+		t.Errorf("%v, %v", notes, err)
+	}
+	if notes, err := Notes(nil); err != nil || notes != nil {
+		t.Errorf("of no tokenizer: %v, %v", notes, err)
 	}
 }
 

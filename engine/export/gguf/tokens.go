@@ -21,7 +21,8 @@ const (
 	tokenUnused  = 5
 )
 
-// jsonKey holds a whole tokenizer.json. It is written for characters, which the kind "gpt2" does not tell from a BPE.
+// jsonKey holds a whole tokenizer.json. It is written where the other keys do not say all: for characters, which the kind
+// "gpt2" does not tell from a BPE, and for tokenizers that bring a text into a Unicode form first.
 const jsonKey = "tokenizer.huggingface.json"
 
 // pres names llama.cpp's ways of cutting a text that mito has: GPT-2's pattern, and each digit alone before it.
@@ -37,6 +38,9 @@ type tokenizerFile struct {
 		Content string `json:"content"`
 		Special bool   `json:"special"`
 	} `json:"added_tokens"`
+	Normalizer struct {
+		Type string `json:"type"`
+	} `json:"normalizer"`
 	Pre struct {
 		step
 		Steps []step `json:"pretokenizers"`
@@ -94,13 +98,9 @@ func tokenizerPairs(tok tokenizer.Tokenizer, vocab int) ([]pair, error) {
 	if tok == nil {
 		return []pair{{"tokenizer.ggml.model", "no_vocab"}}, nil
 	}
-	text, err := tok.MarshalJSON()
+	text, f, err := canonical(tok)
 	if err != nil {
 		return nil, err
-	}
-	var f tokenizerFile
-	if err := json.Unmarshal(text, &f); err != nil {
-		return nil, fmt.Errorf("%s: tokenizer.json: %w", name, err)
 	}
 	if tok.VocabSize() > vocab {
 		return nil, shape.Errorf(name, "the tokenizer has %d tokens and the model %d", tok.VocabSize(), vocab)
@@ -181,8 +181,47 @@ func tokenizerPairs(tok tokenizer.Tokenizer, vocab int) ([]pair, error) {
 			out = append(out, pair{"tokenizer.ggml." + key + "_token_id", uint32(ids[key])})
 		}
 	}
-	if chars {
+	if chars || f.Normalizer.Type != "" {
 		out = append(out, pair{jsonKey, string(text)})
+	}
+	return out, nil
+}
+
+// canonical is the tokenizer's own file, and what of it is needed here.
+func canonical(tok tokenizer.Tokenizer) ([]byte, *tokenizerFile, error) {
+	text, err := tok.MarshalJSON()
+	if err != nil {
+		return nil, nil, err
+	}
+	var f tokenizerFile
+	if err := json.Unmarshal(text, &f); err != nil {
+		return nil, nil, fmt.Errorf("%s: tokenizer.json: %w", name, err)
+	}
+	return text, &f, nil
+}
+
+// looser are the patterns that llama.cpp has in a simpler form than the models that it names them for: it tells capital
+// letters from small ones in A to Z only, and marks are no part of a word.
+var looser = map[string]bool{"gpt-4o": true, "tekken": true}
+
+// Notes say, for people, where llama.cpp treats texts otherwise than the tokenizer of a file that [Write] can write.
+func Notes(tok tokenizer.Tokenizer) ([]string, error) {
+	if tok == nil {
+		return nil, nil
+	}
+	_, f, err := canonical(tok)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	if EndsEarly(tok) {
+		out = append(out, "the tokenizer has no token that ends a text, and llama.cpp then takes token 11 for it: run it with --ignore-eos")
+	}
+	if form := f.Normalizer.Type; form != "" {
+		out = append(out, "the tokenizer brings texts into "+form+", which llama.cpp does not do: give it texts in that form")
+	}
+	if f.Model.Type == "BPE" && looser[f.pre()] {
+		out = append(out, "llama.cpp cuts words of this kind by A to Z and a to z: texts with other capital letters or combining marks can have other tokens there")
 	}
 	return out, nil
 }
