@@ -17,6 +17,7 @@ type Auto struct {
 	now   func() time.Time
 
 	chosen      int
+	timed       bool
 	began, seen time.Time // of the pass under way: Propose, and the last Settle
 	guesses     int       // that the pass verified
 	tokens      int       // that the pass gave
@@ -57,6 +58,7 @@ func (k *kind) fastest() float64 {
 const (
 	autoShare    = 0.01 // of all time that may be lost by trying
 	autoWeight   = 0.1  // of what is known of an arm that a new pass makes forgotten
+	autoTimed    = 8    // of so many passes of plain decoding one is timed, once it is known: a clock may cost a hundredth of a fast student's pass
 	autoLately   = 8    // passes with as many guesses, of which the fastest counts
 	autoPlain    = 4    // passes of plain decoding before anything else is tried
 	autoPatience = 64   // passes after which an arm that was not the best may be tried again
@@ -89,8 +91,10 @@ func (s *Auto) Begin(seq int, tokens []int32, pick *Sampler) error {
 func (s *Auto) Propose(ctx context.Context, proposals []Proposal) error {
 	s.learn()
 	s.chosen, s.guesses, s.tokens = s.choose(), 0, 0
-	s.began = s.now()
 	a := &s.arms[s.chosen]
+	if s.timed = a.depth > 0 || a.passes < autoTimed || a.passes%autoTimed == 0; s.timed {
+		s.began = s.now()
+	}
 	if a.depth == 0 {
 		return nil
 	}
@@ -110,7 +114,10 @@ func (s *Auto) Propose(ctx context.Context, proposals []Proposal) error {
 
 // Settle implements Speculator.
 func (s *Auto) Settle(seq, accepted int, tokens []int32) error {
-	s.seen, s.tokens = s.now(), s.tokens+len(tokens)
+	s.tokens += len(tokens)
+	if s.timed {
+		s.seen = s.now()
+	}
 	for i, n := range s.specs {
 		own := 0
 		if a := s.arms[s.chosen]; a.depth > 0 && a.spec == i {
@@ -130,7 +137,11 @@ func (s *Auto) learn() {
 	}
 	best := s.arms[s.best()].cost
 	a := &s.arms[s.chosen]
-	took := a.see(s.guesses, s.tokens, s.seen.Sub(s.began).Seconds())
+	a.passes++
+	took := a.cost * float64(s.tokens)
+	if s.timed {
+		took = a.see(s.guesses, s.tokens, s.seen.Sub(s.began).Seconds())
+	}
 	for i := range s.arms {
 		s.arms[i].age++
 	}
@@ -156,7 +167,6 @@ func (a *arm) see(guesses, tokens int, took float64) float64 {
 		k.share *= 1 - autoWeight
 		spent += k.share * k.fastest()
 	}
-	a.passes++
 	a.got = (1-autoWeight)*a.got + float64(tokens)
 	a.cost = spent / a.got // passes that gave little count as little
 	return this.fastest()

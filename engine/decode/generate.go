@@ -80,6 +80,7 @@ type Generator struct {
 	kept    prefixes
 	drafts  []Proposal // of the texts that take part in a verification
 	scored  [][]int32  // by sequence: what a verification scores
+	settled [1]int32   // handed to the speculator
 	bound   []bound    // grammars of texts before
 
 	vocabulary *grammar.Vocabulary // nil until a grammar needs it

@@ -206,7 +206,8 @@ func (t *text) settleOne(id int32) error {
 	if !t.goesOn() {
 		return nil
 	}
-	return t.g.spec.Settle(t.seq, 0, []int32{id})
+	t.g.settled[0] = id
+	return t.g.spec.Settle(t.seq, 0, t.g.settled[:])
 }
 
 // verdict decides how a text goes on by the rule of speculative sampling (Leviathan et al., arXiv:2211.17192, algorithm 1; Chen et
