@@ -23,7 +23,7 @@ func TestLab(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, plan := range []func(*meter) error{labQuantisation, labLora, labTokens, labConvert, labAccumulation, labSparse} {
+	for _, plan := range []func(*meter) error{labQuantisation, labLora, labTokens, labConvert, labAccumulation, labSparse, labCombination} {
 		if err := plan(m); err != nil {
 			t.Fatal(err)
 		}
@@ -45,6 +45,9 @@ func TestLab(t *testing.T) {
 		"lora/adapter switched": func(v float64) bool { return v < 1 },
 		"lora/corpus to adapt-to, rank 4 of every layer, share of the parameters that is trained":         func(v float64) bool { return v > 0.01 && v < 0.1 },
 		"convert/4 heads of keys and values to 1, bytes of the cache against the base's":                  func(v float64) bool { return v == 0.25 },
+		"combination/INT8, loss against the plain student":                                                func(v float64) bool { return v > 0.98 && v < 1.02 },
+		"combination/INT8, bytes of the plain student against its":                                        func(v float64) bool { return v > 3.5 && v < 4 },
+		"combination/4 bits, a teacher and 75% zero 4x8 blocks, bytes of the plain student against its":   func(v float64) bool { return v > 10 },
 		"convert/window of 16, bytes of the cache against the base's":                                     func(v float64) bool { return v == 0.25 },
 		"accumulation/batch of 32 rows in 1 micro-batches, beta2 as it is (0.9900), loss at equal tokens": func(v float64) bool { return v < 10 },
 	} {

@@ -38,6 +38,7 @@ const (
 	unitShare  = "share"
 	unitNats   = "nats"
 	unitMillis = "ms"
+	unitBytes  = "bytes"
 )
 
 func median(x []float64) float64 {

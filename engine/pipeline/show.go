@@ -52,7 +52,7 @@ func shown(taskName, player, opponent string, g task.Game) report.Replay {
 
 // sample lets a model go on with the beginning of a text that is held out; a workload that is no text has none.
 func (j *job) sample(ctx context.Context, name string, rt decode.Runtime) error {
-	prompt := beginning(j.w.held.Text, shownPrompt)
+	prompt := j.w.Opening(shownPrompt)
 	if prompt == "" {
 		return nil
 	}
@@ -72,8 +72,9 @@ func (j *job) sample(ctx context.Context, name string, rt decode.Runtime) error 
 	return nil
 }
 
-// beginning is the first whole characters of a text, n bytes at most.
-func beginning(text string, n int) string {
+// Opening is the first whole characters, n bytes at most, of the text that is held out; "" of a workload that is no text.
+func (w *Workload) Opening(n int) string {
+	text := w.held.Text
 	if len(text) <= n {
 		return text
 	}
