@@ -261,14 +261,22 @@ def read(b):
 
 def int8(b):
     """INT8 students by `mito export hf`, in compressed-tensors: the same weights, and nearly the same loss."""
-    for name in ("edge", "edge untied, wide heads", "QK-norm", "SwiGLU", "SwiGLU, window", "GPT-2 without biases", "ReLU², window", "layers of unequal shape"):
+    for name in ("edge", "edge untied, wide heads", "QK-norm", "SwiGLU", "SwiGLU, window", "GPT-2 without biases", "ReLU², window", "layers of unequal shape",
+                 "edge in blocks", "ReLU², window in blocks"):
         def one(name=name):
-            kind, config = SHAPES[name]
+            kind, config = SHAPES[name.removesuffix(" in blocks")]
             kind = "mito" if kind == "gpt2" else kind  # the matrices of gpt2 are not those of Linear
             folder = trained(b, "i " + name.replace(",", ""), config, "--steps", 80)
             student, out = b.path("q " + name), b.path("e " + name)
+            if name.endswith(" in blocks"):
+                folder, whole = b.path("p " + name), folder
+                b.run("prune", "--model", whole, "--corpus", b.path("corpus.txt"), "--context", 32, "--kind", "block4x8", "--sparsity", 0.5, "--out", folder, "--quiet")
             b.run("quantize", "--model", folder, "--out", student)
             b.run("export", "hf", "--model", student, "--out", out, "--check", "--json")
+            if name.endswith(" in blocks"):
+                with open(os.path.join(out, "config.json")) as f:
+                    sparse = json.load(f)["quantization_config"]["sparsity_config"]
+                assert sparse["format"] == "dense" and sparse["global_sparsity"] > 0.3, sparse
             digest = [json.loads(b.run("verify", "--model", d, "--json"))["digest"] for d in (student, out)]
             assert digest[0] == digest[1], f"digests {digest}"
             trust = dict(trust_remote_code=True) if kind == "mito" else {}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -194,6 +195,68 @@ func TestDistillAcrossTokens(t *testing.T) {
 	var other *distill.TokenizerError
 	if _, err := Fit(context.Background(), b, w, tinyFit(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "s"), Teachers: []*Teacher{teacher}, Distill: distill.Defaults()}), Silent{}); !errors.As(err, &other) {
 		t.Errorf("a student with a BPE of its own: %v", err)
+	}
+}
+
+// Where a tokenizer puts tokens before a text, a teacher reads them, and so does a student of the same tokens, which keeps the
+// template: what it is asked with later is what it learnt with.
+func TestDistillWithATemplate(t *testing.T) {
+	text := strings.Repeat("the cat sat on the mat, the dog ate the rat. ", 40)
+	bpe, err := tokenizer.TrainBPE(text, 270, "<s>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, _ := bpe.MarshalJSON()
+	var top map[string]any
+	if err := json.Unmarshal(file, &top); err != nil {
+		t.Fatal(err)
+	}
+	begin := int32(bpe.VocabSize() - 1)
+	top["post_processor"] = map[string]any{
+		"type": "TemplateProcessing", "pair": []any{},
+		"single":         []any{map[string]any{"SpecialToken": map[string]any{"id": "<s>", "type_id": 0}}, map[string]any{"Sequence": map[string]any{"id": "A", "type_id": 0}}},
+		"special_tokens": map[string]any{"<s>": map[string]any{"id": "<s>", "ids": []int32{begin}, "tokens": []string{"<s>"}}},
+	}
+	file, _ = json.Marshal(top)
+	tok, err := tokenizer.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := openText(t, text, TextOptions{Context: 8, HeldOut: 0.2, Tokenizer: tok})
+	source, err := w.Source(task.Train, 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := w.Eval(task.Test, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := w.Foreign(tok, task.Test, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]data.Source{"training": source, "evaluation": held, "a teacher's evaluation": foreign} {
+		var b data.Batch
+		if err := s.Fill(&b, 0); err != nil || b.Inputs[0] != begin || b.Inputs[b.Time] != begin || b.Inputs[1] == begin {
+			t.Errorf("%s: rows %v, %v", name, b.Inputs, err)
+		}
+	}
+	b := openBackend(t)
+	teacher, err := OpenTeacher(b, fitTiny(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "t")}).Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teacher.Close()
+	o := tinyFit(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "s"), Teachers: []*Teacher{teacher}, Distill: distill.Defaults()})
+	if _, err := Fit(context.Background(), b, w, o, Silent{}); err != nil {
+		t.Fatal(err)
+	}
+	saved, err := tokenizer.Load(runs.ResolveModel(o.Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before, _ := saved.Template(); len(before) != 1 || before[0] != begin {
+		t.Errorf("the student's tokenizer puts %v before a text", before)
 	}
 }
 
