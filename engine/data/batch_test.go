@@ -60,7 +60,7 @@ func sources(t testing.TB, seed uint64) map[string]Source {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ex := []Example{{"ab", []string{"1"}}, {"abc", []string{"22", "3", "4"}}, {"d", []string{"55555"}}, {"efgh", []string{"6", "77"}}}
+	ex := []Example{{Prompt: "ab", Answers: []string{"1"}}, {Prompt: "abc", Answers: []string{"22", "3", "4"}}, {Prompt: "d", Answers: []string{"55555"}}, {Prompt: "efgh", Answers: []string{"6", "77"}}}
 	examples, err := NewExamples(tok, ex, 5, seed, ExampleOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -163,14 +163,14 @@ func TestHashCoversAll(t *testing.T) {
 	}
 	hashes := []string{
 		text(seq(20), 2, 3), text(seq(21), 2, 3), text(seq(20), 3, 2), text(seq(20), 3, 3), text(append(seq(19), 5), 2, 3),
-		ex(2, ExampleOptions{}, Example{"ab", []string{"1"}}),
-		ex(3, ExampleOptions{}, Example{"ab", []string{"1"}}),
-		ex(2, ExampleOptions{EOS: true}, Example{"ab", []string{"1"}}),
-		ex(2, ExampleOptions{Time: 9}, Example{"ab", []string{"1"}}),
-		ex(2, ExampleOptions{}, Example{"ab", []string{"1", "2"}}),
-		ex(2, ExampleOptions{}, Example{"ab", []string{"12"}}),
-		ex(2, ExampleOptions{}, Example{"a", []string{"b1"}}),
-		ex(2, ExampleOptions{}, Example{"ab", []string{"1"}}, Example{"a", []string{"1"}}),
+		ex(2, ExampleOptions{}, Example{Prompt: "ab", Answers: []string{"1"}}),
+		ex(3, ExampleOptions{}, Example{Prompt: "ab", Answers: []string{"1"}}),
+		ex(2, ExampleOptions{EOS: true}, Example{Prompt: "ab", Answers: []string{"1"}}),
+		ex(2, ExampleOptions{Time: 9}, Example{Prompt: "ab", Answers: []string{"1"}}),
+		ex(2, ExampleOptions{}, Example{Prompt: "ab", Answers: []string{"1", "2"}}),
+		ex(2, ExampleOptions{}, Example{Prompt: "ab", Answers: []string{"12"}}),
+		ex(2, ExampleOptions{}, Example{Prompt: "a", Answers: []string{"b1"}}),
+		ex(2, ExampleOptions{}, Example{Prompt: "ab", Answers: []string{"1"}}, Example{Prompt: "a", Answers: []string{"1"}}),
 	}
 	for i, h := range hashes {
 		if j := slices.Index(hashes, h); j != i {

@@ -280,12 +280,12 @@ func TestRepeated(t *testing.T) {
 }
 
 func TestCheckExamples(t *testing.T) {
-	a := []Example{{"p", []string{"1"}}, {"q", []string{"2"}}}
-	if err := CheckExamples(a, []Example{{"r", []string{"1"}}}); err != nil {
+	a := []Example{{Prompt: "p", Answers: []string{"1"}}, {Prompt: "q", Answers: []string{"2"}}}
+	if err := CheckExamples(a, []Example{{Prompt: "r", Answers: []string{"1"}}}); err != nil {
 		t.Error(err)
 	}
 	var over *OverlapError
-	err := CheckExamples(a, []Example{{"r", nil}, {"q", []string{"3"}}})
+	err := CheckExamples(a, []Example{{Prompt: "r"}, {Prompt: "q", Answers: []string{"3"}}})
 	if !errors.As(err, &over) || over.Shared != 1 || over.Of != 2 || over.Sample != "q" {
 		t.Errorf("got %v, want one prompt of two", err)
 	}

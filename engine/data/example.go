@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"mito/engine/tokenizer"
 )
@@ -14,6 +15,9 @@ import (
 type Example struct {
 	Prompt  string
 	Answers []string
+	// Times is how often an epoch of training visits it, 0 for once: for what is rare among the examples, but not in use.
+	// An evaluation counts it once.
+	Times int
 }
 
 // ExampleOptions are the choices that examples are laid out with; the zero
@@ -21,6 +25,7 @@ type Example struct {
 type ExampleOptions struct {
 	Time int  // of a row, at least what the longest example needs; 0 = that
 	EOS  bool // the answer ends with the tokenizer's end-of-text token, which is learned too
+	Join bool // prompts that continue one another share a row; every answer is one token
 }
 
 // exampleSet is examples as tokens. Prompt and answer are encoded apart,
@@ -33,8 +38,9 @@ type ExampleOptions struct {
 //	weights  0  0  1  1  0
 type exampleSet struct {
 	time     int
-	choices  int // right tokens of a target, at most; 0 where answers are longer than a token
+	choices  int // right tokens of a target, at most; 0 where answers differ before their last token
 	examples []tokenExample
+	rows     [][]int32 // examples of a row, the longest prompt first
 	hash     string
 }
 
@@ -42,12 +48,14 @@ type tokenExample struct {
 	prompt  []int32
 	answers [][]int32
 	bytes   []int // of each answer as text
+	times   int
 }
 
 var (
 	errNoPrompt   = errors.New("the prompt is empty: the model needs something to answer to")
 	errNoAnswers  = errors.New("it has no answer")
 	errNoAnswer   = errors.New("an answer is empty")
+	errLongAnswer = errors.New("an answer is longer than one token, so that it does not fit into the row of another prompt")
 	errNoExamples = &ArgError{"examples", "none given"}
 )
 
@@ -76,8 +84,19 @@ func encodeExamples(tok tokenizer.Tokenizer, examples []Example, o ExampleOption
 		}
 	}
 	s.time, s.choices = max(s.time, o.Time), choices(s.examples)
+	if i := slices.IndexFunc(s.examples, longAnswer); o.Join && i >= 0 {
+		return nil, &ExampleError{i, examples[i].Prompt, errLongAnswer}
+	}
+	if s.rows = apart(len(s.examples)); o.Join {
+		s.rows = joined(s.examples)
+		h.word(uint64(len(s.rows)))
+	}
 	s.hash = h.sum()
 	return s, nil
+}
+
+func longAnswer(t tokenExample) bool {
+	return slices.ContainsFunc(t.answers, func(a []int32) bool { return len(a) != 1 })
 }
 
 // encodeExample also returns the length of the longest row. The prompt is as the model is asked: see tokenizer.Prompt.
@@ -91,6 +110,7 @@ func encodeExample(tok tokenizer.Tokenizer, e Example, eos bool) (t tokenExample
 	if len(e.Answers) == 0 {
 		return t, 0, errNoAnswers
 	}
+	t.times = max(1, e.Times)
 	for _, text := range e.Answers {
 		if text == "" {
 			return t, 0, errNoAnswer
@@ -116,14 +136,27 @@ func (t *tokenExample) put(b *Batch, r, answer int, weight float32) {
 	copy(row[copy(row, t.prompt):], a[:len(a)-1])
 	targets := b.Targets[at:][:b.Time]
 	copy(targets[copy(targets, t.prompt[1:]):], a)
-	for i := range a {
+	t.weigh(b, at, len(a), weight)
+}
+
+// mark enters the answer, of one token, of an example whose prompt the row r of another begins with.
+func (t *tokenExample) mark(b *Batch, r, answer int, weight float32) {
+	at := r * b.Time
+	b.Targets[at+len(t.prompt)-1] = t.answers[answer][0]
+	t.weigh(b, at, 1, weight)
+}
+
+// weigh gives the n tokens of an answer in the row that begins at a place their weight in the loss.
+func (t *tokenExample) weigh(b *Batch, at, n int, weight float32) {
+	for i := range n {
 		b.Weights[at+len(t.prompt)-1+i] = weight
 	}
 }
 
 // Examples visits examples epoch by epoch: each epoch is a permutation keyed by
 // hash(seed, epoch), so that every example is seen once in it. Of several
-// answers one is drawn by hash(seed, step, row).
+// answers one is drawn by hash(seed, step, row), in a row of several examples
+// also by the place of the example in it.
 type Examples struct {
 	set  *exampleSet
 	rows int
@@ -131,7 +164,7 @@ type Examples struct {
 	hash string
 }
 
-// NewExamples makes a source of rows examples a step. It fails with *ArgError,
+// NewExamples makes a source of rows examples a step; with Join a row holds as many as one sequence of tokens answers. It fails with *ArgError,
 // and with *ExampleError for an example that cannot be encoded, has nothing to
 // learn or does not fit.
 func NewExamples(tok tokenizer.Tokenizer, examples []Example, rows int, seed uint64, o ExampleOptions) (*Examples, error) {
@@ -143,6 +176,11 @@ func NewExamples(tok tokenizer.Tokenizer, examples []Example, rows int, seed uin
 		return nil, err
 	}
 	h := hashSource("examplesource/1"+set.hash, uint64(rows), uint64(set.time), seed)
+	if once := set.rows; set.repeat() > len(once) {
+		for _, row := range once {
+			h.word(uint64(set.times(row)))
+		}
+	}
 	return &Examples{set, rows, seed, h.sum()}, nil
 }
 
@@ -152,7 +190,7 @@ func (e *Examples) Hash() string            { return e.hash }
 
 // StepsPerEpoch is the number of steps after which every example has been
 // visited at least once.
-func (e *Examples) StepsPerEpoch() int64 { return ceilDiv(int64(len(e.set.examples)), int64(e.rows)) }
+func (e *Examples) StepsPerEpoch() int64 { return ceilDiv(int64(len(e.set.rows)), int64(e.rows)) }
 
 // Fill implements [Source].
 func (e *Examples) Fill(b *Batch, step int64) error {
@@ -161,9 +199,13 @@ func (e *Examples) Fill(b *Batch, step int64) error {
 	}
 	b.Reset(e.rows, e.set.time)
 	for r := range e.rows {
-		ex := e.example(step, r)
-		answer := below(Mix(e.seed, drawAnswer, uint64(step), uint64(r)), len(ex.answers))
-		ex.put(b, r, answer, 1)
+		row := e.row(step, r)
+		ex := &e.set.examples[row[0]]
+		ex.put(b, r, below(Mix(e.seed, drawAnswer, uint64(step), uint64(r)), len(ex.answers)), 1)
+		for i, other := range row[1:] {
+			ex := &e.set.examples[other]
+			ex.mark(b, r, below(Mix(e.seed, drawAnswer, uint64(step), uint64(r), uint64(i)), len(ex.answers)), 1)
+		}
 	}
 	return nil
 }
@@ -175,15 +217,16 @@ func (e *Examples) checkStep(step int64) error {
 	return nil
 }
 
-// example is the one that row r of a step shows.
-func (e *Examples) example(step int64, r int) *tokenExample {
-	n := int64(len(e.set.examples))
+// row lists the examples that row r of a step shows.
+func (e *Examples) row(step int64, r int) []int32 {
+	n := int64(len(e.set.rows))
 	visit := step*int64(e.rows) + int64(r)
 	epoch := Mix(e.seed, drawEpoch, uint64(visit/n))
-	return &e.set.examples[permute(int(visit%n), int(n), epoch)]
+	return e.set.rows[permute(int(visit%n), int(n), epoch)]
 }
 
-// ExamplesEval walks examples in order, one row for each answer. The answers of
+// ExamplesEval walks examples in order, one row for each answer; with Join rows
+// of several examples, again for what further answers they have. The answers of
 // an example share its weight, so that the loss is the expectation of what
 // [Examples] trains on: no answer is lucky.
 type ExamplesEval struct {
@@ -195,7 +238,8 @@ type ExamplesEval struct {
 	hash   string
 }
 
-type visit struct{ example, answer int32 }
+// visit is a row with the answer of this number of those of its examples that have so many.
+type visit struct{ row, answer int32 }
 
 // NewExamplesEval makes an evaluation. Errors are those of [NewExamples].
 func NewExamplesEval(tok tokenizer.Tokenizer, examples []Example, rows int, o ExampleOptions) (*ExamplesEval, error) {
@@ -211,9 +255,13 @@ func NewExamplesEval(tok tokenizer.Tokenizer, examples []Example, rows int, o Ex
 		ex := &set.examples[i]
 		for a, ids := range ex.answers {
 			w := float64(ex.weight())
-			e.visits = append(e.visits, visit{int32(i), int32(a)})
 			e.weight += w * float64(len(ids))
 			e.bytes += w * float64(ex.bytes[a])
+		}
+	}
+	for i, row := range set.rows {
+		for a := range set.most(row) {
+			e.visits = append(e.visits, visit{int32(i), int32(a)})
 		}
 	}
 	e.hash = hashSource("exampleseval/1"+set.hash, uint64(rows), uint64(set.time)).sum()
@@ -237,8 +285,7 @@ func (e *ExamplesEval) Fill(b *Batch, step int64) error {
 	b.Reset(e.rows, e.set.time)
 	from := int(step) * e.rows
 	for r, v := range e.visits[from:min(from+e.rows, len(e.visits))] {
-		ex := &e.set.examples[v.example]
-		ex.put(b, r, int(v.answer), ex.weight())
+		e.set.show(b, r, v)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func TestExampleLayout(t *testing.T) {
 		"padded": {ExampleOptions{Time: 6}, []int32{3, 4, 5, 0, 0, 0}, []int32{4, 5, 0, 1, 0, 0}, []float32{0, 0, 1, 1, 0, 0}},
 		"ended":  {ExampleOptions{EOS: true}, []int32{3, 4, 5, 0, 1}, []int32{4, 5, 0, 1, 6}, []float32{0, 0, 1, 1, 1}},
 	} {
-		e := []Example{{"abc", []string{"XY"}}}
+		e := []Example{{Prompt: "abc", Answers: []string{"XY"}}}
 		train, err := NewExamples(tok, e, 2, 0, c.o)
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +128,7 @@ func TestEpochs(t *testing.T) {
 // TestAnswersDrawnEvenly: three answers, each within six standard deviations of a third.
 func TestAnswersDrawnEvenly(t *testing.T) {
 	tok := chars(t, "pxyz")
-	s, err := NewExamples(tok, []Example{{"p", []string{"x", "y", "z"}}}, 4, 9, ExampleOptions{})
+	s, err := NewExamples(tok, []Example{{Prompt: "p", Answers: []string{"x", "y", "z"}}}, 4, 9, ExampleOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,14 +233,14 @@ func TestExamplesRefuse(t *testing.T) {
 		says string
 	}{
 		"none":          {nil, 1, ExampleOptions{}, "none given"},
-		"no prompt":     {[]Example{{"", []string{"a"}}}, 1, ExampleOptions{}, "prompt is empty"},
-		"no answers":    {[]Example{{"a", nil}}, 1, ExampleOptions{}, "no answer"},
-		"empty answer":  {[]Example{{"a", []string{"b", ""}}}, 1, ExampleOptions{}, "answer is empty"},
-		"unknown char":  {[]Example{{"a", []string{"b"}}, {"ax", []string{"b"}}}, 1, ExampleOptions{}, `example 1 with prompt "ax"`},
-		"unknown reply": {[]Example{{"a", []string{"z"}}}, 1, ExampleOptions{}, "'z'"},
-		"too long":      {[]Example{{"aaa", []string{"bb"}}}, 1, ExampleOptions{Time: 3}, "takes 4 tokens where a row has 3"},
-		"rows":          {[]Example{{"a", []string{"b"}}}, 0, ExampleOptions{}, "0 rows"},
-		"no end token":  {[]Example{{"a", []string{"b"}}}, 1, ExampleOptions{EOS: true}, "end-of-text"},
+		"no prompt":     {[]Example{{Prompt: "", Answers: []string{"a"}}}, 1, ExampleOptions{}, "prompt is empty"},
+		"no answers":    {[]Example{{Prompt: "a"}}, 1, ExampleOptions{}, "no answer"},
+		"empty answer":  {[]Example{{Prompt: "a", Answers: []string{"b", ""}}}, 1, ExampleOptions{}, "answer is empty"},
+		"unknown char":  {[]Example{{Prompt: "a", Answers: []string{"b"}}, {Prompt: "ax", Answers: []string{"b"}}}, 1, ExampleOptions{}, `example 1 with prompt "ax"`},
+		"unknown reply": {[]Example{{Prompt: "a", Answers: []string{"z"}}}, 1, ExampleOptions{}, "'z'"},
+		"too long":      {[]Example{{Prompt: "aaa", Answers: []string{"bb"}}}, 1, ExampleOptions{Time: 3}, "takes 4 tokens where a row has 3"},
+		"rows":          {[]Example{{Prompt: "a", Answers: []string{"b"}}}, 0, ExampleOptions{}, "0 rows"},
+		"no end token":  {[]Example{{Prompt: "a", Answers: []string{"b"}}}, 1, ExampleOptions{EOS: true}, "end-of-text"},
 	} {
 		_, err := NewExamples(tok, c.list, c.rows, 0, c.o)
 		_, evalErr := NewExamplesEval(tok, c.list, c.rows, c.o)
@@ -252,7 +252,7 @@ func TestExamplesRefuse(t *testing.T) {
 		}
 	}
 	var unknown *tokenizer.UnknownCharError
-	if _, err := NewExamples(tok, []Example{{"x", []string{"a"}}}, 1, 0, ExampleOptions{}); !errors.As(err, &unknown) {
+	if _, err := NewExamples(tok, []Example{{Prompt: "x", Answers: []string{"a"}}}, 1, 0, ExampleOptions{}); !errors.As(err, &unknown) {
 		t.Errorf("got %v, want the tokenizer's error inside", err)
 	}
 }

@@ -15,7 +15,8 @@ func TestFillSoft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples := []Example{{"a=", []string{"0"}}, {"bb=", []string{"1", "3"}}, {"c=", []string{"0", "2", "3"}}}
+	examples := []Example{{Prompt: "a=", Answers: []string{"0"}}, {Prompt: "bb=", Answers: []string{"1", "3"}}, {Prompt: "c=", Answers: []string{"0", "2", "3"}},
+		{Prompt: "a=", Answers: []string{"30", "31"}}}
 	src, err := NewExamples(tok, examples, 4, 9, ExampleOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestSoftRefusesLongAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := NewExamples(tok, []Example{{"a=", []string{"0", "10"}}}, 1, 1, ExampleOptions{})
+	src, err := NewExamples(tok, []Example{{Prompt: "a=", Answers: []string{"0", "10"}}}, 1, 1, ExampleOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
