@@ -25,6 +25,7 @@ type player struct {
 	vocab   *grammar.Vocabulary
 	forms   map[string]*grammar.Masks // of legal answers, one behind the other
 	known   map[string]task.Choice    // by prompt and legal answers: the model always answers alike
+	rated   map[string]rating         // by prompt
 	key     []byte
 	step    []int32 // by sequence
 }
@@ -50,7 +51,7 @@ func NewPlayer(ctx context.Context, r decode.Runtime, batch int) (task.Player, e
 		return nil, err
 	}
 	return &player{
-		ctx: ctx, r: r, tok: r.Tokenizer(), session: s, vocab: v, forms: map[string]*grammar.Masks{}, known: map[string]task.Choice{},
+		ctx: ctx, r: r, tok: r.Tokenizer(), session: s, vocab: v, forms: map[string]*grammar.Masks{}, known: map[string]task.Choice{}, rated: map[string]rating{},
 		step: make([]int32, batch),
 	}, nil
 }

@@ -189,3 +189,45 @@ func TestPlayerSpells(t *testing.T) {
 		}
 	}
 }
+
+// TestRate: the probabilities of answers among each other are the softmax of their logits, each distinct prompt is read once, and
+// what is no single token of the model is refused.
+func TestRate(t *testing.T) {
+	tok := must(tokenizer.NewChars(alphabet))
+	prompts, answers := []string{"abc=", "x=", "abc=", "y="}, []string{"1", "2", "3"}
+	for kind, r := range runtimes(t, edge(), tok, 2) {
+		for _, batch := range []int{1, 64} {
+			c := &counting{Runtime: r}
+			p := must(NewPlayer(t.Context(), c, batch)).(task.Rater)
+			got := must(p.Rate(prompts, answers))
+			s := must(r.NewSession(1))
+			for i := range prompts {
+				s.Reset()
+				logits := must(s.Prefill(0, must(tok.Encode(prompts[i]))))
+				sum := 0.0
+				for _, a := range answers {
+					sum += math.Exp(float64(logits[must(tok.Encode(a))[0]]))
+				}
+				for k, a := range answers {
+					if want := math.Exp(float64(logits[must(tok.Encode(a))[0]])) / sum; math.Abs(got[i][k]-want) > 1e-12 {
+						t.Errorf("%s, batch %d, prompt %q: %q has %v, want %v", kind, batch, prompts[i], a, got[i][k], want)
+					}
+				}
+			}
+			if must(p.Rate(prompts, answers)); c.prompts != 3 {
+				t.Errorf("%s, batch %d: the model was asked %d prompts, 3 are distinct", kind, batch, c.prompts)
+			}
+			if other := must(p.Rate(prompts[:1], answers[:2])); len(other[0]) != 2 || math.Abs(other[0][0]+other[0][1]-1) > 1e-12 {
+				t.Errorf("%s: of two answers %v", kind, other)
+			}
+		}
+		p := must(NewPlayer(t.Context(), r, 4)).(task.Rater)
+		var answer *AnswerError
+		if _, err := p.Rate(prompts, []string{"12"}); !errors.As(err, &answer) {
+			t.Errorf("an answer of two tokens: error %v", err)
+		}
+		if _, err := p.Rate([]string{""}, answers); !errors.Is(err, decode.ErrEmptyPrompt) {
+			t.Errorf("an empty prompt: error %v", err)
+		}
+	}
+}

@@ -25,25 +25,26 @@ const (
 
 // visit4 is a position of a generated game and its verdict.
 type visit4 struct {
-	board board4
+	game played4
 	verdict4
 }
 
-// generate4 plays seeded games until o.Positions distinct positions are
+// generate4 plays seeded games until o.Positions distinct prompts are
 // labelled. Each position is entered with its mirror image, whose label costs
 // nothing. Games are independent and entered in their order, so the result
 // depends on o alone. When ctx is done it returns ctx's error.
-func generate4(ctx context.Context, o Options) (generated4, error) {
+func generate4(ctx context.Context, o Options, prompt func(played4) string) (generated4, error) {
 	var g generated4
-	seen := make(map[uint64]bool, o.Positions)
-	enter := func(b board4, v verdict4) {
-		if seen[b.key()] || len(g.examples) == o.Positions {
+	seen := make(map[string]bool, o.Positions)
+	enter := func(p played4, v verdict4) {
+		text := prompt(p)
+		if seen[text] || len(g.examples) == o.Positions {
 			return
 		}
-		seen[b.key()] = true
+		seen[text] = true
 		g.examples = append(g.examples, labelled{
-			Example: data.Example{Prompt: prompt4(b), Answers: answers4(v.best)},
-			orbit:   b.canonical(),
+			Example: data.Example{Prompt: text, Answers: answers4(v.best)},
+			orbit:   p.canonical(),
 		})
 		if v.exact {
 			g.exact++
@@ -63,10 +64,10 @@ func generate4(ctx context.Context, o Options) (generated4, error) {
 		}
 		for _, visits := range games {
 			for _, v := range visits {
-				enter(v.board, v.verdict4)
+				enter(v.game, v.verdict4)
 				mirrored := v.verdict4
 				mirrored.best = mirror4(v.best)
-				enter(v.board.mirrored(), mirrored)
+				enter(v.game.mirrored(), mirrored)
 			}
 		}
 		if len(g.examples) == before {
@@ -78,7 +79,7 @@ func generate4(ctx context.Context, o Options) (generated4, error) {
 
 // game4 plays one game and returns the positions after its opening.
 func game4(s *search4, depth int, rng *rand.Rand) []visit4 {
-	var b board4
+	var b played4
 	for range rng.IntN(openings4) {
 		next := b.drop(pick4(b.playable(), rng))
 		if next.over() != ongoing {
@@ -89,7 +90,7 @@ func game4(s *search4, depth int, rng *rand.Rand) []visit4 {
 	slip := [2]float64{slips4[rng.IntN(len(slips4))], slips4[rng.IntN(len(slips4))]}
 	var visits []visit4
 	for b.over() == ongoing && !s.stopped {
-		v := s.analyse(b, depth)
+		v := s.analyse(b.board4, depth)
 		visits = append(visits, visit4{b, v})
 		moves := v.best
 		if rng.Float64() < slip[b.stones()%2] {

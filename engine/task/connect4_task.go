@@ -54,7 +54,7 @@ func newConnect4(o Options) (*Connect4, error) {
 }
 
 func (t *Connect4) generated(ctx context.Context) (generated4, error) {
-	g, err := t.examples.get(ctx, func(ctx context.Context) (generated4, error) { return generate4(ctx, t.options) })
+	g, err := t.examples.get(ctx, func(ctx context.Context) (generated4, error) { return generate4(ctx, t.options, t.prompt) })
 	return g, stopped(ctx, connect4Name, err)
 }
 
@@ -62,7 +62,12 @@ func (t *Connect4) generated(ctx context.Context) (generated4, error) {
 func (*Connect4) Name() string { return connect4Name }
 
 // Alphabet returns the 92 characters of prompts and answers.
-func (*Connect4) Alphabet() string { return sortedAlphabet(free4 + own4 + opp4 + string(promptEnd)) }
+func (t *Connect4) Alphabet() string {
+	if t.options.Format == FormatMoves {
+		return sortedAlphabet(free4 + own4 + opp4 + string(movesStart))
+	}
+	return sortedAlphabet(free4 + own4 + opp4 + string(promptEnd))
+}
 
 // Opponents returns random and depth-N, N being the depth of the labels: a
 // searcher that draws among its best moves. Score takes any depth-N up to
@@ -95,7 +100,7 @@ func (t *Connect4) ExactShare(ctx context.Context) (float64, error) {
 
 // Solve returns the best answers that a search of the task's depth finds.
 func (t *Connect4) Solve(prompt string) ([]string, error) {
-	b, err := parse4(prompt)
+	b, err := t.parse(prompt)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +124,7 @@ func (t *Connect4) Score(ctx context.Context, p Player, o ScoreOptions) (Score, 
 	}
 	if o.Opponent == opponentRandom {
 		random := randomChooser[board4](rules4{})
-		return playGames(ctx, connect4Name, rules4{}, random, p, o)
+		return t.score(ctx, random, p, o)
 	}
 	depth, err := strconv.Atoi(strings.TrimPrefix(o.Opponent, depthPrefix4))
 	if err != nil || o.Opponent != depthPrefix4+strconv.Itoa(depth) || depth < 1 || depth > maxDepth4 {
@@ -132,7 +137,7 @@ func (t *Connect4) Score(ctx context.Context, p Player, o ScoreOptions) (Score, 
 		best := answers4(s.analyse(b, depth).best)
 		return best[rng.IntN(len(best))]
 	}
-	return playGames(ctx, connect4Name, rules4{}, opponent, p, o)
+	return t.score(ctx, opponent, p, o)
 }
 
 type rules4 struct{}
@@ -214,27 +219,26 @@ func parse4(prompt string) (board4, error) {
 
 // Describe returns the prompt and answer format.
 func (t *Connect4) Describe() string {
-	b := board4{}
+	var p played4
 	for _, c := range []int{3, 3, 2} {
-		b = b.drop(b.playable() & column4(c))
+		p = p.drop(p.playable() & column4(c))
 	}
 	var s strings.Builder
-	s.WriteString(`connect4: choose the column of the side to move (7 columns, 6 rows, four in a row win).
-
-Prompt: 43 characters: the 42 cells column by column from the left, each column
-from the bottom up, then '='. A cell is one of
-    free                       the digit of its column, 1 to 7
-    stone of the side to move  its character of the first table
-    stone of the opponent      its character of the second table
-The board is always seen by the side to move, so there is no turn marker.
-
-`)
+	s.WriteString("connect4: choose the column of the side to move (7 columns, 6 rows, four in a row win).\n")
+	tables := [2]string{"mine", "theirs"}
+	if t.options.Format == FormatMoves {
+		s.WriteString(movesText4)
+		tables = [2]string{"first", "second"}
+	} else {
+		s.WriteString(boardText4)
+	}
 	for c := range cols4 {
-		fmt.Fprintf(&s, "    column %d, bottom up   mine %s   theirs %s\n", c+1, own4[c*rows4:(c+1)*rows4], opp4[c*rows4:(c+1)*rows4])
+		fmt.Fprintf(&s, "    column %d, bottom up   %s %s   %s %s\n", c+1,
+			tables[0], own4[c*rows4:(c+1)*rows4], tables[1], opp4[c*rows4:(c+1)*rows4])
 	}
 	fmt.Fprintf(&s, `
-Answer: 1 character, the digit of the column to drop a stone in.
-Legal answers: the digits that occur in the prompt.
+Answer: 1 character, the digit of the column to drop a stone in, 1 to 7.
+Legal answers: the digits of the columns that are not full.
 
 For example the first move, and the move after columns 4, 4 and 3:
     prompt %s
@@ -245,6 +249,26 @@ cells on. They are exact where the search proves a win (soonest first) or a loss
 (latest first) or reaches the end; elsewhere they are its judgement.
 Opponents: random (uniform over legal moves) and depth-N, a search of N plies
 (1 to %d) that draws among its best moves.
-`, prompt4(board4{}), prompt4(b), t.options.Depth, endgame4, maxDepth4)
+`, t.prompt(played4{}), t.prompt(p), t.options.Depth, endgame4, maxDepth4)
+	if t.options.Format == "" {
+		s.WriteString("In the format \"moves\" a prompt lists the stones in the order of play instead.\n")
+	}
 	return s.String()
 }
+
+const boardText4 = `
+Prompt: 43 characters: the 42 cells column by column from the left, each column
+from the bottom up, then '='. A cell is one of
+    free                       the digit of its column, 1 to 7
+    stone of the side to move  its character of the first table
+    stone of the opponent      its character of the second table
+The board is always seen by the side to move, so there is no turn marker.
+
+`
+
+const movesText4 = `
+Prompt: '▶', then the stones in the order of play, each by the character of its
+cell: those of the player who began from the first table, those of the other
+player from the second, in turns. The prompts of a game continue one another.
+
+`

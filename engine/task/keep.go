@@ -27,6 +27,8 @@ func Cells(task, prompt string) (cells string, cols int, ok bool) {
 			c := i%cols4*rows4 + rows4 - 1 - i/cols4 // prompts go column by column from the bottom
 			return stone(prompt[c], own4[c], opp4[c])
 		}), cols4, true
+	case task == connect4Name && strings.HasPrefix(prompt, string(movesStart)):
+		return cellsOfMoves4(strings.TrimPrefix(prompt, string(movesStart))), cols4, true
 	case task == puzzle8Name && len(prompt) == 10:
 		return cellsOf(9, func(c int) byte {
 			tile := max(0, strings.IndexByte(cells8[9*c:9*c+9], prompt[c]))
@@ -40,6 +42,18 @@ func cellsOf(n int, at func(int) byte) string {
 	out := make([]byte, n)
 	for i := range out {
 		out[i] = at(i)
+	}
+	return string(out)
+}
+
+// cellsOfMoves4 draws stones that are listed in the order of play.
+func cellsOfMoves4(stones string) string {
+	out := []byte(strings.Repeat(" ", cells4))
+	for i := range len(stones) {
+		if c := strings.IndexByte([2]string{own4, opp4}[i%2], stones[i]); c >= 0 {
+			// The side to move is the one that begins where the number of stones is even.
+			out[(rows4-1-c%rows4)*cols4+c/rows4] = "+-"[(i+len(stones))%2]
+		}
 	}
 	return string(out)
 }

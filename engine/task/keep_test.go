@@ -15,6 +15,7 @@ func TestKeptGames(t *testing.T) {
 	}{
 		{newTicTacToe(Options{}), RandomPlayer(3), 4},
 		{must(newConnect4(Options{Positions: 10, Depth: 1})), RandomPlayer(3), 4},
+		{must(newConnect4(Options{Positions: 10, Depth: 1, Format: FormatMoves})), RandomPlayer(3), 4},
 		{newPuzzle8(Options{}), SolverPlayer(newPuzzle8(Options{})), 4},
 		{newPuzzle8(Options{}), RandomPlayer(5), 4}, // solves none
 	} {

@@ -17,6 +17,15 @@ type Player interface {
 	Choose(prompts []string, legal [][]string) ([]Choice, error)
 }
 
+// Rater is a player that also says how likely it holds answers to be.
+type Rater interface {
+	Player
+	// Rate returns for each prompt the probabilities of answers, each of one
+	// character, among each other: they add up to 1. The caller must not change
+	// them.
+	Rate(prompts, answers []string) ([][]float64, error)
+}
+
 // Choice is a player's answer to one prompt.
 type Choice struct {
 	// Answer is the move to play, one of the legal answers.

@@ -101,6 +101,7 @@ func (b board8) canonical() int { return min(b.rank(), b.transposed().rank()) }
 type distances8 struct {
 	to      [states8]int8
 	reached []int32 // ranks by increasing distance
+	counts  [32]int // of positions by their distance
 }
 
 // solve8 searches breadth first from the goal; moves are reversible.
@@ -113,6 +114,7 @@ func solve8() *distances8 {
 	d.to[goal8.rank()] = 0
 	for i := 0; i < len(d.reached); i++ {
 		r := d.reached[i]
+		d.counts[d.to[r]]++
 		b := unrank8(int(r))
 		for m := range len(moves8) {
 			next, ok := b.play(m)

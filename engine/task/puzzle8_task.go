@@ -9,9 +9,9 @@ import (
 	"mito/engine/data"
 )
 
-// DefaultMoveLimit is the number of moves a puzzle8 player has: twice what the
-// hardest board needs.
-const DefaultMoveLimit = 62
+// DefaultMoveLimit is the number of moves a puzzle8 player has: three times what
+// the hardest board needs, and some.
+const DefaultMoveLimit = 100
 
 // cells8 holds the 81 board characters: character 9·cell+tile stands for that
 // tile on that cell. They are printable ASCII without the answers, '=' and
@@ -37,7 +37,7 @@ func (t *Puzzle8) labelled(ctx context.Context) ([]labelled, error) {
 			for i := lo; i < hi; i++ {
 				b := unrank8(int(d.reached[i+1]))
 				all[i] = labelled{
-					Example: data.Example{Prompt: prompt8(b), Answers: d.best(b)},
+					Example: data.Example{Prompt: prompt8(b), Answers: t.answers(d, b), Times: t.times(d, b)},
 					orbit:   uint64(b.canonical()),
 				}
 			}
@@ -51,8 +51,38 @@ func (t *Puzzle8) labelled(ctx context.Context) ([]labelled, error) {
 // Name returns "puzzle8".
 func (*Puzzle8) Name() string { return puzzle8Name }
 
+// answers are the best moves, behind the number of moves left where the options ask for it.
+func (t *Puzzle8) answers(d *distances8, b board8) []string {
+	best := d.best(b)
+	if t.options.Format == FormatDistance {
+		for i := range best {
+			best[i] = string(left8[d.to[b.rank()]-1]) + best[i]
+		}
+	}
+	return best
+}
+
+// times is how often training visits a board in FormatDistance: boards near the goal are few, but every solution ends
+// among them, so that up to often8 visits make their levels as large as those farther away.
+func (t *Puzzle8) times(d *distances8, b board8) int {
+	const level8, often8 = 4000, 8
+	if t.options.Format != FormatDistance {
+		return 1
+	}
+	return min(often8, max(1, level8/d.counts[d.to[b.rank()]]))
+}
+
+// left8 holds the characters for 1 to 31 moves left.
+var left8 = []rune("①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳㉑㉒㉓㉔㉕㉖㉗㉘㉙㉚㉛")
+
 // Alphabet returns the 86 characters of prompts and answers.
-func (*Puzzle8) Alphabet() string { return sortedAlphabet(cells8 + moves8 + string(promptEnd)) }
+func (t *Puzzle8) Alphabet() string {
+	a := cells8 + moves8 + string(promptEnd)
+	if t.options.Format == FormatDistance {
+		a += string(left8)
+	}
+	return sortedAlphabet(a)
+}
 
 // Opponents returns nil: a puzzle has none.
 func (*Puzzle8) Opponents() []string { return nil }
@@ -67,90 +97,13 @@ func (t *Puzzle8) Examples(ctx context.Context, split Split) ([]data.Example, er
 	return selectSplit(all, split)
 }
 
-// Solve returns the moves on a shortest solution.
+// Solve returns the moves on a shortest solution, as Examples writes them.
 func (t *Puzzle8) Solve(prompt string) ([]string, error) {
 	b, err := parse8(prompt)
 	if err != nil {
 		return nil, err
 	}
-	return solved8().best(b), nil
-}
-
-// Score gives p random boards, drawn uniformly from all reachable positions
-// but the goal, and counts those it solves within o.MoveLimit moves (0 for
-// DefaultMoveLimit).
-func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, error) {
-	o, err := o.withDefaults(puzzle8Name)
-	if err != nil {
-		return Score{}, err
-	}
-	if o.Opponent != "" {
-		return Score{}, &OpponentError{Task: puzzle8Name, Opponent: o.Opponent}
-	}
-	if o.MoveLimit == 0 {
-		o.MoveLimit = DefaultMoveLimit
-	}
-	reached := solved8().reached
-	active := make([]solving8, o.Games)
-	for i := range active {
-		active[i] = solving8{unrank8(int(reached[1+gameRNG(o.Seed, i).IntN(len(reached)-1)])), o.keep(i, true)}
-	}
-	s := Score{Boards: o.Games, MoveLimit: o.MoveLimit, Seed: o.Seed}
-	own := 0
-	for range o.MoveLimit {
-		if len(active) == 0 {
-			break
-		}
-		if err := ctx.Err(); err != nil {
-			return Score{}, err
-		}
-		prompts, legal := make([]string, len(active)), make([][]string, len(active))
-		for i, b := range active {
-			prompts[i], legal[i] = prompt8(b.board8), legal8(b.board8)
-		}
-		choices, n, err := ask(puzzle8Name, p, prompts, legal)
-		if err != nil {
-			return Score{}, err
-		}
-		own += n
-		s.Decisions += len(choices)
-		rest := active[:0]
-		for i, b := range active {
-			b.kept.note(prompts[i], true, choices[i].Answer)
-			b.board8, _ = b.play(strings.Index(moves8, choices[i].Answer))
-			if b.board8 == goal8 {
-				s.Solved++
-				b.kept.end(o, prompt8(b.board8), true, "solved")
-			} else {
-				rest = append(rest, b)
-			}
-		}
-		active = rest
-		o.Progress(s.Solved, s.Boards)
-	}
-	for _, b := range active {
-		b.kept.end(o, prompt8(b.board8), true, "unsolved")
-	}
-	s.OwnLegal = share(own, s.Decisions)
-	o.Progress(s.Boards, s.Boards)
-	return s, nil
-}
-
-// solving8 is a board under way.
-type solving8 struct {
-	board8
-	kept *Game // nil where it is not kept
-}
-
-func legal8(b board8) []string {
-	g := b.gap()
-	out := make([]string, 0, len(moves8))
-	for m := range len(moves8) {
-		if step8[g][m] >= 0 {
-			out = append(out, moves8[m:m+1])
-		}
-	}
-	return out
+	return t.answers(solved8(), b), nil
 }
 
 func prompt8(b board8) string {
@@ -205,17 +158,34 @@ Tile t on cell c is character t (0 to 8) of row c:
 	for c := range 9 {
 		fmt.Fprintf(&s, "    cell %d   %s\n", c, cells8[9*c:9*c+9])
 	}
+	s.WriteString(t.answerText())
 	fmt.Fprintf(&s, `
-Answer: 1 character, where the gap moves: U up, D down, L left, R right (the
-tile there slides the other way).
-Legal answers: the moves that keep the gap on the board.
-
 For example 1 2 3 / 4 gap 6 / 7 5 8:
     prompt %s   best answers %s
 
 Best answers lie on a shortest solution (all 181,440 reachable positions are
 solved exactly; the hardest needs 31 moves).
-Score: random boards solved within a move limit (%d unless told otherwise).
-`, prompt8(b), strings.Join(solved8().best(b), " "), DefaultMoveLimit)
+Score: random boards solved within a move limit (%d unless told otherwise), by
+the players %s.
+`, prompt8(b), strings.Join(t.answers(solved8(), b), " "), DefaultMoveLimit, strings.Join(t.Players(), ", "))
+	if t.options.Format == "" {
+		s.WriteString("In the format \"distance\" the number of moves left comes before the move.\n")
+	}
 	return s.String()
+}
+
+// answerText describes the answers.
+func (t *Puzzle8) answerText() string {
+	const moves = `where the gap moves: U up, D down, L left, R right (the
+tile there slides the other way).
+Legal answers: the moves that keep the gap on the board`
+	if t.options.Format != FormatDistance {
+		return "\nAnswer: 1 character, " + moves + ".\n"
+	}
+	return fmt.Sprintf(`
+Answer: 2 characters. The first is the least number of moves to the goal, 1 to 31:
+    %s
+The second is %s, after any
+number.
+`, string(left8), moves)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // DefaultGames is the number of games or boards of a score when
@@ -20,6 +21,9 @@ type ScoreOptions struct {
 	Opponent string
 	// Seed seeds the opponent's moves or the boards.
 	Seed uint64
+	// Player is one of the ways to play that a puzzle lists as its Players, "" for
+	// the first.
+	Player string
 	// MoveLimit is the number of moves after which a puzzle counts as
 	// unsolved, 0 for the task's default.
 	MoveLimit int
@@ -31,7 +35,14 @@ type ScoreOptions struct {
 	Progress func(done, total int)
 }
 
-func (o ScoreOptions) withDefaults(task string) (ScoreOptions, error) {
+// withDefaults fills in what is left out, for a task with several ways to play or with one.
+func (o ScoreOptions) withDefaults(task string, players ...string) (ScoreOptions, error) {
+	if o.Player == "" && len(players) > 0 {
+		o.Player = players[0]
+	}
+	if o.Player != "" && !slices.Contains(players, o.Player) {
+		return o, &PlayerNameError{Task: task, Player: o.Player, Known: players}
+	}
 	if o.Games < 0 {
 		return o, &OptionError{Task: task, Option: "games", Got: o.Games, Want: "0 for the default, or a positive number"}
 	}
@@ -77,6 +88,10 @@ type Score struct {
 	Boards    int // puzzle boards, at random
 	Solved    int // boards solved within MoveLimit moves
 	MoveLimit int
+	Player    string // how the model played
+	// LengthRatio is the median over the solved boards of the moves played by the
+	// least number of moves; 0 where that is not known.
+	LengthRatio float64
 
 	Decisions int     // prompts that the player answered
 	OwnLegal  float64 // share of Decisions whose own first choice was legal
@@ -136,8 +151,15 @@ func (s Score) SolvedInterval() Interval { return s.interval(s.Solved, s.Boards)
 func (s Score) String() string {
 	if s.Opponent == "" {
 		iv := s.SolvedInterval()
-		return fmt.Sprintf("%d of %d boards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), own choice legal %.1f%%",
+		text := fmt.Sprintf("%d of %d boards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), own choice legal %.1f%%",
 			s.Solved, s.Boards, s.MoveLimit, percent(s.Solved, s.Boards), 100*iv[0], 100*iv[1], 100*s.OwnLegal)
+		if s.LengthRatio > 0 {
+			text += fmt.Sprintf(", median length %.2f of the shortest", s.LengthRatio)
+		}
+		if s.Player != "" {
+			text = s.Player + ": " + text
+		}
+		return text
 	}
 	if s.Exhaustive {
 		return fmt.Sprintf("against %s: all %d games: %d won, %d drawn, %d lost, own choice legal %.1f%%",
@@ -170,6 +192,8 @@ type gamesJSON struct {
 }
 
 type boardsJSON struct {
+	Player         string   `json:"player,omitempty"`
+	LengthRatio    float64  `json:"length_ratio,omitempty"`
 	Boards         int      `json:"boards"`
 	Solved         int      `json:"solved"`
 	OwnLegal       float64  `json:"own_legal"`
@@ -183,7 +207,7 @@ type boardsJSON struct {
 // games and {boards, solved, own_legal, …} for puzzles.
 func (s Score) MarshalJSON() ([]byte, error) {
 	if s.Opponent == "" {
-		return json.Marshal(boardsJSON{s.Boards, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
+		return json.Marshal(boardsJSON{s.Player, s.LengthRatio, s.Boards, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
 	}
 	return json.Marshal(gamesJSON{s.Record, s.Opponent, s.OwnLegal, s.WinInterval(), s.DrawInterval(), s.LossInterval(),
 		s.First, s.Second, s.Exhaustive, s.Decisions, s.Seed})
@@ -194,15 +218,17 @@ func (s Score) MarshalJSON() ([]byte, error) {
 func (s *Score) UnmarshalJSON(b []byte) error {
 	var j struct {
 		gamesJSON
-		Boards    int `json:"boards"`
-		Solved    int `json:"solved"`
-		MoveLimit int `json:"move_limit"`
+		Player      string  `json:"player"`
+		LengthRatio float64 `json:"length_ratio"`
+		Boards      int     `json:"boards"`
+		Solved      int     `json:"solved"`
+		MoveLimit   int     `json:"move_limit"`
 	}
 	if err := json.Unmarshal(b, &j); err != nil {
 		return fmt.Errorf("task: score: %w", err)
 	}
 	*s = Score{Record: j.Record, First: j.First, Second: j.Second, Opponent: j.Opponent, Exhaustive: j.Exhaustive,
-		Boards: j.Boards, Solved: j.Solved, MoveLimit: j.MoveLimit,
+		Player: j.Player, LengthRatio: j.LengthRatio, Boards: j.Boards, Solved: j.Solved, MoveLimit: j.MoveLimit,
 		Decisions: j.Decisions, OwnLegal: j.OwnLegal, Seed: j.Seed}
 	return nil
 }

@@ -56,6 +56,8 @@ type Options struct {
 	// Depth is connect4's search depth in plies, 0 for DefaultDepth. The other
 	// tasks are solved exactly and take no depth.
 	Depth int
+	// Format is one of Formats, "" for the task's own.
+	Format string
 	// Seed selects the connect4 games that positions are taken from, and the
 	// sample of a puzzle8 or tictactoe cut short by Positions.
 	Seed uint64
@@ -82,13 +84,16 @@ func Names() []string { return []string{tictactoeName, connect4Name, puzzle8Name
 func Lookup(name string) (Task, error) { return New(name, Options{}) }
 
 // New returns the named task with the given options. The error is an
-// *UnknownError or an *OptionError.
+// *UnknownError, an *OptionError or a *FormatError.
 func New(name string, o Options) (Task, error) {
 	if !slices.Contains(Names(), name) {
 		return nil, &UnknownError{Name: name, Known: Names()}
 	}
 	if o.Positions < 0 {
 		return nil, &OptionError{Task: name, Option: "positions", Got: o.Positions, Want: "0 for the full set, or a positive number"}
+	}
+	if err := checkFormat(name, o.Format); err != nil {
+		return nil, err
 	}
 	if name == connect4Name {
 		return newConnect4(o)
@@ -130,6 +135,13 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("task: %s: %s is %d, want %s", e.Task, e.Option, e.Got, e.Want)
 }
 
+// FormatError reports a format that a task does not have.
+type FormatError struct{ Task, Format, Want string }
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("task: %s: format is %q, want it %s", e.Task, e.Format, e.Want)
+}
+
 // OpponentError reports an opponent that a task does not have.
 type OpponentError struct {
 	Task, Opponent string
@@ -141,6 +153,19 @@ func (e *OpponentError) Error() string {
 		return fmt.Sprintf("task: %s is a puzzle and has no opponents, got opponent %q", e.Task, e.Opponent)
 	}
 	return fmt.Sprintf("task: %s has no opponent %q; known opponents: %s", e.Task, e.Opponent, strings.Join(e.Known, ", "))
+}
+
+// PlayerNameError reports a way of playing that a puzzle does not have.
+type PlayerNameError struct {
+	Task, Player string
+	Known        []string
+}
+
+func (e *PlayerNameError) Error() string {
+	if len(e.Known) == 0 {
+		return fmt.Sprintf("task: %s has one way to play it, got player %q", e.Task, e.Player)
+	}
+	return fmt.Sprintf("task: %s has no player %q; known players: %s", e.Task, e.Player, strings.Join(e.Known, ", "))
 }
 
 // PromptError reports a prompt that is no undecided position of a task.

@@ -154,7 +154,7 @@ func FuzzSolve(f *testing.F) {
 
 func BenchmarkConnect4Generate(b *testing.B) {
 	for b.Loop() {
-		if _, err := generate4(b.Context(), Options{Positions: QuickPositions, Depth: DefaultDepth}); err != nil {
+		if _, err := generate4(b.Context(), Options{Positions: QuickPositions, Depth: DefaultDepth}, played4.moves); err != nil {
 			b.Fatal(err)
 		}
 	}
