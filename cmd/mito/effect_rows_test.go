@@ -27,6 +27,7 @@ func workEffects(neither, games, text string, does check) map[string][]effect {
 		"task":      {{neither, "--task tictactoe --positions 200", fixes("what to work on?")}},
 		"positions": {{games, "--positions 100", does}},
 		"task-seed": {{games, "--task-seed 2", does}},
+		"format":    {{games, "--format moves", isRefused("format is")}},
 		"context":   {{text, "--context 9", does}},
 		"held-out":  {{text, "--held-out 0.05", does}},
 	}
@@ -107,6 +108,8 @@ func commandEffects() map[string]commandRows {
 			"positions": {{"", "--positions 100", prints}},
 			"task-seed": {{"", "--task-seed 2", prints}},
 			"depth":     {{"connect4 --positions 200 --depth 2", "--depth 4", prints}},
+			"format": {{"connect4 --positions 200 --depth 2", "--format moves", prints}, {"puzzle8 --positions 200", "--format distance", prints},
+				{"", "--format distance", isRefused("its own only")}},
 		}},
 		"verify": {base: "--model INT8", flags: map[string][]effect{
 			"model":      {{"--quiet", "--model INT8", fixes("--model is missing")}},
@@ -141,6 +144,9 @@ func commandEffects() map[string]commandRows {
 		{sparse + " --sparse 0.5", "--sparse-method luck", isRefused("luck")}, {sparse, "--sparse-method rigl", isRefused("--sparse")}}
 	rows["train"].flags["bpe"] = []effect{{"--corpus BOOK --context 8 --arch micro --steps 3 --batch 4 --out OUT", "--bpe 258", differs("model/model.safetensors")}}
 	rows["train"].flags["depth"] = []effect{{"--task connect4 --positions 200 --depth 2 --arch micro --steps 3 --batch 4 --out OUT", "--depth 4", differs("model/model.safetensors")}}
+
+	rows["train"].flags["format"] = []effect{{"--task connect4 --positions 200 --depth 2 --arch micro --steps 3 --batch 4 --out OUT", "--format moves", differs("model/model.safetensors")},
+		{"--task puzzle8 --positions 200 --arch micro --steps 3 --batch 4 --out OUT", "--format distance", differs("model/model.safetensors")}}
 
 	const distill = "--task tictactoe --positions 200 --teacher FLOAT --arch micro --steps 3 --batch 4 --out OUT"
 	rows["distill"] = commandRows{base: distill, flags: fitEffects(" --teacher FLOAT", " --teacher TEXT")}
@@ -179,6 +185,7 @@ func commandEffects() map[string]commandRows {
 		"sigma":  {{quantize + " --method sigma", "--sigma 2", int8}, {"", "--sigma 2", isRefused("--sigma and --method search")}},
 		"smooth": {{quantize + " --calibrate self:3", "--smooth 0.5", int8}, {"", "--smooth 0.5", isRefused("--smooth needs --calibrate")}, {"", "--smooth 1", isRefused("--smooth")}},
 		"corpus": {{"--model TEXT --out OUT --calibrate 2", "--corpus BOOK", fixes("what to work on?")}},
+		"format": {{quantize + " --calibrate 8 --task tictactoe", "--format moves", isRefused("format is")}},
 		"depth":  {{quantize + " --calibrate 8 --task tictactoe", "--depth 4", isRefused("depth")}},
 		"threads": {{quantize + " --calibrate 8 --task tictactoe --positions 200", "--threads 3", keeps("model.safetensors", nil)},
 			{quantize + " --calibrate 8 --task tictactoe", "--threads 0", isRefused("--threads is 0")}},
@@ -256,6 +263,7 @@ func commandEffects() map[string]commandRows {
 		"all":         {{text, "--all", prints}},
 		"split":       {{"", "--split train", prints}},
 		"opponent":    {{"", "--opponent perfect", prints}},
+		"player":      {{"", "--player policy", isRefused("one way to play")}},
 		"games":       {{"", "--games 5", prints}},
 		"confidence":  {{text, "--confidence", prints}, {"", "--confidence", prints}},
 		"calibration": {{text + " --confidence", "--calibration OUT", holds("", `"temperature"`)}, {"", "--calibration OUT", isRefused("needs --confidence")}},
@@ -343,6 +351,7 @@ func commandEffects() map[string]commandRows {
 		"task":      {{"--out OUT", "--task puzzle8", ships}},
 		"corpus":    {{"--out OUT", "--corpus BOOK", ships}},
 		"depth":     {{"--task connect4 --depth 2 --out OUT", "--depth 4", ships}},
+		"format":    {{"--task puzzle8 --out OUT", "--format distance", ships}},
 		"bpe":       {{book, "--bpe 258", ships}},
 		"positions": {{"", "--positions 200", ships}},
 		"preset":    {{"", "--preset quick", ships}, {"", "--preset huge", isRefused("huge")}},

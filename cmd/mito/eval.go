@@ -26,6 +26,7 @@ type evalFlags struct {
 	model    string
 	split    string
 	opponent string
+	player   string
 	games    int
 	seed     uint64
 	all      bool
@@ -65,6 +66,7 @@ writes the temperature to a file for mito generate.`,
 	fs.StringVar(&f.split, "split", string(task.Test), "task: positions to evaluate the loss on: train, test or all")
 	fs.BoolVar(&f.all, "all", false, "corpus: evaluate on the whole text, not only on its held-out end")
 	fs.StringVar(&f.opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
+	fs.StringVar(&f.player, "player", "", "puzzle8: how the model plays: policy, policy-without-repeats, and where it answers distances nearest, nearest-without-repeats; policy where it is left out")
 	fs.IntVar(&f.games, "games", task.DefaultGames, "task: games or boards")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the opponent or the boards")
 	fs.BoolVar(&f.confidence, "confidence", false, "fit a temperature; print the calibration error, and the accuracy at several coverages")
@@ -91,7 +93,7 @@ func (f *evalFlags) check(fs *pflag.FlagSet) error {
 	if len(f.adapter) > 1 {
 		return usagef("--adapter is given %d times: one is evaluated at a time", len(f.adapter))
 	}
-	if err := f.work.check(fs, "split", "opponent", "games", "seed"); err != nil {
+	if err := f.work.check(fs, "split", "opponent", "player", "games", "seed"); err != nil {
 		return err
 	}
 	if err := f.machine.check(); err != nil {
@@ -209,11 +211,11 @@ func (f *evalFlags) play(cmd *cobra.Command, rt decode.Runtime, w *pipeline.Work
 	p := newProgress(cmd, f.output.quiet)
 	p.Start("playing", f.games)
 	s, err = w.Task.Score(cmd.Context(), player, task.ScoreOptions{
-		Games: f.games, Opponent: f.opponent, Seed: f.seed, Progress: func(done, _ int) { p.Update(done, "") },
+		Games: f.games, Opponent: f.opponent, Player: f.player, Seed: f.seed, Progress: func(done, _ int) { p.Update(done, "") },
 	})
 	if err != nil {
 		p.End(pipeline.Stopped)
-		if unknown := (*task.OpponentError)(nil); errors.As(err, &unknown) {
+		if opponent, player := (*task.OpponentError)(nil), (*task.PlayerNameError)(nil); errors.As(err, &opponent) || errors.As(err, &player) {
 			return s, usage(err)
 		}
 		return s, err

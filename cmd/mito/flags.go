@@ -89,6 +89,7 @@ func known(name string) bool {
 type workFlags struct {
 	task, corpus     string
 	positions, depth int
+	format           string
 	taskSeed         uint64
 	context, bpe     int
 	heldOut          float64
@@ -109,6 +110,7 @@ func (f *workFlags) register(fs *pflag.FlagSet) {
 func (f *workFlags) registerTask(fs *pflag.FlagSet) {
 	fs.IntVar(&f.positions, "positions", 0, "task: at most so many labelled positions; 0 for the task's own number")
 	fs.IntVar(&f.depth, "depth", 0, "connect4: plies that the solver looks ahead; 0 for its default")
+	fs.StringVar(&f.format, "format", "", "task: how positions and answers are written: connect4 moves (the stones in the order of play), puzzle8 distance (the moves left before the move); the task's own, or the model's, where it is left out")
 	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used")
 }
 
@@ -133,7 +135,7 @@ func (f *workFlags) check(fs *pflag.FlagSet, ofTask ...string) error {
 	case f.task == "" && f.corpus == "":
 		return usagef("what to work on? give --task NAME (%s) or --corpus PATH", strings.Join(task.Names(), ", "))
 	case f.corpus != "":
-		if err := without(fs, "--corpus", append(ofTask, "positions", "depth", "task-seed")...); err != nil {
+		if err := without(fs, "--corpus", append(ofTask, "positions", "depth", "format", "task-seed")...); err != nil {
 			return err
 		}
 		switch {
@@ -201,7 +203,7 @@ func (f *workFlags) fitContext(fs *pflag.FlagSet, flag, dir string, context int)
 }
 
 func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task.Options {
-	o := task.Options{Positions: f.positions, Depth: f.depth, Seed: f.taskSeed}
+	o := task.Options{Positions: f.positions, Depth: f.depth, Format: f.format, Seed: f.taskSeed}
 	if preset == nil {
 		return o
 	}
@@ -210,6 +212,9 @@ func (f *workFlags) taskOptions(fs *pflag.FlagSet, preset *pipeline.Preset) task
 	}
 	if !fs.Changed("depth") {
 		o.Depth = preset.Task.Depth
+	}
+	if !fs.Changed("format") {
+		o.Format = preset.Task.Format
 	}
 	return o
 }

@@ -101,7 +101,7 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 	if err != nil {
 		return c, err
 	}
-	return c, j.play(ctx, e.name, player, &c.Model, j.opponents())
+	return c, j.play(ctx, e.name, player, &c.Model, j.contests())
 }
 
 // evaluate is what every model of a report has: its size and its loss.

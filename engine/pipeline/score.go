@@ -8,29 +8,41 @@ import (
 	"mito/engine/task"
 )
 
-// opponents lists whom the models play. A puzzle has none, which is one score.
-func (j *job) opponents() []string {
-	list := j.Preset.Opponents
-	if list == nil {
-		list = j.w.Task.Opponents()
+// contest is one score: an opponent of a game, or a way to play a puzzle.
+type contest struct{ opponent, player string }
+
+// contests lists whom the models play, or how they play a puzzle.
+func (j *job) contests() (list []contest) {
+	if t, ok := j.w.Task.(interface{ Players() []string }); ok {
+		for _, name := range t.Players() {
+			list = append(list, contest{player: name})
+		}
+		return list
+	}
+	opponents := j.Preset.Opponents
+	if opponents == nil {
+		opponents = j.w.Task.Opponents()
+	}
+	for _, name := range opponents {
+		list = append(list, contest{opponent: name})
 	}
 	if list == nil {
-		list = []string{""}
+		list = []contest{{}}
 	}
 	return list
 }
 
-// play scores a player against every opponent.
-func (j *job) play(ctx context.Context, name string, player task.Player, m *report.Model, opponents []string) error {
-	return stage(j.p, "playing: "+name, len(opponents)*j.Preset.Games, func() (string, error) {
-		for i, opponent := range opponents {
+// play scores a player in every contest.
+func (j *job) play(ctx context.Context, name string, player task.Player, m *report.Model, contests []contest) error {
+	return stage(j.p, "playing: "+name, len(contests)*j.Preset.Games, func() (string, error) {
+		for i, c := range contests {
 			keep := 0
 			if name == CompressedDir {
 				keep = shownGames
 			}
 			s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
-				Games: j.Preset.Games, Opponent: opponent, Seed: j.Seed, Keep: keep,
-				Kept: func(g task.Game) { j.r.Replays = append(j.r.Replays, shown(j.w.Name, name, opponent, g)) },
+				Games: j.Preset.Games, Opponent: c.opponent, Player: c.player, Seed: j.Seed, Keep: keep,
+				Kept: func(g task.Game) { j.r.Replays = append(j.r.Replays, shown(j.w.Name, name, c, g)) },
 				// An opponent that plays a number of its own must not run beyond the stage's.
 				Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+min(done, j.Preset.Games), "") },
 			})
@@ -50,8 +62,14 @@ func (j *job) play(ctx context.Context, name string, player task.Player, m *repo
 func scoreWords(s task.Score) (what, text string) {
 	if s.Opponent == "" {
 		iv := s.SolvedInterval()
-		return "boards solved", fmt.Sprintf("%d of %d (95%% %.1f-%.1f%%), own choice legal %.1f%%",
-			s.Solved, s.Boards, 100*iv[0], 100*iv[1], 100*s.OwnLegal)
+		if what = "boards solved"; s.Player != "" {
+			what += ", " + s.Player
+		}
+		text = fmt.Sprintf("%d of %d (95%% %.1f-%.1f%%)", s.Solved, s.Boards, 100*iv[0], 100*iv[1])
+		if s.LengthRatio > 0 {
+			text += fmt.Sprintf(", median length %.2f of the shortest", s.LengthRatio)
+		}
+		return what, fmt.Sprintf("%s, own choice legal %.1f%%", text, 100*s.OwnLegal)
 	}
 	what = fmt.Sprintf("against %s, won/drawn/lost", s.Opponent)
 	if s.Exhaustive {
@@ -69,7 +87,7 @@ func (j *job) baseline(ctx context.Context) error {
 	}
 	row := report.Row{Name: "random moves", TokensPerSecond: report.NotMeasured, Note: "the baseline",
 		Model: report.Model{LossNats: report.NotMeasured, BitsPerByte: report.NotMeasured}}
-	if err := j.play(ctx, row.Name, task.RandomPlayer(j.Seed+1), &row.Model, j.opponents()[:1]); err != nil {
+	if err := j.play(ctx, row.Name, task.RandomPlayer(j.Seed+1), &row.Model, j.contests()[:1]); err != nil {
 		return err
 	}
 	j.r.Rows = append(j.r.Rows, row)

@@ -20,14 +20,17 @@ const (
 )
 
 // shown is a game as the report's board shows it.
-func shown(taskName, player, opponent string, g task.Game) report.Replay {
-	r := report.Replay{Name: fmt.Sprintf("%s, a board: %s", player, g.Result)}
-	if opponent != "" {
+func shown(taskName, model string, c contest, g task.Game) report.Replay {
+	r := report.Replay{Name: fmt.Sprintf("%s, a board: %s", model, g.Result)}
+	if c.player != "" {
+		r.Name = fmt.Sprintf("%s by %s, a board: %s", model, c.player, g.Result)
+	}
+	if c.opponent != "" {
 		seat := "second"
 		if g.First {
 			seat = "first"
 		}
-		r.Name = fmt.Sprintf("%s against %s, moving %s: %s", player, opponent, seat, g.Result)
+		r.Name = fmt.Sprintf("%s against %s, moving %s: %s", model, c.opponent, seat, g.Result)
 	}
 	for _, f := range g.Frames {
 		frame := report.Frame{Cells: f.Prompt, Move: f.Move}

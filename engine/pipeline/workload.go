@@ -20,6 +20,7 @@ type Workload struct {
 	Settings  any // how it was opened, for the report
 
 	examples map[task.Split][]data.Example
+	joined   bool // prompts that continue one another share a row
 	train    data.Part
 	held     data.Part
 	tokens   map[task.Split][]int32
@@ -42,6 +43,9 @@ type TextOptions struct {
 // OpenTask opens a task and labels its positions, which ends soon when ctx is done. tok, if not nil, is used instead of the
 // task's own characters.
 func OpenTask(ctx context.Context, name string, o task.Options, tok tokenizer.Tokenizer) (*Workload, error) {
+	if tok != nil && o.Format == "" {
+		o.Format = task.FormatOf(name, func(text string) bool { _, err := tok.Encode(text); return err == nil })
+	}
 	t, err := task.New(name, o)
 	if err != nil {
 		return nil, err
@@ -51,6 +55,9 @@ func OpenTask(ctx context.Context, name string, o task.Options, tok tokenizer.To
 		return nil, err
 	}
 	w.Settings = map[string]any{"positions": o.Positions, "depth": o.Depth, "seed": o.Seed}
+	if o.Format != "" {
+		w.Settings.(map[string]any)["format"] = o.Format
+	}
 	return w, nil
 }
 
@@ -61,6 +68,9 @@ func fromTask(ctx context.Context, t task.Task, tok tokenizer.Tokenizer) (_ *Wor
 		}
 	}
 	w := &Workload{Name: t.Name(), Task: t, Tokenizer: tok, examples: map[task.Split][]data.Example{}}
+	if j, ok := t.(interface{ Joined() bool }); ok {
+		w.joined = j.Joined()
+	}
 	for _, split := range []task.Split{task.Train, task.Test, task.All} {
 		if w.examples[split], err = t.Examples(ctx, split); err != nil {
 			return nil, err
@@ -132,7 +142,7 @@ func (w *Workload) encode(path string, split task.Split, part data.Part) (err er
 // Source gives batches of a split. A text has no split All: its held-out part is never trained on.
 func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source, error) {
 	if w.examples != nil {
-		return data.NewExamples(w.Tokenizer, w.examples[split], rows, seed, data.ExampleOptions{Time: w.Context})
+		return data.NewExamples(w.Tokenizer, w.examples[split], rows, seed, data.ExampleOptions{Time: w.Context, Join: w.joined})
 	}
 	tokens, err := w.text(split)
 	if err != nil {
@@ -149,7 +159,7 @@ func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source,
 // Eval walks a split once.
 func (w *Workload) Eval(split task.Split, rows int) (data.Eval, error) {
 	if w.examples != nil {
-		return data.NewExamplesEval(w.Tokenizer, w.examples[split], rows, data.ExampleOptions{Time: w.Context})
+		return data.NewExamplesEval(w.Tokenizer, w.examples[split], rows, data.ExampleOptions{Time: w.Context, Join: w.joined})
 	}
 	tokens, err := w.text(split)
 	if err != nil {
