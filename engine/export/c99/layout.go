@@ -35,7 +35,8 @@ func pad(n, to int) int { return (n + to - 1) / to * to }
 // rowBytes is the room of a row of codes in flash and in the cache.
 func rowBytes(cols int) int { return pad(cols, 4) }
 
-func newLayout(w *student.Weights, blocks bool) layout {
+// newLayout lays out a model whose rotary tables are tables as far as they take so many bytes.
+func newLayout(w *student.Weights, blocks bool, tables int) layout {
 	c := w.Config
 	l := layout{c: c, buffer: smallest, row: max(smallest, rowBytes(c.HiddenSize))}
 	kv, kvCodes, scores := 0, 0, 0
@@ -59,7 +60,7 @@ func newLayout(w *student.Weights, blocks bool) layout {
 	}
 	if c.Position == arch.PositionRoPE {
 		l.parts.Rope = 1
-		if l.rotaryTable() > tableBytes {
+		if l.rotaryTable() > tables {
 			l.parts.Rope = 2
 		}
 	}

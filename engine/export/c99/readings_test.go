@@ -67,7 +67,7 @@ var readings = []reading{
 		"a = x[i], b = x[i + half]", "a = x[2 * i], b = x[2 * i + 1]", "x[i] = a * c - b * s", "x[2 * i] = a * c - b * s", "x[i + half] = b * c + a * s", "x[2 * i + 1] = b * c + a * s"}},
 	{what: "rope: recurrence in f32", model: "llama", changes: []string{"n[0] = c[0] * cf - c[1] * sf", "n[0] = (float)(c[0] * cf - c[1] * sf)", "n[1] = c[1] * cf + c[0] * sf", "n[1] = (float)(c[1] * cf + c[0] * sf)"}},
 	{what: "QK-norm: after rope", model: "game", changes: []string{
-		"#if STUDENT_QK_NORM\n    rmsnorm(x, dim, x < k ? l->query_norm : l->key_norm, x);\n#endif\n#if STUDENT_ROPE\n    rope(x, cosine, sine);\n",
+		"#if STUDENT_QK_NORM\n    if (HAS(l->query_norm != NULL)) rmsnorm(x, dim, x < k ? l->query_norm : l->key_norm, x);\n#endif\n#if STUDENT_ROPE\n    if (HAS(cosine != NULL)) rope(x, cosine, sine);\n",
 		"#if STUDENT_ROPE\n    rope(x, cosine, sine);\n    rmsnorm(x, dim, x < k ? l->query_norm : l->key_norm, x);\n"}, unseen: true},
 	{what: "window: one shorter", model: "odd", unseen: true, changes: []string{"if (n > c->slots) slot %= c->slots, n = c->slots;", "if (n > c->slots - 1) slot %= c->slots - 1, n = c->slots - 1;"}},
 	{what: "heads: h mod G", model: "game", changes: []string{"x < q + (g + 1) * (heads / kv) * dim; x += dim) attend(c, n, x,", "x < q + (g + 1) * (heads / kv) * dim; x += dim) attend(c, n, q + (x - q) / dim / (heads / kv) * dim + (x - q) / dim % (heads / kv) * kv * dim,"}},

@@ -75,11 +75,7 @@ func (t *tokens) single(b byte) []int {
 func (e *emitter) tokenizerArrays() {
 	to := &e.facts.Tables
 	if t := e.text; t != nil {
-		at, all := []uint32{0}, []uint8{}
-		for _, p := range t.pieces {
-			all = append(all, p...)
-			at = append(at, uint32(len(all)))
-		}
+		at, all := t.joined()
 		fields := []string{
 			e.array("uint8_t", "pieces", each(append(all, 0), integer[uint8]), 1, to),
 			e.array("student_offset", "piece_at", each(at, integer[uint32]), offsetSize(len(all)), to), "0",
@@ -89,13 +85,7 @@ func (e *emitter) tokenizerArrays() {
 		}
 		*to += 4 * 4
 		if t.table != nil {
-			var bytes, merges []uint16
-			for _, id := range t.table.Bytes {
-				bytes = append(bytes, uint16(id)) // -1 is 0xffff
-			}
-			for _, m := range t.table.Merges {
-				merges = append(merges, uint16(m[0]), uint16(m[1]), uint16(m[2]))
-			}
+			bytes, merges := t.numbers()
 			fields = append(fields, e.array("uint16_t", "byte_token", each(bytes, integer[uint16]), 2, to),
 				e.array("uint16_t", "merges", each(append(merges, 0), integer[uint16]), 2, to), strconv.Itoa(len(t.table.Merges)))
 			*to += 3 * 4
@@ -103,13 +93,38 @@ func (e *emitter) tokenizerArrays() {
 		fmt.Fprintf(&e.b, "const student_text_data student_text = {%s, %d};\n", strings.Join(fields, ", "), len(t.added))
 	}
 	if len(e.rules) > 0 {
-		var rules []uint16
-		for _, r := range e.rules {
-			rules = append(rules, uint16(r.At), uint16(r.Is), uint16(e.text.single(r.Answer)[0]))
-		}
-		fmt.Fprintf(&e.b, "const student_task_data student_task = {%s, %d};\n", e.array("uint16_t", "rules", each(rules, integer[uint16]), 2, to), len(e.rules))
+		fmt.Fprintf(&e.b, "const student_task_data student_task = {%s, %d};\n", e.array("uint16_t", "rules", each(e.ruleNumbers(), integer[uint16]), 2, to), len(e.rules))
 		*to += 2 * 4
 	}
+}
+
+// joined are the bytes of all tokens, and where each begins and the last ends.
+func (t *tokens) joined() (at []uint32, all []uint8) {
+	at = []uint32{0}
+	for _, p := range t.pieces {
+		all = append(all, p...)
+		at = append(at, uint32(len(all)))
+	}
+	return at, all
+}
+
+// numbers are the table of a BPE: the token of each byte, 0xffff for none; left, right and what they become.
+func (t *tokens) numbers() (bytes, merges []uint16) {
+	for _, id := range t.table.Bytes {
+		bytes = append(bytes, uint16(id))
+	}
+	for _, m := range t.table.Merges {
+		merges = append(merges, uint16(m[0]), uint16(m[1]), uint16(m[2]))
+	}
+	return bytes, merges
+}
+
+// ruleNumbers are the legal answers of a game: place in the prompt, character there, token of the answer.
+func (e *emitter) ruleNumbers() (rules []uint16) {
+	for _, r := range e.rules {
+		rules = append(rules, uint16(r.At), uint16(r.Is), uint16(e.text.single(r.Answer)[0]))
+	}
+	return rules
 }
 
 func offsetSize(bytes int) int {

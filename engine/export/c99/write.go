@@ -174,7 +174,7 @@ func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitte
 		e.parts.Blocks = e.parts.Blocks || m != nil && strings.HasPrefix(name, "model.layers.") && inBlocks(m)
 		return nil
 	})
-	e.layout = newLayout(w, e.parts.Blocks)
+	e.layout = newLayout(w, e.parts.Blocks, tableBytes)
 	if o.Task != "" {
 		var err error
 		if e.rules, err = task.Rules(o.Task); err != nil {
@@ -244,6 +244,16 @@ func each[T any](v []T, f func(T) string) []string {
 
 func integer[T int8 | uint8 | uint16 | int16 | uint32](v T) string { return strconv.Itoa(int(v)) }
 
+// wholeRows are the rows of a matrix, each padded.
+func wholeRows(m *student.Matrix) []int8 {
+	n := rowBytes(m.Cols)
+	rows := make([]int8, m.Rows*n)
+	for r := range m.Rows {
+		copy(rows[r*n:], m.Q[r*m.Cols:][:m.Cols])
+	}
+	return rows
+}
+
 // matrix writes a matrix and returns its initialiser.
 func (e *emitter) matrix(name string, m *student.Matrix, blocks bool) string {
 	var rows []int8
@@ -253,11 +263,7 @@ func (e *emitter) matrix(name string, m *student.Matrix, blocks bool) string {
 		rows, at = inBlocksOf(m)
 		index = e.array("uint8_t", name+"_i", each(at, integer[uint8]), 1, &e.facts.Weights)
 	} else {
-		n := rowBytes(m.Cols)
-		rows = make([]int8, m.Rows*n)
-		for r := range m.Rows {
-			copy(rows[r*n:], m.Q[r*m.Cols:][:m.Cols])
-		}
+		rows = wholeRows(m)
 	}
 	parts := []string{e.array("int8_t", name+"_w", each(rows, integer[int8]), 1, &e.facts.Weights), e.floats(name+"_s", m.Scale)}
 	if e.parts.Bias {

@@ -45,6 +45,14 @@ static uint32_t bits(float f) { student_word w; w.f = f; return w.u; }
 #define INFINITE 0x7f800000u
 #define NOT_A_NUMBER 0x7fc00000u
 
+/* Parts that compute several numbers at a time return how far they came; the loops below go on from there. */
+#if STUDENT_WEB && defined(__wasm_simd128__)
+#define STUDENT_SIMD128 1
+#include "simd128.h"
+#else
+#define STUDENT_SIMD128 0
+#endif
+
 /* ---- 2. Functions ---- */
 
 /* int(t >= 0 ? t + 0.5 : t - 0.5) of |t| < 2^22 */
@@ -113,8 +121,11 @@ static int32_t pow2(uint32_t d) {
 PART float quantize(const float *x, int32_t n, int8_t *q) {
   uint32_t top = 0;
   float a, v;
-  int32_t i;
-  for (i = 0; i < n; i++) {
+  int32_t i = 0;
+#if STUDENT_SIMD128
+  i = largest4(x, n, &top);
+#endif
+  for (; i < n; i++) {
     const uint32_t m = bits(x[i]) & 0x7fffffffu;
     if (m > top) top = m;
   }
@@ -124,7 +135,11 @@ PART float quantize(const float *x, int32_t n, int8_t *q) {
     return f32(top < INFINITE ? 0 : NOT_A_NUMBER);
   }
   v = 127.0f / a;
-  for (i = 0; i < n; i++) q[i] = (int8_t)nearest(x[i] * v);
+  i = 0;
+#if STUDENT_SIMD128
+  i = nearest8(x, n, v, q);
+#endif
+  for (; i < n; i++) q[i] = (int8_t)nearest(x[i] * v);
   return a / 127.0f;
 }
 
@@ -205,21 +220,7 @@ static void dot2(const int8_t *a, const int8_t *b, const int8_t *q, int32_t n, i
   acc[0] = x;
   acc[1] = y;
 }
-#elif defined(__wasm_simd128__) && !defined(STUDENT_PORTABLE)
-#include <wasm_simd128.h>
-static void dot2(const int8_t *a, const int8_t *b, const int8_t *q, int32_t n, int32_t acc[2]) {
-  v128_t x = wasm_i32x4_splat(0), y = x;
-  int32_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const v128_t v = wasm_i16x8_load8x8(q + i);
-    x = wasm_i32x4_add(x, wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(a + i), v));
-    y = wasm_i32x4_add(y, wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(b + i), v));
-  }
-  acc[0] = wasm_i32x4_extract_lane(x, 0) + wasm_i32x4_extract_lane(x, 1) + wasm_i32x4_extract_lane(x, 2) + wasm_i32x4_extract_lane(x, 3);
-  acc[1] = wasm_i32x4_extract_lane(y, 0) + wasm_i32x4_extract_lane(y, 1) + wasm_i32x4_extract_lane(y, 2) + wasm_i32x4_extract_lane(y, 3);
-  for (; i < n; i++) acc[0] += a[i] * q[i], acc[1] += b[i] * q[i];
-}
-#else
+#elif !STUDENT_SIMD128
 static void dot2(const int8_t *a, const int8_t *b, const int8_t *q, int32_t n, int32_t acc[2]) {
   int32_t x = 0, y = 0;
   const int8_t *end = q + n;
@@ -297,7 +298,11 @@ PART void linear(const student_matrix *m, const int8_t *q, float s, float *y, in
   at.columns = m->index + ((m->rows + 3) >> 2);
   if (m->index) n = 4;
 #endif
-  for (r = 0; r < m->rows; r += n) {
+  r = 0;
+#if STUDENT_SIMD128
+  if (!m->index) r = linear4(m, q, s, y, how), w += r * cols;
+#endif
+  for (; r < m->rows; r += n) {
 #if STUDENT_BLOCKS
     if (m->index) block_rows(m, &at, r, q, acc);
     else
@@ -363,7 +368,11 @@ PART void attend(const cache *c, int32_t n, float *q, float factor, int32_t *y, 
   }
   for (d = dim; d < row; d++) q8[d] = 0;
   scale = quantize(q, dim, q8) * factor;
-  for (t = 0; t < n; t++) {
+  t = 0;
+#if STUDENT_SIMD128
+  t = score4(k8, ks, row, n, q8, scale, y, &best, &worst);
+#endif
+  for (; t < n; t++) {
     float sc;
     if ((t & 1) == 0) dot2(k8 + t * row, k8 + (t + 1 < n ? t + 1 : t) * row, q8, row, acc);
     sc = (float)acc[t & 1] * (ks[t] * scale);
@@ -377,14 +386,22 @@ PART void attend(const cache *c, int32_t n, float *q, float factor, int32_t *y, 
     return;
   }
   while (n > 512 << shift) shift++;
-  for (t = 0; t < n; t++) {
+  t = 0;
+#if STUDENT_SIMD128
+  t = weight8(vs, n, m, shift, best, y, &z);
+#endif
+  for (; t < n; t++) {
     const uint32_t b = bits(vs[t]), down = 9 + (uint32_t)shift + (m >> 23) - (b >> 23);
     const int32_t e = pow2((uint32_t)(best - y[t]));
     z += (uint32_t)e;
     y[t] = down > 31 ? 0 : mulr(e, (int32_t)(((b & 0x7fffffu) | 0x800000u) >> down));
   }
   scale = f32(((m >> 23) + 1 + (uint32_t)shift) << 23) / (float)(int32_t)z;
-  for (d = 0; d < dim; d += 4) {
+  d = 0;
+#if STUDENT_SIMD128
+  d = weigh8(v8, row, dim, y, n, scale, q);
+#endif
+  for (; d < dim; d += 4) {
     const int8_t *v = v8 + d;
     int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
     for (t = 0; t < n; t++, v += row) {

@@ -3,6 +3,13 @@
 
 #if STUDENT_TOKENIZER
 
+/* Of the two ways to cut a text one is compiled; in a browser both are, and the model says which. */
+#if STUDENT_WEB
+#define ENCODE(how) static int32_t encode_##how
+#else
+#define ENCODE(how) int32_t student_encode
+#endif
+
 const char *student_piece(int32_t token, int32_t *bytes) {
   const student_offset *at = student_text.at;
   if (token < 0 || token >= student_model.vocab) token = 0, *bytes = 0;
@@ -33,7 +40,12 @@ static int32_t added(const char *text, int32_t *length) {
 #if STUDENT_BPE
 enum { OTHER, LETTER, NUMBER, SPACE, UNKNOWN };
 
-/* The class of the character that text begins with, and its bytes. Characters beyond U+024F are not known here. */
+#if STUDENT_WEB
+/* The class of a character, as the browser knows it. */
+extern int student_class(uint32_t c);
+#endif
+
+/* The class of the character that text begins with, and its bytes. Characters beyond U+024F are not known on a device. */
 static int class_of(const char *text, int32_t *n) {
   const uint8_t *t = (const uint8_t *)text;
   uint32_t c = t[0];
@@ -43,6 +55,10 @@ static int class_of(const char *text, int32_t *n) {
     if (c >= '0' && c <= '9') return NUMBER;
     return c == ' ' || (c >= 9 && c <= 13) ? SPACE : OTHER;
   }
+#if STUDENT_WEB
+  for (*n = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, c &= 0x7f >> *n, t++; *t >> 6 == 2; t++) c = c << 6 | (*t & 63);
+  return student_class(c);
+#else
   if (c < 0xc2 || c > 0xc9 || (t[1] & 0xc0) != 0x80) return UNKNOWN;
   *n = 2;
   c = (c & 31) << 6 | (t[1] & 63);
@@ -50,6 +66,7 @@ static int class_of(const char *text, int32_t *n) {
   if (c == 0xaa || c == 0xb5 || c == 0xba || (c >= 0xc0 && c != 0xd7 && c != 0xf7)) return LETTER;
   if (c == 0xb2 || c == 0xb3 || c == 0xb9 || (c >= 0xbc && c <= 0xbe)) return NUMBER;
   return OTHER;
+#endif
 }
 
 /* The bytes of the characters of one class that text begins with, before a stop. */
@@ -104,7 +121,7 @@ static int32_t encode_word(const char *text, int32_t bytes, int32_t *tokens, int
   return merge(tokens, bytes);
 }
 
-int32_t student_encode(const char *text, int32_t *tokens, int32_t max) {
+ENCODE(words)(const char *text, int32_t *tokens, int32_t max) {
   int32_t n = 0, k, id;
   while (*text) {
     const char *stop = text;
@@ -126,8 +143,10 @@ int32_t student_encode(const char *text, int32_t *tokens, int32_t max) {
   }
   return n;
 }
-#else
-int32_t student_encode(const char *text, int32_t *tokens, int32_t max) {
+#endif
+
+#if !STUDENT_BPE || STUDENT_WEB
+ENCODE(characters)(const char *text, int32_t *tokens, int32_t max) {
   int32_t n = 0, k, id;
   while (*text) {
     id = added(text, &k);
@@ -137,6 +156,12 @@ int32_t student_encode(const char *text, int32_t *tokens, int32_t max) {
     text += k;
   }
   return n;
+}
+#endif
+
+#if STUDENT_WEB
+int32_t student_encode(const char *text, int32_t *tokens, int32_t max) {
+  return student_text.merges ? encode_words(text, tokens, max) : encode_characters(text, tokens, max);
 }
 #endif
 #endif
