@@ -302,8 +302,9 @@ func commandEffects() map[string]commandRows {
 				t.Errorf("%q without, %q with", without.stderr, with.stderr)
 			}
 		}}, {"c --model INT8 --dry-run", "--target abacus", isRefused("unknown target")}},
-		"name":        {{exportC, "--name oracle", holds("student.h", "oracle_step")}, {exportC, "--name 1x", isRefused("no identifier")}, {"", "--name x", isRefused("hf is not")}},
-		"task":        {{exportC, "--task tictactoe", holds("model.h", "#define STUDENT_TASK 9")}, {exportC, "--task go", isRefused("unknown task")}},
+		"name": {{exportC, "--name oracle", holds("student.h", "oracle_step")}, {exportC, "--name 1x", isRefused("no identifier")}, {"", "--name x", isRefused("hf is not")}},
+		"task": {{exportC, "--task tictactoe", holds("model.h", "#define STUDENT_TASK 9")}, {exportC, "--task go", isRefused("unknown task")},
+			{"web --model INT8 --out OUT", "--task tictactoe", holds("", `"rows":3`)}, {"web --model INT8 --out OUT", "--task go", isRefused("unknown task")}},
 		"single-file": {{exportC, "--single-file", holds("student.single.h", "STUDENT_IMPLEMENTATION")}},
 	}}
 	rows["import"] = commandRows{base: "hf --from FLOAT --out OUT", flags: map[string][]effect{

@@ -36,7 +36,8 @@ func newExport() *cobra.Command {
 		Long:  "Write a model in the form of another program. The formats:\n" + list.String() + "\n\n" + noMicroGPT,
 		Example: "  mito export hf --model mito-out/tictactoe/compressed --out for-transformers --check\n" +
 			"  mito export gguf --model mito-out/tictactoe/student --out student.gguf --type Q8_0\n" +
-			"  mito export c --model mito-out/tictactoe/compressed --out firmware/student --task tictactoe --check",
+			"  mito export c --model mito-out/tictactoe/compressed --out firmware/student --task tictactoe --check\n" +
+			"  mito export web --model mito-out/tictactoe/compressed --out tictactoe.html --task tictactoe",
 		Args: oneOf("format", names...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if model == "" || out == "" && !dry {
@@ -97,7 +98,7 @@ func newExport() *cobra.Command {
 	machine.registerThreads(fs)
 	fs.StringVar(&model, "model", "", "folder of the model, float or INT8 (required)")
 	fs.StringVar(&out, "out", "", "where to write it (required but for --dry-run)")
-	fs.BoolVar(&check, "check", false, "read what was written again and compare its logits with the model's")
+	fs.BoolVar(&check, "check", false, "read what was written again and compare its logits with the model's; of c and web: compile it, or open it in Chromium, and compare the digest")
 	fs.BoolVar(&o.FullAttention, "full-attention", false, "of a model with windows: cut the context to the narrowest, and look at all of it")
 	fs.StringVar(&o.Type, "type", "", "of the matrices:"+types()+"; the first is usual")
 	fs.BoolVar(&o.NoTokenizer, "no-tokenizer", false, "leave the tokenizer out")
@@ -105,7 +106,7 @@ func newExport() *cobra.Command {
 	fs.StringVar(&flash, "flash", "", "of c: refuse a model that needs more, such as 64K")
 	fs.StringVar(&o.C.Target, "target", "", "of c: the processor for --flash, such as cortex-m4f; all of --dry-run's where it is not given")
 	fs.StringVar(&o.C.Name, "name", "", "of c: what functions and macros begin with; student where it is not given")
-	fs.StringVar(&o.C.Task, "task", "", "of c: the task whose legal answers the code is to know")
+	fs.StringVar(&o.C.Task, "task", "", "of c and web: the task whose legal answers the code is to know; in a page it is played on a board")
 	fs.BoolVar(&o.C.SingleFile, "single-file", false, "of c: everything in one header")
 	return cmd
 }

@@ -24,12 +24,12 @@ type COptions struct {
 }
 
 // errFloatStudent refuses floats.
-var errFloatStudent = errors.New("the model is float, and what devices compute is an INT8 student: mito quantize makes one")
+var errFloatStudent = errors.New("the model is float, and what devices and pages compute is an INT8 student: mito quantize makes one")
 
 // cFolder is C99 for devices.
 var cFolder = Format{
 	Name: "c", About: "C99 for microcontrollers, of an INT8 student: no malloc, no libm, the digest of mito verify",
-	Write: writeC, Plan: planC, Prove: proveC,
+	Student: true, Write: writeC, Plan: planC, Prove: proveC,
 }
 
 // readC reads what C is made of.
@@ -48,18 +48,23 @@ func readC(from *Source, o Options) (*student.Weights, c99.Options, error) {
 			return nil, made, &OptionError{"--target: " + err.Error()}
 		}
 	}
-	q, err := from.Quantization()
-	if err != nil {
-		return nil, made, err
-	}
-	if q == nil {
-		return nil, made, fmt.Errorf("%s: %w", from.Dir, errFloatStudent)
-	}
-	w, err := quant.Read(from.Folder)
+	w, err := readStudent(from)
 	if err != nil {
 		return nil, made, err
 	}
 	return w, c99.Options{Name: o.C.Name, SingleFile: o.C.SingleFile, Task: o.C.Task}, nil
+}
+
+// readStudent reads the weights of an INT8 student, and refuses floats.
+func readStudent(from *Source) (*student.Weights, error) {
+	q, err := from.Quantization()
+	if err != nil {
+		return nil, err
+	}
+	if q == nil {
+		return nil, fmt.Errorf("%s: %w", from.Dir, errFloatStudent)
+	}
+	return quant.Read(from.Folder)
 }
 
 func planC(_ context.Context, from *Source, o Options) (*c99.Plan, error) {

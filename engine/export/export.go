@@ -32,7 +32,10 @@ type Format struct {
 	// Rounding is the largest difference of a logit, as a share of the largest logit, that Check lets the form's rounding
 	// make; nil where not a bit may differ.
 	Rounding func(o Options) float64
-	// Plan says what a device needs, before anything is written; nil for forms that are not for devices, which take no COptions.
+	// Student says that the form runs INT8 students as they are, with their windows and the legal answers of a task.
+	Student bool
+	// Plan says what a device needs, before anything is written; nil for forms that are not for devices, which take no COptions but
+	// a task.
 	Plan func(ctx context.Context, from *Source, o Options) (*c99.Plan, error)
 	// Prove runs what was written as its own program, in place of Open, and says how it compared.
 	Prove func(ctx context.Context, out string, o Options) (string, error)
@@ -40,7 +43,7 @@ type Format struct {
 
 // Formats lists the forms.
 func Formats() []Format {
-	return []Format{huggingFace, ggufFile, llama2cFolder, onnxFile, cFolder}
+	return []Format{huggingFace, ggufFile, llama2cFolder, onnxFile, cFolder, webPage}
 }
 
 // Options of an export.
@@ -53,10 +56,14 @@ type Options struct {
 
 // Settle fills in the type and refuses what the form does not have. Errors: *OptionError.
 func (f *Format) Settle(o *Options) error {
+	device := o.C
+	device.Task = ""
 	switch {
-	case f.Plan == nil && o.C != (COptions{}):
-		return &OptionError{fmt.Sprintf("--name, --single-file, --task, --flash and --target are for what devices run, and %s is not", f.Name)}
-	case f.Plan != nil && o.FullAttention:
+	case f.Plan == nil && device != (COptions{}):
+		return &OptionError{fmt.Sprintf("--name, --single-file, --flash and --target are for what devices run, and %s is not", f.Name)}
+	case !f.Student && o.C.Task != "":
+		return &OptionError{fmt.Sprintf("--task is for what runs students with the legal answers of a task, and %s does not", f.Name)}
+	case f.Student && o.FullAttention:
 		return &OptionError{fmt.Sprintf("--full-attention is for forms that have no windows, and %s has them", f.Name)}
 	case o.Type == "" && len(f.Types) > 0:
 		o.Type = f.Types[0]
