@@ -1,11 +1,8 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
 	"fmt"
 
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
 	"mito/backend"
@@ -50,7 +47,7 @@ func (b *Backend) attentionOf(op string, dim int) (k attentionKernels, err error
 	} {
 		rows, scores := 4*k.tile*(dim+1), 4*k.tile*(k.tile+1)
 		k.forwardShared, k.dqShared, k.dkvShared = 4*rows+scores, 5*rows+scores, 6*rows+2*scores
-		if k.dkvShared <= b.device.maxShared {
+		if k.dkvShared <= b.card.maxShared {
 			return k, nil
 		}
 	}
@@ -124,7 +121,7 @@ func (b *Backend) AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v *tensor.
 }
 
 // quantizedHeads holds keys and values as the INT8 cache does, in the workspace.
-type quantizedHeads struct{ k, ks, v, vs cu.DevicePtr }
+type quantizedHeads struct{ k, ks, v, vs cudax.Address }
 
 // QAttention implements backend.Quant: keys and values are quantised as the cache would hold them, as many sequences
 // at a time as the workspace has room for.
@@ -151,27 +148,27 @@ func (b *Backend) QAttention(out, q, k, v *tensor.Dense, args backend.AttentionA
 }
 
 // quantizedAttention is QAttention of n sequences from first.
-func (b *Backend) quantizedAttention(op string, out, q, k, v cu.DevicePtr, a *backend.AttentionArgs, first, n, stride int) error {
+func (b *Backend) quantizedAttention(op string, out, q, k, v cudax.Address, a *backend.AttentionArgs, first, n, stride int) error {
 	rows := n * a.Time
 	heads := rows * a.KVHeads
 	p, err := b.work.take(op, 2*(backend.Align(int64(heads)*int64(stride))+backend.Align(int64(heads)*4)))
 	if err != nil {
 		return err
 	}
-	cut := func(bytes int) (at cu.DevicePtr) {
+	cut := func(bytes int) (at cudax.Address) {
 		at = p
-		p += cu.DevicePtr(backend.Align(int64(bytes)))
+		p += cudax.Address(backend.Align(int64(bytes)))
 		return at
 	}
 	kv := quantizedHeads{k: cut(heads * stride), ks: cut(4 * heads), v: cut(heads * stride), vs: cut(4 * heads)}
-	skip := cu.DevicePtr(4 * first * a.Time * a.HeadDim) // of one head
-	if err := b.quantizeRows(op, kv.k, kv.ks, k+skip*cu.DevicePtr(a.KVHeads), heads, a.HeadDim, stride); err != nil {
+	skip := cudax.Address(4 * first * a.Time * a.HeadDim) // of one head
+	if err := b.quantizeRows(op, kv.k, kv.ks, k+skip*cudax.Address(a.KVHeads), heads, a.HeadDim, stride); err != nil {
 		return err
 	}
-	if err := b.quantizeRows(op, kv.v, kv.vs, v+skip*cu.DevicePtr(a.KVHeads), heads, a.HeadDim, stride); err != nil {
+	if err := b.quantizeRows(op, kv.v, kv.vs, v+skip*cudax.Address(a.KVHeads), heads, a.HeadDim, stride); err != nil {
 		return err
 	}
-	skip *= cu.DevicePtr(a.Heads)
+	skip *= cudax.Address(a.Heads)
 	scratch := 4*a.Time + stride // of a warp
 	warps := max(1, min(4, (48<<10)/scratch))
 	b.begin(op, kernels.QAttentionF32).Ptr(out + skip).Ptr(q + skip).Ptr(kv.k).Ptr(kv.ks).Ptr(kv.v).Ptr(kv.vs).

@@ -1,33 +1,21 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
+	"errors"
 	"fmt"
 
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
 	"mito/backend"
 	"mito/backend/cuda/cudax"
-	"mito/backend/cuda/cudrv"
 	kernels "mito/kernels/cuda"
 )
-
-func init() {
-	backend.Register("cuda", func(o backend.Options) (backend.Backend, error) {
-		b, err := Open(o)
-		if err != nil {
-			return nil, err
-		}
-		return b, nil
-	})
-}
 
 // Backend is the CUDA backend.
 type Backend struct {
 	queue     *queue
-	device    *device
+	machine   machine
+	card      card
 	info      backend.Info
 	bf16      bool
 	capturing bool
@@ -44,28 +32,67 @@ var (
 	_ backend.Gatherer      = (*Backend)(nil)
 )
 
-// Open opens the GPU that o names. The error wraps backend.ErrUnavailable where the machine has no driver, no GPU or
-// one that is too old.
-func Open(o backend.Options) (*Backend, error) {
-	if err := cudrv.Available(); err != nil {
-		return nil, fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
-	}
-	bf16 := o.Precision == backend.BFloat16
-	b := &Backend{queue: newQueue(), device: &device{bf16: bf16}, bf16: bf16}
-	d := b.device
-	b.queue.launch = d.launch
-	b.queue.replay = func(g *cudax.Graph) error { return g.Launch(d.stream) }
+// machine carries out what the backend asks for: a GPU by its driver, or a record of it. Only the owner goroutine of the
+// queue calls it.
+type machine interface {
+	// open finds the device and reserves a workspace of zeros.
+	open(ordinal int) (card, error)
+	close() error
+	room() (free, total int64, err error)
+	allocate(bytes int64) (cudax.Address, error) // zeroed; errOutOfMemory where there is no room
+	release(cudax.Address) error
+	upload(dst cudax.Address, src []byte) error
+	download(dst []byte, src cudax.Address) error
+	copy(dst, src cudax.Address, bytes int64) error
+	zero(dst cudax.Address, bytes int64) error
+	synchronize() error
+	launch(*task) error
+	// begin starts a recording of what follows, end ends it; loadAll prepares every kernel, so that nothing waits while one
+	// is made.
+	loadAll() error
+	begin() error
+	end() (recording, error)
+	replay(recording) error
+}
+
+// recording is a sequence of operations that a machine holds.
+type recording interface {
+	Nodes() int
+	Destroy() error
+}
+
+// card describes a device.
+type card struct {
+	name         string
+	major, minor int
+	processors   int
+	maxShared    int   // bytes of shared memory that a block may ask for
+	memory       int64 // bytes
+	workspace    cudax.Address
+}
+
+// errOutOfMemory says that a device has no room.
+var errOutOfMemory = errors.New("out of memory")
+
+// start opens a backend on a machine.
+func start(m machine, o backend.Options) (*Backend, error) {
+	b := &Backend{queue: newQueue(), machine: m, bf16: o.Precision == backend.BFloat16}
+	b.queue.launch, b.queue.replay = m.launch, m.replay
 	go b.queue.loop()
-	err := b.queue.do("Open", func() error { return d.open(o.Device, workspaceBytes) })
+	err := b.queue.do("Open", func() (err error) {
+		b.card, err = m.open(o.Device)
+		return err
+	})
 	if err != nil {
 		// What close finds after a failed open adds nothing to the reason.
-		_ = b.queue.do("Open", d.close)
+		_ = b.queue.do("Open", m.close)
 		b.queue.stop()
 		return nil, err
 	}
-	b.work = workspace{base: d.workspace, size: workspaceBytes(d.memory)}
+	c := &b.card
+	b.work = workspace{base: c.workspace, size: workspaceBytes(c.memory)}
 	b.info = backend.Info{
-		Name: "cuda", Device: fmt.Sprintf("%s (compute capability %d.%d)", d.name, d.major, d.minor), Memory: d.memory,
+		Name: "cuda", Device: fmt.Sprintf("%s (compute capability %d.%d)", c.name, c.major, c.minor), Memory: c.memory,
 		Kernels: map[string]string{"precision": o.Precision.String(), "ptx": "compute_80"},
 	}
 	return b, nil
@@ -92,7 +119,7 @@ func (b *Backend) Close() error {
 	}
 	b.pending.set = false
 	b.closed = true
-	err := b.queue.do("Close", b.device.close)
+	err := b.queue.do("Close", b.machine.close)
 	b.queue.stop()
 	return err
 }
@@ -102,7 +129,7 @@ func (b *Backend) Synchronize() error {
 	if err := b.outsideCapture("Synchronize"); err != nil {
 		return err
 	}
-	if err := b.queue.do("Synchronize", func() error { return b.device.stream.Synchronize() }); err != nil {
+	if err := b.queue.do("Synchronize", b.machine.synchronize); err != nil {
 		return err
 	}
 	return b.queue.err()
@@ -143,9 +170,9 @@ func (b *Backend) run(grid, block cudax.Dim) error {
 	if grid.X <= 0 || grid.Y <= 0 || grid.Z <= 0 || grid.Y > maxYZ || grid.Z > maxYZ {
 		return fmt.Errorf("cuda: %s: a grid of %d×%d×%d blocks: %w", b.task.op, grid.X, grid.Y, grid.Z, backend.ErrUnsupported)
 	}
-	if b.task.shared > b.device.maxShared {
+	if b.task.shared > b.card.maxShared {
 		return fmt.Errorf("cuda: %s: %d bytes of shared memory needed, a block has %d: %w",
-			b.task.op, b.task.shared, b.device.maxShared, backend.ErrUnsupported)
+			b.task.op, b.task.shared, b.card.maxShared, backend.ErrUnsupported)
 	}
 	b.task.grid, b.task.block = grid, block
 	return b.queue.send(&b.task)
@@ -154,7 +181,7 @@ func (b *Backend) run(grid, block cudax.Dim) error {
 // elements runs a kernel whose threads stride over n elements, in one wave of blocks.
 func (b *Backend) elements(n int) error {
 	const threads, each = 256, 4
-	blocks := min(ceil(n, threads*each), b.task.kernel.Striding()*b.device.processors)
+	blocks := min(ceil(n, threads*each), b.task.kernel.Striding()*b.card.processors)
 	return b.run(line(max(blocks, 1)), line(threads))
 }
 
@@ -163,11 +190,11 @@ func line(x int) cudax.Dim { return cudax.Dim{X: x, Y: 1, Z: 1} }
 func ceil(a, b int) int { return (a + b - 1) / b }
 
 // at is the device address of a tensor, 0 for one that is absent.
-func at(t *tensor.Dense) cu.DevicePtr {
+func at(t *tensor.Dense) cudax.Address {
 	if t == nil {
 		return 0
 	}
-	return cu.DevicePtr(t.Uintptr())
+	return cudax.Address(t.Uintptr())
 }
 
 func flag(v bool) int {

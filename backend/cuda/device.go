@@ -16,11 +16,14 @@ import (
 // Attributes of a device that cu has no name for.
 const maxSharedOptin = cu.DeviceAttribute(97) // CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 
+// stagingBytes is the page-locked memory through which uploads pass.
+const stagingBytes = 8 << 20
+
 // oldestDriver is the version of CUDA whose drivers first compile PTX of the committed version, as cuDriverGetVersion
 // gives it: 1000·major + 10·minor.
 const oldestDriver = 11080
 
-// device is the driver's side of the backend. Only the owner goroutine touches it.
+// device is a GPU, reached by its driver.
 type device struct {
 	handle    cu.Device
 	stream    cu.Stream
@@ -30,19 +33,18 @@ type device struct {
 	retained  bool
 	bf16      bool
 
-	name         string
-	major, minor int
-	processors   int
-	maxShared    int   // bytes of shared memory that a block may ask for
-	memory       int64 // bytes
-
-	workspace cu.DevicePtr
-	pinned    []byte // staging for uploads
-	staged    int    // bytes of pinned in use
+	card
+	pinned []byte // staging for uploads
+	staged int    // bytes of pinned in use
 }
 
-// open finds the device, makes its primary context current in this thread and reserves the workspace.
-func (d *device) open(ordinal int, workspace func(total int64) int64) error {
+// open makes the primary context of the device current in this thread.
+func (d *device) open(ordinal int) (card, error) {
+	err := d.find(ordinal)
+	return d.card, err
+}
+
+func (d *device) find(ordinal int) error {
 	if v := cu.Version(); v < oldestDriver {
 		return fmt.Errorf("the driver is of CUDA %d.%d, %d.%d is needed to compile the kernels: %w",
 			v/1000, v%1000/10, oldestDriver/1000, oldestDriver%1000/10, backend.ErrUnavailable)
@@ -91,12 +93,12 @@ func (d *device) open(ordinal int, workspace func(total int64) int64) error {
 	if d.pinned, err = cudax.AllocPinned(stagingBytes); err != nil {
 		return err
 	}
-	size := workspace(d.memory)
-	if d.workspace, err = cu.MemAlloc(size); err != nil {
+	size := workspaceBytes(d.memory)
+	if d.workspace, err = d.allocate(size); err != nil {
 		return fmt.Errorf("workspace of %d MiB: %w", size>>20, err)
 	}
 	d.modules = map[string]cu.Module{}
-	return cudax.Memset(d.workspace, 0, size, d.stream)
+	return nil
 }
 
 // close releases everything. The first error is reported; closing goes on.
@@ -114,7 +116,7 @@ func (d *device) close() error {
 		note(m.Unload())
 	}
 	if d.workspace != 0 {
-		note(cu.MemFree(d.workspace))
+		note(d.release(d.workspace))
 	}
 	note(cudax.FreePinned(d.pinned))
 	if d.stream != (cu.Stream{}) {

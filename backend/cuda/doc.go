@@ -6,12 +6,15 @@
 //	CGO_CFLAGS="-O2 -I$PWD/backend/cuda/include" go build -tags cuda ./...
 //
 // gorgonia.org/cu includes <cuda.h>; the line lets it find mito's own declarations of the driver. Without the line it
-// builds where the headers of CUDA 11 or 12 are installed. Without -tags cuda the package only says that it is not
+// builds where the headers of CUDA 11 or 12 are installed. Without -tags cuda opening the backend says that it is not
 // built in.
 //
 // The program starts on a machine without driver or GPU: package cudrv finds the driver when the program runs, and
 // opening the backend says what is missing. With the tags cuda and cudaemu, package cudaemu takes the driver's place
 // and runs the kernels on the host.
+//
+// Also without -tags cuda, [OpenPaper] opens the backend on a card that is not there: what would be sent to it is noted, and
+// [Note.Cost] says what each launch needs at least.
 //
 // # How it works
 //

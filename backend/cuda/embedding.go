@@ -1,9 +1,6 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
 	"mito/backend/cuda/cudax"
@@ -30,10 +27,10 @@ func (b *Backend) EmbedBackward(dtable, dy, ids *tensor.Dense) error {
 		return err
 	}
 	const most, least = 64, 64 // shares, and rows of one
-	shares := max(1, min(16*b.device.processors/vocab, most, n/least, int(b.work.room()/(4*int64(vocab)*int64(c)))))
+	shares := max(1, min(16*b.card.processors/vocab, most, n/least, int(b.work.room()/(4*int64(vocab)*int64(c)))))
 	each := ceil(ceil(n, shares), 32) * 32
 	shares = ceil(n, each)
-	var partial cu.DevicePtr
+	var partial cudax.Address
 	if shares > 1 {
 		if partial, err = b.work.take("EmbedBackward", int64(shares)*int64(vocab)*int64(c)*4); err != nil {
 			return err

@@ -8,5 +8,11 @@ var LargeShapes = [][3]int{{2048, 1536, 384}, {384, 1536, 16384}, {2050, 1550, 3
 
 // TileOf is the tile that a backend picks for a product.
 func TileOf(b *Backend, m, n, k int) int {
-	return tilingOf(m, n, k, b.device.processors, b.work.room()).tile
+	return tilingOf(m, n, k, b.card.processors, b.work.room()).tile
+}
+
+// CardOf is a card on paper with the numbers that a backend cuts its work by.
+func CardOf(b *Backend) Card {
+	c := &b.card
+	return Card{Name: c.name, Major: c.major, Minor: c.minor, Processors: c.processors, MaxShared: c.maxShared, Memory: c.memory}
 }

@@ -1,11 +1,8 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
-	"gorgonia.org/cu"
-
 	"mito/backend"
+	"mito/backend/cuda/cudax"
 )
 
 // A product is held back until the next call. Where that is the activation of its result, the backward pass of one, or
@@ -16,7 +13,7 @@ import (
 // epilogue is what a product does with its result; the values are those of struct Epilogue in epilogue.cuh.
 type epilogue struct {
 	kind          int
-	second, other cu.DevicePtr
+	second, other cudax.Address
 }
 
 const (
@@ -58,21 +55,21 @@ func (b *Backend) flush() error {
 
 // fuse gives the product that is held back an epilogue and sends it, where its result is c with n elements and the
 // epilogue's tensors do not touch what the product still reads or writes. It tells whether it did.
-func (b *Backend) fuse(c cu.DevicePtr, n int, e epilogue) (bool, error) {
+func (b *Backend) fuse(c cudax.Address, n int, e epilogue) (bool, error) {
 	x := &b.pending.x
 	if !b.pending.set || x.c != c || x.m*x.n != n {
 		return false, nil
 	}
-	bytes := cu.DevicePtr(4 * n)
-	apart := func(p, q cu.DevicePtr, size cu.DevicePtr) bool { return p+bytes <= q || q+size <= p }
-	for _, p := range []cu.DevicePtr{e.second, e.other} {
+	bytes := cudax.Address(4 * n)
+	apart := func(p, q cudax.Address, size cudax.Address) bool { return p+bytes <= q || q+size <= p }
+	for _, p := range []cudax.Address{e.second, e.other} {
 		if p != 0 && !apart(p, c, bytes) {
 			return false, nil
 		}
 	}
 	if s := e.second; s != 0 {
-		clear := apart(s, x.a, cu.DevicePtr(4*x.m*x.k)) && apart(s, x.b, cu.DevicePtr(4*x.k*x.n)) &&
-			(x.bias == 0 || apart(s, x.bias, cu.DevicePtr(4*x.n))) &&
+		clear := apart(s, x.a, cudax.Address(4*x.m*x.k)) && apart(s, x.b, cudax.Address(4*x.k*x.n)) &&
+			(x.bias == 0 || apart(s, x.bias, cudax.Address(4*x.n))) &&
 			(e.other == 0 || e.other == s || apart(s, e.other, bytes))
 		if !clear {
 			return false, nil
@@ -83,7 +80,7 @@ func (b *Backend) fuse(c cu.DevicePtr, n int, e epilogue) (bool, error) {
 }
 
 // fuseActivation is fuse for dst = act(x).
-func (b *Backend) fuseActivation(dst, x cu.DevicePtr, n int, act backend.Activation) (bool, error) {
+func (b *Backend) fuseActivation(dst, x cudax.Address, n int, act backend.Activation) (bool, error) {
 	switch act {
 	case backend.ReLU:
 		return b.fuse(x, n, epilogue{kind: epilogueReLU, second: dst})
@@ -94,7 +91,7 @@ func (b *Backend) fuseActivation(dst, x cu.DevicePtr, n int, act backend.Activat
 }
 
 // fuseActivationBackward is fuse for dx = dy·act'(x) in place.
-func (b *Backend) fuseActivationBackward(dx, dy, x cu.DevicePtr, n int, act backend.Activation) (bool, error) {
+func (b *Backend) fuseActivationBackward(dx, dy, x cudax.Address, n int, act backend.Activation) (bool, error) {
 	if dx != dy {
 		return false, nil
 	}
@@ -108,7 +105,7 @@ func (b *Backend) fuseActivationBackward(dx, dy, x cu.DevicePtr, n int, act back
 }
 
 // fuseAdd is fuse for dst = x + y, where one of them is the product.
-func (b *Backend) fuseAdd(dst, x, y cu.DevicePtr, n int) (bool, error) {
+func (b *Backend) fuseAdd(dst, x, y cudax.Address, n int) (bool, error) {
 	if b.pending.set && b.pending.x.c == x {
 		x, y = y, x
 	}

@@ -1,5 +1,3 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
@@ -7,13 +5,12 @@ import (
 	"fmt"
 
 	"mito/backend"
-	"mito/backend/cuda/cudax"
 )
 
 // graph is a recorded sequence of operations.
 type graph struct {
 	b *Backend
-	g *cudax.Graph
+	g recording
 }
 
 // Capture implements backend.GraphCapturer. What record uses must not wait for the device: Upload, Download, NewSlab
@@ -25,21 +22,16 @@ func (b *Backend) Capture(record func() error) (backend.Graph, error) {
 	if err := b.queue.err(); err != nil {
 		return nil, err
 	}
-	err := b.queue.do("Capture", func() error {
-		if err := b.device.loadAll(); err != nil {
-			return err
-		}
-		return cudax.BeginCapture(b.device.stream)
-	})
+	err := b.queue.do("Capture", func() error { return errors.Join(b.machine.loadAll(), b.machine.begin()) })
 	if err != nil {
 		return nil, err
 	}
 	b.capturing = true
 	recordErr := errors.Join(record(), b.flush())
 	b.capturing = false
-	var g *cudax.Graph
+	var g recording
 	err = b.queue.do("Capture", func() (err error) {
-		g, err = cudax.EndCapture(b.device.stream)
+		g, err = b.machine.end()
 		return err
 	})
 	// What could not be recorded has not run either: the device is as before.

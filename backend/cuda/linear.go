@@ -1,9 +1,6 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
 	"mito/backend"
@@ -14,7 +11,7 @@ import (
 
 // matrix is a product c [m,n] = op(a)·op(b) on device addresses.
 type matrix struct {
-	c, a, b, bias  cu.DevicePtr
+	c, a, b, bias  cudax.Address
 	m, n, k        int
 	transA, transB bool
 	accumulate     bool
@@ -87,12 +84,12 @@ func tilingOf(m, n, k, processors int, room int64) tiling {
 }
 
 func (b *Backend) productBF16(op string, x *matrix) error {
-	t := tilingOf(x.m, x.n, x.k, b.device.processors, b.work.room())
+	t := tilingOf(x.m, x.n, x.k, b.card.processors, b.work.room())
 	kernel, threads := gemm128[x.form()], 256
 	if t.tile == 64 {
 		kernel, threads = gemm64[x.form()], 128
 	}
-	var partial cu.DevicePtr
+	var partial cudax.Address
 	if t.parts > 1 {
 		var err error
 		if partial, err = b.work.take(op, int64(t.parts)*int64(x.m)*int64(x.n)*4); err != nil {
@@ -131,13 +128,13 @@ func (b *Backend) SumRows(dst, x *tensor.Dense) error {
 // share cuts n rows into blocks of at least least rows, as many as keep the device busy and fit the workspace with
 // width floats each.
 func (b *Backend) share(n, least, width int) (each, blocks int) {
-	most := max(1, min(2*b.device.processors, int(b.work.room()/(4*int64(width)))))
+	most := max(1, min(2*b.card.processors, int(b.work.room()/(4*int64(width)))))
 	each = max(least, ceil(n, most))
 	return each, ceil(n, each)
 }
 
 // addPartials adds partial [blocks, stride], of each row the first cols, to dst.
-func (b *Backend) addPartials(op string, dst, partial cu.DevicePtr, blocks, cols, stride int) error {
+func (b *Backend) addPartials(op string, dst, partial cudax.Address, blocks, cols, stride int) error {
 	b.begin(op, kernels.AddPartialsF32).Ptr(dst).Ptr(partial).I32(blocks).I32(cols).I32(stride)
 	return b.run(line(ceil(cols, 32)), line(256))
 }

@@ -1,5 +1,3 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
@@ -7,7 +5,6 @@ import (
 	"fmt"
 	"unsafe"
 
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
 	"mito/backend"
@@ -15,13 +12,10 @@ import (
 	"mito/backend/internal/check"
 )
 
-// stagingBytes is the page-locked memory through which uploads pass.
-const stagingBytes = 8 << 20
-
 // slab is one allocation of device memory.
 type slab struct {
 	b          *Backend
-	base       cu.DevicePtr
+	base       cudax.Address
 	size, used int64
 }
 
@@ -39,15 +33,13 @@ func (b *Backend) NewSlab(bytes int64) (backend.Slab, error) {
 	}
 	var free, total int64
 	err := b.queue.do("NewSlab", func() (err error) {
-		if free, total, err = cu.MemInfo(); err != nil {
+		if free, total, err = b.machine.room(); err != nil {
 			return err
 		}
-		if s.base, err = cu.MemAlloc(bytes); err != nil {
-			return err
-		}
-		return cudax.Memset(s.base, 0, bytes, b.device.stream)
+		s.base, err = b.machine.allocate(bytes)
+		return err
 	})
-	if err != nil && s.base == 0 && errors.Is(err, error(cu.OutOfMemory)) {
+	if errors.Is(err, errOutOfMemory) {
 		return nil, &backend.MemoryError{Asked: bytes, Free: free, Of: "the GPU's " + mib(total)}
 	}
 	if err != nil {
@@ -67,7 +59,7 @@ func (s *slab) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
 	if size > s.size-s.used {
 		return nil, fmt.Errorf("cuda: slab of %d bytes has %d left, %d asked for: %w", s.size, s.size-s.used, size, backend.ErrOutOfMemory)
 	}
-	t, err := s.b.wrap(dt, s.base+cu.DevicePtr(s.used), size, shape)
+	t, err := s.b.wrap(dt, s.base+cudax.Address(s.used), size, shape)
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +80,11 @@ func (s *slab) Free() error {
 	if err := s.b.outsideCapture("Free"); err != nil {
 		return err
 	}
-	return s.b.queue.do("Free", func() error {
-		return errors.Join(s.b.device.stream.Synchronize(), cu.MemFree(base))
-	})
+	return s.b.queue.do("Free", func() error { return errors.Join(s.b.machine.synchronize(), s.b.machine.release(base)) })
 }
 
 // wrap makes a tensor over device memory.
-func (b *Backend) wrap(dt tensor.Dtype, p cu.DevicePtr, size int64, shape []int) (*tensor.Dense, error) {
+func (b *Backend) wrap(dt tensor.Dtype, p cudax.Address, size int64, shape []int) (*tensor.Dense, error) {
 	if dt != backend.F32 && dt != backend.I32 && dt != backend.I8 {
 		return nil, &backend.DTypeError{Op: "New", Arg: "dtype", Got: dt, Want: backend.F32}
 	}
@@ -109,7 +99,7 @@ func (b *Backend) View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense
 	}
 	size := int64(t.Dtype().Size())
 	n := int64(tensor.Shape(shape).TotalSize())
-	return b.wrap(t.Dtype(), at(t)+cu.DevicePtr(int64(offset)*size), n*size, shape)
+	return b.wrap(t.Dtype(), at(t)+cudax.Address(int64(offset)*size), n*size, shape)
 }
 
 // hostBytes is the memory of a host slice of a type that CheckTransfer accepts.
@@ -139,48 +129,7 @@ func (b *Backend) Upload(dst *tensor.Dense, src any) error {
 		return err
 	}
 	p := hostBytes(src)
-	return b.queue.do("Upload", func() error { return b.device.upload(at(dst), unsafe.Slice((*byte)(p), n)) })
-}
-
-// upload copies through the staging memory, waiting for earlier copies where it is full.
-func (d *device) upload(dst cu.DevicePtr, src []byte) error {
-	for len(src) > 0 {
-		if d.staged == len(d.pinned) {
-			if err := d.stream.Synchronize(); err != nil {
-				return err
-			}
-			d.staged = 0
-		}
-		n := copy(d.pinned[d.staged:], src)
-		if err := cu.MemcpyHtoDAsync(dst, unsafe.Pointer(&d.pinned[d.staged]), int64(n), d.stream); err != nil {
-			return err
-		}
-		d.staged = int(min(backend.Align(int64(d.staged+n)), int64(len(d.pinned))))
-		dst += cu.DevicePtr(n)
-		src = src[n:]
-	}
-	return nil
-}
-
-// download copies through the staging memory: what the driver writes to must not be a part of a Go object that holds
-// pointers.
-func (d *device) download(dst []byte, src cu.DevicePtr) error {
-	for len(dst) > 0 {
-		n := min(len(dst), len(d.pinned))
-		if err := d.stream.Synchronize(); err != nil { // earlier uploads have left the staging memory
-			return err
-		}
-		d.staged = 0
-		if err := cu.MemcpyDtoHAsync(unsafe.Pointer(&d.pinned[0]), src, int64(n), d.stream); err != nil {
-			return err
-		}
-		if err := d.stream.Synchronize(); err != nil {
-			return err
-		}
-		copy(dst, d.pinned[:n])
-		dst, src = dst[n:], src+cu.DevicePtr(n)
-	}
-	return nil
+	return b.queue.do("Upload", func() error { return b.machine.upload(at(dst), unsafe.Slice((*byte)(p), n)) })
 }
 
 // Download implements backend.Memory.
@@ -193,7 +142,7 @@ func (b *Backend) Download(dst any, src *tensor.Dense) error {
 		return err
 	}
 	p := hostBytes(dst)
-	err = b.queue.do("Download", func() error { return b.device.download(unsafe.Slice((*byte)(p), n), at(src)) })
+	err = b.queue.do("Download", func() error { return b.machine.download(unsafe.Slice((*byte)(p), n), at(src)) })
 	if err != nil {
 		return err
 	}
@@ -206,7 +155,7 @@ func (b *Backend) Copy(dst, src *tensor.Dense) error {
 		return err
 	}
 	n := int64(src.Shape().TotalSize()) * int64(src.Dtype().Size())
-	return b.enqueue("Copy", func(d *device) error { return cu.MemcpyDtoDAsync(at(dst), at(src), n, d.stream) })
+	return b.enqueue("Copy", func() error { return b.machine.copy(at(dst), at(src), n) })
 }
 
 // Zero implements backend.Memory.
@@ -215,11 +164,11 @@ func (b *Backend) Zero(t *tensor.Dense) error {
 		return &backend.OwnerError{Op: "Zero", Arg: "t"}
 	}
 	n := int64(t.Shape().TotalSize()) * int64(t.Dtype().Size())
-	return b.enqueue("Zero", func(d *device) error { return cudax.Memset(at(t), 0, n, d.stream) })
+	return b.enqueue("Zero", func() error { return b.machine.zero(at(t), n) })
 }
 
 // enqueue runs f, which only enqueues, on the owner goroutine.
-func (b *Backend) enqueue(op string, f func(*device) error) error {
+func (b *Backend) enqueue(op string, f func() error) error {
 	if b.closed {
 		return fmt.Errorf("cuda: %s: the backend is closed: %w", op, backend.ErrUnavailable)
 	}
@@ -229,5 +178,5 @@ func (b *Backend) enqueue(op string, f func(*device) error) error {
 	if err := b.queue.err(); err != nil {
 		return err
 	}
-	return b.queue.do(op, func() error { return f(b.device) })
+	return b.queue.do(op, f)
 }

@@ -1,13 +1,11 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
 	"fmt"
 
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
+	"mito/backend/cuda/cudax"
 	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
@@ -17,12 +15,12 @@ const (
 	normRows    = normThreads / 8 // of a block of a forward pass: eight threads share a row
 )
 
-func (b *Backend) rmsNorm(op string, y, rstd, x, gain cu.DevicePtr, eps float32, n, c int) error {
+func (b *Backend) rmsNorm(op string, y, rstd, x, gain cudax.Address, eps float32, n, c int) error {
 	b.begin(op, kernels.RMSNormF32).Ptr(y).Ptr(rstd).Ptr(x).Ptr(gain).F32(eps).I32(n).I32(c)
 	return b.run(line(ceil(n, normRows)), line(normThreads))
 }
 
-func (b *Backend) layerNorm(op string, y, mean, rstd, x, gain, bias cu.DevicePtr, eps float32, n, c int) error {
+func (b *Backend) layerNorm(op string, y, mean, rstd, x, gain, bias cudax.Address, eps float32, n, c int) error {
 	b.begin(op, kernels.LayerNormF32).Ptr(y).Ptr(mean).Ptr(rstd).Ptr(x).Ptr(gain).Ptr(bias).F32(eps).I32(n).I32(c)
 	return b.run(line(ceil(n, normRows)), line(normThreads))
 }
@@ -64,7 +62,7 @@ func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *t
 }
 
 // normBackward leaves the sums of each block of rows in the workspace and adds them up. mean 0 selects RMSNorm.
-func (b *Backend) normBackward(op string, dx, dgain, dbias, dy, x, gain, mean, rstd cu.DevicePtr, n, c int) error {
+func (b *Backend) normBackward(op string, dx, dgain, dbias, dy, x, gain, mean, rstd cudax.Address, n, c int) error {
 	width := c
 	if mean != 0 {
 		width = 2 * c
@@ -85,5 +83,5 @@ func (b *Backend) normBackward(op string, dx, dgain, dbias, dy, x, gain, mean, r
 	if err := b.addPartials(op, dgain, partial, blocks, c, width); err != nil || dbias == 0 {
 		return err
 	}
-	return b.addPartials(op, dbias, partial+cu.DevicePtr(4*c), blocks, c, width)
+	return b.addPartials(op, dbias, partial+cudax.Address(4*c), blocks, c, width)
 }

@@ -1,21 +1,19 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/cuda/cudax"
 	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
 )
 
 // reduce adds a sum over x to dst in one launch: the last block to finish adds up what the others left.
-func (b *Backend) reduce(op string, k kernels.Kernel, dst, x cu.DevicePtr, n int) error {
+func (b *Backend) reduce(op string, k kernels.Kernel, dst, x cudax.Address, n int) error {
 	const threads, each = 256, 8
 	b.begin(op, k).Ptr(dst).Ptr(b.work.head(reducePartials)).Ptr(b.work.head(reduceCounter)).Ptr(x).I64(int64(n))
-	return b.run(line(max(1, min(ceil(n, threads*each), 4*b.device.processors, reduceBlocks))), line(threads))
+	return b.run(line(max(1, min(ceil(n, threads*each), 4*b.card.processors, reduceBlocks))), line(threads))
 }
 
 // SumSquares implements backend.Optim.
@@ -73,9 +71,9 @@ func (b *Backend) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArg
 	}
 	size, s := m*n, min(m, n)
 	x := at(work)
-	next := x + cu.DevicePtr(4*size)
-	gram := next + cu.DevicePtr(4*size)
-	poly := gram + cu.DevicePtr(4*s*s)
+	next := x + cudax.Address(4*size)
+	gram := next + cudax.Address(4*size)
+	poly := gram + cudax.Address(4*s*s)
 	norm := b.work.head(muonSumSquares)
 
 	b.begin(op, kernels.MuonMomentumF32).Ptr(x).Ptr(at(buf)).Ptr(at(g)).Ptr(at(step)).F32(args.Momentum).
@@ -101,7 +99,7 @@ func (b *Backend) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArg
 }
 
 // newtonSchulz computes next = aX + (bA + cA²)X on the smaller side of X [m,n].
-func (b *Backend) newtonSchulz(op string, next, x, gram, poly cu.DevicePtr, m, n int) error {
+func (b *Backend) newtonSchulz(op string, next, x, gram, poly cudax.Address, m, n int) error {
 	s, k, tall := min(m, n), max(m, n), m > n
 	if err := b.product(op, &matrix{c: gram, a: x, b: x, m: s, n: s, k: k, transA: tall, transB: !tall}); err != nil {
 		return err
@@ -123,7 +121,7 @@ func (b *Backend) newtonSchulz(op string, next, x, gram, poly cu.DevicePtr, m, n
 }
 
 // axpby computes dst = alpha·x + beta·y.
-func (b *Backend) axpby(op string, dst cu.DevicePtr, alpha float32, x cu.DevicePtr, beta float32, y cu.DevicePtr, n int) error {
+func (b *Backend) axpby(op string, dst cudax.Address, alpha float32, x cudax.Address, beta float32, y cudax.Address, n int) error {
 	b.begin(op, kernels.AxpbyF32).Ptr(dst).F32(alpha).Ptr(x).F32(beta).Ptr(y).I64(int64(n))
 	return b.elements(n)
 }

@@ -1,9 +1,6 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
-	"gorgonia.org/cu"
 	"gorgonia.org/tensor"
 
 	"mito/backend"
@@ -14,7 +11,7 @@ import (
 
 const rowsPerBlock = 4 // warps of the kernels that give a row, or an output, one warp
 
-func (b *Backend) quantizeRows(op string, q, scale, x cu.DevicePtr, n, k, stride int) error {
+func (b *Backend) quantizeRows(op string, q, scale, x cudax.Address, n, k, stride int) error {
 	b.begin(op, kernels.QuantizeRowsF32).Ptr(q).Ptr(scale).Ptr(x).I32(n).I32(k).I32(stride)
 	return b.run(line(ceil(n, rowsPerBlock)), line(32*rowsPerBlock))
 }
@@ -42,8 +39,8 @@ func (b *Backend) QLinear(y, xq, xscale, w, wscale, bias *tensor.Dense) error {
 	}
 	words := k%4 == 0 && at(xq)%4 == 0 && at(w)%4 == 0
 	return b.rowChunks(n, func(first, rows int) error {
-		b.begin("QLinear", kernels.QLinearDP4A).Ptr(at(y) + cu.DevicePtr(4*first*m)).Ptr(at(xq) + cu.DevicePtr(first*k)).
-			Ptr(at(xscale) + cu.DevicePtr(4*first)).Ptr(at(w)).Ptr(at(wscale)).Ptr(at(bias)).I32(m).I32(k).I32(flag(words))
+		b.begin("QLinear", kernels.QLinearDP4A).Ptr(at(y) + cudax.Address(4*first*m)).Ptr(at(xq) + cudax.Address(first*k)).
+			Ptr(at(xscale) + cudax.Address(4*first)).Ptr(at(w)).Ptr(at(wscale)).Ptr(at(bias)).I32(m).I32(k).I32(flag(words))
 		return b.run(cudax.Dim{X: ceil(m, rowsPerBlock), Y: rows, Z: 1}, line(32*rowsPerBlock))
 	})
 }
@@ -94,8 +91,8 @@ func (b *Backend) QSparseLinear(y, xq, xscale *tensor.Dense, w backend.BlockSpar
 	}
 	words := at(xq)%4 == 0 && at(w.Values)%4 == 0
 	return b.rowChunks(n, func(first, rows int) error {
-		b.begin("QSparseLinear", kernels.QSparseLinear).Ptr(at(y) + cu.DevicePtr(4*first*w.M)).Ptr(at(xq) + cu.DevicePtr(first*w.K)).
-			Ptr(at(xscale) + cu.DevicePtr(4*first)).Ptr(at(w.Values)).Ptr(at(w.Columns)).Ptr(at(w.RowPtr)).Ptr(at(wscale)).
+		b.begin("QSparseLinear", kernels.QSparseLinear).Ptr(at(y) + cudax.Address(4*first*w.M)).Ptr(at(xq) + cudax.Address(first*w.K)).
+			Ptr(at(xscale) + cudax.Address(4*first)).Ptr(at(w.Values)).Ptr(at(w.Columns)).Ptr(at(w.RowPtr)).Ptr(at(wscale)).
 			Ptr(at(bias)).I32(w.M).I32(w.K).I32(flag(words))
 		return b.run(cudax.Dim{X: ceil(w.M/4, rowsPerBlock), Y: rows, Z: 1}, line(32*rowsPerBlock))
 	})

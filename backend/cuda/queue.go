@@ -1,5 +1,3 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
@@ -19,7 +17,7 @@ type task struct {
 	op     string
 	run    func() error // with done: somebody waits
 	done   chan error
-	graph  *cudax.Graph
+	graph  recording
 	kernel kernels.Kernel
 	grid   cudax.Dim
 	block  cudax.Dim
@@ -35,7 +33,7 @@ type queue struct {
 	stats   struct{ launches, replays atomic.Int64 }
 	reply   chan error // reused by do
 	launch  func(*task) error
-	replay  func(*cudax.Graph) error
+	replay  func(recording) error
 }
 
 func newQueue() *queue {

@@ -12,6 +12,7 @@ import (
 
 	"mito/backend"
 	"mito/backend/cpu"
+	"mito/backend/cuda"
 	"mito/engine/arch"
 	"mito/engine/data"
 	"mito/engine/distill"
@@ -197,5 +198,25 @@ func TestTrainingFollowsCPU(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What goes to a card on paper is what goes to the device: as many launches and replays. Without a GPU that is the emulator,
+// whose number of processors the card has.
+func TestPaperSendsTheSame(t *testing.T) {
+	const steps = 3
+	for _, optimizer := range []string{train.AdamW, train.Muon} {
+		r := run{config: edge, options: func(o *train.Options) { o.Optimizer, o.Dropout = optimizer, 0.1 }}
+		for _, p := range precisions {
+			b := open(t, p.precision)
+			losses(t, b, r, steps)
+			on, _, err := cuda.OpenPaper(cuda.CardOf(b), backend.Options{Precision: p.precision})
+			must(t, err)
+			losses(t, on, r, steps)
+			if got, want := on.Stats(), b.Stats(); got != want {
+				t.Errorf("%s, %v: paper got %+v, the device %+v", optimizer, p.precision, got, want)
+			}
+			must(t, on.Close())
+		}
 	}
 }

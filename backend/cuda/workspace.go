@@ -1,19 +1,16 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package cuda
 
 import (
 	"fmt"
 
-	"gorgonia.org/cu"
-
 	"mito/backend"
+	"mito/backend/cuda/cudax"
 )
 
 // workspace is scratch memory for partial results within one operation. Its size is fixed when the backend opens, so
 // that its address can be recorded in graphs.
 type workspace struct {
-	base cu.DevicePtr
+	base cudax.Address
 	size int64
 }
 
@@ -29,13 +26,13 @@ const (
 // workspaceBytes is the size of the workspace on a device with so much memory.
 func workspaceBytes(total int64) int64 { return backend.Align(min(64<<20, max(1<<20, total/64))) }
 
-func (w *workspace) head(offset int64) cu.DevicePtr { return w.base + cu.DevicePtr(offset) }
+func (w *workspace) head(offset int64) cudax.Address { return w.base + cudax.Address(offset) }
 
 // room is the number of bytes that an operation may take.
 func (w *workspace) room() int64 { return w.size - workspaceHead }
 
 // take returns n bytes.
-func (w *workspace) take(op string, n int64) (cu.DevicePtr, error) {
+func (w *workspace) take(op string, n int64) (cudax.Address, error) {
 	if n > w.room() {
 		return 0, fmt.Errorf("cuda: %s: %d bytes of workspace needed, there are %d: %w", op, n, w.room(), backend.ErrUnsupported)
 	}

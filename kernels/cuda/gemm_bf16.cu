@@ -106,65 +106,81 @@ struct Strip {
 	}
 };
 
+// How Rows x Cols of c are shared among WarpRows x WarpCols warps, and the shared memory that takes.
+template <int Rows, int Cols, int WarpRows, int WarpCols, bool TransA, bool TransB>
+struct GemmBf16 {
+	static constexpr int kThreads = WarpRows * WarpCols * 32;
+	static constexpr int kM = Rows / WarpRows / 16, kN = Cols / WarpCols / 8;
+	using A = OperandBf16<Rows, !TransA, kThreads>;
+	using B = OperandBf16<Cols, TransB, kThreads>;
+	static constexpr int kSizeA = A::kLines * A::kPitch, kSizeB = B::kLines * B::kPitch;
+	static constexpr int kTiles = 2 * (kSizeA + kSizeB);
+	using Out = Strip<Cols / WarpCols>;
+	static_assert(WarpRows * WarpCols * Out::kSize * 4 <= 2 * kTiles, "the strips lie where the tiles were");
+
+	static DEVICE int warp_row() { return warp_id() / WarpCols * (Rows / WarpRows); }
+	static DEVICE int warp_col() { return warp_id() % WarpCols * (Cols / WarpCols); }
+
+	// multiply adds the products of k_first to k_end to acc, of the tile of c at row0 and col0. It ends with a barrier.
+	static DEVICE void multiply(float (&acc)[kM][kN][4], uint16_t* tiles, const float* a, const float* b, int m, int n, int k, int row0,
+	                            int col0, int k_first, int k_end) {
+		auto as = [&](int buf) { return tiles + buf * kSizeA; };
+		auto bs = [&](int buf) { return tiles + 2 * kSizeA + buf * kSizeB; };
+		int wr = warp_row(), wc = warp_col();
+		int lda = TransA ? m : k, ldb = TransB ? k : n;
+		bool whole_a = aligned16(a) && (lda & 3) == 0, whole_b = aligned16(b) && (ldb & 3) == 0;
+		A fa;
+		B fb;
+		fa.fetch(a, row0, m, k_first, k_end, lda, whole_a);
+		fb.fetch(b, col0, n, k_first, k_end, ldb, whole_b);
+		fa.store(as(0));
+		fb.store(bs(0));
+		__syncthreads();
+		int buf = 0;
+		for (int k0 = k_first; k0 < k_end; k0 += kStep, buf ^= 1) {
+			bool more = k0 + kStep < k_end;
+			if (more) {
+				fa.fetch(a, row0, m, k0 + kStep, k_end, lda, whole_a);
+				fb.fetch(b, col0, n, k0 + kStep, k_end, ldb, whole_b);
+			}
+			UNROLL
+			for (int kk = 0; kk < kStep; kk += 16) {
+				uint32_t ra[kM][4], rb[kN / 2][4];
+				UNROLL
+				for (int i = 0; i < kM; i++) A::fragment_a(ra[i], as(buf), wr + i * 16, kk);
+				UNROLL
+				for (int j = 0; j < kN / 2; j++) B::fragments_b(rb[j], bs(buf), wc + j * 16, kk);
+				UNROLL
+				for (int i = 0; i < kM; i++) {
+					UNROLL
+					for (int j = 0; j < kN; j++) {
+						uint32_t bj[2] = {rb[j >> 1][(j & 1) * 2], rb[j >> 1][(j & 1) * 2 + 1]};
+						mma_bf16(acc[i][j], ra[i], bj);
+					}
+				}
+			}
+			if (more) {
+				fa.store(as(buf ^ 1));
+				fb.store(bs(buf ^ 1));
+			}
+			__syncthreads();
+		}
+	}
+};
+
 // Rows x Cols by a block of WarpRows x WarpCols warps. blockIdx.z takes the part
 // [z·k_part, (z+1)·k_part) of k; with more than one part, part z is left in
 // partial [parts, m, n], alpha applied, and add_parts_f32 finishes.
 template <int Rows, int Cols, int WarpRows, int WarpCols, bool TransA, bool TransB>
 DEVICE void gemm_bf16(Epilogue out, float* partial, const float* a, const float* b, const float* bias, int m, int n, int k,
                       int k_part, float alpha, int accumulate) {
-	constexpr int kThreads = WarpRows * WarpCols * 32;
-	constexpr int kM = Rows / WarpRows / 16, kN = Cols / WarpCols / 8;
-	using A = OperandBf16<Rows, !TransA, kThreads>;
-	using B = OperandBf16<Cols, TransB, kThreads>;
-	constexpr int kSizeA = A::kLines * A::kPitch, kSizeB = B::kLines * B::kPitch;
-	using Out = Strip<Cols / WarpCols>;
-	static_assert(WarpRows * WarpCols * Out::kSize * 4 <= 4 * (kSizeA + kSizeB), "the strips lie where the tiles were");
-	__shared__ __align__(16) uint16_t tiles[2 * (kSizeA + kSizeB)];
-	auto as = [&](int buf) { return tiles + buf * kSizeA; };
-	auto bs = [&](int buf) { return tiles + 2 * kSizeA + buf * kSizeB; };
+	using Gemm = GemmBf16<Rows, Cols, WarpRows, WarpCols, TransA, TransB>;
+	using Out = typename Gemm::Out;
+	__shared__ __align__(16) uint16_t tiles[Gemm::kTiles];
 	int row0 = blockIdx.y * Rows, col0 = blockIdx.x * Cols;
-	int wr = warp_id() / WarpCols * (Rows / WarpRows), wc = warp_id() % WarpCols * (Cols / WarpCols);
-	int lda = TransA ? m : k, ldb = TransB ? k : n;
 	int k_first = blockIdx.z * k_part, k_end = min(k_first + k_part, k);
-	bool whole_a = aligned16(a) && (lda & 3) == 0, whole_b = aligned16(b) && (ldb & 3) == 0;
-
-	float acc[kM][kN][4] = {};
-	A fa;
-	B fb;
-	fa.fetch(a, row0, m, k_first, k_end, lda, whole_a);
-	fb.fetch(b, col0, n, k_first, k_end, ldb, whole_b);
-	fa.store(as(0));
-	fb.store(bs(0));
-	__syncthreads();
-	int buf = 0;
-	for (int k0 = k_first; k0 < k_end; k0 += kStep, buf ^= 1) {
-		bool more = k0 + kStep < k_end;
-		if (more) {
-			fa.fetch(a, row0, m, k0 + kStep, k_end, lda, whole_a);
-			fb.fetch(b, col0, n, k0 + kStep, k_end, ldb, whole_b);
-		}
-		UNROLL
-		for (int kk = 0; kk < kStep; kk += 16) {
-			uint32_t ra[kM][4], rb[kN / 2][4];
-			UNROLL
-			for (int i = 0; i < kM; i++) A::fragment_a(ra[i], as(buf), wr + i * 16, kk);
-			UNROLL
-			for (int j = 0; j < kN / 2; j++) B::fragments_b(rb[j], bs(buf), wc + j * 16, kk);
-			UNROLL
-			for (int i = 0; i < kM; i++) {
-				UNROLL
-				for (int j = 0; j < kN; j++) {
-					uint32_t bj[2] = {rb[j >> 1][(j & 1) * 2], rb[j >> 1][(j & 1) * 2 + 1]};
-					mma_bf16(acc[i][j], ra[i], bj);
-				}
-			}
-		}
-		if (more) {
-			fa.store(as(buf ^ 1));
-			fb.store(bs(buf ^ 1));
-		}
-		__syncthreads();
-	}
+	float acc[Gemm::kM][Gemm::kN][4] = {};
+	Gemm::multiply(acc, tiles, a, b, m, n, k, row0, col0, k_first, k_end);
 
 	if (gridDim.z > 1) {
 		out = {partial + (size_t)blockIdx.z * m * n, nullptr, nullptr, Epilogue::kPlain};
@@ -174,10 +190,10 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, const float* a, const float*
 	bool quads = (n & 3) == 0 && out.on16();
 	float* strip = (float*)tiles + warp_id() * Out::kSize;
 	UNROLL
-	for (int i = 0; i < kM; i++) {
+	for (int i = 0; i < Gemm::kM; i++) {
 		Out::put(strip, acc[i], alpha);
 		__syncwarp();
-		Out::store(out, strip, bias, row0 + wr + i * 16, col0 + wc, m, n, accumulate, quads);
+		Out::store(out, strip, bias, row0 + Gemm::warp_row() + i * 16, col0 + Gemm::warp_col(), m, n, accumulate, quads);
 		__syncwarp();
 	}
 }

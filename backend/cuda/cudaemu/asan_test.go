@@ -18,7 +18,7 @@ func TestOutOfBounds(t *testing.T) {
 	kinds := map[string]int{"read": 0, "write": 1, "static shared": 2, "dynamic shared": 3}
 	if kind, ok := kinds[os.Getenv(variable)]; ok {
 		r := newRig(t, "test_out_of_bounds")
-		must(t, r.launch("test_out_of_bounds", 1, 32, new(cudax.Args).Ptr(r.alloc(32)).I32(8).I32(kind)))
+		must(t, r.launch("test_out_of_bounds", 1, 32, new(cudax.Args).Ptr(cudax.Address(r.alloc(32))).I32(8).I32(kind)))
 		return
 	}
 	for name := range kinds {

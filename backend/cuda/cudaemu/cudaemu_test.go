@@ -82,7 +82,7 @@ func TestOrder(t *testing.T) {
 	y := r.alloc(4 * 64)
 	result := func(order uint, barrier int) []float32 {
 		cudaemu.SetOrder(order)
-		must(t, r.launch("test_reverse", 64, 0, new(cudax.Args).Ptr(y).I32(barrier)))
+		must(t, r.launch("test_reverse", 64, 0, new(cudax.Args).Ptr(cudax.Address(y)).I32(barrier)))
 		return r.floats(y, 64)
 	}
 	first := result(0, 1)
@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 		"test_divergent_barrier": "deadlock",
 		"test_mask":              "not in its mask",
 	} {
-		err := r.launch(kernel, 64, 0, new(cudax.Args).Ptr(y))
+		err := r.launch(kernel, 64, 0, new(cudax.Args).Ptr(cudax.Address(y)))
 		if !errors.Is(err, cudax.ErrLaunchFailed) || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", kernel, err)
 		}
@@ -127,11 +127,11 @@ func TestAsyncCopy(t *testing.T) {
 	x, y := r.alloc(16), r.alloc(16)
 	for _, want := range [][]float32{{1, 2, 3, 4}, {5, 6, 7, 8}} {
 		must(t, cu.MemcpyHtoD(x, unsafe.Pointer(&want[0]), 16))
-		must(t, r.launch("test_async_copy", 32, 0, new(cudax.Args).Ptr(y).Ptr(x).I32(0)))
+		must(t, r.launch("test_async_copy", 32, 0, new(cudax.Args).Ptr(cudax.Address(y)).Ptr(cudax.Address(x)).I32(0)))
 		if got := r.floats(y, 4); slices.Equal(got, want) {
 			t.Errorf("without waiting: %v", got)
 		}
-		must(t, r.launch("test_async_copy", 32, 0, new(cudax.Args).Ptr(y).Ptr(x).I32(1)))
+		must(t, r.launch("test_async_copy", 32, 0, new(cudax.Args).Ptr(cudax.Address(y)).Ptr(cudax.Address(x)).I32(1)))
 		if got := r.floats(y, 4); !slices.Equal(got, want) {
 			t.Errorf("with waiting: %v, want %v", got, want)
 		}
@@ -141,16 +141,16 @@ func TestAsyncCopy(t *testing.T) {
 func TestSharedMemory(t *testing.T) {
 	r := newRig(t, "test_unwritten", "test_early_exit")
 	y := r.alloc(4 * 64)
-	must(t, r.launch("test_unwritten", 64, 256, new(cudax.Args).Ptr(y)))
+	must(t, r.launch("test_unwritten", 64, 256, new(cudax.Args).Ptr(cudax.Address(y))))
 	for i, v := range r.floats(y, 64) {
 		if !math.IsNaN(float64(v)) {
 			t.Fatalf("unwritten shared memory [%d] is %v", i, v)
 		}
 	}
-	if err := r.launch("test_unwritten", 64, 64<<10, new(cudax.Args).Ptr(y)); !errors.Is(err, cudax.ErrInvalidValue) {
+	if err := r.launch("test_unwritten", 64, 64<<10, new(cudax.Args).Ptr(cudax.Address(y))); !errors.Is(err, cudax.ErrInvalidValue) {
 		t.Errorf("64 KiB without raising the limit: %v", err)
 	}
-	must(t, r.launch("test_early_exit", 64, 0, new(cudax.Args).Ptr(y)))
+	must(t, r.launch("test_early_exit", 64, 0, new(cudax.Args).Ptr(cudax.Address(y))))
 	if v := r.floats(y, 64); v[39] != 1 || !math.IsNaN(float64(v[40])) {
 		t.Errorf("after an early exit: %v", v)
 	}
@@ -176,7 +176,7 @@ func TestMMA(t *testing.T) {
 	must(t, cu.MemcpyHtoD(pa, unsafe.Pointer(&ha[0]), 512))
 	must(t, cu.MemcpyHtoD(pb, unsafe.Pointer(&hb[0]), 256))
 	for _, transposed := range []int{0, 1} {
-		must(t, r.launch("test_mma", 32, 0, new(cudax.Args).Ptr(pc).Ptr(pa).Ptr(pb).I32(transposed)))
+		must(t, r.launch("test_mma", 32, 0, new(cudax.Args).Ptr(cudax.Address(pc)).Ptr(cudax.Address(pa)).Ptr(cudax.Address(pb)).I32(transposed)))
 		got := r.floats(pc, 128)
 		for i := range 16 {
 			for j := range 8 {

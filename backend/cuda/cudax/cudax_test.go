@@ -80,7 +80,7 @@ func TestGraph(t *testing.T) {
 	must(t, s.Synchronize())
 
 	must(t, cudax.BeginCapture(s))
-	args := new(cudax.Args).Ptr(p).Ptr(p).Ptr(p).I64(n) // p += p
+	args := new(cudax.Args).Ptr(cudax.Address(p)).Ptr(cudax.Address(p)).Ptr(cudax.Address(p)).I64(n) // p += p
 	must(t, cudax.Launch(f, one, cudax.Dim{X: 64, Y: 1, Z: 1}, 0, s, args))
 	must(t, cu.MemcpyDtoHAsync(unsafe.Pointer(&x[0]), p, 4*n, s))
 	args.Reset().Ptr(0).Ptr(0).Ptr(0).I64(0) // the parameters were copied when the kernel was launched

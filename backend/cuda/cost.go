@@ -1,0 +1,155 @@
+package cuda
+
+import (
+	"fmt"
+
+	"mito/backend"
+	"mito/backend/cuda/cudax"
+	kernels "mito/kernels/cuda"
+)
+
+// Cost is what a launch needs at least: its arithmetic, and every byte of its operands moved once. What a kernel reads again
+// because its tiles overlap is left out: caches hold some of it, and a roofline is a limit.
+type Cost struct {
+	Tensor  float64 // FLOPs on tensor cores
+	Float32 float64 // FLOPs of ordinary float32
+	Bytes   float64 // read and written
+}
+
+// Seconds is the roofline time on a card: the longest of what each of its units needs.
+func (c Cost) Seconds(card *Card) float64 {
+	return max(c.Bytes/card.Bandwidth, c.Tensor/card.TensorBF16, c.Float32/card.Float32)
+}
+
+// Limit names the unit that the roofline time of a card comes from.
+func (c Cost) Limit(card *Card) string {
+	switch c.Seconds(card) {
+	case c.Bytes / card.Bandwidth:
+		return "memory"
+	case c.Tensor / card.TensorBF16:
+		return "tensor cores"
+	}
+	return "float32"
+}
+
+// Cost computes the cost of a launch from its arguments. The error says that a kernel has no cost function.
+func (n *Note) Cost() (Cost, error) {
+	if !n.Launches() {
+		return Cost{Bytes: float64(n.Moved)}, nil
+	}
+	f := costs[n.Kernel]
+	if f == nil {
+		return Cost{}, fmt.Errorf("cuda: kernel %s has no cost: %w", n.Kernel, backend.ErrUnsupported)
+	}
+	return f(arguments{&n.Args, n.Grid}), nil
+}
+
+// Shape tells launches of one kernel apart: the numbers among the arguments, without addresses.
+func (n *Note) Shape() string {
+	if !n.Launches() {
+		return fmt.Sprintf("%d bytes", n.Moved)
+	}
+	s := fmt.Sprintf("%d×%d×%d", n.Grid.X, n.Grid.Y, n.Grid.Z)
+	for i, p := range kernels.Table[n.Kernel].Params {
+		if p == 'i' {
+			s += fmt.Sprintf(" %d", int32(n.Args.Word(i)))
+		}
+	}
+	return s
+}
+
+// arguments reads the arguments of a launch as numbers.
+type arguments struct {
+	args *cudax.Args
+	grid cudax.Dim
+}
+
+func (a arguments) i(k int) float64    { return float64(int32(a.args.Word(k))) }
+func (a arguments) long(k int) float64 { return float64(int64(a.args.Word(k))) }
+
+// has is 1 where argument k is not zero: a pointer that is given, a flag that is set.
+func (a arguments) has(k int) float64 {
+	if a.args.Word(k) == 0 {
+		return 0
+	}
+	return 1
+}
+
+const f32 = 4 // bytes
+
+// streams is the cost of a kernel that does so many operations for each of n elements, argument k, and reads and writes so
+// many tensors of n.
+func streams(k int, operations, tensors float64) func(arguments) Cost {
+	return func(a arguments) Cost {
+		n := a.long(k)
+		return Cost{Float32: operations * n, Bytes: tensors * f32 * n}
+	}
+}
+
+// epilogueCost is what the epilogue of an element moves beside the store of the result.
+func epilogueCost(kind int) (tensors float64) {
+	switch kind {
+	case epilogueAdd:
+		return 2
+	case epilogueReLU, epilogueReLU2, epilogueReLUBackward, epilogueReLU2Backward:
+		return 1
+	}
+	return 0
+}
+
+// gemmCost is that of a product whose sizes begin at argument at; partial is the argument of the parts, or -1, a and b follow.
+func gemmCost(at int, tensor, partial bool) func(arguments) Cost {
+	return func(a arguments) Cost {
+		m, n, k := a.i(at), a.i(at+1), a.i(at+2)
+		flags := at + 4 // accumulate; alpha is before, k_part too where there are parts
+		if partial {
+			flags++
+		}
+		c := Cost{Bytes: f32 * (m*k + k*n)}
+		if tensor {
+			c.Tensor = 2 * m * n * k
+		} else {
+			c.Float32 = 2 * m * n * k
+		}
+		if parts := float64(a.grid.Z); partial && parts > 1 {
+			c.Bytes += f32 * parts * m * n
+			return c
+		}
+		c.Bytes += f32 * m * n * (1 + a.has(flags) + epilogueCost(int(a.i(flags+1))))
+		return c
+	}
+}
+
+// pairs is the number of queries and keys that see each other in one head of one sequence.
+func pairs(time, window float64) float64 {
+	if window > 0 && window < time {
+		return window*(window+1)/2 + (time-window)*window
+	}
+	return time * (time + 1) / 2
+}
+
+// attentionCost is that of a pass whose shape begins at argument at, with so many FLOPs for each pair and channel, so many
+// tensors as large as q, as k, and as lse.
+func attentionCost(at int, tensor bool, flops, queries, keys, rows float64) func(arguments) Cost {
+	return func(a arguments) Cost {
+		time, heads, kv, dim := a.i(at), a.i(at+1), a.i(at+2), a.i(at+3)
+		n := time * float64(a.grid.Z)
+		work := flops * dim * heads * float64(a.grid.Z) * pairs(time, a.i(at+4))
+		c := Cost{Bytes: f32 * n * (queries*heads*dim + keys*kv*dim + rows*heads)}
+		if tensor {
+			c.Tensor = work
+		} else {
+			c.Float32 = work
+		}
+		return c
+	}
+}
+
+// rowLoss is the cost of a loss over rows of argument cols that reads and writes so many tensors of their size, and one more
+// where argument also is given.
+func rowLoss(cols int, tensors float64, also int) func(arguments) Cost {
+	return func(a arguments) Cost {
+		n := float64(a.grid.X) * a.i(cols)
+		return Cost{Float32: 20 * n, Bytes: f32 * ((tensors+a.has(also))*n + 3*float64(a.grid.X))}
+	}
+}
