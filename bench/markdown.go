@@ -71,12 +71,15 @@ func (m Machine) Markdown() string {
 // Update puts a report into a file of results, in place of the section with its heading or at the end. An empty file
 // begins with the machine. Other sections stay as they are.
 func Update(file string, r *Report) string {
-	section := r.Markdown()
+	return updateSection(file, r.heading(), r.Markdown(), r.Machine.Markdown())
+}
+
+// updateSection puts a section into a file that begins with first.
+func updateSection(file, heading, section, first string) string {
 	if strings.TrimSpace(file) == "" {
-		return r.Machine.Markdown() + "\n" + section
+		return first + "\n" + section
 	}
 	lines := strings.SplitAfter(file, "\n")
-	heading := r.heading()
 	var out strings.Builder
 	skipping, done := false, false
 	for _, line := range lines {

@@ -30,16 +30,26 @@ func newBench() *cobra.Command {
 		o        bench.Options
 		markdown bool
 		out      string
+		model    gpuModelFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "bench NAME",
 		Short: "Measure kernels, decoding, training or the techniques beside the limits of this machine",
 		Long: `Measure this machine: kernels, decode, train or techniques. Each rate stands beside the limit of the hardware,
 measured in the same run; a value is the median over rounds. --level makes the kernels do with the instruction sets of a
-lesser processor.`,
-		Example: "  mito bench decode\n  mito bench train --rounds 9 --markdown",
-		Args:    oneOf("benchmark", bench.Names()...),
+lesser processor.
+
+gpu-model measures nothing: it records a training step as it would be sent to a GPU and adds up what every launch needs at least on
+a named card, without a GPU.`,
+		Example: "  mito bench decode\n  mito bench train --rounds 9 --markdown\n  mito bench gpu-model --card a100",
+		Args:    oneOf("benchmark", append(bench.Names(), gpuModel)...),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := model.check(cmd.Flags(), args[0]); err != nil {
+				return err
+			}
+			if args[0] == gpuModel {
+				return model.run(cmd, &output, markdown, out)
+			}
 			if o.Rounds < 1 {
 				return usagef("--rounds is %d, want 1 or more", o.Rounds)
 			}
@@ -89,6 +99,7 @@ lesser processor.`,
 	}
 	flags := cmd.Flags()
 	output.register(flags)
+	model.register(flags)
 	flags.IntVar(&o.Rounds, "rounds", 5, "rounds; a value is the median over them")
 	flags.StringVar(&o.Level, "level", "", fmt.Sprintf("the most that kernels may use of the processor: %v; the best where it is left out", isa.Levels()))
 	flags.IntVar(&o.Threads, "threads", min(max(2, runtime.GOMAXPROCS(0)), parallel.MaxThreads), fmt.Sprintf("CPU threads of the rows with several, %d at most", parallel.MaxThreads))
@@ -97,7 +108,7 @@ lesser processor.`,
 	flags.StringVar(&o.AdaptTo, "adapt-to", "", "techniques: with --corpus, the text that lora adapts to and accumulation is tried on")
 	flags.IntVar(&o.Steps, "steps", 2000, "techniques: with --corpus, steps of the model that lora and convert begin with; the others follow")
 	flags.DurationVar(&o.Patience, "patience", 0, "how long in all to measure again what other programs disturbed, such as 2m (linux)")
-	flags.BoolVar(&markdown, "markdown", false, "write the table into bench/results/MACHINE.md below this folder, in place of an older one")
+	flags.BoolVar(&markdown, "markdown", false, "write the table into bench/results/MACHINE.md (gpu-model.md) below this folder, in place of an older one")
 	flags.StringVar(&out, "out", "", "write the table into this file instead, in place of an older one")
 	return cmd
 }
@@ -119,14 +130,19 @@ func checkLab(fs *pflag.FlagSet, name string, o *bench.Options) error {
 	return nil
 }
 
-// updateResults puts the table into a file of results, which is replaced at once or not at all.
+// updateResults puts the table into a file of results.
 func updateResults(path string, r *bench.Report) error {
+	return updateFile(path, func(old string) string { return bench.Update(old, r) })
+}
+
+// updateFile replaces a file, which may be missing, at once or not at all.
+func updateFile(path string, update func(old string) string) error {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return files.SaveFile(path, func(w io.Writer) error {
-		_, err := io.WriteString(w, bench.Update(string(old), r))
+		_, err := io.WriteString(w, update(string(old)))
 		return err
 	})
 }

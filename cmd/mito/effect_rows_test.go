@@ -119,15 +119,19 @@ func commandEffects() map[string]commandRows {
 			"threads":    {{"--model TEXT --transcript TRANSCRIPT", "--threads 3", printsSame}, {"", "--threads 3", isRefused("--threads needs --transcript")}},
 		}},
 		"bench": {base: "decode", flags: map[string][]effect{
-			"rounds":   {{"decode --json", "--rounds 2", prints}, {"decode", "--rounds 0", isRefused("--rounds is 0")}},
-			"level":    {{"decode --json", "--level generic", prints}},
-			"threads":  {{"decode --json", "--threads 7", prints}},
-			"patience": {{"decode --json", "--patience 3s", prints}},
-			"only":     {{"techniques --json", "--only lora", prints}, {"techniques", "--only luck", isRefused("luck")}, {"", "--only lora", isRefused("bench decode")}},
-			"corpus":   {{"techniques --json", "--corpus BOOK", prints}},
-			"adapt-to": {{"techniques --json --corpus BOOK", "--adapt-to BOOK", prints}, {"techniques", "--adapt-to BOOK", isRefused("without --corpus")}},
-			"steps":    {{"techniques --json --corpus BOOK", "--steps 9", prints}, {"techniques --corpus BOOK", "--steps 0", isRefused("--steps is 0")}},
-			"out":      {{"", "--out OUT", holds("", "## decode")}},
+			"rounds":    {{"decode --json", "--rounds 2", prints}, {"decode", "--rounds 0", isRefused("--rounds is 0")}},
+			"level":     {{"decode --json", "--level generic", prints}},
+			"threads":   {{"decode --json", "--threads 7", prints}},
+			"patience":  {{"decode --json", "--patience 3s", prints}},
+			"only":      {{"techniques --json", "--only lora", prints}, {"techniques", "--only luck", isRefused("luck")}, {"", "--only lora", isRefused("bench decode")}},
+			"corpus":    {{"techniques --json", "--corpus BOOK", prints}},
+			"adapt-to":  {{"techniques --json --corpus BOOK", "--adapt-to BOOK", prints}, {"techniques", "--adapt-to BOOK", isRefused("without --corpus")}},
+			"steps":     {{"techniques --json --corpus BOOK", "--steps 9", prints}, {"techniques --corpus BOOK", "--steps 0", isRefused("--steps is 0")}},
+			"out":       {{"", "--out OUT", holds("", "## decode")}, {"gpu-model --step 460K", "--out OUT", holds("", "Modelled: 460K")}},
+			"card":      {{"gpu-model --step 460K", "--card rtx4090", prints}, {"gpu-model", "--card voodoo", isRefused("h100")}, {"", "--card h100", isRefused("bench decode")}},
+			"step":      {{"gpu-model --step 460K", "--step 7M-460K", prints}, {"gpu-model", "--step 7B", isRefused("7M-460K")}},
+			"optimizer": {{"gpu-model --step 460K", "--optimizer muon", prints}, {"gpu-model", "--optimizer sgd", isRefused("muon")}},
+			"precision": {{"gpu-model --step 460K", "--precision fp32", prints}, {"gpu-model", "--precision fp8", isRefused("bf16")}},
 			"markdown": {{"", "--markdown", func(t *testing.T, _, with outcome) {
 				succeeded(t, with)
 				holdsOneFile(t, "bench/results")

@@ -55,10 +55,10 @@ func (f *machineFlags) open(cmd *cobra.Command, quiet bool) (backend.Backend, er
 	if err != nil {
 		return nil, usage(err)
 	}
-	if f.backend == "cuda" && !known(f.backend) {
-		return nil, errors.New("--backend cuda: this program was built without it; build it with -tags cuda, or take --backend cpu")
-	}
 	b, skipped, err := backend.Open(f.backend, backend.Options{Threads: f.threads, Precision: precision})
+	if errors.Is(err, backend.ErrNotBuilt) {
+		return nil, fmt.Errorf("--backend %s: this program was built without it; build it with -tags cuda, or take --backend cpu", f.backend)
+	}
 	if err != nil {
 		if !known(f.backend) {
 			return nil, usage(err)
@@ -66,7 +66,7 @@ func (f *machineFlags) open(cmd *cobra.Command, quiet bool) (backend.Backend, er
 		return nil, err
 	}
 	for _, reason := range skipped {
-		if !quiet && f.backend == "auto" && known("cuda") {
+		if !quiet && !errors.Is(reason, backend.ErrNotBuilt) {
 			fmt.Fprintln(cmd.ErrOrStderr(), reason)
 		}
 	}

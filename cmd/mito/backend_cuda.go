@@ -1,5 +1,0 @@
-//go:build cuda
-
-package main
-
-import _ "mito/backend/cuda"
