@@ -1,12 +1,5 @@
 //go:build cuda && cudaemu
 
-// Package cudaemu runs mito's CUDA kernels on the host, from the same sources, behind the functions of the CUDA
-// driver. Where it is linked in (build tags cuda and cudaemu), package cudrv finds this driver instead of NVIDIA's,
-// so that everything but the silicon is tested on a machine without a GPU.
-//
-// Kernels that misuse barriers, warp collectives or asynchronous copies fail with CUDA_ERROR_LAUNCH_FAILED, and
-// [LastFault] says what they did. Built with -asan, reads and writes outside allocations and shared arrays are found
-// as well.
 package cudaemu
 
 // #cgo CXXFLAGS: -std=c++17 -O2 -Wall -Wno-unknown-pragmas -I${SRCDIR}/include -I${SRCDIR}/../../../kernels/cuda
