@@ -24,6 +24,7 @@ type Healing struct {
 	Train   train.Options
 	Batch   int
 	Distill distill.Options
+	Aware   *Aware // makes the run's model an INT8 student; nil for a float model
 }
 
 // check refuses what cannot be meant without steps.
@@ -47,7 +48,7 @@ func (o *Healing) heal(ctx context.Context, b backend.Backend, w *Workload, s *S
 	defer closing(teacher, &err)
 	return Fit(ctx, b, w, FitOptions{
 		Name: name, Dir: o.Out, Resume: o.Resume, Config: s.Config, Start: s, Train: o.Train, Rows: o.Batch,
-		Split: task.Train, Judge: task.Test, Teachers: []*Teacher{teacher}, Distill: o.Distill,
+		Split: task.Train, Judge: task.Test, Teachers: []*Teacher{teacher}, Distill: o.Distill, Aware: o.Aware,
 	}, p)
 }
 

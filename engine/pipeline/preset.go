@@ -39,7 +39,8 @@ func Shapes() []Shape {
 	llama := edge("llama", "Llama's layers: RMSNorm, RoPE, GQA, SwiGLU, no biases, untied", 4, 128, 352, 4, 2, false)
 	llama.Config.Activation, llama.Config.TieEmbeddings = arch.ActSwiGLU, false
 	return []Shape{
-		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64", 2, 64, 128, 4, 2, true),
+		edge("nano", "50 K: a game in 64 KiB of a microcontroller's flash, with its runtime", 2, 64, 96, 4, 2, true),
+		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64; no room for the runtime in 64 KiB", 2, 64, 128, 4, 2, true),
 		edge("mini", "350 K", 3, 128, 256, 8, 4, true),
 		edge("edge", "460 K class: the size of MicroGPT-C", 4, 96, 384, 4, 4, false),
 		edge("char", "0.8 M: nanoGPT's CPU recipe for characters", 4, 128, 512, 4, 4, true),
@@ -96,6 +97,11 @@ func Presets() []Preset {
 			Name: "default", For: "tictactoe", About: "a 60 K student that never loses",
 			ShipAll: true, Games: 1000,
 			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("micro", game.Rows, 500, 0.01), Distill: games,
+		},
+		{
+			Name: "device", For: "tictactoe", About: "a 51 K student that never loses, in 64 KiB of flash and 4 KiB of RAM",
+			ShipAll: true, Games: 1000,
+			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("nano", game.Rows, 700, 0.01), Distill: games,
 		},
 		{
 			Name: "quick", For: "tictactoe", About: "a fifth of the steps, to try things",

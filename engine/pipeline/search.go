@@ -22,6 +22,7 @@ import (
 	"mito/engine/eval"
 	"mito/engine/files"
 	"mito/engine/runs"
+	"mito/engine/student"
 	"mito/engine/task"
 	"mito/engine/train"
 )
@@ -43,16 +44,19 @@ type Searched struct {
 	Rungs   []search.Rung    `json:"rungs"`
 	Front   []search.Outcome `json:"front"`             // by bytes and loss, the smallest first
 	Best    search.Outcome   `json:"best"`              // of the last round, by the loss on what was kept for the choice
-	Uniform *search.Outcome  `json:"uniform,omitempty"` // of the last round: the whole parent with the same sparsity everywhere
+	Uniform []search.Outcome `json:"uniform,omitempty"` // of the last round: the whole parent with the same sparsity, or bits, everywhere
 }
 
 // The parts of a search's folder.
 const (
 	trialsDir    = "trials"
-	trialStudent = "student" // in the folder of a trial: the INT8 student
+	trialStudent = "student" // in the folder of a trial: the INT8 student, unless the run made it
 	trialRun     = "run"     // the run that recovered it
 	searchFile   = "search.json"
 )
+
+// awareShare is the share of the steps of a trial, the last, that train weights of fewer bits as such.
+const awareShare = 0.5
 
 // chosenShare is the part of the training data that trials are compared on.
 const chosenShare = 0.1
@@ -121,7 +125,7 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 	var list []search.Trial
 	for _, c := range candidates {
 		t := s.base
-		t.Shape, t.Sparsity, t.Spread = c.Shape, c.Sparsity, c.Spread
+		t.Shape, t.Sparsity, t.Spread, t.Bits = c.Shape, c.Sparsity, c.Spread, c.Bits
 		list = append(list, t)
 		if c.Uniform {
 			t.Steps = 0
@@ -160,7 +164,7 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 	r.Best = search.Best(s.results, 1)[0]
 	for _, o := range s.results {
 		if o.Uniform {
-			r.Uniform = &o
+			r.Uniform = append(r.Uniform, o)
 		}
 	}
 	return r, s.judge(ctx, r)
@@ -198,7 +202,7 @@ func (s *searcher) prepare(ctx context.Context, parent *Start) (err error) {
 		return err
 	}
 	s.base = search.Trial{
-		Parent: parent.Hash, Data: hashOf([]byte(source.Hash() + held.Hash())), Recipe: hashOf(recipe), Bits: 8, Seed: s.Train.Seed,
+		Parent: parent.Hash, Data: hashOf([]byte(source.Hash() + held.Hash())), Recipe: hashOf(recipe), Seed: s.Train.Seed,
 	}
 	return os.MkdirAll(s.trials, 0o777)
 }
@@ -248,24 +252,17 @@ func (s *searcher) try(ctx context.Context, t search.Trial) (o search.Outcome, e
 			return o, err
 		}
 	}
-	dir := filepath.Join(s.trials, t.Name())
-	heal := s.Healing
-	heal.Out, heal.Resume = filepath.Join(dir, trialRun), true
-	heal.Train.Steps, heal.Train.Seed = t.Steps, t.Seed
-	if _, err := heal.heal(ctx, s.b, s.w, start, "recover", Silent{}); err != nil {
-		return o, err
-	}
-	folder := filepath.Join(dir, trialStudent)
-	q, _, err := quantize(ctx, runs.ResolveModel(heal.Out), folder, quant.Options{}, func(string) error { return nil })
+	q, student, err := s.student(ctx, t, start)
 	if err != nil {
 		return o, err
 	}
-	info, err := os.Stat(filepath.Join(folder, checkpoint.WeightsName))
+	o = search.Outcome{Trial: t, Name: t.Name(), Student: student, RAM: search.RAM(q.Config), Params: start.Masks.Live(q.Config.Params())}
+	info, err := os.Stat(filepath.Join(s.folder(o), checkpoint.WeightsName))
 	if err != nil {
 		return o, err
 	}
-	o = search.Outcome{Trial: t, Name: t.Name(), Flash: info.Size(), RAM: search.RAM(q.Config), Params: start.Masks.Live(q.Config.Params())}
-	if o.Loss, err = s.loss(ctx, t, s.w); err != nil {
+	o.Flash = info.Size()
+	if o.Loss, err = s.loss(ctx, o, s.w); err != nil {
 		return o, err
 	}
 	if o.TokS, err = search.SpeedOf(q); err != nil {
@@ -273,6 +270,39 @@ func (s *searcher) try(ctx context.Context, t search.Trial) (o search.Outcome, e
 	}
 	o.Seconds = time.Since(began).Seconds()
 	return o, search.Save(s.trials, o)
+}
+
+// student trains the INT8 student of a trial from what was cut of the parent, and says where in the trial's folder it lies.
+func (s *searcher) student(ctx context.Context, t search.Trial, start *Start) (_ *student.Weights, place string, err error) {
+	dir := filepath.Join(s.trials, t.Name())
+	heal := s.Healing
+	heal.Out, heal.Resume = filepath.Join(dir, trialRun), true
+	heal.Train.Steps, heal.Train.Seed = t.Steps, t.Seed
+	if t.Bits != search.Whole {
+		rules, err := quant.ParseRules(t.Bits)
+		if err != nil {
+			return nil, "", err
+		}
+		heal.Aware = &Aware{Share: awareShare, Rules: rules}
+	}
+	made, err := heal.heal(ctx, s.b, s.w, start, "recover", Silent{})
+	if err != nil {
+		return nil, "", err
+	}
+	if t.Bits != search.Whole {
+		if place, err = filepath.Rel(dir, made.Dir); err != nil {
+			return nil, "", err
+		}
+		q, err := quant.Load(made.Dir)
+		return q, filepath.ToSlash(place), err
+	}
+	q, _, err := quantize(ctx, made.Dir, filepath.Join(dir, trialStudent), quant.Options{}, func(string) error { return nil })
+	return q, trialStudent, err
+}
+
+// folder is where the student of an outcome lies.
+func (s *searcher) folder(o search.Outcome) string {
+	return filepath.Join(s.trials, o.Name, filepath.FromSlash(o.Student))
 }
 
 // cuts are the prunings that make a trial of the parent.
@@ -301,13 +331,13 @@ func (s *searcher) cuts(t search.Trial) []prune.Options {
 	return list
 }
 
-// loss evaluates the INT8 student of a trial on what a workload holds out.
-func (s *searcher) loss(ctx context.Context, t search.Trial, w *Workload) (l float64, err error) {
+// loss evaluates the student of an outcome on what a workload holds out.
+func (s *searcher) loss(ctx context.Context, o search.Outcome, w *Workload) (l float64, err error) {
 	held, err := w.Eval(task.Test, fitRows(w.Context))
 	if err != nil {
 		return 0, err
 	}
-	rt, err := decode.Open(filepath.Join(s.trials, t.Name(), trialStudent), decode.Options{Threads: max(1, s.b.Info().Threads)})
+	rt, err := decode.Open(s.folder(o), decode.Options{Threads: max(1, s.b.Info().Threads)})
 	if err != nil {
 		return 0, err
 	}
@@ -322,7 +352,7 @@ func (s *searcher) judge(ctx context.Context, r *Searched) (err error) {
 	test := func(o *search.Outcome) {
 		loss, ok := known[o.Name]
 		if !ok && err == nil {
-			loss, err = s.loss(ctx, o.Trial, s.whole)
+			loss, err = s.loss(ctx, *o, s.whole)
 			known[o.Name] = loss
 		}
 		o.Test = loss
@@ -331,8 +361,8 @@ func (s *searcher) judge(ctx context.Context, r *Searched) (err error) {
 		test(&r.Front[i])
 	}
 	test(&r.Best)
-	if r.Uniform != nil {
-		test(r.Uniform)
+	for i := range r.Uniform {
+		test(&r.Uniform[i])
 	}
 	if err != nil {
 		return err

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"mito/engine/compress/quant"
 	"mito/engine/compress/search"
 	"mito/engine/runs"
 	"mito/engine/task"
@@ -36,24 +38,35 @@ func TestSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Uniform == nil || r.Uniform.Trial.Spread != 0 || len(r.Front) == 0 {
+	if len(r.Uniform) != 2 || r.Uniform[0].Trial.Spread != 0 || r.Uniform[0].Trial.Bits != search.Whole && r.Uniform[1].Trial.Bits != search.Whole || len(r.Front) == 0 {
 		t.Fatalf("%+v", r)
 	}
-	for i, one := range append(r.Front, r.Best, *r.Uniform) {
-		info, err := os.Stat(filepath.Join(out, trialsDir, one.Name, trialStudent, "model.safetensors"))
+	coarse := 0
+	for i, one := range slices.Concat(r.Front, r.Uniform, []search.Outcome{r.Best}) {
+		folder := filepath.Join(out, trialsDir, one.Name, one.Student)
+		info, err := os.Stat(filepath.Join(folder, "model.safetensors"))
 		if err != nil || info.Size() != one.Flash || one.Flash > o.Budget.Flash || !(one.Loss > 0) || !(one.Test > 0) || !(one.TokS > 0) || one.Name != one.Trial.Name() {
 			t.Errorf("%d: %+v, %v", i, one, err)
 		}
+		if _, err := quant.Load(folder); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+		if one.Trial.Bits != search.Whole {
+			coarse++
+		}
+		if r.Best.Loss > one.Loss && one.Trial.Steps == r.Best.Trial.Steps {
+			t.Errorf("the best is worse than one of the same round: %+v, %+v", r.Best, one)
+		}
 	}
-	if r.Best.Loss > r.Uniform.Loss {
-		t.Errorf("the best is worse than one of the same round: %+v, %+v", r.Best, r.Uniform)
+	if coarse == 0 {
+		t.Error("no student has fewer bits")
 	}
 	if _, err := Search(t.Context(), b, w, o, Silent{}); err == nil {
 		t.Error("the folder of another search is overwritten")
 	}
 	o.Resume = true
 	again, err := Search(t.Context(), b, w, o, Silent{})
-	if err != nil || again.Best != r.Best || *again.Uniform != *r.Uniform {
+	if err != nil || again.Best != r.Best || !slices.Equal(again.Uniform, r.Uniform) {
 		t.Errorf("%+v, before %+v, %v", again, r, err)
 	}
 }

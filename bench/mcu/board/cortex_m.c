@@ -11,7 +11,19 @@ static int call(int op, const void *arg) {
 
 void board_puts(const char *s) { call(0x04, s); }
 
-int board_getc(void) { return call(0x07, NULL); }
+/* SYS_OPEN and SYS_READ of a pipe that the emulator was started beside: at a console QEMU 7.2 does not wait for input. */
+int board_getc(void) {
+  static int prompts = -1;
+  uint8_t c;
+  uint32_t a[3];
+  if (prompts < 0) {
+    a[0] = (uint32_t)"prompts", a[1] = 0, a[2] = 7;
+    prompts = call(0x01, a);
+    if (prompts < 0) return -1;
+  }
+  a[0] = (uint32_t)prompts, a[1] = (uint32_t)&c, a[2] = 1;
+  return call(0x06, a) == 0 ? c : -1;
+}
 
 void board_exit(int status) {
   uint32_t a[2];

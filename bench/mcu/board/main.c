@@ -19,7 +19,7 @@ int main(void) {
 }
 #endif
 
-#if WHAT == 2 || WHAT == 3
+#if WHAT == 2 || WHAT == 3 || WHAT == 4
 #define PAINT 0xdeadbeefu
 
 /* Bytes of stack that f uses below this function. */
@@ -41,6 +41,28 @@ static uint32_t __attribute__((noinline)) stack_of(void (*f)(void)) {
 
 static int result, times;
 
+#if WHAT == 4
+/* Reads prompts line by line and writes an answer for each, from the start as a program would; an empty line ends it. */
+static void run(void) {
+  static char line[64];
+  result = student_selftest(&state);
+  while (!result) {
+    int c, n = 0;
+    char answer[3] = {0, '\n', 0};
+    while ((c = board_getc()) > 0 && c != '\n')
+      if (n + 1 < (int)sizeof line) line[n++] = (char)c;
+    line[n] = 0;
+    if (n == 0) return;
+    c = student_play(&state, line);
+    if (c < 0) {
+      result = 1;
+      return;
+    }
+    answer[0] = (char)c;
+    board_puts(answer);
+  }
+}
+#else
 static void run(void) {
   int i;
 #if WHAT == 2
@@ -56,31 +78,13 @@ static void run(void) {
   }
 #endif
 }
+#endif
 
 int main(void) {
   times = (int)board_stack_top;
   board_number(stack_of(run));
   board_puts("\n");
   return result;
-}
-#endif
-
-#if WHAT == 4
-/* Reads prompts line by line and writes an answer for each; an empty line ends it. */
-int main(void) {
-  static char line[128];
-  for (;;) {
-    int c, n = 0;
-    char answer[3] = {0, '\n', 0};
-    while ((c = board_getc()) > 0 && c != '\n')
-      if (n + 1 < (int)sizeof line) line[n++] = (char)c;
-    line[n] = 0;
-    if (n == 0) return 0;
-    c = student_play(&state, line);
-    if (c < 0) return 1;
-    answer[0] = (char)c;
-    board_puts(answer);
-  }
 }
 #endif
 

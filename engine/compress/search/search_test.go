@@ -34,7 +34,7 @@ func parent() arch.Config { return arch.Edge(32, 32, 4, 32, 4, 2) }
 // What a candidate costs is what its file takes, none is over the budget, the first is the uniform one, and all are different.
 func TestCandidates(t *testing.T) {
 	c := parent()
-	whole, err := Flash(c, 0)
+	whole, err := Flash(c, 0, Whole)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,15 +48,15 @@ func TestCandidates(t *testing.T) {
 	}
 	seen := map[Candidate]bool{}
 	for i, one := range list {
-		if i > 0 && one.Uniform || seen[one] {
+		if i > 1 && one.Uniform || seen[one] || one.Sparsity > 0 && one.Bits != Whole {
 			t.Errorf("%d: %+v", i, one)
 		}
 		seen[one] = true
-		n, err := Flash(one.Config(c), one.Sparsity)
+		n, err := Flash(one.Config(c), one.Sparsity, one.Bits)
 		if err != nil || n > half {
 			t.Errorf("%+v takes %d bytes of %d, %v", one, n, half, err)
 		}
-		less, err := Flash(one.Config(c), max(0, one.Sparsity-0.01))
+		less, err := Flash(one.Config(c), max(0, one.Sparsity-0.01), one.Bits)
 		if err != nil || one.Sparsity > 0.01 && less <= half/4 {
 			t.Errorf("%+v leaves most of the budget unused: %d, %v", one, less, err)
 		}
@@ -64,6 +64,10 @@ func TestCandidates(t *testing.T) {
 	again, err := SpaceOf(c).Candidates(c, Budget{Flash: half}, 5, 1, nil)
 	if err != nil || !slices.Equal(again, list[:5]) {
 		t.Errorf("%+v is not the beginning of %+v", again, list[:5])
+	}
+	coarse, err := SpaceOf(c).Candidates(c, Budget{Flash: whole * 8 / 10}, 2, 1, nil)
+	if err != nil || !coarse[0].Uniform || coarse[0].Bits != Whole || !coarse[1].Uniform || coarse[1].Shape != coarse[0].Shape || coarse[1].Bits != "5" || coarse[1].Sparsity != 0 {
+		t.Errorf("%+v, %v", coarse, err)
 	}
 	slow := func(c arch.Config, sparsity float64) (float64, error) { return float64(1000 - c.Layers*100), nil }
 	quick, err := SpaceOf(c).Candidates(c, Budget{TokS: 750}, 1000, 1, slow)
@@ -144,7 +148,7 @@ func TestFront(t *testing.T) {
 // An outcome is found by the description of its trial, and one of another trial under its name is refused.
 func TestOutcomesOnDisk(t *testing.T) {
 	dir := t.TempDir()
-	a := Trial{Parent: "p", Data: "d", Shape: Shape{1, 2, 3}, Sparsity: 0.5, Bits: 8, Steps: 4}
+	a := Trial{Parent: "p", Data: "d", Shape: Shape{1, 2, 3}, Sparsity: 0.5, Bits: Whole, Steps: 4}
 	b := a
 	b.Spread = 0.1
 	if a.Name() == b.Name() || len(a.Name()) != 16 {

@@ -15,6 +15,7 @@ import (
 // Space is what a search chooses from.
 type Space struct {
 	Layers, Heads, Neurons []int
+	Bits                   []string  // of the weights of students without zero blocks, as quant.ParseRules reads them
 	Spreads                []float64 // of the sparsity over matrices
 	Fills                  []float64 // shares of the budget of flash that students take
 	Sparsities             []float64 // without such a budget
@@ -28,11 +29,22 @@ const (
 	mostSparse = 0.95
 	// lane is what neurons are a multiple of.
 	lane = 32
+	// Whole are the bits of weights that are no codes of fewer.
+	Whole = "8"
+	// leastFill is the share of the budget of flash that a student of fewer bits takes at least: a smaller one has a better relative.
+	leastFill = 0.5
 )
+
+// mixed are precisions that differ between the parts of a layer, or from the tables: which part can do with fewer bits is what trials
+// find out.
+var mixed = []string{"mlp.*=6", "attn.*=4", "mlp.*=4", "mlp.*=4,attn.*=6", "mlp.*=3,attn.*=4"}
+
+// alike are precisions that are the same everywhere, the most bits first.
+var alike = []string{"7", "6", "5", "4", "3"}
 
 // SpaceOf is the space round a parent: it, three quarters and half of its layers, heads and neurons.
 func SpaceOf(c arch.Config) Space {
-	s := Space{Spreads: []float64{0, 0.15, 0.3}, Fills: []float64{1, 0.75, 0.5}, Sparsities: []float64{0, 0.5, 0.75}}
+	s := Space{Bits: slices.Concat(alike, mixed), Spreads: []float64{0, 0.15, 0.3}, Fills: []float64{1, 0.75, 0.5}, Sparsities: []float64{0, 0.5, 0.75}}
 	least := func(get func(arch.Layer) int) int {
 		n := get(c.Layer(0))
 		for i := range c.Layers {
@@ -117,13 +129,27 @@ func inside(w *student.Weights, m *student.Matrix) bool {
 	return m != &w.Embedding && m != &w.Positions && m != &w.Head
 }
 
-// Flash is the size of the file of a student of a configuration with so many zero blocks.
-func Flash(c arch.Config, sparsity float64) (int64, error) {
+// Flash is the size of the file of a student of a configuration with so many zero blocks, its weights of so many bits.
+func Flash(c arch.Config, sparsity float64, bits string) (int64, error) {
 	w, err := dummy(c, sparsity)
 	if err != nil {
 		return 0, err
 	}
-	return int64(quant.FileSize(w, &quant.Report{Blocks: sparsity > 0})), nil
+	report := quant.Report{Blocks: sparsity > 0}
+	if bits != Whole {
+		rules, err := quant.ParseRules(bits)
+		if err != nil {
+			return 0, err
+		}
+		each, err := quant.BitsOf(c, rules)
+		if err != nil {
+			return 0, err
+		}
+		for name, n := range each {
+			report.Matrices = append(report.Matrices, quant.MatrixError{Name: name, Bits: n})
+		}
+	}
+	return int64(quant.FileSize(w, &report)), nil
 }
 
 // RAM is the memory that decoding one sequence takes beside the weights: keys and values of a whole context as INT8 with a scale for
@@ -179,11 +205,12 @@ func SpeedOf(w *student.Weights) (rate float64, err error) {
 type Candidate struct {
 	Shape
 	Sparsity, Spread float64
+	Bits             string // Whole, or fewer where Sparsity is 0
 	Uniform          bool
 }
 
-// Candidates lists what fits the budget: first, where it fits, the whole parent with the same sparsity everywhere, then others in an
-// order drawn by the seed, n in all at most. speed is Speed, or nil where it does not matter. Errors: *BudgetError that says the
+// Candidates lists what fits the budget: first, where they fit, the whole parent with the same sparsity everywhere, and with the same
+// bits, as many as fit; then others in an order drawn by the seed, n in all at most. speed is Speed, or nil where it does not matter. Errors: *BudgetError that says the
 // smallest budget that can be kept.
 func (s Space) Candidates(c arch.Config, b Budget, n int, seed uint64, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
 	var list []Candidate
@@ -203,11 +230,20 @@ func (s Space) Candidates(c arch.Config, b Budget, n int, seed uint64, speed fun
 	if len(list) == 0 {
 		return nil, tooSmall(b, least)
 	}
-	rest := list
-	if list[0].Shape == (Shape{s.Layers[0], s.Heads[0], s.Neurons[0]}) {
-		list[0].Uniform = true
-		rest = list[1:]
+	whole := Shape{s.Layers[0], s.Heads[0], s.Neurons[0]}
+	plain := func(c Candidate) bool { return c.Shape == whole && c.Bits == Whole && c.Spread == 0 }
+	coarse := func(c Candidate) bool { return c.Shape == whole && slices.Contains(alike, c.Bits) }
+	first := 0
+	for _, is := range []func(Candidate) bool{plain, coarse} {
+		// Of several the first takes most of the budget.
+		if i := slices.IndexFunc(list, is); i >= 0 {
+			c := list[i]
+			c.Uniform = true
+			list = slices.Insert(slices.Delete(list, i, i+1), first, c)
+			first++
+		}
 	}
+	rest := list[first:]
 	rand.New(rand.NewPCG(seed, 3)).Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 	return list[:min(n, len(list))], nil
 }
@@ -215,9 +251,17 @@ func (s Space) Candidates(c arch.Config, b Budget, n int, seed uint64, speed fun
 // fitting lists the candidates of a shape, and notes in least what the smallest student takes.
 func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
 	c := shape.Config(parent)
-	small, err := Flash(c, mostSparse)
+	sizes := map[string]int64{}
+	small, err := Flash(c, mostSparse, Whole)
 	if err != nil {
 		return nil, err
+	}
+	smallest := small
+	for _, bits := range s.Bits {
+		if sizes[bits], err = Flash(c, 0, bits); err != nil {
+			return nil, err
+		}
+		smallest = min(smallest, sizes[bits])
 	}
 	ram := RAM(c)
 	note := func(to *int64, n int64) {
@@ -225,9 +269,9 @@ func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget,
 			*to = n
 		}
 	}
-	note(&least.Flash, small)
+	note(&least.Flash, smallest)
 	note(&least.RAM, ram)
-	if b.RAM != 0 && ram > b.RAM || b.Flash != 0 && small > b.Flash {
+	if b.RAM != 0 && ram > b.RAM || b.Flash != 0 && smallest > b.Flash {
 		return nil, nil
 	}
 	sparsities := s.Sparsities
@@ -243,23 +287,42 @@ func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget,
 			}
 		}
 	}
+	slow := func(sparsity float64) (bool, error) {
+		if b.TokS == 0 {
+			return false, nil
+		}
+		rate, err := speed(c, sparsity)
+		least.TokS = max(least.TokS, rate)
+		return rate < b.TokS, err
+	}
 	var list []Candidate
 	for _, p := range sparsities {
-		if b.TokS != 0 {
-			rate, err := speed(c, p)
+		if no, err := slow(p); no || err != nil {
 			if err != nil {
 				return nil, err
 			}
-			least.TokS = max(least.TokS, rate)
-			if rate < b.TokS {
-				continue
-			}
+			continue
 		}
 		for _, spread := range s.Spreads {
 			if p == 0 && spread > 0 {
 				continue
 			}
-			list = append(list, Candidate{Shape: shape, Sparsity: p, Spread: spread})
+			list = append(list, Candidate{Shape: shape, Sparsity: p, Spread: spread, Bits: Whole})
+		}
+	}
+	fits := func(bits string) bool {
+		return b.Flash == 0 || sizes[bits] <= b.Flash && sizes[bits] >= int64(leastFill*float64(b.Flash))
+	}
+	if !slices.ContainsFunc(s.Bits, fits) {
+		return list, nil
+	}
+	// Codes become INT8 weights when they are loaded, so that their bits do not change the speed.
+	if no, err := slow(0); no || err != nil {
+		return list, err
+	}
+	for _, bits := range s.Bits {
+		if fits(bits) {
+			list = append(list, Candidate{Shape: shape, Bits: bits})
 		}
 	}
 	return list, nil
@@ -268,11 +331,11 @@ func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget,
 // sparsityFor finds the least sparsity, in steps of a two-hundredth, at which a file is no larger than flash; -1 for none.
 func sparsityFor(c arch.Config, flash int64) (float64, error) {
 	const parts = 200
-	small, err := Flash(c, mostSparse)
+	small, err := Flash(c, mostSparse, Whole)
 	if err != nil || small > flash {
 		return -1, err
 	}
-	if whole, err := Flash(c, 0); err != nil || whole <= flash {
+	if whole, err := Flash(c, 0, Whole); err != nil || whole <= flash {
 		return 0, err
 	}
 	// The blocks that there is room for, and where that is too many by what an index rounds, a little fewer.
@@ -284,7 +347,7 @@ func sparsityFor(c arch.Config, flash int64) (float64, error) {
 	}
 	room := float64(flash-small) / (blockRows*blockCols + 1)
 	for i := max(1, int(parts*(mostSparse-room/float64(blocks)))-1); i < int(parts*mostSparse); i++ {
-		if n, err := Flash(c, float64(i)/parts); err != nil || n <= flash {
+		if n, err := Flash(c, float64(i)/parts, Whole); err != nil || n <= flash {
 			return float64(i) / parts, err
 		}
 	}

@@ -31,7 +31,7 @@ type Trial struct {
 	Shape
 	Sparsity float64 `json:"sparsity"` // share of zero 4×8 blocks inside the layers; 0 for none
 	Spread   float64 `json:"spread"`   // how far that of a matrix may lie from it
-	Bits     int     `json:"bits"`     // of a weight
+	Bits     string  `json:"bits"`     // of the weights, as quant.ParseRules reads them
 	Steps    int     `json:"steps"`    // of recovery
 	Seed     uint64  `json:"seed"`
 }
@@ -50,7 +50,8 @@ func (t Trial) Name() string {
 type Outcome struct {
 	Trial   Trial   `json:"trial"`
 	Name    string  `json:"name"`
-	Uniform bool    `json:"uniform,omitempty"` // the whole parent with the same sparsity everywhere: what a search has to beat
+	Student string  `json:"student"`           // its folder in that of the trial
+	Uniform bool    `json:"uniform,omitempty"` // the whole parent with the same sparsity or bits everywhere: what a search has to beat
 	Loss    float64 `json:"loss_nats"`         // of the student, on training data that was kept for the choice
 	Test    float64 `json:"test_loss_nats,omitempty"`
 	Flash   int64   `json:"flash"`
