@@ -79,11 +79,11 @@ func TestOverlapIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fromTask(t.Context(), tasks, nil); err != nil {
+	if _, err := fromTask(t.Context(), tasks, nil, rowOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var over *data.OverlapError
-	if _, err := fromTask(t.Context(), overlapping{tasks}, nil); !errors.As(err, &over) {
+	if _, err := fromTask(t.Context(), overlapping{tasks}, nil, rowOptions{}); !errors.As(err, &over) {
 		t.Errorf("got %v, want a *data.OverlapError", err)
 	}
 }

@@ -97,7 +97,7 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 	if j.w.Task == nil {
 		return c, j.sample(ctx, e.name, rt)
 	}
-	player, err := eval.NewPlayer(ctx, rt, evalRows)
+	player, err := NewPlayer(ctx, rt, j.w.Task)
 	if err != nil {
 		return c, err
 	}

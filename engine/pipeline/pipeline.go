@@ -29,6 +29,7 @@ type Options struct {
 	Command   string   // for the report
 	Version   string
 	Measure   eval.MeasureOptions // how long the speed of decoding is measured
+	Scorer    task.Marker         // marks the answers of an Exact task too; nil for none
 	Patience  time.Duration       // how long, in all, to measure again the speeds that other programs disturbed
 }
 
@@ -114,6 +115,7 @@ func (j *job) begin() error {
 		Settings: j.settings(),
 		Seeds:    map[string]uint64{"models": j.Seed, "games": j.Seed},
 	}
+	j.r.Notes = append(j.r.Notes, j.w.Notes...)
 	var err error
 	if j.r.Splits, err = j.w.Splits(); err != nil {
 		return err

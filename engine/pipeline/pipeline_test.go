@@ -75,17 +75,21 @@ func TestRunOnEveryWorkload(t *testing.T) {
 	if err := os.WriteFile(corpus, []byte(strings.Repeat("the quick brown fox jumps over the lazy dog; ", 60)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for _, workload := range append(task.Names(), "text") {
+	for _, workload := range append(task.Names(), "examples", "text") {
 		t.Run(workload, func(t *testing.T) {
 			p := tiny(t, workload)
 			var w *Workload
-			if workload == "text" {
-				var err error
-				if w, err = OpenText(corpus, TextOptions{Context: 16, HeldOut: 0.2}); err != nil {
-					t.Fatal(err)
-				}
-			} else {
+			var err error
+			switch workload {
+			case "text":
+				w, err = OpenText(corpus, TextOptions{Context: 16, HeldOut: 0.2})
+			case "examples":
+				w, err = OpenExamples(t.Context(), sums(t), ExamplesOptions{HeldOut: 0.2, Seed: 1})
+			default:
 				w = openTask(t, workload, p)
+			}
+			if err != nil {
+				t.Fatal(err)
 			}
 			out := filepath.Join(t.TempDir(), "out")
 			r, err := Run(context.Background(), openBackend(t), w, Options{Preset: p, Out: out, Seed: 1, Threads: 2, Measure: once}, Silent{})
@@ -107,6 +111,12 @@ func checkShown(t *testing.T, r *report.Report, workload string) {
 	if workload == "text" {
 		if len(r.Samples) != len(r.Candidates) || len(r.Samples[0].Text) != shownTokens || !strings.Contains(fox+fox, r.Samples[0].Prompt) {
 			t.Errorf("texts %+v", r.Samples)
+		}
+		return
+	}
+	if workload == "commands" || workload == "examples" {
+		if len(r.Samples) != shownAnswers || !strings.HasSuffix(r.Samples[0].Prompt, "=") || r.Samples[0].How == "" || len(r.Replays) > 0 {
+			t.Errorf("answers %+v", r.Samples)
 		}
 		return
 	}

@@ -65,7 +65,7 @@ type Stage struct {
 // Preset is a whole pipeline for a workload.
 type Preset struct {
 	Name, About string
-	For         string // a task's name, or "text"
+	For         string // a task's name, "examples" or "text"
 
 	Task task.Options
 	Text TextOptions
@@ -117,6 +117,26 @@ func Presets() []Preset {
 			Name: "quick", For: "puzzle8", About: "20,000 boards of 181,440, a short run",
 			Task: task.Quick(1), Games: 200,
 			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("micro", game.Rows, 500, 0.01), Distill: games,
+		},
+		{
+			Name: "quick", For: "commands", About: "20,000 prompts, a short run",
+			Task: task.Quick(1), Games: 1000,
+			Teacher: stage("mini", 64, 150, 0.005), Student: stage("micro", 64, 300, 0.005), Distill: game.Distill,
+		},
+		{
+			Name: "standard", For: "commands", About: "20,000 prompts; 98% of the held-out phrasings exactly, by a 60 K student",
+			Task: task.Quick(1), Games: 2000,
+			Teacher: stage("mini", 64, 800, 0.005), Student: stage("micro", 64, 2500, 0.005), Distill: game.Distill,
+		},
+		{
+			Name: "default", For: "examples", About: "a file of prompts and right answers",
+			Games:   1000,
+			Teacher: stage("mini", 64, 800, 0.005), Student: stage("micro", 64, 1500, 0.005), Distill: game.Distill,
+		},
+		{
+			Name: "quick", For: "examples", About: "a file of prompts and right answers, a short run, to try things",
+			Games:   1000,
+			Teacher: stage("mini", 64, 150, 0.005), Student: stage("micro", 64, 300, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",

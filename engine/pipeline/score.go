@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/report"
 	"mito/engine/task"
 )
@@ -32,6 +34,14 @@ func (j *job) contests() (list []contest) {
 	return list
 }
 
+// NewPlayer returns a player of a task by a model.
+func NewPlayer(ctx context.Context, r decode.Runtime, t task.Task) (task.Player, error) {
+	if task.Ends(t) {
+		return eval.NewWriter(ctx, r, evalRows)
+	}
+	return eval.NewPlayer(ctx, r, evalRows)
+}
+
 // play scores a player in every contest.
 func (j *job) play(ctx context.Context, name string, player task.Player, m *report.Model, contests []contest) error {
 	return stage(j.p, "playing: "+name, len(contests)*j.Preset.Games, func() (string, error) {
@@ -39,10 +49,13 @@ func (j *job) play(ctx context.Context, name string, player task.Player, m *repo
 			keep := 0
 			if name == CompressedDir {
 				keep = shownGames
+				if task.Ends(j.w.Task) {
+					keep = shownAnswers
+				}
 			}
 			s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
-				Games: j.Preset.Games, Opponent: c.opponent, Player: c.player, Seed: j.Seed, Keep: keep,
-				Kept: func(g task.Game) { j.r.Replays = append(j.r.Replays, shown(j.w.Name, name, c, g)) },
+				Games: j.Preset.Games, Opponent: c.opponent, Player: c.player, Seed: j.Seed, Marker: j.Scorer, Keep: keep,
+				Kept: func(g task.Game) { j.show(name, c, g) },
 				// An opponent that plays a number of its own must not run beyond the stage's.
 				Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+min(done, j.Preset.Games), "") },
 			})
@@ -60,6 +73,9 @@ func (j *job) play(ctx context.Context, name string, player task.Player, m *repo
 
 // scoreWords says what was scored, and the score in a few words with its 95% interval.
 func scoreWords(s task.Score) (what, text string) {
+	if s.Exact != nil {
+		return "held-out prompts answered exactly", s.Exact.Words()
+	}
 	if s.Opponent == "" {
 		iv := s.SolvedInterval()
 		if what = "boards solved"; s.Player != "" {
@@ -85,9 +101,13 @@ func (j *job) baseline(ctx context.Context) error {
 	if j.w.Task == nil {
 		return nil
 	}
-	row := report.Row{Name: "random moves", TokensPerSecond: report.NotMeasured, Note: "the baseline",
+	name, player := "random moves", task.RandomPlayer(j.Seed+1)
+	if exact, ok := j.w.Task.(*task.Exact); ok {
+		name, player = "the commonest answer", exact.Commonest()
+	}
+	row := report.Row{Name: name, TokensPerSecond: report.NotMeasured, Note: "the baseline",
 		Model: report.Model{LossNats: report.NotMeasured, BitsPerByte: report.NotMeasured}}
-	if err := j.play(ctx, row.Name, task.RandomPlayer(j.Seed+1), &row.Model, j.contests()[:1]); err != nil {
+	if err := j.play(ctx, row.Name, player, &row.Model, j.contests()[:1]); err != nil {
 		return err
 	}
 	j.r.Rows = append(j.r.Rows, row)

@@ -13,11 +13,22 @@ import (
 
 // What a report shows: games against every opponent, and how long a text is and how it is drawn.
 const (
-	shownGames  = 2
-	shownPrompt = 32 // bytes at most
-	shownTokens = 240
-	shownHeat   = 0.8
+	shownGames   = 2
+	shownAnswers = 8
+	shownPrompt  = 32 // bytes at most
+	shownTokens  = 240
+	shownHeat    = 0.8
 )
+
+// show puts a game, or an answer that is a text, into the report.
+func (j *job) show(model string, c contest, g task.Game) {
+	if !task.Ends(j.w.Task) {
+		j.r.Replays = append(j.r.Replays, shown(j.w.Name, model, c, g))
+		return
+	}
+	f := g.Frames[0]
+	j.r.Samples = append(j.r.Samples, report.Sample{Name: model, Prompt: f.Prompt, Text: f.Move, How: "held out, " + g.Result})
+}
 
 // shown is a game as the report's board shows it.
 func shown(taskName, model string, c contest, g task.Game) report.Replay {

@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"mito/engine/data"
 	"mito/engine/report"
@@ -11,14 +13,16 @@ import (
 	"mito/engine/tokenizer"
 )
 
-// Workload is what a model is trained for: a task or a text, with its tokenizer.
+// Workload is what a model is trained for: a task, a list or a text, with its tokenizer.
 type Workload struct {
 	Name      string
-	Task      task.Task // nil for text, and for several tasks at once
+	Task      task.Task // nil for texts and lists, and for several tasks at once
 	Tokenizer tokenizer.Tokenizer
-	Context   int // tokens of a training row
-	Settings  any // how it was opened, for the report
+	Context   int      // tokens of a training row
+	Settings  any      // how it was opened, for the report
+	Notes     []string // what a reader of its results must know of the data
 
+	ends     bool // every answer is followed by the end-of-text token
 	examples map[task.Split][]data.Example
 	joined   bool // prompts that continue one another share a row
 	train    data.Part
@@ -50,9 +54,12 @@ func OpenTask(ctx context.Context, name string, o task.Options, tok tokenizer.To
 	if err != nil {
 		return nil, err
 	}
-	w, err := fromTask(ctx, t, tok)
+	w, err := fromTask(ctx, t, tok, rowOptions{})
 	if err != nil {
 		return nil, err
+	}
+	if exact, ok := t.(*task.Exact); ok {
+		w.Notes = exact.Notes()
 	}
 	w.Settings = map[string]any{"positions": o.Positions, "depth": o.Depth, "seed": o.Seed}
 	if o.Format != "" {
@@ -61,13 +68,15 @@ func OpenTask(ctx context.Context, name string, o task.Options, tok tokenizer.To
 	return w, nil
 }
 
-func fromTask(ctx context.Context, t task.Task, tok tokenizer.Tokenizer) (_ *Workload, err error) {
-	if tok == nil {
-		if tok, err = tokenizer.NewChars(t.Alphabet()); err != nil {
-			return nil, err
-		}
-	}
-	w := &Workload{Name: t.Name(), Task: t, Tokenizer: tok, examples: map[task.Split][]data.Example{}}
+// rowOptions say how a task is laid out in rows.
+type rowOptions struct {
+	context int // tokens of a row; 0 for what the longest example takes
+	most    int // of these; 0 for any number
+	bpe     int // vocabulary of a byte-level BPE; 0 for characters
+}
+
+func fromTask(ctx context.Context, t task.Task, tok tokenizer.Tokenizer, o rowOptions) (_ *Workload, err error) {
+	w := &Workload{Name: t.Name(), Task: t, Tokenizer: tok, ends: task.Ends(t), examples: map[task.Split][]data.Example{}}
 	if j, ok := t.(interface{ Joined() bool }); ok {
 		w.joined = j.Joined()
 	}
@@ -82,12 +91,111 @@ func fromTask(ctx context.Context, t task.Task, tok tokenizer.Tokenizer) (_ *Wor
 	if err := data.CheckExamples(w.examples[task.Train], w.examples[task.Test]); err != nil {
 		return nil, err
 	}
-	probe, err := data.NewExamples(tok, w.examples[task.All], 1, 0, data.ExampleOptions{})
-	if err != nil {
-		return nil, err
+	if w.Tokenizer == nil {
+		if w.Tokenizer, err = tokenizerOf(t, w.examples[task.Train], o.bpe); err != nil {
+			return nil, err
+		}
 	}
-	_, w.Context = probe.Shape()
-	return w, nil
+	return w, w.lay(o)
+}
+
+// tokenizerOf makes a tokenizer for a task. A BPE learns its merges from the training part alone.
+func tokenizerOf(t task.Task, train []data.Example, bpe int) (tokenizer.Tokenizer, error) {
+	var specials []string
+	if task.Ends(t) {
+		specials = []string{tokenizer.EndOfText}
+	}
+	if bpe == 0 {
+		return tokenizer.NewChars(t.Alphabet(), specials...)
+	}
+	var text strings.Builder
+	for _, e := range train {
+		for _, a := range e.Answers {
+			text.WriteString(e.Prompt + a + "\n")
+		}
+	}
+	return tokenizer.TrainBPE(text.String(), bpe, specials...)
+}
+
+// lay finds the length of the rows.
+func (w *Workload) lay(o rowOptions) error {
+	if w.ends && w.Tokenizer.EOS() < 0 {
+		return fmt.Errorf("%s: each answer is followed by the end-of-text token, and the tokenizer has no end-of-text token: take a model or a teacher that was trained on --examples or on such a task", w.Name)
+	}
+	all := w.examples[task.All]
+	probe, err := data.NewExamples(w.Tokenizer, all, 1, 0, w.rows(0))
+	if err != nil {
+		return err
+	}
+	_, longest := probe.Shape()
+	exact, isExact := w.Task.(*task.Exact)
+	if isExact && exact.Closed() != nil {
+		// The longest answer may be given to the longest prompt.
+		if longest, err = w.longest(exact.Closed()); err != nil {
+			return err
+		}
+	}
+	w.Context = max(longest, o.context)
+	if limit := cmp.Or(o.context, o.most); isExact && limit > 0 && longest > limit {
+		return w.tooLong(exact, limit)
+	}
+	return nil
+}
+
+// longest is the length of a row of the longest prompt and the longest answer.
+func (w *Workload) longest(closed []string) (int, error) {
+	prompt, answer := 0, 0
+	for _, e := range w.examples[task.All] {
+		ids, err := w.Tokenizer.Encode(e.Prompt)
+		if err != nil {
+			return 0, err
+		}
+		prompt = max(prompt, len(ids))
+	}
+	for _, a := range closed {
+		ids, err := w.Tokenizer.Encode(a)
+		if err != nil {
+			return 0, err
+		}
+		answer = max(answer, len(ids))
+	}
+	return prompt + answer, nil
+}
+
+// tooLong says which example takes more tokens than a row may have.
+func (w *Workload) tooLong(t *task.Exact, limit int) error {
+	var worst data.Example
+	most := 0
+	for _, e := range w.examples[task.All] {
+		for _, a := range e.Answers {
+			prompt, err1 := w.Tokenizer.Encode(e.Prompt)
+			answer, err2 := w.Tokenizer.Encode(a)
+			if n := len(prompt) + len(answer); err1 == nil && err2 == nil && n > most {
+				worst, most = e, n
+			}
+		}
+	}
+	return &LongError{Name: w.Name, Line: t.Line(worst.Prompt), Tokens: most, Limit: limit}
+}
+
+// LongError reports examples that take longer rows than there may be.
+type LongError struct {
+	Name          string
+	Line          int // of the longest
+	Tokens, Limit int
+}
+
+func (e *LongError) Error() string {
+	if e.Tokens <= e.Limit {
+		return fmt.Sprintf("%s: the longest prompt and the longest answer together take more than the %d tokens of a row: give a longer --context, or a larger --bpe", e.Name, e.Limit)
+	}
+	return fmt.Sprintf("%s, line %d: prompt and answer take %d tokens where a row has %d: shorten them, or give --context %[3]d and a model that has it, or a larger --bpe",
+		e.Name, e.Line, e.Tokens, e.Limit)
+}
+
+// rows says how examples are laid out in rows of so many tokens.
+func (w *Workload) rows(time int) data.ExampleOptions {
+	return data.ExampleOptions{Time: time, EOS: w.ends, Join: w.joined}
 }
 
 // OpenText opens a text file or folder.
@@ -142,7 +250,7 @@ func (w *Workload) encode(path string, split task.Split, part data.Part) (err er
 // Source gives batches of a split. A text has no split All: its held-out part is never trained on.
 func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source, error) {
 	if w.examples != nil {
-		return data.NewExamples(w.Tokenizer, w.examples[split], rows, seed, data.ExampleOptions{Time: w.Context, Join: w.joined})
+		return data.NewExamples(w.Tokenizer, w.examples[split], rows, seed, w.rows(w.Context))
 	}
 	tokens, err := w.text(split)
 	if err != nil {
@@ -159,7 +267,7 @@ func (w *Workload) Source(split task.Split, rows int, seed uint64) (data.Source,
 // Eval walks a split once.
 func (w *Workload) Eval(split task.Split, rows int) (data.Eval, error) {
 	if w.examples != nil {
-		return data.NewExamplesEval(w.Tokenizer, w.examples[split], rows, data.ExampleOptions{Time: w.Context, Join: w.joined})
+		return data.NewExamplesEval(w.Tokenizer, w.examples[split], rows, w.rows(w.Context))
 	}
 	tokens, err := w.text(split)
 	if err != nil {
@@ -170,7 +278,7 @@ func (w *Workload) Eval(split task.Split, rows int) (data.Eval, error) {
 
 // Foreign walks the text of a split once as another tokenizer cuts it. Errors: *task.SplitError where it is none that is kept.
 func (w *Workload) Foreign(tok tokenizer.Tokenizer, split task.Split, context int) (data.Eval, error) {
-	if w.Task != nil || split != task.Test {
+	if w.examples != nil || split != task.Test {
 		return nil, &task.SplitError{Split: split}
 	}
 	tokens, err := tok.Encode(w.held.Text)
@@ -190,7 +298,7 @@ func (w *Workload) text(split task.Split) ([]int32, error) {
 
 // Splits describes the parts for the report.
 func (w *Workload) Splits() ([]report.Split, error) {
-	if w.Task == nil {
+	if w.examples == nil {
 		return []report.Split{
 			{Name: string(task.Train), Tokens: int64(len(w.tokens[task.Train])), Hash: w.train.Hash},
 			{Name: string(task.Test), Tokens: int64(len(w.tokens[task.Test])), Hash: w.held.Hash},

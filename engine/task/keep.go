@@ -6,7 +6,7 @@ import "strings"
 type Game struct {
 	First  bool // the player moved first; of a board always
 	Frames []Frame
-	Result string // one of won, drawn, lost, solved and unsolved
+	Result string // one of won, drawn, lost, solved and unsolved, of a text right and wrong
 }
 
 // Frame is a position of a game and what was done in it.

@@ -8,7 +8,14 @@ type Rule struct {
 	Answer byte
 }
 
-// Rules lists the rules of a task. Errors: *UnknownError.
+// RulesError reports a task whose answers are texts.
+type RulesError struct{ Task string }
+
+func (e *RulesError) Error() string {
+	return "task: " + e.Task + " is answered by texts, and no rules of characters say which of them are legal"
+}
+
+// Rules lists the rules of a task. Errors: *UnknownError, *RulesError.
 func Rules(name string) (rules []Rule, err error) {
 	switch name {
 	case tictactoeName:
@@ -28,6 +35,8 @@ func Rules(name string) (rules []Rule, err error) {
 				}
 			}
 		}
+	case commandsName:
+		return nil, &RulesError{name}
 	default:
 		return nil, &UnknownError{Name: name, Known: Names()}
 	}

@@ -39,6 +39,9 @@ func TestRules(t *testing.T) {
 	}
 	for _, name := range Names() {
 		rules, err := Rules(name)
+		if none := (*RulesError)(nil); errors.As(err, &none) && name == commandsName {
+			continue
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,6 +31,8 @@ type ScoreOptions struct {
 	// games or boards, each as it ends. An exhaustive opponent keeps none.
 	Keep int
 	Kept func(Game)
+	// Marker, if not nil, marks the answers of an Exact task; others take no notice of it.
+	Marker Marker
 	// Progress, if not nil, is called from Score's goroutine as games end.
 	Progress func(done, total int)
 }
@@ -96,6 +98,8 @@ type Score struct {
 	Decisions int     // prompts that the player answered
 	OwnLegal  float64 // share of Decisions whose own first choice was legal
 	Seed      uint64
+
+	Exact *ExactScore // of a task with texts as answers; nil for games and boards
 }
 
 // Interval is a range of shares, both ends in [0, 1].
@@ -149,6 +153,9 @@ func (s Score) SolvedInterval() Interval { return s.interval(s.Solved, s.Boards)
 
 // String returns the score in one line for people.
 func (s Score) String() string {
+	if s.Exact != nil {
+		return s.Exact.String()
+	}
 	if s.Opponent == "" {
 		iv := s.SolvedInterval()
 		text := fmt.Sprintf("%d of %d boards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), own choice legal %.1f%%",
@@ -204,8 +211,12 @@ type boardsJSON struct {
 }
 
 // MarshalJSON writes {games, win, draw, loss, opponent, own_legal, …} for
-// games and {boards, solved, own_legal, …} for puzzles.
+// games, {boards, solved, own_legal, …} for puzzles and {prompts, exact, …} for
+// texts.
 func (s Score) MarshalJSON() ([]byte, error) {
+	if s.Exact != nil {
+		return json.Marshal(s.Exact)
+	}
 	if s.Opponent == "" {
 		return json.Marshal(boardsJSON{s.Player, s.LengthRatio, s.Boards, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
 	}
@@ -223,9 +234,14 @@ func (s *Score) UnmarshalJSON(b []byte) error {
 		Boards      int     `json:"boards"`
 		Solved      int     `json:"solved"`
 		MoveLimit   int     `json:"move_limit"`
+		Prompts     int     `json:"prompts"`
 	}
 	if err := json.Unmarshal(b, &j); err != nil {
 		return fmt.Errorf("task: score: %w", err)
+	}
+	if j.Prompts > 0 {
+		*s = Score{Exact: new(ExactScore), Decisions: j.Prompts}
+		return json.Unmarshal(b, s.Exact)
 	}
 	*s = Score{Record: j.Record, First: j.First, Second: j.Second, Opponent: j.Opponent, Exhaustive: j.Exhaustive,
 		Player: j.Player, LengthRatio: j.LengthRatio, Boards: j.Boards, Solved: j.Solved, MoveLimit: j.MoveLimit,

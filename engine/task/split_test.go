@@ -10,7 +10,7 @@ import (
 	"mito/engine/data"
 )
 
-// small returns every task at a size that tests can afford.
+// small returns every task with boards at a size that tests can afford.
 func small(t testing.TB) []Task {
 	t.Helper()
 	var out []Task
@@ -23,7 +23,9 @@ func small(t testing.TB) []Task {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, task)
+		if !Ends(task) {
+			out = append(out, task)
+		}
 	}
 	return out
 }

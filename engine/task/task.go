@@ -51,15 +51,16 @@ const (
 type Options struct {
 	// Positions is the largest number of labelled positions to generate,
 	// 0 for the task's own: all of tictactoe and puzzle8, DefaultPositions for
-	// connect4.
+	// connect4, DefaultCommands for commands.
 	Positions int
 	// Depth is connect4's search depth in plies, 0 for DefaultDepth. The other
 	// tasks are solved exactly and take no depth.
 	Depth int
 	// Format is one of Formats, "" for the task's own.
 	Format string
-	// Seed selects the connect4 games that positions are taken from, and the
-	// sample of a puzzle8 or tictactoe cut short by Positions.
+	// Seed selects the connect4 games that positions are taken from, the
+	// prompts of commands, and the sample of a puzzle8 or tictactoe cut short
+	// by Positions.
 	Seed uint64
 }
 
@@ -74,10 +75,11 @@ const (
 	tictactoeName = "tictactoe"
 	connect4Name  = "connect4"
 	puzzle8Name   = "puzzle8"
+	commandsName  = "commands"
 )
 
 // Names returns the names of all tasks.
-func Names() []string { return []string{tictactoeName, connect4Name, puzzle8Name} }
+func Names() []string { return []string{tictactoeName, connect4Name, puzzle8Name, commandsName} }
 
 // Lookup returns the named task with its default options. The error is an
 // *UnknownError.
@@ -101,8 +103,11 @@ func New(name string, o Options) (Task, error) {
 	if o.Depth != 0 {
 		return nil, &OptionError{Task: name, Option: "depth", Got: o.Depth, Want: "0: this task is solved exactly"}
 	}
-	if name == puzzle8Name {
+	switch name {
+	case puzzle8Name:
 		return newPuzzle8(o), nil
+	case commandsName:
+		return newCommands(o), nil
 	}
 	return newTicTacToe(o), nil
 }

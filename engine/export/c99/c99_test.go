@@ -270,6 +270,9 @@ int main(void) {
 }
 `
 	for _, name := range task.Names() {
+		if none := (*task.RulesError)(nil); errors.As(second(task.Rules(name)), &none) {
+			continue // its answers are texts
+		}
 		game, err := task.New(name, task.Options{Positions: 300, Seed: 3})
 		if err != nil {
 			t.Fatal(err)
@@ -320,3 +323,5 @@ int main(void) {
 		}
 	}
 }
+
+func second[T any](_ T, err error) error { return err }
