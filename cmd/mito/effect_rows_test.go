@@ -28,6 +28,7 @@ func workEffects(neither, games, text string, does check) map[string][]effect {
 		"positions": {{games, "--positions 100", does}},
 		"task-seed": {{games, "--task-seed 2", does}},
 		"format":    {{games, "--format moves", isRefused("format is")}},
+		"examples":  {{games, "--examples ORDERS", isRefused("--examples and --task contradict")}},
 		"context":   {{text, "--context 9", does}},
 		"held-out":  {{text, "--held-out 0.05", does}},
 	}
@@ -146,6 +147,11 @@ func commandEffects() map[string]commandRows {
 	rows["train"].flags["sparse"] = []effect{{sparse, "--sparse 0.5", differs("model/model.safetensors")}, {sparse, "--sparse 1", isRefused("sparse is 1")}}
 	rows["train"].flags["sparse-method"] = []effect{{sparse + " --sparse 0.5", "--sparse-method rigl", differs("model/model.safetensors")},
 		{sparse + " --sparse 0.5", "--sparse-method luck", isRefused("luck")}, {sparse, "--sparse-method rigl", isRefused("--sparse")}}
+	const orders = "--arch micro --steps 3 --batch 4 --out OUT"
+	rows["train"].flags["examples"] = []effect{{orders, "--examples ORDERS", fixes("what to work on?")}, {orders + " --corpus BOOK", "--examples ORDERS", isRefused("--examples and --corpus contradict")},
+		{orders + " --examples ORDERS", "--examples ORDERS --task-seed 2", differs("model/model.safetensors")},
+		{orders + " --examples ORDERS", "--examples ORDERS --bpe 260", differs("model/model.safetensors")},
+		{orders + " --examples ORDERS", "--examples ORDERS --context 60", holds("model/config.json", `"max_position_embeddings": 60`)}}
 	rows["train"].flags["bpe"] = []effect{{"--corpus BOOK --context 8 --arch micro --steps 3 --batch 4 --out OUT", "--bpe 258", differs("model/model.safetensors")}}
 	rows["train"].flags["depth"] = []effect{{"--task connect4 --positions 200 --depth 2 --arch micro --steps 3 --batch 4 --out OUT", "--depth 4", differs("model/model.safetensors")}}
 
@@ -266,6 +272,7 @@ func commandEffects() map[string]commandRows {
 		"adapter":     {{text, "--adapter ADAPTER", prints}, {text + " --adapter a=ADAPTER", "--adapter b=ADAPTER", isRefused("given 2 times")}},
 		"all":         {{text, "--all", prints}},
 		"split":       {{"", "--split train", prints}},
+		"scorer":      {{"", "--scorer SCORER", isRefused("--scorer marks answers that are texts")}, {text, "--scorer SCORER", isRefused("--scorer and --corpus")}},
 		"opponent":    {{"", "--opponent perfect", prints}},
 		"player":      {{"", "--player policy", isRefused("one way to play")}},
 		"games":       {{"", "--games 5", prints}},
@@ -353,11 +360,14 @@ func commandEffects() map[string]commandRows {
 		rows["pipeline"].flags[name] = list
 	}
 	for name, list := range map[string][]effect{
-		"task":      {{"--out OUT", "--task puzzle8", ships}},
-		"corpus":    {{"--out OUT", "--corpus BOOK", ships}},
-		"depth":     {{"--task connect4 --depth 2 --out OUT", "--depth 4", ships}},
-		"format":    {{"--task puzzle8 --out OUT", "--format distance", ships}},
-		"bpe":       {{book, "--bpe 258", ships}},
+		"task":     {{"--out OUT", "--task puzzle8", ships}},
+		"corpus":   {{"--out OUT", "--corpus BOOK", ships}},
+		"depth":    {{"--task connect4 --depth 2 --out OUT", "--depth 4", ships}},
+		"format":   {{"--task puzzle8 --out OUT", "--format distance", ships}},
+		"bpe":      {{book, "--bpe 258", ships}},
+		"examples": {{"--out OUT", "--examples ORDERS", ships}},
+		"scorer": {{"--examples ORDERS --out OUT", "--scorer SCORER", holds("report.json", `"program"`)}, {"", "--scorer SCORER", isRefused("--scorer marks answers that are texts")},
+			{"--examples ORDERS --out OUT", "--scorer /nonexistent", failsWith("does not start")}},
 		"positions": {{"", "--positions 200", ships}},
 		"preset":    {{"", "--preset quick", ships}, {"", "--preset huge", isRefused("huge")}},
 		"out":       {{"--task tictactoe", "--out OUT", holds("report.json", `"task"`)}},

@@ -48,7 +48,7 @@ func does(t testing.TB, old, line, stdin string) (o outcome) {
 	}
 	args := strings.Fields(strings.NewReplacer("OUT", o.out, "FLOAT", fixtures.float, "INT8", fixtures.int8, "TEXT", fixtures.text, "BOOK", fixtures.book, "ADAPTER", fixtures.adapter,
 		"TRANSCRIPT", fixtures.transcript, "CALIBRATION", filepath.Join(fixtures.root, "calibration.json"), "GRAMMAR", filepath.Join(fixtures.root, "animals.gbnf"),
-		"CONFIG", filepath.Join(fixtures.root, "silu.json")).Replace(line))
+		"CONFIG", filepath.Join(fixtures.root, "silu.json"), "ORDERS", filepath.Join(fixtures.root, "orders.tsv"), "SCORER", os.Args[0]).Replace(line))
 	var stdout, stderr bytes.Buffer
 	o.code = run(t.Context(), args, streams{strings.NewReader(stdin), &stdout, &stderr})
 	// What no two runs have in common is not what a flag does.
@@ -241,11 +241,12 @@ func TestEveryFlag(t *testing.T) {
 
 // exchange makes pipelines and benchmarks short.
 func exchange(t *testing.T) {
+	t.Setenv(asScorer, "1")
 	measuring = eval.MeasureOptions{Runs: 1, Time: time.Microsecond}
 	presetOf = func(workload, name string) (pipeline.Preset, error) {
 		p, err := pipeline.PresetOf(workload, name)
 		p.Task.Positions, p.Games, p.Opponents = 100, 2, []string{"random"}
-		if workload == "puzzle8" { // which has none
+		if workload == "puzzle8" || workload == "examples" { // which have none
 			p.Opponents = nil
 		}
 		p.Teacher.Shape, p.Student.Shape, p.Teacher.Rows, p.Student.Rows = "micro", "micro", 4, 4

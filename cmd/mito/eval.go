@@ -31,6 +31,7 @@ type evalFlags struct {
 	seed     uint64
 	all      bool
 	adapter  adapterFlags
+	scorer   scorerFlag
 
 	confidence  bool
 	calibration string
@@ -42,7 +43,7 @@ func newEval() *cobra.Command {
 		Use:   "eval",
 		Short: "Loss of a model on held-out data, and its score at a task",
 		Long: `Compute the loss of a model on data that it was not trained on: the test positions of a task, or the end of a text. At
-a task it plays too. With --all the whole text counts, for one that the model has never seen.
+a task it plays too; of examples and of commands it answers the held-out prompts. With --all the whole text counts, for one that the model has never seen.
 
 With --confidence, one half of the rows fits a temperature to the model's probabilities, and the other half says how far they can be
 believed then: the calibration error, and how much is right where the model answers only when it is sure. --calibration
@@ -63,12 +64,13 @@ writes the temperature to a file for mito generate.`,
 	f.output.register(fs)
 	fs.StringVar(&f.model, "model", "", "folder of the model, float or INT8 (required)")
 	f.adapter.register(fs, "")
-	fs.StringVar(&f.split, "split", string(task.Test), "task: positions to evaluate the loss on: train, test or all")
+	fs.StringVar(&f.split, "split", string(task.Test), "task, examples: positions or prompts to evaluate the loss on: train, test or all")
 	fs.BoolVar(&f.all, "all", false, "corpus: evaluate on the whole text, not only on its held-out end")
 	fs.StringVar(&f.opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
 	fs.StringVar(&f.player, "player", "", "puzzle8: how the model plays: policy, policy-without-repeats, and where it answers distances nearest, nearest-without-repeats; policy where it is left out")
-	fs.IntVar(&f.games, "games", task.DefaultGames, "task: games or boards")
+	fs.IntVar(&f.games, "games", task.DefaultGames, "task, examples: games, boards or held-out prompts, at most")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the opponent or the boards")
+	f.scorer.register(fs)
 	fs.BoolVar(&f.confidence, "confidence", false, "fit a temperature; print the calibration error, and the accuracy at several coverages")
 	fs.StringVar(&f.calibration, "calibration", "", "with --confidence: new file for the temperature, for mito generate --calibration")
 	return cmd
@@ -85,15 +87,18 @@ func (f *evalFlags) check(fs *pflag.FlagSet) error {
 		if err := without(fs, "--all", "held-out"); err != nil {
 			return err
 		}
-	case f.work.task != "":
-		if err := without(fs, "--task", "all"); err != nil {
+	case f.work.task != "" || f.work.examples != "":
+		if err := without(fs, f.work.flag(), "all"); err != nil {
 			return err
 		}
 	}
 	if len(f.adapter) > 1 {
 		return usagef("--adapter is given %d times: one is evaluated at a time", len(f.adapter))
 	}
-	if err := f.work.check(fs, "split", "opponent", "player", "games", "seed"); err != nil {
+	if err := f.work.check(fs, "split", "opponent", "player", "games", "seed", "scorer"); err != nil {
+		return err
+	}
+	if err := f.scorer.check(f.work); err != nil {
 		return err
 	}
 	if err := f.machine.check(); err != nil {
@@ -204,14 +209,19 @@ func (f *evalFlags) run(cmd *cobra.Command) (err error) {
 func evalRows(context int) int { return max(1, min(64, (1<<18)/context)) }
 
 func (f *evalFlags) play(cmd *cobra.Command, rt decode.Runtime, w *pipeline.Workload) (s task.Score, err error) {
-	player, err := eval.NewPlayer(cmd.Context(), rt, 64)
+	player, err := pipeline.NewPlayer(cmd.Context(), rt, w.Task)
 	if err != nil {
 		return s, err
 	}
+	scorer, done, err := f.scorer.start()
+	if err != nil {
+		return s, err
+	}
+	defer done()
 	p := newProgress(cmd, f.output.quiet)
 	p.Start("playing", f.games)
 	s, err = w.Task.Score(cmd.Context(), player, task.ScoreOptions{
-		Games: f.games, Opponent: f.opponent, Player: f.player, Seed: f.seed, Progress: func(done, _ int) { p.Update(done, "") },
+		Games: f.games, Opponent: f.opponent, Player: f.player, Seed: f.seed, Marker: scorer, Progress: func(done, _ int) { p.Update(done, "") },
 	})
 	if err != nil {
 		p.End(pipeline.Stopped)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -85,14 +86,16 @@ func known(name string) bool {
 	return false
 }
 
-// workFlags choose a task or a text.
+// workFlags choose a task, a file of examples, or a text.
 type workFlags struct {
 	task, corpus     string
+	examples         string
 	positions, depth int
 	format           string
 	taskSeed         uint64
 	context, bpe     int
 	heldOut          float64
+	fitted           bool       // context is that of a model
 	only             task.Split // of a text, the only one that is used; "" for train and test
 	filter           data.Filter
 }
@@ -100,10 +103,11 @@ type workFlags struct {
 func (f *workFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.task, "task", "", "task to work on: "+strings.Join(task.Names(), ", "))
 	fs.StringVar(&f.corpus, "corpus", "", "text file or folder to work on, instead of a task")
+	fs.StringVar(&f.examples, "examples", "", "file of examples to work on, instead of a task: lines of a prompt, a tab and a right answer, or several with tabs between them")
 	f.registerTask(fs)
 	text := pipeline.RecipeOf("text").Text
-	fs.IntVar(&f.context, "context", text.Context, "corpus: tokens of a training row")
-	fs.Float64Var(&f.heldOut, "held-out", text.HeldOut, "corpus: share at the end of the text that is only evaluated on")
+	fs.IntVar(&f.context, "context", text.Context, "corpus, examples: tokens of a row; of examples as many as the longest takes where it is left out")
+	fs.Float64Var(&f.heldOut, "held-out", text.HeldOut, "corpus: share at the end of the text that is only evaluated on; examples: share of the prompts")
 }
 
 // registerTask registers what a task can be given.
@@ -111,50 +115,80 @@ func (f *workFlags) registerTask(fs *pflag.FlagSet) {
 	fs.IntVar(&f.positions, "positions", 0, "task: at most so many labelled positions; 0 for the task's own number")
 	fs.IntVar(&f.depth, "depth", 0, "connect4: plies that the solver looks ahead; 0 for its default")
 	fs.StringVar(&f.format, "format", "", "task: how positions and answers are written: connect4 moves (the stones in the order of play), puzzle8 distance (the moves left before the move); the task's own, or the model's, where it is left out")
-	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used")
+	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used; examples: seed of the prompts that are held out")
 }
 
 // registerTokenizer registers what a workload without a tokenizer of its own can be given.
 func (f *workFlags) registerTokenizer(fs *pflag.FlagSet) {
-	fs.IntVar(&f.bpe, "bpe", 0, "corpus: vocabulary of a byte-level BPE; 0 for characters")
+	fs.IntVar(&f.bpe, "bpe", 0, "corpus, examples: vocabulary of a byte-level BPE; 0 for characters")
 }
 
-// kind is the name under which presets are listed: the task's, or "text".
+// kind is the name under which presets are listed: the task's, "examples" or "text"; "" where nothing is chosen.
 func (f *workFlags) kind() string {
-	if f.corpus != "" {
+	switch {
+	case f.corpus != "":
 		return "text"
+	case f.examples != "":
+		return "examples"
 	}
 	return f.task
 }
+
+// flag is the flag that chose, path the file that it names, "" for a task.
+func (f *workFlags) flag() string {
+	switch {
+	case f.corpus != "":
+		return "--corpus"
+	case f.examples != "":
+		return "--examples"
+	}
+	return "--task"
+}
+
+func (f *workFlags) path() string { return cmp.Or(f.corpus, f.examples) }
 
 // check refuses flags that contradict each other. ofTask names further flags of the command that need a task.
 func (f *workFlags) check(fs *pflag.FlagSet, ofTask ...string) error {
 	switch {
 	case f.task != "" && f.corpus != "":
 		return usagef("--task and --corpus contradict each other: give one of them")
-	case f.task == "" && f.corpus == "":
-		return usagef("what to work on? give --task NAME (%s) or --corpus PATH", strings.Join(task.Names(), ", "))
+	case f.examples != "" && f.task != "":
+		return usagef("--examples and --task contradict each other: give one of them")
+	case f.examples != "" && f.corpus != "":
+		return usagef("--examples and --corpus contradict each other: give one of them")
+	case f.kind() == "":
+		return usagef("what to work on? give --task NAME (%s), --examples FILE or --corpus PATH", strings.Join(task.Names(), ", "))
 	case f.corpus != "":
 		if err := without(fs, "--corpus", append(ofTask, "positions", "depth", "format", "task-seed")...); err != nil {
 			return err
 		}
-		switch {
-		case f.context < 1:
-			return usagef("--context is %d, want 1 or more", f.context)
-		case f.heldOut == 1:
-			return usagef("--held-out is 1, which leaves nothing to train on: want more than 0 and less than 1; mito eval --all evaluates a whole text")
-		case !(f.heldOut > 0 && f.heldOut < 1):
-			return usagef("--held-out is %v, want more than 0 and less than 1", f.heldOut)
-		case f.bpe < 0:
-			return usagef("--bpe is %d, want 0 (characters) or the size of a vocabulary", f.bpe)
+		return f.checkText()
+	case f.examples != "":
+		if err := without(fs, "--examples", "positions", "depth", "format", "opponent", "player", "filter-lines", "filter-runs"); err != nil {
+			return err
 		}
-		return nil
+		return f.checkText()
 	}
 	if err := without(fs, "--task", "context", "held-out", "bpe", "filter-lines", "filter-runs"); err != nil {
 		return err
 	}
 	_, err := task.New(f.task, f.taskOptions(fs, nil))
 	return usage(err)
+}
+
+// checkText checks what texts and examples can be given.
+func (f *workFlags) checkText() error {
+	switch {
+	case f.context < 1:
+		return usagef("--context is %d, want 1 or more", f.context)
+	case f.heldOut == 1:
+		return usagef("--held-out is 1, which leaves nothing to train on: want more than 0 and less than 1; mito eval --all evaluates a whole text")
+	case !(f.heldOut > 0 && f.heldOut < 1):
+		return usagef("--held-out is %v, want more than 0 and less than 1", f.heldOut)
+	case f.bpe < 0:
+		return usagef("--bpe is %d, want 0 (characters) or the size of a vocabulary", f.bpe)
+	}
+	return nil
 }
 
 // without refuses flags that were given but mean nothing beside another.
@@ -171,6 +205,9 @@ func without(fs *pflag.FlagSet, other string, names ...string) error {
 func (f *workFlags) open(cmd *cobra.Command, preset *pipeline.Preset, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
 	fs := cmd.Flags()
 	return awaited(cmd.Context(), func() (*pipeline.Workload, error) {
+		if f.examples != "" {
+			return f.openExamples(cmd, tok)
+		}
 		if f.corpus == "" {
 			return pipeline.OpenTask(cmd.Context(), f.task, f.taskOptions(fs, preset), tok)
 		}
@@ -180,6 +217,26 @@ func (f *workFlags) open(cmd *cobra.Command, preset *pipeline.Preset, tok tokeni
 		}
 		return pipeline.OpenText(f.corpus, o)
 	})
+}
+
+// openExamples opens a file of examples and tells what it found in it.
+func (f *workFlags) openExamples(cmd *cobra.Command, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
+	o := pipeline.ExamplesOptions{HeldOut: f.heldOut, Seed: f.taskSeed, BPE: f.bpe, Tokenizer: tok}
+	if o.Most = f.context; !f.fitted {
+		if o.Most = 0; cmd.Flags().Changed("context") {
+			o.Context = f.context
+		}
+	}
+	w, err := pipeline.OpenExamples(cmd.Context(), f.examples, o)
+	if err != nil {
+		return nil, err
+	}
+	if quiet := cmd.Flags().Lookup("quiet"); quiet == nil || quiet.Value.String() != "true" {
+		for _, note := range w.Notes {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", f.examples, note)
+		}
+	}
+	return w, nil
 }
 
 // openFor opens the workload for a change of the model of --model: with its tokenizer, within its context.
@@ -194,7 +251,7 @@ func (f *workFlags) openFor(cmd *cobra.Command, start *pipeline.Start, dir strin
 // for it.
 func (f *workFlags) fitContext(fs *pflag.FlagSet, flag, dir string, context int) error {
 	if !fs.Changed("context") {
-		f.context = context
+		f.context, f.fitted = context, true
 	}
 	if f.context > context {
 		return usagef("--context is %d, but %s %s has a context of %d: give that, or less", f.context, flag, dir, context)

@@ -46,7 +46,7 @@ With --layers only some layers adapt; --cache then keeps what the layers below t
 training data that come again cost the upper layers only. The rows of a text begin at multiples of --context then.
 
 With --merge the adapter of --adapter is added to the weights of --model, and the result written to --out; an INT8 model is
-rounded again. With --task or --corpus the losses of both are printed, which an INT8 model needs. --unmerge takes an adapter
+rounded again. With --task, --examples or --corpus the losses of both are printed, which an INT8 model needs. --unmerge takes an adapter
 out again, up to rounding.
 
 With --preset stem one base learns a little of three tasks at once, an adapter is trained for each of them, and one process

@@ -44,7 +44,7 @@ func (f *loraFlags) checkMerge(cmd *cobra.Command) error {
 		return err
 	}
 	if f.unmerge {
-		if err := without(fs, other, "task", "corpus"); err != nil {
+		if err := without(fs, other, "task", "corpus", "examples"); err != nil {
 			return err
 		}
 	}
@@ -79,7 +79,7 @@ func (f *loraFlags) runMerge(cmd *cobra.Command) error {
 		return err
 	}
 	if base.Int8 != nil && f.work.kind() == "" && f.merge {
-		return usagef("--model %s is INT8 and is rounded again: give --task or --corpus, whose losses say what that costs", f.model)
+		return usagef("--model %s is INT8 and is rounded again: give --task, --examples or --corpus, whose losses say what that costs", f.model)
 	}
 	a, err := lora.Read(f.adapter, base.Floats.Config)
 	if err != nil {

@@ -19,6 +19,10 @@ import (
 const asMito = "MITO_TEST_RUN"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asScorer) != "" && len(os.Args) == 1 {
+		markLines()
+		return
+	}
 	if os.Getenv(asMito) != "" {
 		main()
 		return
@@ -163,6 +167,7 @@ func need(t testing.TB) {
 		write(t, f.book, strings.Repeat("the quick brown fox jumps over the lazy  dog;\n", 3)+strings.Repeat("the quick brown fox jumps over the lazy dog; ", 37)+
 			strings.Repeat("pack my box with five dozen liquor jugs; ", 10))
 		write(t, filepath.Join(f.root, "silu.json"), `{"hidden_act": "silu"}`)
+		write(t, filepath.Join(f.root, "orders.tsv"), orders(40))
 		works(t, f.root, "train", "--task", "tictactoe", "--positions", "200", "--model", "micro", "--steps", "2", "--batch", "8", "--out", f.float)
 		works(t, f.root, "quantize", "--model", f.float, "--out", f.int8)
 		works(t, f.root, "train", "--corpus", f.book, "--context", "16", "--model", "micro", "--steps", "2", "--out", f.text)

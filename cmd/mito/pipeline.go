@@ -35,17 +35,19 @@ func newPipeline() *cobra.Command {
 		games     int
 		given     teacherFlags
 		shape     string
+		scorer    scorerFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "pipeline",
-		Short: "From a task or a text to a proven INT8 student, with a report",
+		Short: "From a task, examples or a text to a proven INT8 student, with a report",
 		Long: `Train a teacher, distil it into a student, quantise the student to INT8, prove that its bits do not depend on
 threads, batch or kernels, score all three and write a report. Without flags it does so for tictactoe.`,
 		Example: "  mito pipeline\n  mito pipeline --task connect4 --preset quick\n  mito pipeline --corpus book.txt --out book\n" +
+			"  mito pipeline --examples orders.tsv --out orders\n" +
 			"  mito pipeline --teacher gpt2-folder --tokenizer chars --arch edge --corpus book.txt",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if work.task == "" && work.corpus == "" {
+			if work.kind() == "" {
 				work.task = "tictactoe"
 			}
 			if err := work.check(cmd.Flags()); err != nil {
@@ -54,6 +56,9 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			p, err := presetOf(work.kind(), preset)
 			if err != nil {
 				return usage(err)
+			}
+			if err := scorer.check(work); err != nil {
+				return err
 			}
 			if cmd.Flags().Changed("games") {
 				if err := checkGames(games); err != nil {
@@ -91,6 +96,11 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			if err := pipeline.CheckOutput(out, resume); err != nil {
 				return err
 			}
+			marker, done, err := scorer.start()
+			if err != nil {
+				return err
+			}
+			defer done()
 			b, err := machine.open(cmd, output.quiet)
 			if err != nil {
 				return err
@@ -109,7 +119,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
 				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Given: given.dirs, Teachers: teachers,
-				Assistant: assistant, Command: commandLine(), Version: programVersion(), Measure: measuring, Patience: patience,
+				Assistant: assistant, Command: commandLine(), Version: programVersion(), Measure: measuring, Patience: patience, Scorer: marker,
 			}, newProgress(cmd, output.quiet))
 			if err != nil {
 				return resumable(cmd.Context(), err, resume, lacks...)
@@ -130,7 +140,8 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 	fs.StringVar(&assistant, "assistant", "", "architecture of an assistant between teacher and student, one of those that mito info lists")
 	fs.StringVar(&shape, "arch", "", "architecture of the student, one of those that mito info lists; the preset's where it is left out")
 	given.register(fs, "folder of a model that teaches as it is, in place of one that is trained; may be given several times")
-	fs.IntVar(&games, "games", 0, "games or boards of each score; the preset's number where it is left out")
+	scorer.register(fs)
+	fs.IntVar(&games, "games", 0, "games, boards or held-out prompts of each score; the preset's number where it is left out")
 	return cmd
 }
 
@@ -140,8 +151,8 @@ const patience = 5 * time.Second
 // freshFolder names a folder under mito-out that is not there yet.
 func freshFolder(work workFlags) (string, error) {
 	name := work.task
-	if work.corpus != "" {
-		name = strings.TrimSuffix(filepath.Base(filepath.Clean(work.corpus)), filepath.Ext(work.corpus))
+	if path := work.path(); path != "" {
+		name = strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path))
 	}
 	for i := 1; i < 10000; i++ {
 		dir := filepath.Join("mito-out", name)

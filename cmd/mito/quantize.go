@@ -127,7 +127,7 @@ func (f *quantizeFlags) check(fs *pflag.FlagSet) (err error) {
 	} else if err := without(fs, "a run without --qat", awareFlags...); err != nil {
 		return err
 	} else if (f.rows == 0 || f.self) && f.work.kind() != "" {
-		return usagef("--task and --corpus give the sequences of --calibrate and --qat, which are missing")
+		return usagef("--task, --examples and --corpus give the sequences of --calibrate and --qat, which are missing")
 	}
 	if f.model, err = modelFolder("--model", f.model); err != nil {
 		return err
