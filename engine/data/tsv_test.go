@@ -26,7 +26,7 @@ func TestLoadTSV(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Line{
-		{1, Example{"one", []string{"1"}}}, {3, Example{" two ", []string{"zwei", "deux "}}}, {4, Example{"drei", []string{"3"}}},
+		{1, Example{Prompt: "one", Answers: []string{"1"}}}, {3, Example{Prompt: " two ", Answers: []string{"zwei", "deux "}}}, {4, Example{Prompt: "drei", Answers: []string{"3"}}},
 	}
 	if !slices.EqualFunc(got, want, func(a, b Line) bool {
 		return a.Number == b.Number && a.Prompt == b.Prompt && slices.Equal(a.Answers, b.Answers)
