@@ -10,7 +10,7 @@ import (
 
 	"mito/engine/export/web"
 	"mito/engine/files"
-	"mito/engine/internal/browser"
+	"mito/engine/internal/chromium"
 	"mito/engine/student"
 	"mito/engine/task"
 )
@@ -67,7 +67,7 @@ func writePage(ctx context.Context, from *Source, out string, o Options) (*Resul
 // provePage opens what was written in a browser, where there is one, and says what it computed.
 func provePage(ctx context.Context, out string, _ Options) (string, error) {
 	got, err := web.Open(ctx, out)
-	if errors.Is(err, browser.ErrNoBrowser) {
+	if errors.Is(err, chromium.ErrNotFound) {
 		return err.Error() + ": the page was not opened, and the digest not compared", nil
 	}
 	if err != nil {

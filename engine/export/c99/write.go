@@ -44,6 +44,13 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("the model needs %d bytes of %s, %d are there", e.Got, e.What, e.Limit)
 }
 
+// FormatError reports a model that plays a task in a format whose legal answers do not stand in the prompt.
+type FormatError struct{ Task, Format string }
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("the model plays %s in the format %s; legal answers are known for models of the task's own format only, which are made without --format", e.Task, e.Format)
+}
+
 var identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
 // words of C that no name may be. A name is always followed by _, so keywords are no danger; these are what model.c itself uses.
@@ -70,7 +77,7 @@ type Files map[string][]byte
 // Names lists the files in order.
 func (f Files) Names() []string { return slices.Sorted(maps.Keys(f)) }
 
-// Write makes the C of a student. Errors: *NameError, *task.UnknownError, *tokenizer.IDError, those of the weights.
+// Write makes the C of a student. Errors: *NameError, *FormatError, *task.UnknownError, *tokenizer.IDError, those of the weights.
 func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Files, error) {
 	if err := CheckName(o.Name); err != nil {
 		return nil, err
@@ -188,6 +195,11 @@ func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitte
 		var err error
 		if e.text, err = newTokens(tok, w.Config.VocabSize); err != nil {
 			return nil, err
+		}
+		if o.Task != "" {
+			if format := task.FormatOf(o.Task, func(text string) bool { _, err := tok.Encode(text); return err == nil }); format != "" {
+				return nil, &FormatError{o.Task, format}
+			}
 		}
 		for _, r := range e.rules {
 			if len(e.text.single(r.Answer)) == 0 {

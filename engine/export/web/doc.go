@@ -11,7 +11,7 @@
 // `go generate` makes wasm/ again; a test fails where sources and MANIFEST disagree, and where clang is the MANIFEST's, where it
 // makes other bytes.
 //
-// Of mito the package imports engine/export/c99, engine/internal/browser, engine/student, engine/task and engine/tokenizer.
+// Of mito the package imports engine/export/c99, engine/internal/chromium, engine/student, engine/task and engine/tokenizer.
 package web
 
 //go:generate ./generate.sh

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"mito/engine/internal/browser"
+	"mito/engine/internal/chromium"
 )
 
 // Opened is what a browser made of a page.
@@ -19,10 +19,10 @@ type Opened struct {
 // patience is how long a page may take to open: the digest of a large model on a slow machine.
 const patience = 10 * time.Minute
 
-// Open opens a page in a browser without a window and waits until it has computed its digest. Errors: browser.ErrNoBrowser, one that
+// Open opens a page in a browser without a window and waits until it has computed its digest. Errors: chromium.ErrNotFound, one that
 // says what the page says where the digest differs, those of the browser.
 func Open(ctx context.Context, path string) (o Opened, err error) {
-	b, err := browser.Open(ctx)
+	b, err := chromium.Open(ctx)
 	if err != nil {
 		return o, err
 	}
@@ -55,7 +55,7 @@ func address(path string) string {
 }
 
 // settled waits until the page has checked its digest.
-func settled(ctx context.Context, b *browser.Browser) (state, says string, err error) {
+func settled(ctx context.Context, b *chromium.Browser) (state, says string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {

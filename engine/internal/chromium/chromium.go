@@ -1,5 +1,5 @@
-// Package chromium opens pages in a headless Chromium, for tests of the pages that mito writes. It needs the program alone: nothing
-// is spoken to it, and what a page did is read in the document that it leaves.
+// Package chromium opens pages in a headless Chromium, to try the pages that mito writes. It needs the program alone. [DOM] reads in
+// the document that a page leaves what it did; [Open] speaks to a page while it runs.
 package chromium
 
 import (

@@ -61,13 +61,14 @@ class Student {
   }
 
   encode(text) {
+    if (text.includes('\0')) throw new Error('The text holds a zero character.');
     const [at, n] = this.put(text), end = this.end;
     this.end = at + n + 1;
     const tokens = this.room(4 * n + 4);
     this.end = end;
     const count = this.c.student_encode(at, tokens, n);
     if (count < 0) {
-      const unknown = [...text].find(c => c === '\0' || text.length > c.length && !this.has(c));
+      const unknown = [...text].find(c => text.length > c.length && !this.has(c));
       throw new Error('The model has no token for ' + (unknown ? JSON.stringify(unknown) : 'this text') + '.');
     }
     return [...new Int32Array(this.c.memory.buffer, tokens, count)];

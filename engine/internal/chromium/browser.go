@@ -1,7 +1,4 @@
-// Package browser drives a Chromium without a window, through the pipe that --remote-debugging-pipe opens, so that what was written
-// for browsers can be tried in one. It speaks the DevTools protocol (chromedevtools.github.io/devtools-protocol), JSON messages
-// that end in a zero byte, and needs nothing but a browser.
-package browser
+package chromium
 
 import (
 	"bufio"
@@ -15,25 +12,11 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"time"
 )
 
-// ErrNoBrowser is returned where there is no Chromium.
-var ErrNoBrowser = errors.New("there is no Chromium here (chromium, google-chrome)")
-
-// Find finds the program. Errors: ErrNoBrowser.
-func Find() (string, error) {
-	if runtime.GOOS == "windows" { // has no pipes with these numbers
-		return "", ErrNoBrowser
-	}
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", ErrNoBrowser
-}
-
-// Browser is a running browser with one page. Its methods may be called from several goroutines.
+// Browser is a running Chromium with one page, driven through the pipe that --remote-debugging-pipe opens: messages of the DevTools
+// protocol (chromedevtools.github.io/devtools-protocol) in JSON, each with a zero byte behind it. Its methods may be called from several goroutines.
 type Browser struct {
 	cmd     *exec.Cmd
 	profile string
@@ -59,9 +42,12 @@ type answer struct {
 }
 
 // Open starts a browser with a new profile, which Close removes, and opens an empty page. The end of ctx stops it.
-// Errors: ErrNoBrowser, those of starting it.
+// Errors: ErrNotFound, also on Windows, where a program is not given pipes by number; those of starting it.
 func Open(ctx context.Context) (b *Browser, err error) {
 	path, err := Find()
+	if err == nil && runtime.GOOS == "windows" {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -244,9 +230,23 @@ func (b *Browser) Events(methods ...string) (list []Event) {
 
 // Close ends the browser and removes its profile.
 func (b *Browser) Close() error {
-	b.in.Close() // it ends with its pipe
-	<-b.done
-	_ = b.cmd.Process.Kill() // where its pipe ended first
-	_ = b.cmd.Wait()         // says that it was killed
-	return os.RemoveAll(b.profile)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_ = b.Call(ctx, "Browser.close", nil, nil) // it may have ended by itself
+	b.in.Close()
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		_ = b.cmd.Process.Kill()
+	}
+	_ = b.cmd.Wait() // says that it was stopped, where it was
+	err := os.RemoveAll(b.profile)
+	for range 20 { // its helpers write until they notice
+		if err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		err = os.RemoveAll(b.profile)
+	}
+	return err
 }
