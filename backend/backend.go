@@ -28,6 +28,14 @@ type Backend interface {
 	Close() error
 }
 
+// Base is the backend whose memory a backend uses: itself, or the one that it is made of and says with a method Base.
+func Base(b Backend) Backend {
+	if on, ok := b.(interface{ Base() Backend }); ok {
+		return on.Base()
+	}
+	return b
+}
+
 // Info describes an open backend.
 type Info struct {
 	Name    string            `json:"name"`    // "cpu" or "cuda"

@@ -70,6 +70,10 @@ of the draft's guesses the model accepts on the held-out part.`,
 				return err
 			}
 			defer closing(b, &err)
+			if err := f.ranks.join(cmd, b, f.output.quiet); err != nil {
+				return err
+			}
+			defer f.ranks.leave(&err)
 			start, err := f.start(cmd.Flags())
 			if err != nil {
 				return err

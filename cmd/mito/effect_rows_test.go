@@ -57,8 +57,11 @@ func fitEffects(more, moreText string) map[string][]effect {
 		"from": {{strings.Replace(games, "--arch micro", "", 1), "--from FLOAT", weights},
 			{strings.Replace(games, "--arch micro", "", 1), "--from FLOAT", holds("last/state.json", `"from": "`)},
 			{games, "--from FLOAT", isRefused("--arch and --from contradict")}},
-		"split": {{games, "--split all", weights}},
-		"qat":   {{games, "--qat", holds("model/config.json", `"int-quantized"`)}, {games, "--qat=1", weights}, {games, "--qat=2", isRefused("--qat is 2")}},
+		"ranks":     {{games, "--ranks none", equal}, {games, "--ranks two", isRefused("--ranks is")}}, // more: TestRanks
+		"allreduce": {{games, "--allreduce fast", equal}, {games, "--allreduce mean", isRefused("--allreduce is")}},
+		"dist-lib":  {{games, "--dist-lib LIBRARY", equal}},
+		"split":     {{games, "--split all", weights}},
+		"qat":       {{games, "--qat", holds("model/config.json", `"int-quantized"`)}, {games, "--qat=1", weights}, {games, "--qat=2", isRefused("--qat is 2")}},
 		"bits": {{games + " --qat", "--bits mlp.*=4", holds("model/config.json", `"mito-codes"`)}, {games + " --qat", "--bits conv.*=4", isRefused("conv.*")},
 			{games, "--bits 4", isRefused("--bits and a run without --qat")}},
 		"resume": {resumes(games)},

@@ -30,6 +30,7 @@ type fitFlags struct {
 	machine machineFlags
 	work    workFlags
 	output  outputFlags
+	ranks   rankFlags
 
 	arch, config, from, out, split string
 	reference                      string
@@ -54,6 +55,7 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape func(pipeline.Recipe) strin
 	f.work.register(fs)
 	f.machine.register(fs)
 	f.output.register(fs)
+	f.ranks.register(fs)
 	fs.StringVar(&f.arch, "arch", shape(r), "architecture of the model, one of those that mito info lists; --model means the same")
 	fs.StringVar(&f.config, "config", "", "JSON file with keys of config.json that replace those of --arch")
 	fs.StringVar(&f.out, "out", "", "folder of the run (required)")
@@ -270,6 +272,9 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 	if err := t.Validate(); err != nil {
 		return usage(err)
 	}
+	if err := f.ranks.discover(fs, &f.machine); err != nil || f.ranks.launch.Rank > 0 {
+		return err
+	}
 	return pipeline.CheckOutput(f.out, f.resume)
 }
 
@@ -349,12 +354,17 @@ func (f *fitFlags) run(cmd *cobra.Command, b backend.Backend, w *pipeline.Worklo
 	if o.Reference != nil {
 		defer closing(o.Reference, &err)
 	}
-	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, once{newProgress(cmd, f.output.quiet)})
+	o.Ranks = f.ranks.group
+	follows := o.Ranks != nil && o.Ranks.Rank() > 0
+	fitted, err := pipeline.Fit(cmd.Context(), b, w, o, once{newProgress(cmd, f.output.quiet || follows)})
 	if option := (*train.OptionError)(nil); errors.As(err, &option) { // one that depends on the data
 		return usage(err)
 	}
 	if err != nil {
 		return resumable(cmd.Context(), err, f.resume)
+	}
+	if follows { // rank 0 says what came of it
+		return nil
 	}
 	r := fitResult{
 		Task: w.Name, Seed: o.Train.Seed, Backend: b.Info().Name, Dir: fitted.Dir, Params: o.Config.Params(),

@@ -28,6 +28,7 @@ import (
 type machineFlags struct {
 	backend, precision string
 	threads            int
+	device             int // ordinal of the GPU
 }
 
 func (f *machineFlags) register(fs *pflag.FlagSet) {
@@ -56,7 +57,7 @@ func (f *machineFlags) open(cmd *cobra.Command, quiet bool) (backend.Backend, er
 	if err != nil {
 		return nil, usage(err)
 	}
-	b, skipped, err := backend.Open(f.backend, backend.Options{Threads: f.threads, Precision: precision})
+	b, skipped, err := backend.Open(f.backend, backend.Options{Threads: f.threads, Precision: precision, Device: f.device})
 	if errors.Is(err, backend.ErrNotBuilt) {
 		return nil, fmt.Errorf("--backend %s: this program was built without it; build it with -tags cuda, or take --backend cpu", f.backend)
 	}

@@ -29,6 +29,10 @@ func newTrain() *cobra.Command {
 				return err
 			}
 			defer closing(b, &err)
+			if err := f.ranks.join(cmd, b, f.output.quiet); err != nil {
+				return err
+			}
+			defer f.ranks.leave(&err)
 			start, err := f.start(cmd.Flags())
 			if err != nil {
 				return err

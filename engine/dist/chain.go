@@ -38,6 +38,9 @@ func NewChain(b backend.Backend, e Engine) *Chain {
 	return &Chain{Backend: b, engine: e, done: map[uintptr]bool{}}
 }
 
+// Base is the backend that the chain is made of.
+func (c *Chain) Base() backend.Backend { return backend.Base(c.Backend) }
+
 // Watch says which tensors gradients are parts of.
 func (c *Chain) Watch(grads []*tensor.Dense) { c.grads = grads }
 

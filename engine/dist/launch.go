@@ -11,18 +11,19 @@ type Launch struct {
 	By          string // MPI, torchrun or Slurm; "" where there is none
 	Rank, Size  int
 	Local       int    // which of the processes of this machine
+	LocalSize   int    // processes of this machine; 0 where it was not told
 	Address     string // host and port of rank 0's machine, where it was told; torchrun keeps the port to itself
 	AddressFrom string // which variable said so
 }
 
 // launchers are the conventions, in the order in which they are looked for: what starts the process itself comes first.
 var launchers = []struct {
-	by, rank, size, local string
+	by, rank, size, local, localSize string
 }{
-	{"MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
-	{"MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"},
-	{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK"},
-	{"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"},
+	{"MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+	{"MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+	{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+	{"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"},
 }
 
 // Discover finds the launcher of this process in its environment, which getenv reads. Without one the size is 1. Errors: a rank or
@@ -37,7 +38,7 @@ func Discover(getenv func(string) string) (Launch, error) {
 			to   *int
 			name string
 			must bool
-		}{{&out.Rank, l.rank, true}, {&out.Size, l.size, true}, {&out.Local, l.local, false}} {
+		}{{&out.Rank, l.rank, true}, {&out.Size, l.size, true}, {&out.Local, l.local, false}, {&out.LocalSize, l.localSize, false}} {
 			text := getenv(v.name)
 			if text == "" && !v.must {
 				continue

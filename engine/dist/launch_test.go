@@ -13,7 +13,7 @@ func TestDiscover(t *testing.T) {
 	}{
 		"nothing":        {"", Launch{Size: 1}, ""},
 		"half":           {"RANK=1", Launch{Size: 1}, ""},
-		"torchrun":       {"RANK=3 WORLD_SIZE=4 LOCAL_RANK=1 MASTER_ADDR=node7 MASTER_PORT=1234", Launch{By: "torchrun", Rank: 3, Size: 4, Local: 1, Address: "node7:1235", AddressFrom: "MASTER_ADDR and MASTER_PORT+1"}, ""},
+		"torchrun":       {"RANK=3 WORLD_SIZE=4 LOCAL_RANK=1 LOCAL_WORLD_SIZE=2 MASTER_ADDR=node7 MASTER_PORT=1234", Launch{By: "torchrun", Rank: 3, Size: 4, Local: 1, LocalSize: 2, Address: "node7:1235", AddressFrom: "MASTER_ADDR and MASTER_PORT+1"}, ""},
 		"its own port":   {"RANK=0 WORLD_SIZE=2 MASTER_ADDR=::1", Launch{By: "torchrun", Size: 2, Address: "[::1]:29501", AddressFrom: "MASTER_ADDR and MASTER_PORT+1"}, ""},
 		"Slurm":          {"SLURM_PROCID=1 SLURM_NTASKS=2 SLURM_LOCALID=0", Launch{By: "Slurm", Rank: 1, Size: 2}, ""},
 		"MPICH":          {"PMI_RANK=1 PMI_SIZE=2", Launch{By: "MPI", Rank: 1, Size: 2}, ""},

@@ -2,6 +2,7 @@ package dist
 
 import (
 	"fmt"
+	"slices"
 
 	"gorgonia.org/tensor"
 
@@ -22,12 +23,14 @@ type Ranks struct {
 	mode   string
 	chain  *Chain
 	grads  []*tensor.Dense
+	facts  []Fact
 }
 
 var _ train.Group = (*Ranks)(nil)
 
-// Join makes a group of an engine and a hub, which it closes. mode is Ordered or Fast.
-func Join(e Engine, h *Hub, mode string) (*Ranks, error) {
+// Join makes a group of an engine and a hub, which it closes. mode is Ordered or Fast. facts are what all ranks must have in common
+// beside what Same is given, such as the program.
+func Join(e Engine, h *Hub, mode string, facts ...Fact) (*Ranks, error) {
 	if mode != Ordered && mode != Fast {
 		return nil, fmt.Errorf("dist: unknown way to add up gradients %q; known: %s, %s", mode, Ordered, Fast)
 	}
@@ -35,7 +38,7 @@ func Join(e Engine, h *Hub, mode string) (*Ranks, error) {
 		return nil, fmt.Errorf("dist: this process is rank %d of %d for %s, and rank %d of %d by what started it: start all ranks by one launcher",
 			e.Rank(), e.Size(), e.Name(), h.Rank(), h.Size())
 	}
-	return &Ranks{engine: e, hub: h, mode: mode}, nil
+	return &Ranks{engine: e, hub: h, mode: mode, facts: append(facts, Fact{"the way to add up gradients", mode})}, nil
 }
 
 // Backend is what the model of a training is to be built on, which Train then is told.
@@ -124,6 +127,9 @@ func (r *Ranks) Broadcast(t *tensor.Dense, root int) error { return r.engine.Bro
 
 // Exchange implements train.Group.
 func (r *Ranks) Exchange(mine []byte) ([][]byte, error) { return r.hub.Exchange(mine) }
+
+// Same compares what ranks must have in common. Errors: *DifferentError, on every rank.
+func (r *Ranks) Same(facts []Fact) error { return Same(r.hub, append(slices.Clone(r.facts), facts...)) }
 
 // Close leaves the group. err says why, where that is an error: the others end with it.
 func (r *Ranks) Close(err error) error {

@@ -103,7 +103,7 @@ func Check(student *model.Model, teachers []*model.Model, tokens int, o Options,
 		return errors.New("distill: no teacher given")
 	}
 	for i, t := range teachers {
-		if t.Backend() != student.Backend() {
+		if backend.Base(t.Backend()) != backend.Base(student.Backend()) {
 			return fmt.Errorf("distill: teacher %d lives on another backend than the student", i+1)
 		}
 		if text != nil {

@@ -6,6 +6,7 @@ import (
 	"mito/backend"
 	"mito/engine/data"
 	"mito/engine/model"
+	"mito/engine/train"
 )
 
 // evalRows is the number of sequences that the runtime evaluates or plays at once.
@@ -23,6 +24,7 @@ type evaluator struct {
 	acts  *model.Activations
 	batch data.Batch
 	host  []float32
+	ranks train.Group // that share the batches; nil for this process alone
 }
 
 func newEvaluator(m *model.Model, eval data.Eval) (*evaluator, error) {
@@ -36,29 +38,42 @@ func newEvaluator(m *model.Model, eval data.Eval) (*evaluator, error) {
 
 func (e *evaluator) Close() error { return e.acts.Close() }
 
-// loss walks the split once. Errors: ctx's, those of the backend and of the split.
+// loss walks the split once, and where ranks share it, each walks a part. Errors: ctx's, train.ErrStopped where another rank was told
+// to stop, those of the backend and of the split.
 func (e *evaluator) loss(ctx context.Context) (data.Loss, error) {
-	b, a := e.m.Backend(), e.acts
 	total := data.Loss{Weight: e.eval.Weight(), Bytes: e.eval.Bytes()}
-	for i := range e.eval.Batches() {
-		if err := ctx.Err(); err != nil {
-			return data.Loss{}, err
-		}
-		if err := e.eval.Fill(&e.batch, i); err != nil {
-			return data.Loss{}, err
-		}
-		if err := backend.First(
-			b.Upload(a.Inputs, e.batch.Inputs), b.Upload(a.Targets, e.batch.Targets),
-			b.Upload(a.Weights, e.batch.Weights), b.Upload(a.Positions, e.batch.Positions),
-			e.m.Forward(a),
-			b.CrossEntropy(a.Loss, nil, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{}),
-			b.Download(e.host, a.Loss),
-		); err != nil {
-			return data.Loss{}, err
-		}
-		for _, l := range e.host {
+	add := func(losses []float32) {
+		for _, l := range losses {
 			total.Nats += float64(l)
 		}
 	}
+	if e.ranks != nil {
+		err := e.together(ctx, add)
+		return total, err
+	}
+	for i := range e.eval.Batches() {
+		if err := e.losses(ctx, i); err != nil {
+			return data.Loss{}, err
+		}
+		add(e.host)
+	}
 	return total, nil
+}
+
+// losses sets e.host to the losses of a batch of the split.
+func (e *evaluator) losses(ctx context.Context, i int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := e.eval.Fill(&e.batch, i); err != nil {
+		return err
+	}
+	b, a := e.m.Backend(), e.acts
+	return backend.First(
+		b.Upload(a.Inputs, e.batch.Inputs), b.Upload(a.Targets, e.batch.Targets),
+		b.Upload(a.Weights, e.batch.Weights), b.Upload(a.Positions, e.batch.Positions),
+		e.m.Forward(a),
+		b.CrossEntropy(a.Loss, nil, a.Logits, a.Targets, a.Weights, backend.CrossEntropyArgs{}),
+		b.Download(e.host, a.Loss),
+	)
 }

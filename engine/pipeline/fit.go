@@ -14,6 +14,7 @@ import (
 	"mito/engine/compress/prune"
 	"mito/engine/compress/quant"
 	"mito/engine/data"
+	"mito/engine/dist"
 	"mito/engine/distill"
 	"mito/engine/files"
 	"mito/engine/model"
@@ -56,6 +57,9 @@ type FitOptions struct {
 	Cache    bool // keep the teachers' outputs in the run folder, for runs on the same batches
 
 	Aware *Aware // the last steps train the INT8 student, which is what is saved; nil for a float model
+
+	// Ranks are the processes that fit the model together; nil for this one alone. Rank 0 alone has a folder.
+	Ranks *dist.Ranks
 }
 
 // Teacher is a model that a student learns from.
@@ -105,7 +109,7 @@ type Fitted struct {
 
 // Fit trains a model on a workload. When ctx is done it saves, so that Resume continues, and returns ctx's error.
 func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Progress) (_ *Fitted, err error) {
-	if err := CheckOutput(o.Dir, o.Resume); err != nil {
+	if err := o.checkFolder(); err != nil {
 		return nil, err
 	}
 	if err := o.thin(); err != nil {
@@ -127,7 +131,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	if rounding != nil {
 		options.Rounding = rounding
 	}
-	m, err := model.Build(b, o.Config, options)
+	m, err := model.Build(o.backend(b), o.Config, options)
 	if err != nil {
 		return nil, err
 	}
@@ -143,17 +147,17 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 		return nil, err
 	}
 	// What cannot be trained at all has left nothing on the disk so far.
-	lock, err := runs.Claim(o.Dir, o.Resume)
+	lock, err := o.claim()
 	if err != nil {
 		return nil, err
 	}
-	defer closing(closer(lock.Release), &err)
+	defer closing(lock, &err)
 	objective, release, err := o.objective(m, source, text)
 	if err != nil {
 		return nil, err
 	}
 	defer closing(release, &err)
-	t, err := train.New(m, source, objective, o.Train)
+	t, err := o.trainer(m, source, objective)
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +169,9 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	}
 
 	f := &fit{FitOptions: o, aware: rounding, w: w, t: t, p: p, config: o.Config, out: filepath.Join(o.Dir, runs.ModelDir)}
+	if err := f.same(source, eval, objective); err != nil {
+		return nil, err
+	}
 	if err := f.resume(); err != nil {
 		return nil, err
 	}
@@ -175,6 +182,7 @@ func Fit(ctx context.Context, b backend.Backend, w *Workload, o FitOptions, p Pr
 	if f.eval, err = newEvaluator(m, eval); err != nil {
 		return nil, err
 	}
+	f.eval.share(o.Ranks)
 	defer closing(f.eval, &err)
 	return f.run(ctx)
 }
@@ -339,8 +347,15 @@ type metricsLog interface {
 
 // resume goes on from the last checkpoint, if there is one.
 func (f *fit) resume() error {
+	if err := f.resumeHere(); err != nil {
+		return err
+	}
+	return f.t.Share()
+}
+
+func (f *fit) resumeHere() error {
 	last := filepath.Join(f.Dir, runs.LastDir)
-	if !f.Resume {
+	if !f.Resume || f.follows() {
 		return nil
 	}
 	if err := files.Recover(last); err != nil {
@@ -365,6 +380,9 @@ func (f *fit) resume() error {
 
 // open opens the logs at the step that the run stands at.
 func (f *fit) open() (err error) {
+	if f.follows() {
+		return nil
+	}
 	at := int64(f.t.Steps())
 	if at == 0 {
 		at = -1
@@ -379,7 +397,12 @@ func (f *fit) open() (err error) {
 }
 
 // Close closes the logs.
-func (f *fit) Close() error { return errors.Join(f.metrics.Close(), f.events.Close()) }
+func (f *fit) Close() error {
+	if f.follows() {
+		return nil
+	}
+	return errors.Join(f.metrics.Close(), f.events.Close())
+}
 
 func (f *fit) run(ctx context.Context) (*Fitted, error) {
 	err := stage(f.p, f.Name, f.Train.Steps, func() (string, error) {
@@ -424,6 +447,9 @@ func (f *fit) params() int64 {
 
 // store writes what the run ships, with the state of the training where there is one.
 func (f *fit) store(dir string, state *checkpoint.State) error {
+	if f.follows() {
+		return nil
+	}
 	if f.adapter != nil {
 		return f.adapter.store(f, dir, state)
 	}
@@ -461,6 +487,9 @@ func (f *fit) step(r train.StepResult) error {
 }
 
 func (f *fit) log(step int, values map[string]float64) error {
+	if f.follows() {
+		return nil
+	}
 	return errors.Join(f.metrics.Append(int64(step), values), f.events.Append(int64(step), values))
 }
 
@@ -488,6 +517,9 @@ func (f *fit) save(best bool) error {
 	state, err := f.t.State()
 	if err != nil {
 		return err
+	}
+	if f.follows() {
+		return nil
 	}
 	if err := f.metrics.Sync(); err != nil {
 		return err

@@ -91,6 +91,8 @@ func (t *Trainer) evaluate(ctx context.Context, h Hooks) error {
 	var cause error
 	if e := ctx.Err(); e != nil && errors.Is(err, e) {
 		cause = e
+	} else if errors.Is(err, ErrStopped) {
+		cause = ErrStopped
 	}
 	if cause == nil && err != nil {
 		return err
