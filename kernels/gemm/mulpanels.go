@@ -42,17 +42,31 @@ func panelProduct(s *Scratch, y []float32, ldy int, x []float32, ldx, rows int, 
 	t, f := &s.s.t, dispatch.Funcs()
 	t.k, t.ars, t.aks, t.bks, t.bps, t.crs = k, 4*ldx, 4, 4*panelCols, 4*b.Stride, 4*ldy
 	t.src, t.srs = elem(smallZeros[:], 0), 0
-	for i := 0; i < rows; i += smallRows {
-		r := min(smallRows, rows-i)
-		for p := 0; p < panels; {
-			t.a, t.b, t.c = elem(x, i*ldx), elem(b.Data, p*b.Stride), elem(y, i*ldy+p*panelCols)
-			if add {
-				t.src, t.srs = t.c, t.crs
+	block, group := panels, smallRows
+	if rows > smallRows {
+		block, group = max(1, keptElements/(panelCols*k)), largeRows
+	}
+	for lo := 0; lo < panels; lo += block {
+		hi := min(lo+block, panels)
+		for i := 0; i < rows; i += group {
+			r := min(group, rows-i)
+			for p := lo; p < hi; {
+				t.a, t.b, t.c = elem(x, i*ldx), elem(b.Data, p*b.Stride), elem(y, i*ldy+p*panelCols)
+				if add {
+					t.src, t.srs = t.c, t.crs
+				}
+				p += mulPanel(t, f, r, hi-p)
 			}
-			p += mulPanel(t, f, r, panels-p)
 		}
 	}
 }
+
+// keptElements of B go over all rows before the next: they stay in the second cache, where a larger B would come from the third
+// for every few rows.
+const keptElements = 1 << 16
+
+// largeRows go over a panel together where there are many rows: as many as one kernel of AVX-512 takes, or two of AVX2.
+const largeRows = 12
 
 // MulPadded computes y = x [rows,K] · Wᵀ as [Packed.MulRows] does. The rows of x and y lie ldx and ldy apart; those of y
 // need room for N rounded up to PanelCols. Small products run on the caller with a Scratch of its own, which saves
@@ -96,7 +110,7 @@ func (t *paddedTask) Do(lo, hi int) {
 
 // mulPanel computes r rows of up to left panels and returns how many.
 func mulPanel(t *tile, f *funcs, r, left int) int {
-	for i := range f.small[r] {
+	for i := 0; r <= smallRows && i < len(f.small[r]); i++ {
 		if small := &f.small[r][i]; small.panels <= left {
 			small.kernel(t)
 			return small.panels

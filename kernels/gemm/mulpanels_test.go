@@ -9,12 +9,16 @@ import (
 	"mito/kernels/parallel"
 )
 
-// TestMulPanels compares with Gemm, bit by bit, in every variant and in all numbers of rows and panels up to a few.
+// TestMulPanels compares with Gemm, bit by bit, in every variant: in all numbers of rows and panels up to a few, and in more rows,
+// which go over a large B in blocks of its panels.
 func TestMulPanels(t *testing.T) {
 	s := NewScratch()
 	eachVariant(t, func(t *testing.T) {
-		for _, k := range []int{1, 7, 24, 65} {
-			for rows := 1; rows <= 10; rows++ {
+		for _, k := range []int{1, 7, 24, 65, 900} {
+			for _, rows := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 27} {
+				if k == 900 && rows < 15 {
+					continue
+				}
 				for panels := 1; panels <= 9; panels += 2 {
 					t.Run(fmt.Sprintf("k %d rows %d panels %d", k, rows, panels), func(t *testing.T) {
 						rng := rand.New(rand.NewPCG(uint64(k), uint64(rows*100+panels)))
