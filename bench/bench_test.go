@@ -28,14 +28,17 @@ func TestPlans(t *testing.T) {
 			if err := b.plan(m); err != nil {
 				t.Fatal(err)
 			}
-			seen := map[string]bool{}
+			seen, names := map[string]bool{}, map[string]bool{}
 			for _, row := range m.rows {
 				r := row()
 				key := strings.Join([]string{r.Name, r.Variant, string(rune('0' + r.Threads))}, "|")
 				if r.Name == "" || r.Unit == "" || seen[key] {
 					t.Errorf("row %q, unit %q: without a name of its own", key, r.Unit)
 				}
-				seen[key] = true
+				seen[key], names[r.Name] = true, true
+			}
+			if b.name == "techniques" {
+				checkTable(t, names, "pruning/", "speculation/", "quantisation/460K", "quantisation/7M", "accumulation/460K")
 			}
 			for i, p := range m.probes {
 				if b.name == "kernels" && i%20 != 0 || b.name != "kernels" && i != 0 {

@@ -282,7 +282,7 @@ func (m *meter) labBase() (*text, *model.Weights, float64, error) {
 // value adds a row that an experiment found.
 func (m *meter) value(name, unit string, values ...float64) {
 	m.rows = append(m.rows, func() Result {
-		r := Result{Name: name, Unit: unit}
+		r := Result{Name: name, Unit: unit, Experiment: true}
 		r.summarize(values)
 		return r
 	})

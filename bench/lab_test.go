@@ -23,7 +23,7 @@ func TestLab(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, plan := range []func(*meter) error{labQuantisation, labLora, labTokens, labConvert, labAccumulation, labSparse, labCombination} {
+	for _, plan := range []func(*meter) error{labQuantisation, labLora, labTokens, labConvert, labAccumulation, labSparse, labCombination, labDistillation} {
 		if err := plan(m); err != nil {
 			t.Fatal(err)
 		}
@@ -36,6 +36,11 @@ func TestLab(t *testing.T) {
 		}
 		rows[r.Name] = r
 	}
+	names := map[string]bool{}
+	for name := range rows {
+		names[name] = true
+	}
+	checkTable(t, names, "lora/", "sparse/", "tokens/", "distillation/", "combination/", "quantisation/weights", "accumulation/batch")
 	for name, ok := range map[string]func(float64) bool{
 		"lora/two adapters and none mixed in a batch of 8, share with the bits of each alone":   func(v float64) bool { return v == 1 },
 		"lora/merged into the weights, largest difference of a logit against the largest logit": func(v float64) bool { return v > 0 && v < 1e-5 },

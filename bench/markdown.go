@@ -10,8 +10,15 @@ func (r *Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n`mito bench %s --rounds %d --level %s`: medians; %.0f%% of the measurements were disturbed by other programs.\n\n",
 		r.heading(), r.Bench, r.Rounds, r.Level, 100*r.Disturbed)
+	if list := r.TechniqueRows(); len(list) > 0 {
+		b.WriteString("| technique | expected before it was built | measured | how |\n|---|---|---|---|\n")
+		for _, x := range list {
+			fmt.Fprintf(&b, "| %s | %s | %s | %s: `%s` |\n", strings.TrimPrefix(x.Name, tablePrefix), x.Expected, x.Measured, x.How, x.Command)
+		}
+		b.WriteString("\n")
+	}
 	b.WriteString("| what | threads | variant | measured | unit | limit | of limit | low to high |\n|---|---|---|---|---|---|---|---|\n")
-	for _, x := range r.Results {
+	for _, x := range r.Measurements() {
 		threads, limit, of := "", "", ""
 		if x.Threads > 0 {
 			threads = fmt.Sprint(x.Threads)

@@ -25,6 +25,8 @@ type Options struct {
 	// are those of the model that they begin with, and all others follow; 0 is 2,000.
 	Corpus, AdaptTo string
 	Steps           int
+	// Command is the command line that the table of the techniques names.
+	Command string
 
 	// Patience is how long, in all, to measure again what other programs disturbed (on Linux). What is disturbed when it
 	// has run out is kept, and counted in the report.
@@ -93,6 +95,13 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 		}
 		for _, row := range m.rows {
 			r.Results = append(r.Results, row())
+		}
+		if name == "techniques" && o.Only == "" {
+			old, err := recorded()
+			if err != nil {
+				return nil, err
+			}
+			r.Results = append(tabulate(r.Results, old, o.Command), r.Results...)
 		}
 		return r, nil
 	}

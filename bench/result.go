@@ -14,6 +14,14 @@ type Result struct {
 	High      float64 `json:"high"`
 	Threads   int     `json:"threads,omitempty"`
 	Variant   string  `json:"variant,omitempty"` // where one kernel variant was asked for
+
+	Experiment bool `json:"experiment,omitempty"` // found by training, once, rather than measured in rounds
+
+	// Of the table of the techniques, which has words for what several rows measure; those have a value of 0.
+	Expected string `json:"expected,omitempty"` // before it was built
+	Measured string `json:"measured,omitempty"`
+	How      string `json:"how,omitempty"`     // this run, or a recorded one
+	Command  string `json:"command,omitempty"` // that measured it; several with a semicolon between
 }
 
 // Report is what a benchmark measured.
@@ -39,6 +47,7 @@ const (
 	unitNats   = "nats"
 	unitMillis = "ms"
 	unitBytes  = "bytes"
+	unitText   = "in words"
 )
 
 func median(x []float64) float64 {

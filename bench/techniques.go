@@ -32,6 +32,7 @@ var techniques = []struct {
 	{"grammar", eachClass(addGrammar)},
 	{"tokens", func(m *meter) error { return m.lab(m.o.Corpus != "", labTokens) }},
 	{"convert", func(m *meter) error { return m.lab(m.o.Corpus != "", labConvert) }},
+	{"distillation", func(m *meter) error { return m.lab(m.o.Corpus != "", labDistillation) }},
 	{"combination", func(m *meter) error { return m.lab(m.o.Corpus != "", labCombination) }},
 }
 

@@ -30,6 +30,8 @@ func newBench() *cobra.Command {
 		o        bench.Options
 		markdown bool
 		out      string
+		record   string
+		quick    bool
 		model    gpuModelFlags
 	)
 	cmd := &cobra.Command{
@@ -50,6 +52,10 @@ a named card, without a GPU.`,
 			if args[0] == gpuModel {
 				return model.run(cmd, &output, markdown, out)
 			}
+			if quick {
+				hurry(cmd.Flags(), &o)
+			}
+			o.Command = commandLine()
 			if o.Rounds < 1 {
 				return usagef("--rounds is %d, want 1 or more", o.Rounds)
 			}
@@ -94,6 +100,11 @@ a named card, without a GPU.`,
 					return err
 				}
 			}
+			if record != "" {
+				if err := recordRows(record, r, o.Command); err != nil {
+					return err
+				}
+			}
 			return output.print(cmd, r, func(stdout io.Writer) { printBench(stdout, r) })
 		},
 	}
@@ -107,16 +118,37 @@ a named card, without a GPU.`,
 	flags.StringVar(&o.Corpus, "corpus", "", "techniques: text to train models on, for rows of what techniques do to the loss; takes minutes")
 	flags.StringVar(&o.AdaptTo, "adapt-to", "", "techniques: with --corpus, the text that lora adapts to and accumulation is tried on")
 	flags.IntVar(&o.Steps, "steps", 2000, "techniques: with --corpus, steps of the model that lora and convert begin with; the others follow")
+	flags.BoolVar(&quick, "quick", false, "techniques: one round, and with --corpus 100 steps, where --rounds and --steps do not say otherwise: minutes for all of them")
+	flags.StringVar(&record, "record", "", "techniques: put what experiments found into this JSON file, which the table reads where a run has no such rows: bench/results/recorded.json")
 	flags.DurationVar(&o.Patience, "patience", 0, "how long in all to measure again what other programs disturbed, such as 2m (linux)")
 	flags.BoolVar(&markdown, "markdown", false, "write the table into bench/results/MACHINE.md (gpu-model.md) below this folder, in place of an older one")
 	flags.StringVar(&out, "out", "", "write the table into this file instead, in place of an older one")
 	return cmd
 }
 
+// hurry makes a run of the techniques short.
+func hurry(fs *pflag.FlagSet, o *bench.Options) {
+	if !fs.Changed("rounds") {
+		o.Rounds = 1
+	}
+	if !fs.Changed("steps") {
+		o.Steps = 100
+	}
+}
+
+// recordRows puts the rows of experiments into a file of recorded ones.
+func recordRows(path string, r *bench.Report, command string) error {
+	var old []bench.Recorded
+	if err := files.ReadJSON(path, &old, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return files.WriteJSON(path, bench.Record(old, r, command))
+}
+
 // checkLab refuses flags of the experiments without them.
 func checkLab(fs *pflag.FlagSet, name string, o *bench.Options) error {
 	if name != "techniques" {
-		return without(fs, "bench "+name, "only", "corpus", "adapt-to", "steps")
+		return without(fs, "bench "+name, "only", "corpus", "adapt-to", "steps", "quick", "record")
 	}
 	if o.Only != "" && !slices.Contains(bench.Techniques(), o.Only) {
 		return usagef("--only is %q, want one of %s", o.Only, strings.Join(bench.Techniques(), ", "))
@@ -150,7 +182,13 @@ func updateFile(path string, update func(old string) string) error {
 func printBench(w io.Writer, r *bench.Report) {
 	fmt.Fprintf(w, "%s, %d cores, %s/%s, %s\n", r.Machine.Processor, r.Machine.Cores, r.Machine.OS, r.Machine.Arch, r.Machine.Go)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, x := range r.Results {
+	for _, x := range r.TechniqueRows() {
+		fmt.Fprintf(w, "\n%s\n  expected  %s\n  measured  %s\n  how       %s\n", x.Name, x.Expected, x.Measured, x.How)
+		for _, c := range strings.Split(x.Command, "; ") {
+			fmt.Fprintf(w, "            %s\n", c)
+		}
+	}
+	for _, x := range r.Measurements() {
 		threads, of := "", ""
 		if x.Threads > 0 {
 			threads = fmt.Sprintf("%d thr", x.Threads)
