@@ -34,6 +34,13 @@ type Options struct {
 // ErrNoTokenizer refuses a model whose tokens mean nothing.
 var ErrNoTokenizer = errors.New("a page writes text, and the model has no tokenizer")
 
+// TokenizerError reports a tokenizer that the page cannot do.
+type TokenizerError struct{ What string }
+
+func (e *TokenizerError) Error() string {
+	return fmt.Sprintf("the tokenizer %s, which a page does not do; a student of characters or bytes can have one: mito distill --tokenizer chars, or bytes", e.What)
+}
+
 // Limits of a model in a page.
 const (
 	// largestVocab is what a mask of student.c has room for.
@@ -64,7 +71,7 @@ type facts struct {
 	Game       *game  `json:"game"`
 }
 
-// Write makes the page of a student. Errors: ErrNoTokenizer, *c99.TooLargeError, those of c99.WriteImage.
+// Write makes the page of a student. Errors: ErrNoTokenizer, *TokenizerError, *c99.TooLargeError, those of c99.WriteImage.
 func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) ([]byte, error) {
 	if tok == nil {
 		return nil, ErrNoTokenizer
@@ -74,6 +81,9 @@ func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) ([]byte, erro
 		return nil, &c99.TooLargeError{What: "a mask of tokens", Got: (c.VocabSize + 7) / 8, Limit: largestVocab / 8}
 	}
 	image, err := c99.WriteImage(w, tok, o.Task)
+	if e := (*c99.TokenizerError)(nil); errors.As(err, &e) {
+		return nil, &TokenizerError{e.What}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -143,3 +143,15 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("a large vocabulary: %v", err)
 	}
 }
+
+// A tokenizer that the page cannot do is refused with what can be done.
+func TestRefusesTokenizers(t *testing.T) {
+	tok, err := tokenizer.Load("../../tokenizer/testdata/sentence.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *TokenizerError
+	if _, err := Write(random(t, shape(func(c *arch.Config) { c.VocabSize = tok.VocabSize() }), false), tok, Options{}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "--tokenizer chars") {
+		t.Errorf("SentencePiece: %v", err)
+	}
+}
