@@ -29,6 +29,7 @@ func workEffects(neither, games, text string, does check) map[string][]effect {
 		"task-seed": {{games, "--task-seed 2", does}},
 		"format":    {{games, "--format moves", isRefused("format is")}},
 		"examples":  {{games, "--examples ORDERS", isRefused("--examples and --task contradict")}},
+		"lines":     {{games, "--lines", isRefused("--lines says how a text is read")}},
 		"context":   {{text, "--context 9", does}},
 		"held-out":  {{text, "--held-out 0.05", does}},
 	}
@@ -157,6 +158,9 @@ func commandEffects() map[string]commandRows {
 		{orders + " --examples ORDERS", "--examples ORDERS --task-seed 2", differs("model/model.safetensors")},
 		{orders + " --examples ORDERS", "--examples ORDERS --bpe 260", differs("model/model.safetensors")},
 		{orders + " --examples ORDERS", "--examples ORDERS --context 60", holds("model/config.json", `"max_position_embeddings": 60`)}}
+	const list = orders + " --corpus ORDERS --context 40"
+	rows["train"].flags["lines"] = []effect{{list, "--lines", differs("model/model.safetensors")}, {list + " --lines", "--lines --task-seed 2", differs("model/model.safetensors")},
+		{list + " --lines", "--lines --context 9", failsWith("tokens where a row has 9")}, {list, "--lines --filter-lines 1", isRefused("--filter-lines and --lines")}}
 	rows["train"].flags["bpe"] = []effect{{"--corpus BOOK --context 8 --arch micro --steps 3 --batch 4 --out OUT", "--bpe 258", differs("model/model.safetensors")}}
 	rows["train"].flags["depth"] = []effect{{"--task connect4 --positions 200 --depth 2 --arch micro --steps 3 --batch 4 --out OUT", "--depth 4", differs("model/model.safetensors")}}
 
@@ -371,6 +375,7 @@ func commandEffects() map[string]commandRows {
 		"format":   {{"--task puzzle8 --out OUT", "--format distance", ships}},
 		"bpe":      {{book, "--bpe 258", ships}},
 		"examples": {{"--out OUT", "--examples ORDERS", ships}},
+		"lines":    {{"--corpus ORDERS --context 40 --out OUT", "--lines", ships}},
 		"scorer": {{"--examples ORDERS --out OUT", "--scorer SCORER", holds("report.json", `"program"`)}, {"", "--scorer SCORER", isRefused("--scorer marks answers that are texts")},
 			{"--examples ORDERS --out OUT", "--scorer /nonexistent", failsWith("does not start")}},
 		"positions": {{"", "--positions 200", ships}},

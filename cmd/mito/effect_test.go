@@ -246,7 +246,7 @@ func exchange(t *testing.T) {
 	presetOf = func(workload, name string) (pipeline.Preset, error) {
 		p, err := pipeline.PresetOf(workload, name)
 		p.Task.Positions, p.Games, p.Opponents = 100, 2, []string{"random"}
-		if workload == "puzzle8" || workload == "examples" { // which have none
+		if workload == "puzzle8" || workload == "examples" || workload == "list" { // which have none
 			p.Opponents = nil
 		}
 		p.Teacher.Shape, p.Student.Shape, p.Teacher.Rows, p.Student.Rows = "micro", "micro", 4, 4

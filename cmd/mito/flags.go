@@ -91,6 +91,7 @@ func known(name string) bool {
 type workFlags struct {
 	task, corpus     string
 	examples         string
+	lines            bool
 	positions, depth int
 	format           string
 	taskSeed         uint64
@@ -104,11 +105,12 @@ type workFlags struct {
 func (f *workFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.task, "task", "", "task to work on: "+strings.Join(task.Names(), ", "))
 	fs.StringVar(&f.corpus, "corpus", "", "text file or folder to work on, instead of a task")
+	fs.BoolVar(&f.lines, "lines", false, "corpus: a list with one item a line; items are shuffled, held out by line, and learned each by itself")
 	fs.StringVar(&f.examples, "examples", "", "file of examples to work on, instead of a task: lines of a prompt, a tab and a right answer, or several with tabs between them")
 	f.registerTask(fs)
 	text := pipeline.RecipeOf("text").Text
-	fs.IntVar(&f.context, "context", text.Context, "corpus, examples: tokens of a row; of examples as many as the longest takes where it is left out")
-	fs.Float64Var(&f.heldOut, "held-out", text.HeldOut, "corpus: share at the end of the text that is only evaluated on; examples: share of the prompts")
+	fs.IntVar(&f.context, "context", text.Context, "corpus, examples: tokens of a row; of examples and lists as many as the longest takes where it is left out")
+	fs.Float64Var(&f.heldOut, "held-out", text.HeldOut, "corpus: share at the end of the text that is only evaluated on; examples, lists: share of the prompts or lines")
 }
 
 // registerTask registers what a task can be given.
@@ -116,7 +118,7 @@ func (f *workFlags) registerTask(fs *pflag.FlagSet) {
 	fs.IntVar(&f.positions, "positions", 0, "task: at most so many labelled positions; 0 for the task's own number")
 	fs.IntVar(&f.depth, "depth", 0, "connect4: plies that the solver looks ahead; 0 for its default")
 	fs.StringVar(&f.format, "format", "", "task: how positions and answers are written: connect4 moves (the stones in the order of play), puzzle8 distance (the moves left before the move); the task's own, or the model's, where it is left out")
-	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used; examples: seed of the prompts that are held out")
+	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used; examples, lists: seed of what is held out")
 }
 
 // registerTokenizer registers what a workload without a tokenizer of its own can be given.
@@ -124,9 +126,11 @@ func (f *workFlags) registerTokenizer(fs *pflag.FlagSet) {
 	fs.IntVar(&f.bpe, "bpe", 0, "corpus, examples: vocabulary of a byte-level BPE; 0 for characters")
 }
 
-// kind is the name under which presets are listed: the task's, "examples" or "text"; "" where nothing is chosen.
+// kind is the name under which presets are listed: the task's, "examples", "list" or "text"; "" where nothing is chosen.
 func (f *workFlags) kind() string {
 	switch {
+	case f.corpus != "" && f.lines:
+		return "list"
 	case f.corpus != "":
 		return "text"
 	case f.examples != "":
@@ -138,6 +142,8 @@ func (f *workFlags) kind() string {
 // flag is the flag that chose, path the file that it names, "" for a task.
 func (f *workFlags) flag() string {
 	switch {
+	case f.corpus != "" && f.lines:
+		return "--lines"
 	case f.corpus != "":
 		return "--corpus"
 	case f.examples != "":
@@ -159,8 +165,15 @@ func (f *workFlags) check(fs *pflag.FlagSet, ofTask ...string) error {
 		return usagef("--examples and --corpus contradict each other: give one of them")
 	case f.kind() == "":
 		return usagef("what to work on? give --task NAME (%s), --examples FILE or --corpus PATH", strings.Join(task.Names(), ", "))
+	case f.lines && f.corpus == "":
+		return usagef("--lines says how a text is read: give --corpus PATH with it")
 	case f.corpus != "":
-		if err := without(fs, "--corpus", append(ofTask, "positions", "depth", "format", "task-seed")...); err != nil {
+		if f.lines {
+			ofTask = append(ofTask, "filter-lines", "filter-runs")
+		} else {
+			ofTask = append(ofTask, "task-seed")
+		}
+		if err := without(fs, f.flag(), append(ofTask, "positions", "depth", "format")...); err != nil {
 			return err
 		}
 		return f.checkText()
@@ -206,7 +219,7 @@ func without(fs *pflag.FlagSet, other string, names ...string) error {
 func (f *workFlags) open(cmd *cobra.Command, preset *pipeline.Preset, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
 	fs := cmd.Flags()
 	return awaited(cmd.Context(), func() (*pipeline.Workload, error) {
-		if f.examples != "" {
+		if f.examples != "" || f.lines {
 			return f.openExamples(cmd, tok)
 		}
 		if f.corpus == "" {
@@ -220,7 +233,7 @@ func (f *workFlags) open(cmd *cobra.Command, preset *pipeline.Preset, tok tokeni
 	})
 }
 
-// openExamples opens a file of examples and tells what it found in it.
+// openExamples opens a file of examples, or a list, and tells what it found in it.
 func (f *workFlags) openExamples(cmd *cobra.Command, tok tokenizer.Tokenizer) (*pipeline.Workload, error) {
 	o := pipeline.ExamplesOptions{HeldOut: f.heldOut, Seed: f.taskSeed, BPE: f.bpe, Tokenizer: tok}
 	if o.Most = f.context; !f.fitted {
@@ -228,13 +241,19 @@ func (f *workFlags) openExamples(cmd *cobra.Command, tok tokenizer.Tokenizer) (*
 			o.Context = f.context
 		}
 	}
-	w, err := pipeline.OpenExamples(cmd.Context(), f.examples, o)
+	var w *pipeline.Workload
+	var err error
+	if f.lines {
+		w, err = pipeline.OpenLines(f.corpus, o)
+	} else {
+		w, err = pipeline.OpenExamples(cmd.Context(), f.examples, o)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if quiet := cmd.Flags().Lookup("quiet"); quiet == nil || quiet.Value.String() != "true" {
 		for _, note := range w.Notes {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", f.examples, note)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", f.path(), note)
 		}
 	}
 	return w, nil

@@ -44,7 +44,7 @@ func (f *loraFlags) checkMerge(cmd *cobra.Command) error {
 		return err
 	}
 	if f.unmerge {
-		if err := without(fs, other, "task", "corpus", "examples"); err != nil {
+		if err := without(fs, other, "task", "corpus", "lines", "examples"); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ func (f *loraFlags) runStem(cmd *cobra.Command) (err error) {
 	if f.out == "" {
 		return usagef("--out is missing: the folder of the base and its adapters")
 	}
-	if err := without(cmd.Flags(), "--preset", append(ofTraining(), "model", "task", "corpus", "examples", "positions", "depth", "format", "task-seed",
+	if err := without(cmd.Flags(), "--preset", append(ofTraining(), "model", "task", "corpus", "lines", "examples", "positions", "depth", "format", "task-seed",
 		"context", "held-out", "adapter")...); err != nil {
 		return err
 	}

@@ -9,9 +9,9 @@ import (
 	"mito/engine/tokenizer"
 )
 
-// ExamplesOptions says how a file of examples becomes a workload.
+// ExamplesOptions says how a file of examples, or a list, becomes a workload.
 type ExamplesOptions struct {
-	HeldOut float64 `json:"held_out"`          // share of the prompts that is never trained on
+	HeldOut float64 `json:"held_out"`          // share of the prompts, or the items, that is never trained on
 	Seed    uint64  `json:"seed"`              // of which ones they are
 	BPE     int     `json:"bpe"`               // vocabulary of a byte-level BPE; 0 means characters
 	Context int     `json:"context,omitempty"` // tokens of a row; 0 for what the longest example takes
@@ -24,6 +24,14 @@ type ExamplesOptions struct {
 // MaxRow is how many tokens a row of examples has at most where nobody says otherwise: all rows are as long as the longest.
 const MaxRow = 1024
 
+func (o ExamplesOptions) rows() rowOptions {
+	rows := rowOptions{context: o.Context, most: o.Most, bpe: o.BPE}
+	if rows.most == 0 && o.Context == 0 {
+		rows.most = MaxRow
+	}
+	return rows
+}
+
 // OpenExamples opens a file of examples (see data.LoadTSV). Errors: those of data.LoadTSV and task.NewExamples, *LongError.
 func OpenExamples(ctx context.Context, path string, o ExamplesOptions) (*Workload, error) {
 	lines, err := data.LoadTSV(path)
@@ -34,11 +42,7 @@ func OpenExamples(ctx context.Context, path string, o ExamplesOptions) (*Workloa
 	if err != nil {
 		return nil, err
 	}
-	rows := rowOptions{context: o.Context, most: o.Most, bpe: o.BPE}
-	if rows.most == 0 && o.Context == 0 {
-		rows.most = MaxRow
-	}
-	w, err := fromTask(ctx, t, o.Tokenizer, rows)
+	w, err := fromTask(ctx, t, o.Tokenizer, o.rows())
 	if err != nil {
 		return nil, err
 	}

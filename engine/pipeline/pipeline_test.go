@@ -75,7 +75,7 @@ func TestRunOnEveryWorkload(t *testing.T) {
 	if err := os.WriteFile(corpus, []byte(strings.Repeat("the quick brown fox jumps over the lazy dog; ", 60)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for _, workload := range append(task.Names(), "examples", "text") {
+	for _, workload := range append(task.Names(), "examples", "list", "text") {
 		t.Run(workload, func(t *testing.T) {
 			p := tiny(t, workload)
 			var w *Workload
@@ -83,6 +83,8 @@ func TestRunOnEveryWorkload(t *testing.T) {
 			switch workload {
 			case "text":
 				w, err = OpenText(corpus, TextOptions{Context: 16, HeldOut: 0.2})
+			case "list":
+				w, err = OpenLines(sums(t), ExamplesOptions{HeldOut: 0.2, Seed: 1})
 			case "examples":
 				w, err = OpenExamples(t.Context(), sums(t), ExamplesOptions{HeldOut: 0.2, Seed: 1})
 			default:
@@ -96,7 +98,7 @@ func TestRunOnEveryWorkload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkReport(t, r, out, workload != "text")
+			checkReport(t, r, out, workload != "text" && workload != "list")
 			checkShown(t, r, workload)
 			if want := len(p.Opponents); want > 0 && len(r.Compressed.Scores) != want {
 				t.Errorf("%d scores for %d opponents", len(r.Compressed.Scores), want)
@@ -111,6 +113,12 @@ func checkShown(t *testing.T, r *report.Report, workload string) {
 	if workload == "text" {
 		if len(r.Samples) != len(r.Candidates) || len(r.Samples[0].Text) != shownTokens || !strings.Contains(fox+fox, r.Samples[0].Prompt) {
 			t.Errorf("texts %+v", r.Samples)
+		}
+		return
+	}
+	if workload == "list" {
+		if len(r.Replays)+len(r.Samples) > 0 {
+			t.Errorf("games or texts of a list: %+v %+v", r.Replays, r.Samples)
 		}
 		return
 	}

@@ -39,6 +39,7 @@ func Shapes() []Shape {
 	llama := edge("llama", "Llama's layers: RMSNorm, RoPE, GQA, SwiGLU, no biases, untied", 4, 128, 352, 4, 2, false)
 	llama.Config.Activation, llama.Config.TieEmbeddings = arch.ActSwiGLU, false
 	return []Shape{
+		edge("pico", "13 K, for names and other short lines", 1, 32, 128, 4, 4, false),
 		edge("nano", "50 K: a game in 64 KiB of a microcontroller's flash, with its runtime", 2, 64, 96, 4, 2, true),
 		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64; no room for the runtime in 64 KiB", 2, 64, 128, 4, 2, true),
 		edge("mini", "350 K", 3, 128, 256, 8, 4, true),
@@ -65,7 +66,7 @@ type Stage struct {
 // Preset is a whole pipeline for a workload.
 type Preset struct {
 	Name, About string
-	For         string // a task's name, "examples" or "text"
+	For         string // a task's name, "examples", "list" or "text"
 
 	Task task.Options
 	Text TextOptions
@@ -137,6 +138,14 @@ func Presets() []Preset {
 			Name: "quick", For: "examples", About: "a file of prompts and right answers, a short run, to try things",
 			Games:   1000,
 			Teacher: stage("mini", 64, 150, 0.005), Student: stage("micro", 64, 300, 0.005), Distill: game.Distill,
+		},
+		{
+			Name: "standard", For: "list", About: "one item a line, such as names; a student of 13 K",
+			Teacher: stage("micro", 256, 1500, 0.005), Student: stage("pico", 256, 4000, 0.005), Distill: game.Distill,
+		},
+		{
+			Name: "quick", For: "list", About: "one item a line, a short run, to try things",
+			Teacher: stage("micro", 256, 200, 0.005), Student: stage("pico", 256, 300, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",

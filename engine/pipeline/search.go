@@ -232,7 +232,7 @@ func (w *Workload) kept(share float64) (*Workload, error) {
 		}
 		in.examples[split] = append(in.examples[split], e)
 	}
-	return &in, data.CheckExamples(in.examples[task.Train], in.examples[task.Test])
+	return &in, w.checkApart(in.examples[task.Train], in.examples[task.Test])
 }
 
 // try runs a trial, or finds its outcome.

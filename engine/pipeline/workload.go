@@ -24,6 +24,7 @@ type Workload struct {
 
 	ends     bool // every answer is followed by the end-of-text token
 	examples map[task.Split][]data.Example
+	list     bool // items of a list: every prompt is a line end
 	joined   bool // prompts that continue one another share a row
 	train    data.Part
 	held     data.Part
@@ -88,7 +89,7 @@ func fromTask(ctx context.Context, t task.Task, tok tokenizer.Tokenizer, o rowOp
 			return nil, fmt.Errorf("%s: none of its positions is in the %s split: take more of them", t.Name(), split)
 		}
 	}
-	if err := data.CheckExamples(w.examples[task.Train], w.examples[task.Test]); err != nil {
+	if err := w.checkApart(w.examples[task.Train], w.examples[task.Test]); err != nil {
 		return nil, err
 	}
 	if w.Tokenizer == nil {
@@ -136,8 +137,8 @@ func (w *Workload) lay(o rowOptions) error {
 		}
 	}
 	w.Context = max(longest, o.context)
-	if limit := cmp.Or(o.context, o.most); isExact && limit > 0 && longest > limit {
-		return w.tooLong(exact, limit)
+	if limit := cmp.Or(o.context, o.most); (isExact || w.list) && limit > 0 && longest > limit {
+		return w.tooLong(limit)
 	}
 	return nil
 }
@@ -163,25 +164,36 @@ func (w *Workload) longest(closed []string) (int, error) {
 }
 
 // tooLong says which example takes more tokens than a row may have.
-func (w *Workload) tooLong(t *task.Exact, limit int) error {
+func (w *Workload) tooLong(limit int) error {
 	var worst data.Example
 	most := 0
 	for _, e := range w.examples[task.All] {
 		for _, a := range e.Answers {
 			prompt, err1 := w.Tokenizer.Encode(e.Prompt)
 			answer, err2 := w.Tokenizer.Encode(a)
-			if n := len(prompt) + len(answer); err1 == nil && err2 == nil && n > most {
+			n := len(prompt) + len(answer)
+			if !w.ends {
+				n--
+			}
+			if err1 == nil && err2 == nil && n > most {
 				worst, most = e, n
 			}
 		}
 	}
-	return &LongError{Name: w.Name, Line: t.Line(worst.Prompt), Tokens: most, Limit: limit}
+	e := &LongError{Name: w.Name, Tokens: most, Limit: limit}
+	if t, ok := w.Task.(*task.Exact); ok {
+		e.Line = t.Line(worst.Prompt)
+	} else if e.What = worst.Answers[0]; len(e.What) > 40 {
+		e.What = strings.ToValidUTF8(e.What[:40], "") + "…"
+	}
+	return e
 }
 
 // LongError reports examples that take longer rows than there may be.
 type LongError struct {
 	Name          string
-	Line          int // of the longest
+	Line          int    // of the longest; 0 where it is not known
+	What          string // its beginning, then
 	Tokens, Limit int
 }
 
@@ -189,8 +201,12 @@ func (e *LongError) Error() string {
 	if e.Tokens <= e.Limit {
 		return fmt.Sprintf("%s: the longest prompt and the longest answer together take more than the %d tokens of a row: give a longer --context, or a larger --bpe", e.Name, e.Limit)
 	}
-	return fmt.Sprintf("%s, line %d: prompt and answer take %d tokens where a row has %d: shorten them, or give --context %[3]d and a model that has it, or a larger --bpe",
-		e.Name, e.Line, e.Tokens, e.Limit)
+	what := fmt.Sprintf("%s: the line %q takes", e.Name, e.What)
+	if e.Line > 0 {
+		what = fmt.Sprintf("%s, line %d: prompt and answer take", e.Name, e.Line)
+	}
+	return fmt.Sprintf("%s %d tokens where a row has %d: shorten it, or give --context %[2]d and a model that has it, or a larger --bpe",
+		what, e.Tokens, e.Limit)
 }
 
 // rows says how examples are laid out in rows of so many tokens.
