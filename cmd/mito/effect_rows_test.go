@@ -133,7 +133,7 @@ func commandEffects() map[string]commandRows {
 			"adapt-to":  {{"techniques --json --corpus BOOK", "--adapt-to BOOK", prints}, {"techniques", "--adapt-to BOOK", isRefused("without --corpus")}},
 			"steps":     {{"techniques --json --corpus BOOK", "--steps 9", prints}, {"techniques --corpus BOOK", "--steps 0", isRefused("--steps is 0")}},
 			"quick":     {{"techniques --json", "--quick", prints}, {"", "--quick", isRefused("bench decode")}},
-			"record":    {{"techniques", "--record OUT", holds("", "[")}, {"", "--record OUT", isRefused("bench decode")}},
+			"record":    {{"techniques", "--record OUT", holds("", `"command": "mito`)}, {"", "--record OUT", isRefused("bench decode")}},
 			"out":       {{"", "--out OUT", holds("", "## decode")}, {"gpu-model --step 460K", "--out OUT", holds("", "Modelled: 460K")}},
 			"card":      {{"gpu-model --step 460K", "--card rtx4090", prints}, {"gpu-model", "--card voodoo", isRefused("h100")}, {"", "--card h100", isRefused("bench decode")}},
 			"step":      {{"gpu-model --step 460K", "--step 7M-460K", prints}, {"gpu-model", "--step 7B", isRefused("7M-460K")}},

@@ -260,7 +260,7 @@ func exchange(t *testing.T) {
 		o.Progress(0, 1, "a row")
 		return &bench.Report{Bench: name, Rounds: o.Rounds, Level: o.Level, Results: []bench.Result{
 			{Name: "threads", Value: float64(o.Threads)}, {Name: "patience", Value: o.Patience.Seconds()},
-			{Name: o.Only + o.Corpus + o.AdaptTo, Value: float64(o.Steps)}}}, nil
+			{Name: o.Only + o.Corpus + o.AdaptTo, Value: float64(o.Steps), Experiment: true}}}, nil
 	}
 	t.Cleanup(func() {
 		measuring, presetOf, runBench = eval.MeasureOptions{}, pipeline.PresetOf, bench.Run
