@@ -60,7 +60,7 @@ func TestWrongUse(t *testing.T) {
 		{"pipeline --positions -1", "positions"},
 		{"train --out x", "--task NAME"},
 		{"train --task tictactoe", "--out is missing"},
-		{"train --task tictactoe --out x --model huge", "known: nano, micro"},
+		{"train --task tictactoe --out x --model huge", "known: pico, pico2, nano, micro"},
 		{"train --task tictactoe --out x --steps 0", "steps is 0"},
 		{"train --task tictactoe --out x --lr -1", "learning rate"},
 		{"train --task tictactoe --out x --batch -1", "--batch is -1"},

@@ -116,7 +116,7 @@ func (f *workFlags) register(fs *pflag.FlagSet) {
 // registerTask registers what a task can be given.
 func (f *workFlags) registerTask(fs *pflag.FlagSet) {
 	fs.IntVar(&f.positions, "positions", 0, "task: at most so many labelled positions; 0 for the task's own number")
-	fs.IntVar(&f.depth, "depth", 0, "connect4: plies that the solver looks ahead; 0 for its default")
+	fs.IntVar(&f.depth, "depth", 0, "connect4, othello: plies that the solver looks ahead; 0 for its default")
 	fs.StringVar(&f.format, "format", "", "task: how positions and answers are written: connect4 moves (the stones in the order of play), puzzle8 distance (the moves left before the move); the task's own, or the model's, where it is left out")
 	fs.Uint64Var(&f.taskSeed, "task-seed", 1, "task: seed of the positions where not all are used; examples, lists: seed of what is held out")
 }

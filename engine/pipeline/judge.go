@@ -48,7 +48,10 @@ func (j *job) judge(ctx context.Context) error {
 	if j.Preset.ShipAll {
 		j.note("What ships was trained on all positions of the task, which can be listed; its loss is on these positions. The held-out loss is that of the student without the test positions.")
 	}
-	if j.w.Task != nil {
+	if _, none := j.w.Task.(interface{ Floor() float64 }); none {
+		j.note("Nothing can be learnt here: no model has a mean loss below %.4f nats on what it has not seen, but by chance; the student has %.4f.",
+			j.w.EntropyFloor(j.judges), j.r.Compressed.LossNats)
+	} else if j.w.Task != nil {
 		j.note("The least loss that the several right answers allow is %.4f nats on the positions evaluated.", j.w.EntropyFloor(j.judges))
 	}
 	if err := j.baseline(ctx); err != nil {

@@ -40,8 +40,13 @@ func Shapes() []Shape {
 	llama.Config.Activation, llama.Config.TieEmbeddings = arch.ActSwiGLU, false
 	return []Shape{
 		edge("pico", "13 K, for names and other short lines", 1, 32, 128, 4, 4, false),
+		edge("pico2", "20 K, two layers: a game in 24 KiB", 2, 32, 96, 4, 2, true),
 		edge("nano", "50 K: a game in 64 KiB of a microcontroller's flash, with its runtime", 2, 64, 96, 4, 2, true),
 		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64; no room for the runtime in 64 KiB", 2, 64, 128, 4, 2, true),
+		edge("wide", "90 K: for the moves of a board", 2, 64, 224, 4, 2, true),
+		edge("deep", "90 K: for what takes several steps of thought", 3, 64, 128, 4, 2, true),
+		edge("puzzle", "98 K: for boards that are many moves from their goal", 2, 64, 256, 4, 2, true),
+		edge("board", "320 K: for games in the order of play", 4, 96, 256, 4, 2, false),
 		edge("mini", "350 K", 3, 128, 256, 8, 4, true),
 		edge("edge", "460 K class: the size of MicroGPT-C", 4, 96, 384, 4, 4, false),
 		edge("char", "0.8 M: nanoGPT's CPU recipe for characters", 4, 128, 512, 4, 4, true),
@@ -146,6 +151,21 @@ func Presets() []Preset {
 		{
 			Name: "quick", For: "list", About: "one item a line, a short run, to try things",
 			Teacher: stage("micro", 256, 200, 0.005), Student: stage("pico", 256, 300, 0.005), Distill: game.Distill,
+		},
+		{
+			Name: "quick", For: "othello", About: "20,000 positions labelled 4 plies deep, a short run",
+			Task: task.Quick(1), Games: 200,
+			Teacher: shared(stage("mini", 64, 200, 0.01)), Student: stage("wide", 64, 300, 0.01), Distill: games,
+		},
+		{
+			Name: "quick", For: "mastermind", About: "20,000 pegs of 900 games, a short run",
+			Task: task.Quick(1), Games: 200,
+			Teacher: shared(stage("mini", 64, 200, 0.01)), Student: stage("deep", 64, 300, 0.01), Distill: games,
+		},
+		{
+			Name: "quick", For: "lottery", About: "the negative control: nothing can be learnt",
+			Task: task.Quick(1), Games: 1000,
+			Teacher: shared(stage("micro", game.Rows, 60, 0.01)), Student: stage("micro", game.Rows, 100, 0.01), Distill: games,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",

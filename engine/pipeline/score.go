@@ -85,6 +85,9 @@ func scoreWords(s task.Score) (what, text string) {
 		if s.LengthRatio > 0 {
 			text += fmt.Sprintf(", median length %.2f of the shortest", s.LengthRatio)
 		}
+		if s.Chance > 0 {
+			text += "; " + s.ChanceWords()
+		}
 		return what, fmt.Sprintf("%s, own choice legal %.1f%%", text, 100*s.OwnLegal)
 	}
 	what = fmt.Sprintf("against %s, won/drawn/lost", s.Opponent)

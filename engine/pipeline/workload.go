@@ -337,5 +337,8 @@ func (w *Workload) EntropyFloor(split task.Split) float64 {
 	if w.Task == nil {
 		return 0
 	}
+	if t, ok := w.Task.(interface{ Floor() float64 }); ok {
+		return t.Floor()
+	}
 	return task.EntropyFloor(w.examples[split])
 }

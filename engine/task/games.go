@@ -13,6 +13,7 @@ const (
 	ongoing outcome = iota
 	drawn
 	lost // the side to move has lost: its opponent just completed a line
+	won  // the side to move has won: its opponent made the last move and yet has less
 )
 
 // rules is a two-player game whose positions P are seen by the side to move.
@@ -53,7 +54,7 @@ func (m *match[P]) record(o outcome) Record {
 	switch {
 	case o == drawn:
 		return Record{Games: 1, Draw: 1}
-	case m.playerTurn: // the side to move lost
+	case m.playerTurn == (o == lost):
 		return Record{Games: 1, Loss: 1}
 	default:
 		return Record{Games: 1, Win: 1}

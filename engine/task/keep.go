@@ -1,6 +1,9 @@
 package task
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Game is one game or board as it was played.
 type Game struct {
@@ -29,6 +32,17 @@ func Cells(task, prompt string) (cells string, cols int, ok bool) {
 		}), cols4, true
 	case task == connect4Name && strings.HasPrefix(prompt, string(movesStart)):
 		return cellsOfMoves4(strings.TrimPrefix(prompt, string(movesStart))), cols4, true
+	case task == othelloName && utf8.RuneCountInString(prompt) == cells6+1:
+		text := []rune(prompt)
+		return cellsOf(cells6, func(c int) byte {
+			switch text[c] {
+			case own6[c]:
+				return '+'
+			case opp6[c]:
+				return '-'
+			}
+			return ' '
+		}), side6, true
 	case task == puzzle8Name && len(prompt) == 10:
 		return cellsOf(9, func(c int) byte {
 			tile := max(0, strings.IndexByte(cells8[9*c:9*c+9], prompt[c]))

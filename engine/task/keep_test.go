@@ -45,6 +45,10 @@ func TestKeptGames(t *testing.T) {
 			t.Errorf("%s: kept %+v and %d solved, the score is %v", c.task.Name(), r, solved, s)
 		}
 	}
+	b := start6
+	if cells, cols, ok := Cells("othello", prompt6(b)); !ok || cols != side6 || cells != strings.Repeat(" ", 14)+"-+"+"    "+"+-"+strings.Repeat(" ", 14) {
+		t.Errorf("othello begins as %q in %d columns", cells, cols)
+	}
 	n := 0
 	with := mustScore(t, newTicTacToe(Options{}), RandomPlayer(3), ScoreOptions{Games: 6, Seed: 2, Keep: 1, Kept: func(Game) { n++ }})
 	without := mustScore(t, newTicTacToe(Options{}), RandomPlayer(3), ScoreOptions{Games: 6, Seed: 2})

@@ -1,21 +1,25 @@
 package task
 
-// Rule says that an answer is legal where a character of the prompt has a value. The legal answers of every task can be said
-// so: a program without its rules can mask all others.
+// Rule says that an answer is legal where a character of the prompt has a value. Where the legal answers of a task can be said
+// so, a program without its rules can mask all others.
 type Rule struct {
 	At     int  // of the prompt, in bytes
 	Is     byte // the character there
 	Answer byte
 }
 
-// RulesError reports a task whose answers are texts.
-type RulesError struct{ Task string }
+// RulesError reports a task, or a format of one, whose legal answers single characters of the prompt do not tell.
+type RulesError struct{ Task, Format string }
 
 func (e *RulesError) Error() string {
-	return "task: " + e.Task + " is answered by texts, and no rules of characters say which of them are legal"
+	name := e.Task
+	if e.Format != "" {
+		name += " in the format " + e.Format
+	}
+	return "task: " + name + " has no rules of characters that say which answers are legal"
 }
 
-// Rules lists the rules of a task. Errors: *UnknownError, *RulesError.
+// Rules lists the rules of a task in its own format. Errors: *UnknownError, *RulesError.
 func Rules(name string) (rules []Rule, err error) {
 	switch name {
 	case tictactoeName:
@@ -35,8 +39,8 @@ func Rules(name string) (rules []Rule, err error) {
 				}
 			}
 		}
-	case commandsName:
-		return nil, &RulesError{name}
+	case commandsName, othelloName, mastermindName, lotteryName:
+		return nil, &RulesError{Task: name}
 	default:
 		return nil, &UnknownError{Name: name, Known: Names()}
 	}

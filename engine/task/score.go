@@ -94,6 +94,8 @@ type Score struct {
 	// LengthRatio is the median over the solved boards of the moves played by the
 	// least number of moves; 0 where that is not known.
 	LengthRatio float64
+	// Chance is the share that guessing solves, where nothing can be learnt; else 0.
+	Chance float64
 
 	Decisions int     // prompts that the player answered
 	OwnLegal  float64 // share of Decisions whose own first choice was legal
@@ -151,6 +153,20 @@ func (s Score) LossInterval() Interval { return s.interval(s.Loss, s.Games) }
 // SolvedInterval returns the 95% interval of the share of boards solved.
 func (s Score) SolvedInterval() Interval { return s.interval(s.Solved, s.Boards) }
 
+// ByChance says whether guessing alone may have solved what was solved.
+func (s Score) ByChance() bool {
+	iv := s.SolvedInterval()
+	return iv[0] <= s.Chance && s.Chance <= iv[1]
+}
+
+// ChanceWords says what chance alone solves, where nothing can be learnt.
+func (s Score) ChanceWords() string {
+	if s.ByChance() {
+		return fmt.Sprintf("chance alone solves %.1f%%, which is inside the interval: nothing was learnt", 100*s.Chance)
+	}
+	return fmt.Sprintf("chance alone solves %.1f%%, which is outside the interval: the measurement is wrong, or it was a rare chance", 100*s.Chance)
+}
+
 // String returns the score in one line for people.
 func (s Score) String() string {
 	if s.Exact != nil {
@@ -162,6 +178,9 @@ func (s Score) String() string {
 			s.Solved, s.Boards, s.MoveLimit, percent(s.Solved, s.Boards), 100*iv[0], 100*iv[1], 100*s.OwnLegal)
 		if s.LengthRatio > 0 {
 			text += fmt.Sprintf(", median length %.2f of the shortest", s.LengthRatio)
+		}
+		if s.Chance > 0 {
+			text += "; " + s.ChanceWords()
 		}
 		if s.Player != "" {
 			text = s.Player + ": " + text
@@ -201,6 +220,7 @@ type gamesJSON struct {
 type boardsJSON struct {
 	Player         string   `json:"player,omitempty"`
 	LengthRatio    float64  `json:"length_ratio,omitempty"`
+	Chance         float64  `json:"chance,omitempty"`
 	Boards         int      `json:"boards"`
 	Solved         int      `json:"solved"`
 	OwnLegal       float64  `json:"own_legal"`
@@ -218,7 +238,7 @@ func (s Score) MarshalJSON() ([]byte, error) {
 		return json.Marshal(s.Exact)
 	}
 	if s.Opponent == "" {
-		return json.Marshal(boardsJSON{s.Player, s.LengthRatio, s.Boards, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
+		return json.Marshal(boardsJSON{s.Player, s.LengthRatio, s.Chance, s.Boards, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
 	}
 	return json.Marshal(gamesJSON{s.Record, s.Opponent, s.OwnLegal, s.WinInterval(), s.DrawInterval(), s.LossInterval(),
 		s.First, s.Second, s.Exhaustive, s.Decisions, s.Seed})
@@ -231,6 +251,7 @@ func (s *Score) UnmarshalJSON(b []byte) error {
 		gamesJSON
 		Player      string  `json:"player"`
 		LengthRatio float64 `json:"length_ratio"`
+		Chance      float64 `json:"chance"`
 		Boards      int     `json:"boards"`
 		Solved      int     `json:"solved"`
 		MoveLimit   int     `json:"move_limit"`
@@ -244,7 +265,7 @@ func (s *Score) UnmarshalJSON(b []byte) error {
 		return json.Unmarshal(b, s.Exact)
 	}
 	*s = Score{Record: j.Record, First: j.First, Second: j.Second, Opponent: j.Opponent, Exhaustive: j.Exhaustive,
-		Player: j.Player, LengthRatio: j.LengthRatio, Boards: j.Boards, Solved: j.Solved, MoveLimit: j.MoveLimit,
+		Player: j.Player, LengthRatio: j.LengthRatio, Chance: j.Chance, Boards: j.Boards, Solved: j.Solved, MoveLimit: j.MoveLimit,
 		Decisions: j.Decisions, OwnLegal: j.OwnLegal, Seed: j.Seed}
 	return nil
 }

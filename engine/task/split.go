@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"mito/engine/data"
 )
@@ -66,14 +67,17 @@ func sample(all []labelled, n int, seed uint64) []labelled {
 	return out
 }
 
-// EntropyFloor returns the mean of ln(len(Answers)) in nats: the loss on the
-// answers of a model that gives all equally right ones the same probability and
-// nothing to others, hence the least loss that uniformly drawn labels allow.
-// It is 0 for no examples.
+// EntropyFloor returns the mean of ln(len(Answers)) over the characters of the
+// answers, in nats: the loss on the answers of a model that gives all equally
+// right ones the same probability and nothing to others, hence the least loss
+// that uniformly drawn labels allow. It is 0 for no examples.
 func EntropyFloor(examples []data.Example) float64 {
-	sum := 0.0
+	sum, n := 0.0, 0
 	for _, ex := range examples {
-		sum += math.Log(float64(max(1, len(ex.Answers))))
+		if len(ex.Answers) > 0 {
+			sum += math.Log(float64(len(ex.Answers)))
+			n += utf8.RuneCountInString(ex.Answers[0])
+		}
 	}
-	return sum / float64(max(1, len(examples)))
+	return sum / float64(max(1, n))
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"mito/engine/data"
 )
@@ -16,8 +17,11 @@ func small(t testing.TB) []Task {
 	var out []Task
 	for _, name := range Names() {
 		o := Options{Positions: 4000}
-		if name == connect4Name {
+		switch name {
+		case connect4Name:
 			o.Depth = 4
+		case othelloName:
+			o.Depth = 1
 		}
 		task, err := New(name, o)
 		if err != nil {
@@ -49,6 +53,31 @@ func twins(t *testing.T, task, prompt string) []string {
 			t.Fatal(err)
 		}
 		out = []string{prompt4(b), prompt4(b.mirrored())}
+	case othelloName:
+		b, err := parse6(prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for s := range symmetries6 {
+			out = append(out, prompt6(b.image(s)))
+		}
+	case mastermindName:
+		h, begun, err := parseMastermind(prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := func(k uint8) uint8 { return (k*5 + 2) % colours } // other names of the colours
+		for i, r := range h {
+			for p, k := range r.guess {
+				h[i].guess[p] = other(k)
+			}
+		}
+		for p, k := range begun {
+			begun[p] = other(k)
+		}
+		out = []string{prompt, h.prompt(begun)}
+	case lotteryName:
+		out = []string{prompt}
 	default:
 		b, err := parse8(prompt)
 		if err != nil {
@@ -62,6 +91,7 @@ func twins(t *testing.T, task, prompt string) []string {
 func TestSplitsSeparateSymmetricTwins(t *testing.T) {
 	tasks := small(t)
 	tasks[0], tasks[2] = newTicTacToe(Options{}), newPuzzle8(Options{})
+	tasks[3], tasks[4] = must(newOthello(Options{Depth: 1, Positions: 40_000})), must(newMastermind(Options{Positions: 40_000}))
 	for _, task := range tasks {
 		all, train, test := mustExamples(t, task, All), mustExamples(t, task, Train), mustExamples(t, task, Test)
 		if len(train)+len(test) != len(all) {
@@ -142,7 +172,9 @@ func TestExamplesAreDeterministicAndWellFormed(t *testing.T) {
 				t.Fatalf("%s: prompt %s twice", task.Name(), ex.Prompt)
 			}
 			seen[ex.Prompt] = true
-			if len(ex.Prompt) != len(first[i][0].Prompt) || !strings.HasSuffix(ex.Prompt, "=") {
+			_, joined := task.(interface{ Joined() bool })
+			joined = joined && task.Name() != connect4Name // whose own format is a board
+			if !joined && (utf8.RuneCountInString(ex.Prompt) != utf8.RuneCountInString(first[i][0].Prompt) || !strings.HasSuffix(ex.Prompt, "=")) {
 				t.Fatalf("%s: malformed prompt %s", task.Name(), ex.Prompt)
 			}
 			if len(ex.Answers) == 0 {
@@ -173,7 +205,7 @@ func TestSampleIsSeeded(t *testing.T) {
 }
 
 func TestAlphabets(t *testing.T) {
-	for name, n := range map[string]int{tictactoeName: 28, connect4Name: 92, puzzle8Name: 86} {
+	for name, n := range map[string]int{tictactoeName: 28, connect4Name: 92, puzzle8Name: 86, mastermindName: 39, lotteryName: 11} {
 		task, err := Lookup(name)
 		if err != nil {
 			t.Fatal(err)
@@ -194,6 +226,11 @@ func TestEntropyFloor(t *testing.T) {
 	got := EntropyFloor([]data.Example{{Answers: []string{"1"}}, {Answers: []string{"1", "2", "3", "4"}}})
 	if want := math.Log(2); math.Abs(got-want) > 1e-15 {
 		t.Errorf("floor %v, want %v", got, want)
+	}
+	// A loss is that of a token, and of an answer of two tokens the first is sure.
+	two := EntropyFloor([]data.Example{{Answers: []string{"①U", "①L"}}})
+	if want := math.Log(2) / 2; math.Abs(two-want) > 1e-15 {
+		t.Errorf("floor %v of answers of two characters, want %v", two, want)
 	}
 	if got := EntropyFloor(nil); got != 0 {
 		t.Errorf("floor of nothing is %v", got)

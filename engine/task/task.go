@@ -51,14 +51,15 @@ const (
 type Options struct {
 	// Positions is the largest number of labelled positions to generate,
 	// 0 for the task's own: all of tictactoe and puzzle8, DefaultPositions for
-	// connect4, DefaultCommands for commands.
+	// connect4, DefaultPositions6 for othello, DefaultPositionsMastermind for
+	// mastermind, DefaultDraws for lottery, DefaultCommands for commands.
 	Positions int
-	// Depth is connect4's search depth in plies, 0 for DefaultDepth. The other
-	// tasks are solved exactly and take no depth.
+	// Depth is the search depth of connect4 and othello in plies, 0 for
+	// DefaultDepth and DefaultDepth6. The other tasks take no depth.
 	Depth int
 	// Format is one of Formats, "" for the task's own.
 	Format string
-	// Seed selects the connect4 games that positions are taken from, the
+	// Seed selects the games that positions are taken from, the
 	// prompts of commands, and the sample of a puzzle8 or tictactoe cut short
 	// by Positions.
 	Seed uint64
@@ -76,10 +77,16 @@ const (
 	connect4Name  = "connect4"
 	puzzle8Name   = "puzzle8"
 	commandsName  = "commands"
+	othelloName   = "othello"
+
+	mastermindName = "mastermind"
+	lotteryName    = "lottery"
 )
 
 // Names returns the names of all tasks.
-func Names() []string { return []string{tictactoeName, connect4Name, puzzle8Name, commandsName} }
+func Names() []string {
+	return []string{tictactoeName, connect4Name, puzzle8Name, othelloName, mastermindName, lotteryName, commandsName}
+}
 
 // Lookup returns the named task with its default options. The error is an
 // *UnknownError.
@@ -97,17 +104,24 @@ func New(name string, o Options) (Task, error) {
 	if err := checkFormat(name, o.Format); err != nil {
 		return nil, err
 	}
-	if name == connect4Name {
+	switch name {
+	case connect4Name:
 		return newConnect4(o)
+	case othelloName:
+		return newOthello(o)
 	}
 	if o.Depth != 0 {
-		return nil, &OptionError{Task: name, Option: "depth", Got: o.Depth, Want: "0: this task is solved exactly"}
+		return nil, &OptionError{Task: name, Option: "depth", Got: o.Depth, Want: "0: this task has no search"}
 	}
 	switch name {
 	case puzzle8Name:
 		return newPuzzle8(o), nil
 	case commandsName:
 		return newCommands(o), nil
+	case mastermindName:
+		return newMastermind(o)
+	case lotteryName:
+		return newLottery(o)
 	}
 	return newTicTacToe(o), nil
 }

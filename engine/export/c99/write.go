@@ -190,6 +190,9 @@ func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitte
 		if tok == nil {
 			return nil, fmt.Errorf("legal answers need the tokenizer, and the model has none")
 		}
+		if format := task.FormatOf(o.Task, func(text string) bool { _, err := tok.Encode(text); return err == nil }); format != "" {
+			return nil, &task.RulesError{Task: o.Task, Format: format}
+		}
 	}
 	if tok != nil {
 		var err error

@@ -1,0 +1,178 @@
+package task
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func codeText(text string) (c code) {
+	for p := range c {
+		c[p] = text[p] - 'A'
+	}
+	return c
+}
+
+// What is said of a guess, by hand.
+func TestFeedback(t *testing.T) {
+	for _, c := range []struct {
+		secret, guess string
+		black, white  uint8
+	}{
+		{"AABB", "AABB", 4, 0},
+		{"AABB", "BBAA", 0, 4},
+		{"AABB", "ABCD", 1, 1},
+		{"ABCD", "DCBA", 0, 4},
+		{"ABCD", "ABDC", 2, 2},
+		{"ABCD", "AAAA", 1, 0},
+		{"AAAB", "BBBA", 0, 2},
+		{"CDEF", "AABB", 0, 0},
+		{"AABC", "ABAC", 2, 2},
+		{"ABCD", "ABCE", 3, 0},
+	} {
+		if got := feedback(codeText(c.secret), codeText(c.guess)); got != 5*c.black+c.white {
+			t.Errorf("%s for %s: %d black and %d white, want %d and %d", c.guess, c.secret, got/5, got%5, c.black, c.white)
+		}
+	}
+	said := map[uint8]bool{}
+	for n := range codes {
+		f := feedback(codeOf(7), codeOf(n))
+		if said[f] = true; feedbackChars[f] == '.' || codeOf(n).number() != n {
+			t.Fatalf("code %d: feedback %d has no character, or the number differs", n, f)
+		}
+	}
+}
+
+// randomHistory is some random guesses at a random secret that do not find it.
+func randomHistory(rng *rand.Rand, n int) (h history, secret code) {
+	secret = codeOf(rng.IntN(codes))
+	for len(h) < n {
+		if guess := codeOf(rng.IntN(codes)); guess != secret {
+			h = append(h, round{guess, feedback(secret, guess)})
+		}
+	}
+	return h, secret
+}
+
+// The secret is always a candidate, prompts say the game, and other names of colours and another order of the pegs are one orbit.
+func TestMastermindHistories(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 6))
+	for i := range 300 {
+		h, secret := randomHistory(rng, i%DefaultGuesses)
+		if !slices.Contains(h.candidates(), secret) {
+			t.Fatalf("%v: the secret %v is no candidate", h, secret)
+		}
+		begun := secret[:i%pegs]
+		read, pegsRead, err := parseMastermind(h.prompt(begun))
+		if err != nil || !slices.Equal(read, h) || !slices.Equal(pegsRead, begun) {
+			t.Fatalf("%q: %v %v, %v", h.prompt(begun), read, pegsRead, err)
+		}
+		order, names := orders[rng.IntN(len(orders))], rng.Perm(colours)
+		image := slices.Clone(h)
+		for k, r := range h {
+			for p, from := range order {
+				image[k].guess[p] = uint8(names[r.guess[from]])
+			}
+		}
+		if image.orbit() != h.orbit() {
+			t.Fatalf("%v and %v have different orbits", h, image)
+		}
+		if len(h) > 0 {
+			changed := slices.Clone(h)
+			if changed[0].said = (h[0].said + 1) % 14; changed.orbit() == h.orbit() {
+				t.Fatalf("%v and %v have one orbit", h, changed)
+			}
+		}
+	}
+	if len(orders) != 24 {
+		t.Errorf("%d orders of four pegs", len(orders))
+	}
+}
+
+// Every answer of a label leads to a candidate, and no other peg does.
+func TestMastermindLabels(t *testing.T) {
+	game, err := newMastermind(Options{Positions: 3000, Seed: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range mustExamples(t, game, All) {
+		h, begun, err := parseMastermind(e.Prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range anyPeg(len(begun)) {
+			can := false
+			for n := range codes {
+				c := codeOf(n)
+				can = can || slices.Equal(c[:len(begun)], begun) && pegChars[colours*len(begun)+int(c[len(begun)])] == a[0] && h.allows(c)
+			}
+			if can != slices.Contains(e.Answers, a) {
+				t.Fatalf("example %d %q: peg %s can be right: %v, labelled %v", i, e.Prompt, a, can, e.Answers)
+			}
+		}
+	}
+}
+
+func TestMastermindRefuses(t *testing.T) {
+	game, err := New("mastermind", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prompt, says := range map[string]string{
+		"":                                "at its beginning",
+		">AGMS":                           "last guess is missing",
+		">GGMS0":                          "character 1",
+		">AGMS.":                          "character 5",
+		">AGMSd":                          "the code is broken",
+		">AGMS0AGMS4":                     "no secret",
+		">" + strings.Repeat("AGMS0", 10): "10 guesses are over",
+	} {
+		if _, err := game.Solve(prompt); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", prompt, err, says)
+		}
+	}
+}
+
+// The solver finds every secret, random pegs almost none; a player that makes no guess twice makes none twice.
+func TestMastermindScores(t *testing.T) {
+	game, err := newMastermind(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, player := range game.Players() {
+		if s := mustScore(t, game, SolverPlayer(game), ScoreOptions{Games: 150, Player: player}); s.Solved != 150 || s.OwnLegal != 1 {
+			t.Errorf("%s: the solver: %v", player, s)
+		}
+	}
+	if s := mustScore(t, game, RandomPlayer(1), ScoreOptions{Games: 300}); s.Solved > 15 {
+		t.Errorf("random pegs: %v", s)
+	}
+	kept := 0
+	o := ScoreOptions{Games: 20, Player: PlayerPolicyOnce, Keep: 20, Kept: func(g Game) {
+		kept++
+		seen := map[string]bool{}
+		last := g.Frames[len(g.Frames)-1].Prompt
+		for i := 1; i+pegs < len(last); i += pegs + 1 {
+			if seen[last[i:i+pegs]] {
+				t.Errorf("%q repeats a guess", last)
+			}
+			seen[last[i:i+pegs]] = true
+		}
+	}}
+	mustScore(t, game, firstLegal{}, o)
+	if kept != 20 {
+		t.Errorf("%d games kept", kept)
+	}
+}
+
+// firstLegal always plays the first legal answer.
+type firstLegal struct{}
+
+func (firstLegal) Choose(prompts []string, legal [][]string) ([]Choice, error) {
+	out := make([]Choice, len(prompts))
+	for i := range out {
+		out[i] = Choice{Answer: legal[i][0], OwnLegal: true}
+	}
+	return out, nil
+}
