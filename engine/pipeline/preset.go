@@ -92,6 +92,14 @@ func Presets() []Preset {
 	stage := game.stage
 	games := game.Distill
 	games.Alpha = 0.1
+	// Where the solver labels as many positions as a student can take in, its labels teach most of what there is.
+	solver := game.Distill
+	solver.Alpha = 0.9
+	standard := func(shape string, rows, steps int) Stage {
+		s := stage(shape, rows, steps, game.Train.LR)
+		s.Train.Labels = train.Shared
+		return s
+	}
 	// A game's solver knows every right move of a position. The teacher learns from all of them at once; its student
 	// sees one drawn move and what the teacher makes of the others.
 	shared := func(s Stage) Stage {
@@ -166,6 +174,31 @@ func Presets() []Preset {
 			Name: "quick", For: "lottery", About: "the negative control: nothing can be learnt",
 			Task: task.Quick(1), Games: 1000,
 			Teacher: shared(stage("micro", game.Rows, 60, 0.01)), Student: stage("micro", game.Rows, 100, 0.01), Distill: games,
+		},
+		{
+			Name: "standard", For: "connect4", About: "500,000 positions labelled 8 plies deep, in the order of play; a 320 K student",
+			Task: task.Options{Positions: 500_000, Format: task.FormatMoves, Seed: 1}, Games: 1000, Opponents: []string{"random", "depth-2", "depth-4"},
+			Teacher: standard("char", 128, 1000), Student: standard("board", 128, 4000), Distill: solver,
+		},
+		{
+			Name: "standard", For: "puzzle8", About: "every board, with the moves left before the move; a 98 K student",
+			Task: task.Options{Format: task.FormatDistance, Seed: 1}, Games: 1000,
+			Teacher: standard("mini", 512, 2000), Student: standard("puzzle", 512, 9500), Distill: solver,
+		},
+		{
+			Name: "standard", For: "othello", About: "200,000 positions labelled 4 plies deep; a 90 K student",
+			Task: task.Options{Seed: 1}, Games: 1000,
+			Teacher: standard("mini", 128, 1000), Student: standard("wide", 128, 3000), Distill: solver,
+		},
+		{
+			Name: "standard", For: "mastermind", About: "800,000 pegs of 36,000 games; a 90 K student",
+			Task: task.Options{Positions: 800_000, Seed: 1}, Games: 1000,
+			Teacher: standard("mini", 128, 1000), Student: standard("deep", 128, 3000), Distill: solver,
+		},
+		{
+			Name: "standard", For: "tictactoe", About: "a 20 K student that never loses, in 24 KB",
+			ShipAll: true, Games: 1000,
+			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("pico", game.Rows, 3000, 0.01), Distill: games,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",

@@ -1,11 +1,12 @@
 // Package task holds the problems that mito can set and mark without any
-// downloaded data: tictactoe, connect4 and puzzle8. Each one generates
-// positions, labels them with a solver, splits them so that nothing in the
-// test part was trained on, and scores a [Player] by letting it play.
+// downloaded data: tictactoe, connect4, puzzle8, othello and mastermind, and
+// lottery, of which nothing can be learnt. Each one generates positions, labels
+// them with a solver, splits them so that nothing in the test part was trained
+// on, and scores a [Player] by letting it play.
 //
 // # Prompts
 //
-// A prompt has a fixed length per task, ends in '=' and is answered by one
+// Of most tasks a prompt has a fixed length, ends in '=' and is answered by one
 // character. Every character of a board says both which cell it stands for and
 // what lies there (the cell's own empty, own-stone or opponent-stone
 // character), and always from the point of view of the side to move. A small
@@ -15,19 +16,30 @@
 // written with the character that answers "play here", so the legal answers
 // are characters of the prompt. [Task.Describe] gives the exact tables.
 //
+// Some tasks have another format beside their own ([Formats]). In connect4's
+// "moves", and in mastermind, a prompt is what was played so far, so that the
+// prompts of a game continue one another: a model learns from all positions of a
+// game in one pass over its moves. In puzzle8's "distance" the answer begins with
+// the number of moves left. [FormatOf] tells a model's format by its characters.
+//
 // # Labels
 //
 // tictactoe and puzzle8 are solved exactly, over all 5,478 and all 181,440
 // reachable positions. connect4 is searched to a stated depth: a label is
 // exact where the search proved a win or a loss or reached the end of the game
 // in every line, and is the search's best judgement elsewhere.
-// [Connect4.ExactShare] tells how many labels of a set are proven.
+// [Connect4.ExactShare] tells how many labels of a set are proven. othello is
+// searched likewise. In mastermind every peg is right with which the guess can
+// still be the secret.
 //
 // # Splits
 //
 // A position is assigned to the test part by a hash of its orbit under the
-// symmetries of its board (8 for tictactoe, 2 for connect4 and puzzle8), so the
-// mirror image of a test position is a test position too. The assignment does
+// symmetries of its board (8 for tictactoe and othello, 2 for connect4 and
+// puzzle8; names of colours and order of pegs for mastermind), so the mirror
+// image of a test position is a test position too. What every game passes
+// through is never held out: mastermind's first guesses, and in puzzle8's
+// "distance" the boards within 10 moves of the goal. The assignment does
 // not depend on any seed: two runs with different seeds never leak into each
 // other.
 //

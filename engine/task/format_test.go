@@ -189,3 +189,41 @@ func TestPuzzleRater(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 }
+
+// In FormatDistance no board near the goal is held out, farther ones are as in the other format, and rare ones are visited more often.
+func TestDistanceSplit(t *testing.T) {
+	plain, distance := newPuzzle8(Options{}), newPuzzle8(Options{Format: FormatDistance})
+	held := map[string]bool{}
+	near := 0
+	for _, e := range mustExamples(t, plain, Test) {
+		held[e.Prompt] = true
+	}
+	for _, e := range mustExamples(t, distance, Test) {
+		if !held[e.Prompt] {
+			t.Fatalf("%q is held out in one format only", e.Prompt)
+		}
+		delete(held, e.Prompt)
+	}
+	for prompt := range held {
+		b, err := parse8(prompt)
+		if err != nil || solved8().to[b.rank()] > endgame8 {
+			t.Fatalf("%q is held out in one format only", prompt)
+		}
+	}
+	for _, e := range mustExamples(t, distance, All) {
+		b, err := parse8(e.Prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := solved8().to[b.rank()]
+		if d <= endgame8 {
+			near++
+		}
+		if d <= 6 && e.Times != 8 || d >= 15 && d <= 28 && e.Times != 1 || string([]rune(e.Answers[0])[0]) != string(left8[d-1]) {
+			t.Fatalf("%q, %d moves from the goal: %+v", e.Prompt, d, e)
+		}
+	}
+	if near != 705 || len(held) == 0 {
+		t.Errorf("%d boards within %d moves, %d of them held out in the other format", near, endgame8, len(held))
+	}
+}
