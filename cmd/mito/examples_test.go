@@ -7,8 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"mito/engine/data"
+	"mito/engine/task"
 )
 
 // orders are n lines of examples with four answers of several tokens between them.
@@ -78,6 +82,28 @@ func TestExamples(t *testing.T) {
 	}
 	if text := works(t, dir, "generate", "--model", "int8", "--prompt", "turn the light on 77=", "--max-tokens", "9").stdout; text != "led 1\n" {
 		t.Errorf("generated %q", text)
+	}
+}
+
+// What task examples writes of commands is a file of examples.
+func TestTaskExamplesAreExamples(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "commands.tsv")
+	write(t, path, works(t, dir, strings.Fields("task examples commands --positions 300")...).stdout)
+	list, err := data.LoadTSV(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := task.New("commands", task.Options{Positions: 300, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := made.Examples(t.Context(), task.All)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != len(want) || list[299].Prompt != want[299].Prompt || !slices.Equal(list[299].Answers, want[299].Answers) {
+		t.Errorf("%d lines of %d; the last is %v", len(list), len(want), list[len(list)-1])
 	}
 }
 

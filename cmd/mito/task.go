@@ -83,8 +83,12 @@ func newTaskExamples() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			between := " "
+			if task.Ends(t) { // answers of several words, in the form of --examples
+				between = "\t"
+			}
 			for _, e := range examples {
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", e.Prompt, strings.Join(e.Answers, " ")); err != nil {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", e.Prompt, strings.Join(e.Answers, between)); err != nil {
 					return err
 				}
 			}

@@ -22,6 +22,14 @@
 // game in one pass over its moves. In puzzle8's "distance" the answer begins with
 // the number of moves left. [FormatOf] tells a model's format by its characters.
 //
+// # Texts
+//
+// Where an answer is a text, of a user's examples ([NewExamples]) and of commands,
+// a task is an [Exact]: prompts are of any length and end in '=' too, and the
+// end-of-text token ends an answer. It is scored by exact match on the held-out
+// prompts, and by a program of the user's ([Scorer]). Nothing is played.
+// Examples are split by the words of their prompts, commands by phrasing.
+//
 // # Labels
 //
 // tictactoe and puzzle8 are solved exactly, over all 5,478 and all 181,440
