@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mito/engine/compress/search"
 	"mito/engine/eval"
 	"mito/engine/pipeline"
 	"mito/engine/report"
@@ -35,6 +37,7 @@ func newPipeline() *cobra.Command {
 		games     int
 		given     teacherFlags
 		shape     string
+		budget    string
 		scorer    scorerFlag
 	)
 	cmd := &cobra.Command{
@@ -77,6 +80,10 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				}
 				p.Student.Shape = shape
 			}
+			limit, err := parseBudget(budget, shape)
+			if err != nil {
+				return err
+			}
 			if err := given.check(cmd.Flags()); err != nil {
 				return err
 			}
@@ -117,10 +124,15 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			if err := given.temper(&p.Distill, w); err != nil {
 				return err
 			}
+			progress := newProgress(cmd, output.quiet)
+			choice, err := chooseFor(w, limit, progress)
+			if err != nil {
+				return err
+			}
 			r, err := pipeline.Run(cmd.Context(), b, w, pipeline.Options{
 				Preset: p, Out: out, Seed: seed, Threads: machine.threads, Resume: resume, Given: given.dirs, Teachers: teachers,
-				Assistant: assistant, Command: commandLine(), Version: programVersion(), Measure: measuring, Patience: patience, Scorer: marker,
-			}, newProgress(cmd, output.quiet))
+				Assistant: assistant, Command: commandLine(), Version: programVersion(), Choice: choice, Measure: measuring, Patience: patience, Scorer: marker,
+			}, progress)
 			if err != nil {
 				return resumable(cmd.Context(), err, resume, lacks...)
 			}
@@ -141,8 +153,43 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 	fs.StringVar(&shape, "arch", "", "architecture of the student, one of those that mito info lists; the preset's where it is left out")
 	given.register(fs, "folder of a model that teaches as it is, in place of one that is trained; may be given several times")
 	scorer.register(fs)
+	fs.StringVar(&budget, "budget", "", "what the student may cost on a device: flash=BYTES with its code, ram=BYTES with the stack, tok_s=N tokens a second here; chooses the architecture, the context of a text, and what is pruned; K and M are 1024 and 1024²")
 	fs.IntVar(&games, "games", 0, "games, boards or held-out prompts of each score; the preset's number where it is left out")
 	return cmd
+}
+
+// parseBudget reads --budget; nil for none.
+func parseBudget(text, shape string) (*search.Budget, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if shape != "" {
+		return nil, usagef("--budget and --arch contradict each other: a budget chooses the architecture")
+	}
+	b, err := search.Parse(text)
+	if err != nil {
+		return nil, usagef("--%w", err)
+	}
+	return &b, nil
+}
+
+// chooseFor picks the student that a budget leaves room for and says which; nil without a budget.
+func chooseFor(w *pipeline.Workload, b *search.Budget, p pipeline.Progress) (*pipeline.Choice, error) {
+	if b == nil {
+		return nil, nil
+	}
+	p.Start("budget", 0)
+	c, err := w.Choose(*b)
+	if small := (*search.BudgetError)(nil); errors.As(err, &small) {
+		p.End(pipeline.Stopped)
+		return nil, usagef("--%w", small)
+	}
+	if err != nil {
+		p.End(pipeline.Stopped)
+		return nil, err
+	}
+	p.End(c.Why)
+	return c, nil
 }
 
 // patience is how long a pipeline waits, in all, for a machine on which others are busy, to measure its speeds.

@@ -151,8 +151,14 @@ func (j *job) assist(ctx context.Context) (made, error) {
 // compress quantises the student and proves its bits.
 func (j *job) compress(ctx context.Context) (m made, err error) {
 	m = made{dir: filepath.Join(j.Out, CompressedDir), scheme: "int8", bits: 8}
+	from := j.made[StudentDir].dir
+	if j.Choice != nil && j.Choice.Search {
+		if from, m.sparsity, err = j.squeeze(ctx); err != nil {
+			return m, err
+		}
+	}
 	err = stage(j.p, "INT8", 0, func() (string, error) {
-		w, _, err := quantize(ctx, j.made[StudentDir].dir, m.dir, quant.Options{}, runs.CheckReplaceable)
+		w, _, err := quantize(ctx, from, m.dir, quant.Options{}, runs.CheckReplaceable)
 		if err != nil {
 			return "", err
 		}
@@ -164,6 +170,11 @@ func (j *job) compress(ctx context.Context) (m made, err error) {
 			return "", fmt.Errorf("the INT8 student computes different bits in different variants: run mito verify --model %s", m.dir)
 		}
 		m.digest, m.variants = proof.Digest, proof.Names()
+		if j.Choice != nil {
+			if err := j.afford(m.dir); err != nil {
+				return "", err
+			}
+		}
 		return fmt.Sprintf("%d bytes, the same digest in %d variants", w.Bytes(), len(proof.Variants)), nil
 	})
 	return m, err

@@ -26,6 +26,7 @@ type Options struct {
 	Given     []string // folders of models that teach as they are; none are trained then
 	Teachers  int      // their mean probabilities teach; fewer than one means one
 	Assistant string   // model preset of a model between teacher and student, arXiv:1902.03393; "" for none
+	Choice    *Choice  // the student that a budget leaves room for; nil without a budget
 	Command   string   // for the report
 	Version   string
 	Measure   eval.MeasureOptions // how long the speed of decoding is measured
@@ -56,6 +57,9 @@ func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progr
 	began := time.Now()
 	if err := CheckOutput(o.Out, o.Resume); err != nil {
 		return nil, err
+	}
+	if o.Choice != nil {
+		o.Preset.Student.Shape, w.Context = o.Choice.Shape, o.Choice.Context
 	}
 	j := &job{Options: o, b: b, w: w, p: p, ships: task.Train, judges: task.Test, evals: map[task.Split]data.Eval{},
 		made: map[string]made{}, watch: quiet.Watch{Patience: o.Patience}}
@@ -134,6 +138,9 @@ func (j *job) settings() map[string]any {
 		"preset": p.Name, "data": j.w.Settings, "ship_all": p.ShipAll, "games": p.Games,
 		"teacher": p.Teacher, "student": p.Student, "distill": p.Distill,
 		"teachers": max(1, j.Teachers), "assistant": j.Assistant,
+	}
+	if j.Choice != nil {
+		s["budget"] = j.Choice.Budget
 	}
 	if len(j.Given) > 0 {
 		s["teacher"], s["teachers"] = j.Given, len(j.Given)

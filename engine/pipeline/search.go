@@ -32,8 +32,9 @@ type SearchOptions struct {
 	Healing // of a trial of the last round; Dir is the parent, Out the folder of the search, Seed that of all draws
 
 	Budget search.Budget
-	Trials int // in the first round
-	Rows   int // training sequences that scores are computed from
+	Trials int  // in the first round
+	Rows   int  // training sequences that scores are computed from
+	Int8   bool // no weights of fewer bits
 }
 
 // Searched is the result of a search.
@@ -113,7 +114,11 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 		return nil, &train.OptionError{Field: "model", Got: o.Dir, Want: "a model whose weights are not masked: a search decides that"}
 	}
 	s := &searcher{SearchOptions: o, b: b, whole: w, trials: filepath.Join(o.Out, trialsDir), config: parent.Config}
-	candidates, err := search.SpaceOf(s.config).Candidates(s.config, o.Budget, o.Trials, o.Train.Seed, search.Speed)
+	space := search.SpaceOf(s.config)
+	if o.Int8 {
+		space = space.Int8()
+	}
+	candidates, err := space.Candidates(s.config, o.Budget, o.Trials, o.Train.Seed, search.Speed)
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,7 @@ type Report struct {
 	Rows     []Row             `json:"rows,omitempty"`  // comparisons beside the candidates
 	Notes    []string          `json:"notes,omitempty"` // what a reader must know to judge the numbers
 	Curves   string            `json:"curves,omitempty"`
+	Device   *Device           `json:"device,omitempty"`  // where the student was made for a budget
 	Replays  []Replay          `json:"replays,omitempty"` // a few games of the compressed student
 	Samples  []Sample          `json:"samples,omitempty"` // texts of the candidates
 }
@@ -123,6 +124,16 @@ type Speed struct {
 	Teacher    Number `json:"teacher_tok_s"`
 	Student    Number `json:"student_tok_s"`
 	Compressed Number `json:"compressed_tok_s"`
+}
+
+// Device is what the compressed student takes on a device, as predicted, and the budget that it was made for; 0 for any.
+type Device struct {
+	Flash       int64  `json:"flash"` // bytes, with the code
+	RAM         int64  `json:"ram"`   // bytes, with the stack
+	FlashBudget int64  `json:"flash_budget"`
+	RAMBudget   int64  `json:"ram_budget"`
+	TokSBudget  Number `json:"tok_s_budget"` // on the machine that made it
+	Chosen      string `json:"chosen"`       // what was chosen, and why
 }
 
 // Split is one part of the data. The hash is over its content, so that two reports can be compared.

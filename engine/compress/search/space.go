@@ -65,6 +65,12 @@ func SpaceOf(c arch.Config) Space {
 	return s
 }
 
+// Int8 is the space without weights of fewer bits, for devices: the C export stores all codes as INT8.
+func (s Space) Int8() Space {
+	s.Bits = []string{Whole}
+	return s
+}
+
 // add adds a positive multiple of unit once.
 func add(list []int, n, unit int) []int {
 	if n = max(unit, n/unit*unit); !slices.Contains(list, n) {
@@ -90,8 +96,8 @@ func (s Shape) Config(c arch.Config) arch.Config {
 	return out
 }
 
-// dummy is an INT8 student of a configuration with so many zero blocks in every matrix inside the layers, spread evenly.
-func dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
+// Dummy is an INT8 student of a configuration with so many zero blocks in every matrix inside the layers, spread evenly.
+func Dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
 	w, err := student.NewWeights(c)
 	if err != nil {
 		return nil, err
@@ -131,7 +137,7 @@ func inside(w *student.Weights, m *student.Matrix) bool {
 
 // Flash is the size of the file of a student of a configuration with so many zero blocks, its weights of so many bits.
 func Flash(c arch.Config, sparsity float64, bits string) (int64, error) {
-	w, err := dummy(c, sparsity)
+	w, err := Dummy(c, sparsity)
 	if err != nil {
 		return 0, err
 	}
@@ -168,7 +174,7 @@ func RAM(c arch.Config) int64 {
 
 // Speed measures the tokens a second of one sequence of a student of such a shape, on one thread: the best of some contexts.
 func Speed(c arch.Config, sparsity float64) (float64, error) {
-	w, err := dummy(c, sparsity)
+	w, err := Dummy(c, sparsity)
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,298 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"mito/engine/arch"
+	"mito/engine/compress/quant"
+	"mito/engine/compress/search"
+	"mito/engine/export/c99"
+	"mito/engine/report"
+	"mito/engine/runs"
+	"mito/engine/student"
+	"mito/engine/task"
+	"mito/engine/train"
+)
+
+// Choice is the student that a budget leaves room for, chosen before anything is trained.
+type Choice struct {
+	Budget  search.Budget
+	Shape   string // model preset that is trained
+	Context int    // tokens
+	Search  bool   // it does not fit whole: smaller and sparser students of it are searched for
+	Why     string
+
+	code int64 // bytes of flash that are not the weights' file: code and tables
+}
+
+// Limits of what is chosen from.
+const (
+	mostParams   = 1_000_000 // of a student
+	leastContext = 16        // tokens of a text's row
+	unknownCode  = 17 << 10  // bytes of code of parts that no model was measured with: more than of any that was
+	unknownStack = 640       // bytes, the same
+	wellFilled   = 0.7       // share of the flash that a student takes that needs no search for a larger one
+	budgetTrials = 6         // students of the first round of a search
+	budgetRows   = 32        // training sequences that its scores look at
+	squeezed     = 4         // times the flash that a model may take that is pruned to it
+)
+
+// Choose picks the model preset and the context of a student for a budget: flash and RAM as the C export predicts them for the largest
+// of the processors that it knows, tokens a second as measured here on one thread. It takes the longest context, of a text only, and
+// then the largest preset that fits whole; where that leaves much of the flash empty, or none fits, the smallest larger one whose
+// pruned students fit. Errors: *search.BudgetError that names the nearest budget that can be kept.
+func (w *Workload) Choose(b search.Budget) (*Choice, error) {
+	var least nearest
+	for _, tokens := range w.contexts() {
+		var whole *Choice
+		for _, shape := range slices.Backward(w.studentShapes(tokens)) {
+			c, err := w.fits(shape, tokens, b, &least)
+			if err != nil {
+				return nil, err
+			}
+			if c != nil {
+				whole = c
+				break
+			}
+		}
+		if whole != nil && (b.Flash == 0 || float64(whole.filled(w)) >= wellFilled*float64(b.Flash)) {
+			return whole, nil
+		}
+		pruned, err := w.prunable(tokens, b, whole)
+		if err != nil {
+			return nil, err
+		}
+		if pruned != nil {
+			return pruned, nil
+		}
+		if whole != nil {
+			return whole, nil
+		}
+	}
+	return nil, least.refuse(b)
+}
+
+// contexts lists the contexts to choose from: a task's own, or a text's and shorter ones.
+func (w *Workload) contexts() []int {
+	list := []int{w.Context}
+	for n := w.Context / 2; w.examples == nil && n >= leastContext; n /= 2 {
+		list = append(list, n)
+	}
+	return list
+}
+
+// studentShapes lists the presets that a student may have, the smallest first.
+func (w *Workload) studentShapes(tokens int) (list []Shape) {
+	size := func(s Shape) int64 { c := s.At(w.Tokenizer.VocabSize(), tokens); return c.Params() }
+	for _, s := range Shapes() {
+		if size(s) < mostParams {
+			list = append(list, s)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Shape) int { return int(size(a) - size(b)) })
+	return list
+}
+
+// fits is the choice of a preset as a whole; nil where the budget has no room for it.
+func (w *Workload) fits(s Shape, tokens int, b search.Budget, least *nearest) (*Choice, error) {
+	config := s.At(w.Tokenizer.VocabSize(), tokens)
+	flash, ram, known, err := w.deviceCost(config, 0)
+	if err != nil || !known {
+		return nil, nil // the C export does not have it, or nobody has measured it
+	}
+	small, _, _, err := w.deviceCost(config, mostPruned)
+	if err != nil {
+		return nil, err
+	}
+	rate := 0.0
+	if b.TokS > 0 {
+		if rate, err = search.Speed(config, 0); err != nil {
+			return nil, err
+		}
+	}
+	least.see(small, ram, rate)
+	if b.Flash > 0 && flash > b.Flash || b.RAM > 0 && ram > b.RAM || rate < b.TokS {
+		return nil, nil
+	}
+	c := &Choice{Budget: b, Shape: s.Name, Context: tokens}
+	c.Why = fmt.Sprintf("%s with a context of %d tokens, 8 bits (the C export stores fewer as 8), nothing pruned: %d bytes of flash and %d of RAM by the C export's prediction; it is the largest preset that fits",
+		s.Name, tokens, flash, ram)
+	if b.TokS > 0 {
+		c.Why += fmt.Sprintf(", at %.0f tokens/s here", rate)
+	}
+	return c, nil
+}
+
+// mostPruned is the share of zero blocks of the smallest student that is searched for.
+const mostPruned = 0.75
+
+// filled is the flash that a choice takes whole.
+func (c *Choice) filled(w *Workload) int64 {
+	s, err := ShapeOf(c.Shape)
+	if err != nil {
+		return 0
+	}
+	flash, _, _, _ := w.deviceCost(s.At(w.Tokenizer.VocabSize(), c.Context), 0)
+	return flash
+}
+
+// prunable is the choice of the smallest preset larger than whole of which pruned students fit; nil for none.
+func (w *Workload) prunable(tokens int, b search.Budget, whole *Choice) (*Choice, error) {
+	if b.Flash == 0 {
+		return nil, nil
+	}
+	above := whole == nil
+	for _, s := range w.studentShapes(tokens) {
+		if !above {
+			above = s.Name == whole.Shape
+			continue
+		}
+		config := s.At(w.Tokenizer.VocabSize(), tokens)
+		flash, _, known, err := w.deviceCost(config, 0)
+		if err != nil || !known || flash > squeezed*b.Flash || flash <= b.Flash {
+			continue
+		}
+		file, err := search.Flash(config, 0, search.Whole)
+		if err != nil {
+			return nil, err
+		}
+		c := &Choice{Budget: b, Shape: s.Name, Context: tokens, Search: true, code: max(0, flash-file)}
+		if c.ofFiles().Flash <= 0 {
+			continue
+		}
+		_, err = search.SpaceOf(config).Int8().Candidates(config, c.ofFiles(), budgetTrials, 1, search.Speed)
+		if small := (*search.BudgetError)(nil); errors.As(err, &small) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.Why = fmt.Sprintf("%s with a context of %d tokens, INT8, pruned by a search until it fits: whole it would take %d bytes of flash", s.Name, tokens, flash)
+		if whole != nil {
+			c.Why += fmt.Sprintf(", and the largest preset that fits whole, %s, leaves more than a quarter of the flash empty", whole.Shape)
+		}
+		return c, nil
+	}
+	return nil, nil
+}
+
+// ofFiles is the budget as a search counts: bytes of the file of the weights instead of flash. A device's RAM is the search's within a
+// little; what comes out is held to the device's.
+func (c *Choice) ofFiles() search.Budget {
+	b := c.Budget
+	b.Flash -= c.code
+	return b
+}
+
+// deviceCost predicts what a student of a configuration takes.
+func (w *Workload) deviceCost(c arch.Config, sparsity float64) (flash, ram int64, known bool, err error) {
+	q, err := search.Dummy(c, sparsity)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	return w.deviceCostOf(q)
+}
+
+// deviceCostOf predicts the flash and RAM, with the stack, of a student on the processor where it takes most. known is false where no
+// model with its parts was measured; its code is then taken as large as that of any.
+func (w *Workload) deviceCostOf(q *student.Weights) (flash, ram int64, known bool, err error) {
+	var o c99.Options
+	if w.Task != nil {
+		if _, err := task.Rules(w.Task.Name()); err == nil {
+			o.Task = w.Task.Name()
+		}
+	}
+	p, err := c99.Predict(q, w.Tokenizer, o)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	code, stack := 0, 0
+	for _, t := range p.Costs {
+		if t.Known {
+			code, stack = max(code, t.Code), max(stack, t.Stack, t.BootStack)
+		}
+	}
+	known = code > 0
+	if !known {
+		code, stack = unknownCode, unknownStack
+	}
+	return int64(p.Weights + p.Tables + code), int64(p.RAM + stack), known, nil
+}
+
+// nearest is the least that any student takes.
+type nearest struct {
+	flash, ram int64
+	rate       float64
+}
+
+func (n *nearest) see(flash, ram int64, rate float64) {
+	if n.flash == 0 || flash < n.flash {
+		n.flash = flash
+	}
+	if n.ram == 0 || ram < n.ram {
+		n.ram = ram
+	}
+	n.rate = max(n.rate, rate)
+}
+
+// refuse names the nearest budget that can be kept.
+func (n *nearest) refuse(b search.Budget) error {
+	switch {
+	case b.Flash > 0 && n.flash > b.Flash:
+		return &search.BudgetError{Got: fmt.Sprintf("flash=%d", b.Flash), Want: fmt.Sprintf("flash=%d or more: the smallest student takes that with its code", n.flash)}
+	case b.RAM > 0 && n.ram > b.RAM:
+		return &search.BudgetError{Got: fmt.Sprintf("ram=%d", b.RAM), Want: fmt.Sprintf("ram=%d or more: the student with the smallest cache takes that with its stack", n.ram)}
+	case b.TokS > 0 && n.rate < b.TokS:
+		return &search.BudgetError{Got: fmt.Sprintf("tok_s=%.0f", b.TokS), Want: fmt.Sprintf("tok_s=%.0f or less: the fastest student ran at that here", n.rate)}
+	}
+	return &search.BudgetError{Got: "of flash, ram and tok_s together", Want: fmt.Sprintf(
+		"less of one: the smallest student takes flash=%d, the smallest cache ram=%d", n.flash, n.ram)}
+}
+
+// searchDir is the folder of the search in that of a pipeline.
+const searchDir = "search"
+
+// squeeze searches for the student that fits the budget, and returns its float model and its share of zero blocks.
+func (j *job) squeeze(ctx context.Context) (dir string, sparsity float64, err error) {
+	o := SearchOptions{
+		Healing: Healing{Dir: j.made[StudentDir].dir, Out: filepath.Join(j.Out, searchDir), Resume: true,
+			Train: j.Preset.Student.Train, Batch: j.Preset.Student.Rows, Distill: j.Preset.Distill},
+		Budget: j.Choice.ofFiles(), Trials: budgetTrials, Rows: budgetRows, Int8: true,
+	}
+	o.Train.Labels, o.Train.Seed, o.Train.SaveEvery, o.Train.EvalEvery = train.Drawn, j.Seed, 0, 0
+	o.Train.Steps = max(1, o.Train.Steps/2)
+	r, err := Search(ctx, j.b, j.w, o, j.p)
+	if err != nil {
+		return "", 0, err
+	}
+	t := r.Best.Trial
+	j.note("The search under the budget tried %d students; the best of its last round has %d layers, %d heads, %d neurons and %.1f%% zero 4x8 blocks, a loss of %.4f on the training data that was kept for the choice.",
+		r.Rungs[0].Trials, t.Layers, t.Heads, t.Neurons, 100*t.Sparsity, r.Best.Loss)
+	if j.Preset.ShipAll {
+		j.note("The search trained without the test positions, unlike the student that it began with.")
+	}
+	return runs.ResolveModel(filepath.Join(o.Out, trialsDir, r.Best.Name, trialRun)), t.Sparsity, nil
+}
+
+// afford holds the student that ships to the budget, as the C export predicts what it takes.
+func (j *job) afford(dir string) error {
+	q, err := quant.Load(dir)
+	if err != nil {
+		return err
+	}
+	flash, ram, _, err := j.w.deviceCostOf(q)
+	if err != nil {
+		return err
+	}
+	b := j.Choice.Budget
+	j.r.Device = &report.Device{Flash: flash, RAM: ram, FlashBudget: b.Flash, RAMBudget: b.RAM, TokSBudget: report.Number(b.TokS), Chosen: j.Choice.Why}
+	if b.Flash > 0 && flash > b.Flash || b.RAM > 0 && ram > b.RAM {
+		return fmt.Errorf("the student takes %d bytes of flash and %d of RAM, more than the budget (flash=%d, ram=%d): give it a little more, or a smaller --arch", flash, ram, b.Flash, b.RAM)
+	}
+	j.note("Budget: %s. On a device it takes at most %d bytes of flash, with its code, and %d of RAM, with the stack.", j.Choice.Why, flash, ram)
+	return nil
+}
