@@ -20,10 +20,10 @@ func models(t testing.TB) map[string]c99.Files {
 		})
 	}
 	return map[string]c99.Files{
-		"dense":  written(t, small(func(c *arch.Config) { c.QKNorm, c.Window = true, 5 }), false, nil, ""),
-		"blocks": written(t, small(func(c *arch.Config) { c.TieEmbeddings = false }), true, nil, ""),
-		"gpt":    written(t, small(gpt), false, nil, ""),
-		"llama":  written(t, small(func(c *arch.Config) { c.Activation = arch.ActSwiGLU }), false, nil, ""),
+		"dense":  written(t, small(func(c *arch.Config) { c.QKNorm, c.Window = true, 5 }), form{}, nil, ""),
+		"blocks": written(t, small(func(c *arch.Config) { c.TieEmbeddings = false }), form{blocks: true}, nil, ""),
+		"gpt":    written(t, small(gpt), form{bits: 3}, nil, ""),
+		"llama":  written(t, small(func(c *arch.Config) { c.Activation = arch.ActSwiGLU }), form{bits: 4}, nil, ""),
 	}
 }
 
@@ -137,11 +137,11 @@ func TestPredictions(t *testing.T) {
 			t.Logf("%s is not in sizes.txt: go test ./bench/mcu -run Update -update measures it", b.Name)
 			continue
 		}
-		line := measureCode(t, b, c, false)
+		line := measureCode(t, b, family{c, form{}})
 		if want := fmt.Sprintf("code %s %s %d", b.Name, plan.Parts, cost.Greedy); !strings.HasPrefix(line, want) || !strings.HasSuffix(line, fmt.Sprintf("%d %d %d", cost.Code, cost.Stack, cost.BootStack)) {
 			t.Errorf("measured %q, the table has %+v", line, cost)
 		}
-		for _, o := range observe(t, b, c)[1:] {
+		for _, o := range observe(t, b, family{c, form{}})[1:] {
 			if share := float64(cost.Instructions) / o.instructions; share < 0.9 || share > 1.1 {
 				t.Errorf("%s: %d instructions predicted, %.0f counted", b.Name, cost.Instructions, o.instructions)
 			}

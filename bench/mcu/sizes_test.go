@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,9 @@ var (
 	onBoards = flag.Bool("boards", false, "build for every board and compiler that is installed, and run there: some minutes")
 	update   = flag.Bool("update", false, "measure everything again and write engine/export/c99/sizes.txt")
 )
+
+// terms are the things that instructions are counted by.
+const terms = c99.Terms
 
 const sizesFile = "../../engine/export/c99/sizes.txt"
 
@@ -74,35 +78,85 @@ func weights(t testing.TB, c arch.Config, blocks bool) *student.Weights {
 	return w
 }
 
-// written is the C of random weights.
-func written(t testing.TB, c arch.Config, blocks bool, tok tokenizer.Tokenizer, task string) c99.Files {
+// form is how matrices are stored.
+type form struct {
+	blocks bool // those of the layers in blocks, where a third is not zero
+	bits   int  // in codes: with blocks the embedding only, else all; 0 for bytes
+}
+
+// stored are random weights in a form.
+func stored(t testing.TB, c arch.Config, f form) (*student.Weights, c99.Options) {
 	t.Helper()
-	files, err := c99.Write(weights(t, c, blocks), tok, c99.Options{Task: task})
+	w, o := weights(t, c, f.blocks), c99.Options{}
+	if f.bits == 0 {
+		return w, o
+	}
+	r, most := rand.New(rand.NewPCG(3, 3)), 1<<(f.bits-1)-1
+	o.Codes = map[string]c99.Codes{}
+	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if m == nil || f.blocks && strings.HasPrefix(name, "model.layers.") {
+			return nil
+		}
+		groups := (m.Cols + 31) / 32
+		multiples := make([]uint8, m.Rows*groups)
+		for i := range multiples {
+			multiples[i] = uint8(127 / most)
+		}
+		for i := range m.Q {
+			m.Q[i] = int8((r.IntN(2*most+1) - most) * (127 / most))
+		}
+		o.Codes[name] = c99.Codes{Bits: f.bits, Multiples: multiples}
+		return nil
+	})
+	return w, o
+}
+
+// written is the C of random weights.
+func written(t testing.TB, c arch.Config, f form, tok tokenizer.Tokenizer, task string) c99.Files {
+	t.Helper()
+	w, o := stored(t, c, f)
+	o.Task = task
+	files, err := c99.Write(w, tok, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return files
 }
 
-// families are models that have every combination of parts that the table knows.
-func families() map[string]arch.Config {
-	list := map[string]arch.Config{}
-	for _, qk := range []bool{false, true} {
-		list[fmt.Sprint("usual ", qk)] = config(func(c *arch.Config) { c.QKNorm = qk })
+// family is a model that has some parts, and how it is stored.
+type family struct {
+	arch.Config
+	form
+}
+
+// families have every combination of parts that the presets and what mito does with them lead to.
+func families() (list []family) {
+	for _, change := range []func(c *arch.Config){
+		func(*arch.Config) {}, func(c *arch.Config) { c.Activation, c.TieEmbeddings = arch.ActSwiGLU, false },
+	} {
+		for _, qk := range []bool{false, true} {
+			for _, length := range []func(c *arch.Config){func(*arch.Config) {}, long} {
+				c := config(func(c *arch.Config) { change(c); length(c); c.QKNorm = qk })
+				list = append(list, family{c, form{}}, family{c, form{bits: 4}})
+				if c.Activation == arch.ActReLU2 {
+					list = append(list, family{c, form{blocks: true}}, family{c, form{blocks: true, bits: 4}})
+				}
+			}
+		}
 	}
-	list["long"] = config(func(c *arch.Config) { c.QKNorm = true; long(c) })
-	return list
+	c := config(gpt)
+	return append(list, family{c, form{}}, family{c, form{bits: 4}})
 }
 
 // measureCode measures the lines "code" of a model on a board.
-func measureCode(t testing.TB, b *Board, c arch.Config, blocks bool) string {
+func measureCode(t testing.TB, b *Board, x family) string {
 	ctx := context.Background()
-	w := weights(t, c, blocks)
-	files, err := c99.Write(w, nil, c99.Options{})
+	w, o := stored(t, x.Config, x.form)
+	files, err := c99.Write(w, nil, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := c99.Predict(w, nil, c99.Options{})
+	plan, err := c99.Predict(w, nil, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +200,7 @@ func measureText(t testing.TB, b *Board) (lines []string) {
 		kind, task string
 		tok        tokenizer.Tokenizer
 	}{{"none", "", nil}, {"chars", "", chars}, {"task", "tictactoe", chars}, {"bpe", "", bpe}} {
-		files := written(t, config(func(c *arch.Config) { c.VocabSize = bpe.VocabSize() }), false, x.tok, x.task)
+		files := written(t, config(func(c *arch.Config) { c.VocabSize = bpe.VocabSize() }), form{}, x.tok, x.task)
 		p, err := b.build(context.Background(), files, t.TempDir(), whatAll, "-DSTUDENT_SELFTEST=0")
 		if err != nil {
 			t.Fatal(err)
@@ -160,29 +214,28 @@ func measureText(t testing.TB, b *Board) (lines []string) {
 }
 
 // workloads are the models that instructions are counted of.
-func workloads() map[string]arch.Config {
-	return map[string]arch.Config{
-		"small": config(func(c *arch.Config) {}),
-		"wide":  config(func(c *arch.Config) { c.HiddenSize, c.IntermediateSize = 96, 192 }),
-		"heads": config(func(c *arch.Config) { c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize = 8, 8, 4, 32 }),
-		"head":  config(func(c *arch.Config) { c.Heads, c.KVHeads, c.HeadDim, c.VocabSize = 1, 1, 32, 200 }),
-		"gelu":  config(func(c *arch.Config) { gpt(c); c.IntermediateSize = 128 }),
-		"gate":  config(func(c *arch.Config) { c.Activation, c.IntermediateSize = arch.ActSwiGLU, 48 }),
-		"micro": config(func(c *arch.Config) {
-			c.HiddenSize, c.IntermediateSize, c.HeadDim, c.Layers, c.QKNorm = 64, 128, 16, 2, true
-		}),
+func workloads() []family {
+	wide := config(func(c *arch.Config) { c.HiddenSize, c.IntermediateSize = 96, 192 })
+	micro := micro(28, 33)
+	return []family{
+		{config(func(c *arch.Config) {}), form{}}, {wide, form{}}, {micro, form{}},
+		{config(func(c *arch.Config) { c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize = 8, 8, 4, 32 }), form{}},
+		{config(func(c *arch.Config) { c.Heads, c.KVHeads, c.HeadDim, c.VocabSize = 1, 1, 32, 200 }), form{}},
+		{config(func(c *arch.Config) { gpt(c); c.IntermediateSize = 128 }), form{}},
+		{config(func(c *arch.Config) { c.Activation, c.IntermediateSize = arch.ActSwiGLU, 48 }), form{}},
+		{wide, form{bits: 4}}, {micro, form{bits: 4}}, {wide, form{bits: 6}}, {micro, form{bits: 6}},
 	}
 }
 
 // observation is what a token does and the instructions that it took.
 type observation struct {
-	work         [8]float64
+	work         [terms]float64
 	instructions float64
 }
 
-func observe(t testing.TB, b *Board, c arch.Config) (out []observation) {
-	w := weights(t, c, false)
-	files, err := c99.Write(w, nil, c99.Options{})
+func observe(t testing.TB, b *Board, x family) (out []observation) {
+	w, o := stored(t, x.Config, x.form)
+	files, err := c99.Write(w, nil, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +248,7 @@ func observe(t testing.TB, b *Board, c arch.Config) (out []observation) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		work, err := c99.Work(w, position)
+		work, err := c99.Work(w, o, position)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,22 +258,25 @@ func observe(t testing.TB, b *Board, c arch.Config) (out []observation) {
 }
 
 // fit finds the coefficients with the least squares of relative errors, none negative: those that would be are 0.
-func fit(list []observation) (c [8]float64) {
-	use := [8]bool{true, true, true, true, true, true, true, true}
+func fit(list []observation) (c [terms]float64) {
+	var use [terms]bool
+	for i := range use {
+		use[i] = true
+	}
 	for {
-		var a [8][9]float64
+		var a [terms][terms + 1]float64
 		for _, o := range list {
-			for i := range 8 {
-				for j := range 8 {
+			for i := range terms {
+				for j := range terms {
 					a[i][j] += o.work[i] * o.work[j] / (o.instructions * o.instructions)
 				}
-				a[i][8] += o.work[i] / o.instructions
+				a[i][terms] += o.work[i] / o.instructions
 			}
 		}
-		for i := range 8 {
+		for i := range terms {
 			if !use[i] {
-				a[i] = [9]float64{}
-				for j := range 8 {
+				a[i] = [terms + 1]float64{}
+				for j := range terms {
 					a[j][i] = 0
 				}
 				a[i][i] = 1
@@ -241,25 +297,25 @@ func fit(list []observation) (c [8]float64) {
 }
 
 // solve is Gauss's elimination with pivots.
-func solve(a [8][9]float64) (x [8]float64) {
-	for i := range 8 {
+func solve(a [terms][terms + 1]float64) (x [terms]float64) {
+	for i := range terms {
 		p := i
-		for r := i; r < 8; r++ {
+		for r := i; r < terms; r++ {
 			if math.Abs(a[r][i]) > math.Abs(a[p][i]) {
 				p = r
 			}
 		}
 		a[i], a[p] = a[p], a[i]
-		for r := i + 1; r < 8; r++ {
+		for r := i + 1; r < terms; r++ {
 			f := a[r][i] / a[i][i]
-			for k := i; k < 9; k++ {
+			for k := i; k <= terms; k++ {
 				a[r][k] -= f * a[i][k]
 			}
 		}
 	}
-	for i := 7; i >= 0; i-- {
-		x[i] = a[i][8]
-		for k := i + 1; k < 8; k++ {
+	for i := terms - 1; i >= 0; i-- {
+		x[i] = a[i][terms]
+		for k := i + 1; k < terms; k++ {
 			x[i] -= a[i][k] * x[k]
 		}
 		x[i] /= a[i][i]
@@ -293,12 +349,12 @@ func TestUpdate(t *testing.T) {
 	boards := present(t)
 	var wait sync.WaitGroup
 	var file sync.Mutex
-	two := make(chan bool, 2)
+	room := make(chan bool, 2*runtime.GOMAXPROCS(0))
 	for i := range boards {
 		wait.Add(1)
-		two <- true
+		room <- true
 		go func() {
-			defer func() { <-two; wait.Done() }()
+			defer func() { <-room; wait.Done() }()
 			lines := measure(t, &boards[i])
 			file.Lock()
 			defer file.Unlock()
@@ -310,23 +366,13 @@ func TestUpdate(t *testing.T) {
 
 // measure measures all lines of a board.
 func measure(t testing.TB, b *Board) (lines []string) {
-	seen := map[string]bool{}
-	for _, blocks := range []bool{false, true} {
-		for name, c := range families() {
-			if blocks && name != "usual true" {
-				continue // pruned models are of mito's usual shape
-			}
-			line := measureCode(t, b, c, blocks)
-			if key := strings.Fields(line)[2]; !seen[key] {
-				seen[key] = true
-				lines = append(lines, line)
-			}
-		}
+	for _, x := range families() {
+		lines = append(lines, measureCode(t, b, x))
 	}
 	lines = append(lines, measureText(t, b)...)
 	var list []observation
-	for _, c := range workloads() {
-		list = append(list, observe(t, b, c)...)
+	for _, x := range workloads() {
+		list = append(list, observe(t, b, x)...)
 	}
 	line, c, worst := "token "+b.Name, fit(list), 0.0
 	for _, v := range c {

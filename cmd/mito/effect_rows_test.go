@@ -325,6 +325,7 @@ func commandEffects() map[string]commandRows {
 		"name": {{exportC, "--name oracle", holds("student.h", "oracle_step")}, {exportC, "--name 1x", isRefused("no identifier")}, {"", "--name x", isRefused("hf is not")}},
 		"task": {{exportC, "--task tictactoe", holds("model.h", "#define STUDENT_TASK 9")}, {exportC, "--task go", isRefused("unknown task")},
 			{"web --model INT8 --out OUT", "--task tictactoe", holds("", `"rows":3`)}, {"web --model INT8 --out OUT", "--task go", isRefused("unknown task")}},
+		"adapter":     {{exportC, "--adapter ADAPTER", failsWith("adapter")}, {"hf --model TEXT --out OUT", "--adapter ADAPTER", isRefused("--adapter, --flash")}},
 		"single-file": {{exportC, "--single-file", holds("student.single.h", "STUDENT_IMPLEMENTATION")}},
 	}}
 	rows["import"] = commandRows{base: "hf --from FLOAT --out OUT", flags: map[string][]effect{

@@ -22,6 +22,7 @@ func newExport() *cobra.Command {
 		model, out string
 		flash      string
 		check, dry bool
+		adapters   adapterFlags
 		o          export.Options
 	)
 	var names []string
@@ -54,12 +55,15 @@ func newExport() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			if err := format.Settle(&o); err != nil {
-				return usage(err)
-			}
 			dir, err := modelFolder("--model", model)
 			if err != nil {
 				return err
+			}
+			if o.C.Adapters, err = adapters.load(dir); err != nil {
+				return err
+			}
+			if err := format.Settle(&o); err != nil {
+				return usage(err)
 			}
 			from, err := export.OpenWith(dir, o.NoTokenizer)
 			if err != nil {
@@ -107,6 +111,7 @@ func newExport() *cobra.Command {
 	fs.StringVar(&o.C.Target, "target", "", "of c: the processor for --flash, such as cortex-m4f; all of --dry-run's where it is not given")
 	fs.StringVar(&o.C.Name, "name", "", "of c: what functions and macros begin with; student where it is not given")
 	fs.StringVar(&o.C.Task, "task", "", "of c and web: the task whose legal answers the code is to know; in a page it is played on a board")
+	adapters.register(fs, "; of c: the code switches between several, in the order given")
 	fs.BoolVar(&o.C.SingleFile, "single-file", false, "of c: everything in one header")
 	return cmd
 }
@@ -183,23 +188,20 @@ func printPlan(w io.Writer, p *c99.Plan) {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tab, "\tflash\tits code\tgreedy only\tRAM\tstack\tstack at boot\tinstructions of token %d\t\n", p.Position)
 	unknown := false
-	number := func(v int) string { // 0 was not measured
-		if v == 0 {
-			unknown = true
-			return "?"
-		}
-		return strconv.Itoa(v)
-	}
 	for _, c := range p.Costs {
 		fmt.Fprint(tab, c.Target)
 		for _, v := range []int{c.Flash, c.Code, c.Greedy, c.RAM, c.Stack, c.BootStack, c.Instructions} {
-			fmt.Fprint(tab, "\t", number(v))
+			about := ""
+			if unknown = unknown || !c.Known; !c.Known && v != c.RAM && v != c.Instructions {
+				about = "~"
+			}
+			fmt.Fprintf(tab, "\t%s%d", about, v)
 		}
 		fmt.Fprintln(tab, "\t")
 	}
 	tab.Flush()
 	fmt.Fprintf(w, "Code as of %s; instructions are estimated from a count of what a token does. An emulator counts no cycles.\n", c99.Measured)
 	if unknown {
-		fmt.Fprintf(w, "Where it says ?, no model with these parts (%s) was measured; the code of others is 3 to 16 KB.\n", p.Parts)
+		fmt.Fprintf(w, "Where it says ~, no model with these parts (%s) was measured: it is the largest that was, and a tenth.\n", p.Parts)
 	}
 }

@@ -61,12 +61,12 @@ func newInfo() *cobra.Command {
 		Use:   "info",
 		Short: "What this program and this machine have: backends, kernels, model and run presets",
 		Long: `Tell what this program and this machine have: backends, kernels, model and run presets. With --model tell what a model takes:
-the memory of its weights, and of the keys and values of texts.`,
+the memory of its weights, and of the keys and values of texts; of an INT8 student also the flash, RAM and stack of microcontrollers.`,
 		Example: "  mito info --model mito-out/tictactoe/compressed",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if model != "" {
-				m, err := gatherModel(model)
+				m, err := gatherModel(cmd.Context(), model)
 				if err != nil {
 					return err
 				}

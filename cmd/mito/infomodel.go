@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"text/tabwriter"
 
 	"mito/engine/decode"
+	"mito/engine/export"
+	"mito/engine/export/c99"
 )
 
 // modelMemory says what a model takes before anything runs.
@@ -22,12 +26,14 @@ type modelMemory struct {
 	PerToken  int    `json:"token_cache_bytes"` // in a page that is full
 	Sequence  int    `json:"sequence_cache_bytes"`
 	Window    bool   `json:"window"` // a sequence holds less than its context: windows pass on
+
+	Device *c99.Plan `json:"device,omitempty"` // what an INT8 student needs of a microcontroller
 }
 
 // sideBySideTexts are numbers of texts that the cache is told for.
 var sideBySideTexts = []int{1, 8, 64}
 
-func gatherModel(flag string) (m *modelMemory, err error) {
+func gatherModel(ctx context.Context, flag string) (m *modelMemory, err error) {
 	dir, err := modelFolder("--model", flag)
 	if err != nil {
 		return nil, err
@@ -45,7 +51,30 @@ func gatherModel(flag string) (m *modelMemory, err error) {
 	m.PerToken = m.PageBytes / m.Page
 	m.Sequence, _ = rt.CacheBytes(m.Context)
 	m.Window = m.Sequence < (m.Context+m.Page-1)/m.Page*m.PageBytes
-	return m, nil
+	m.Device, err = devicePlan(ctx, dir)
+	return m, err
+}
+
+// devicePlan is what mito export c --dry-run says of a student, nil for a float model. A tokenizer that C has not is left out.
+func devicePlan(ctx context.Context, dir string) (*c99.Plan, error) {
+	format, err := export.Find("c")
+	if err != nil {
+		return nil, err
+	}
+	for _, noTokenizer := range []bool{false, true} {
+		from, err := export.OpenWith(dir, noTokenizer)
+		if err != nil {
+			return nil, err
+		}
+		if q, err := from.Quantization(); err != nil || q == nil {
+			return nil, err
+		}
+		p, err := format.Plan(ctx, from, export.Options{})
+		if unknown := (*c99.TokenizerError)(nil); !errors.As(err, &unknown) {
+			return p, err
+		}
+	}
+	return nil, nil
 }
 
 func (m *modelMemory) print(w io.Writer) {
@@ -62,4 +91,10 @@ func (m *modelMemory) print(w io.Writer) {
 	}
 	fmt.Fprintf(tab, "votes\tcontinuations share the pages of their prompt: each takes %d bytes for every %d tokens beyond it\n", m.PageBytes, m.Page)
 	tab.Flush()
+	if m.Device == nil {
+		fmt.Fprintln(w, "microcontrollers compute INT8 students: mito quantize, then this says what flash, RAM and stack they need")
+		return
+	}
+	fmt.Fprint(w, "\nOn microcontrollers (mito export c): ")
+	printPlan(w, m.Device)
 }

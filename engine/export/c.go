@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 
+	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/export/c99"
 	"mito/engine/files"
+	"mito/engine/session/adapters"
 	"mito/engine/student"
 	"mito/engine/task"
 )
@@ -21,6 +23,12 @@ type COptions struct {
 	Task       string // a task's legal answers, "" for none
 	Flash      int    // bytes that are there, 0 for any number
 	Target     string // for Flash: a processor of c99.Targets, "" for all
+	Adapters   []adapters.Adapter
+}
+
+// given says that there is something that only devices take.
+func (o *COptions) given() bool {
+	return o.Name != "" || o.SingleFile || o.Task != "" || o.Flash != 0 || o.Target != "" || o.Adapters != nil
 }
 
 // errFloatStudent refuses floats.
@@ -52,7 +60,28 @@ func readC(from *Source, o Options) (*student.Weights, c99.Options, error) {
 	if err != nil {
 		return nil, made, err
 	}
-	return w, c99.Options{Name: o.C.Name, SingleFile: o.C.SingleFile, Task: o.C.Task}, nil
+	made = c99.Options{Name: o.C.Name, SingleFile: o.C.SingleFile, Task: o.C.Task, Adapters: o.C.Adapters}
+	made.Codes, err = codesOf(from, w)
+	return w, made, err
+}
+
+// codesOf finds what the matrices that are stored in codes are multiples of.
+func codesOf(from *Source, w *student.Weights) (map[string]c99.Codes, error) {
+	q, err := from.Quantization()
+	if err != nil {
+		return nil, err
+	}
+	bits, codes := q.Codes(), map[string]c99.Codes{}
+	return codes, w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if m == nil || bits[name] == 0 {
+			return nil
+		}
+		tensors, err := checkpoint.CodeTensors(name, m.Rows, m.Cols, bits[name], m.Q, m.Scale)
+		if err == nil {
+			codes[name] = c99.Codes{Bits: bits[name], Multiples: tensors[1].Data}
+		}
+		return err
+	})
 }
 
 // readStudent reads the weights of an INT8 student, and refuses floats.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/compress/quant"
 	"mito/engine/export/c99"
 	"mito/engine/files"
 )
@@ -58,6 +59,38 @@ func TestC(t *testing.T) {
 		if testing.Short() {
 			break
 		}
+	}
+}
+
+// A student in codes of fewer bits takes less flash on a device than in bytes, and keeps its digest.
+func TestCInCodes(t *testing.T) {
+	if _, err := c99.Compiler(); err != nil {
+		t.Skip(err)
+	}
+	ctx := context.Background()
+	rules, err := quant.ParseRules("mlp.*=4,embed=6,attn.*=5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := map[bool]*c99.Plan{}
+	for coded, bits := range map[bool][]quant.Rule{false: nil, true: rules} {
+		_, int8 := models(t, configs()["apertus"], bits...)
+		s, err := Open(int8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(t.TempDir(), "out")
+		r, err := cFolder.Write(ctx, s, out, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan[coded] = r.Plan
+		if said, err := cFolder.Prove(ctx, out, Options{}); err != nil || !strings.Contains(said, digest(t, int8)) {
+			t.Errorf("in codes %v: %s, %v", coded, said, err)
+		}
+	}
+	if got, whole := plan[true].Weights, plan[false].Weights; got*4 > whole*3 {
+		t.Errorf("in codes %d bytes of weights, %d without", got, whole)
 	}
 }
 

@@ -59,8 +59,8 @@ func (f *Format) Settle(o *Options) error {
 	device := o.C
 	device.Task = ""
 	switch {
-	case f.Plan == nil && device != (COptions{}):
-		return &OptionError{fmt.Sprintf("--name, --single-file, --flash and --target are for what devices run, and %s is not", f.Name)}
+	case f.Plan == nil && device.given():
+		return &OptionError{fmt.Sprintf("--name, --single-file, --adapter, --flash and --target are for what devices run, and %s is not", f.Name)}
 	case !f.Student && o.C.Task != "":
 		return &OptionError{fmt.Sprintf("--task is for what runs students with the legal answers of a task, and %s does not", f.Name)}
 	case f.Student && o.FullAttention:

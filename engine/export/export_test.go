@@ -43,8 +43,8 @@ func configs() map[string]arch.Config {
 	}
 }
 
-// models writes a float model and its INT8 student and returns their folders.
-func models(t *testing.T, c arch.Config) (float, int8 string) {
+// models writes a float model and its INT8 student, some of it in codes of fewer bits, and returns their folders.
+func models(t *testing.T, c arch.Config, bits ...quant.Rule) (float, int8 string) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(3, 4))
 	w := &model.Weights{Config: c, Tensors: map[string][]float32{}}
@@ -67,7 +67,7 @@ func models(t *testing.T, c arch.Config) (float, int8 string) {
 	if err := checkpoint.Save(float, contents); err != nil {
 		t.Fatal(err)
 	}
-	q, report, err := quant.Quantize(context.Background(), c, w.Tensors, quant.Options{})
+	q, report, err := quant.Quantize(context.Background(), c, w.Tensors, quant.Options{Bits: bits})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,5 +15,5 @@
 // A cache has as many slots as the window or the context has positions: a ring, in which the order does not matter, for sums
 // and maxima of attention are of integers. Greedy decoding computes some logits at a time.
 //
-// Of mito the package imports engine/arch, engine/student, engine/task and engine/tokenizer.
+// Of mito the package imports engine/arch, engine/session/adapters, engine/student, engine/task and engine/tokenizer.
 package c99

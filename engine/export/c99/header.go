@@ -46,11 +46,16 @@ func (e *emitter) header() []byte {
 	b.WriteString("\n/* Its parts. */\n")
 	flag("BIAS", "", p.Bias)
 	flag("BLOCKS", "", p.Blocks)
+	flag("PACKED", "codes of fewer than 8 bits", p.Packed)
 	flag("GATE", "SwiGLU", p.Gate)
 	flag("GELU", "", p.GELU)
 	flag("SQUARE", "squared ReLU", p.Square)
 	flag("LAYERNORM", "", p.LayerNorm)
 	flag("QK_NORM", "", p.QKNorm)
+	number("ADAPTERS", e.adapted.names(), p.Adapters)
+	if e.adapted != nil {
+		number("RANK", "the largest of an adapter", e.rank)
+	}
 	number("ROPE", "0 learned positions, 1 tables in flash, 2 turned from token to token in double", p.Rope)
 	fmt.Fprintf(&b, "#define STUDENT_EXP (STUDENT_GATE || STUDENT_GELU || STUDENT_SAMPLE)\n")
 	flag("TOKENIZER", "", hasText)

@@ -28,7 +28,7 @@ func WriteImage(w *student.Weights, tok tokenizer.Tokenizer, taskName string) (*
 	if err != nil {
 		return nil, err
 	}
-	e.layout = newLayout(w, e.parts.Blocks, 0) // no rotary tables: they are turned from token to token
+	e.layout = newLayout(w, e.parts.Blocks, false, 0) // no rotary tables: they are turned from token to token
 	i := &imager{emitter: e, structs: make([]uint32, modelWords+textWords+taskWords)}
 	i.model(i.structs[:modelWords])
 	i.tokens(i.structs[modelWords:][:textWords])

@@ -20,8 +20,9 @@ type layout struct {
 
 // parts are what a model may do without: macros of model.h.
 type parts struct {
-	Bias, Blocks, Gate, LayerNorm, QKNorm, GELU, Square bool
-	Rope                                                int // 0 learned positions, 1 tables, 2 factors
+	Bias, Blocks, Packed, Gate, LayerNorm, QKNorm, GELU, Square bool
+	Rope                                                        int // 0 learned positions, 1 tables, 2 factors
+	Adapters                                                    int
 }
 
 // smallest is what the buffers have room for at least: the self-test's rows.
@@ -36,7 +37,7 @@ func pad(n, to int) int { return (n + to - 1) / to * to }
 func rowBytes(cols int) int { return pad(cols, 4) }
 
 // newLayout lays out a model whose rotary tables are tables as far as they take so many bytes.
-func newLayout(w *student.Weights, blocks bool, tables int) layout {
+func newLayout(w *student.Weights, blocks, packed bool, tables int) layout {
 	c := w.Config
 	l := layout{c: c, buffer: smallest, row: max(smallest, rowBytes(c.HiddenSize))}
 	kv, kvCodes, scores := 0, 0, 0
@@ -54,8 +55,11 @@ func newLayout(w *student.Weights, blocks bool, tables int) layout {
 		kvCodes += 2 * s.KVHeads * slots * rowBytes(c.HeadDim)
 	}
 	l.row = pad(l.row, blockCols) // a block reads 8
+	if packed {
+		l.row = pad(l.row, codeGroup)
+	}
 	l.parts = parts{
-		Bias: c.AttentionBias || c.MLPBias, Blocks: blocks, Gate: c.Activation == arch.ActSwiGLU, LayerNorm: c.Norm == arch.NormLayer,
+		Bias: c.AttentionBias || c.MLPBias, Blocks: blocks, Packed: packed, Gate: c.Activation == arch.ActSwiGLU, LayerNorm: c.Norm == arch.NormLayer,
 		QKNorm: c.QKNorm, GELU: c.Activation == arch.ActGELU, Square: c.Activation == arch.ActReLU2,
 	}
 	if c.Position == arch.PositionRoPE {

@@ -30,7 +30,7 @@ type Cost struct {
 	Stack        int    `json:"stack"`          // of a token
 	BootStack    int    `json:"stack_selftest"` // of the self-test
 	Instructions int    `json:"instructions"`   // of a token at the position Position
-	Known        bool   `json:"known"`          // false where no model with these parts was measured: code, stack and flash are then 0
+	Known        bool   `json:"known"`          // false where no model with these parts was measured: code, stack and flash are then about that
 }
 
 // Plan is what is known of a model before anything is compiled.
@@ -56,13 +56,15 @@ func Predict(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*Plan, err
 	e.model()
 	p := &Plan{Facts: e.facts, Parts: e.parts.key(), Position: min(usualPosition, w.Config.Context-1)}
 	for _, t := range Targets() {
-		c := Cost{Target: t, RAM: e.facts.RAM, Instructions: table.instructions(t, e.work(p.Position))}
-		if code, ok := table.code[t+" "+p.Parts]; ok {
-			text := table.text[t+" "+e.textKind()]
-			c.Known, c.Greedy, c.Code, c.Stack, c.BootStack = true, code.greedy+text, code.all+text, code.stack, code.selftest
-			c.Flash = e.facts.Weights + e.facts.Tables + c.Code
+		code, known := table.code[t+" "+p.Parts]
+		if !known {
+			code = table.about(t)
 		}
-		p.Costs = append(p.Costs, c)
+		text := table.text[t+" "+e.textKind()]
+		p.Costs = append(p.Costs, Cost{
+			Target: t, RAM: e.facts.RAM, Instructions: table.instructions(t, e.work(p.Position)), Known: known, Greedy: code.greedy + text,
+			Code: code.all + text, Stack: code.stack, BootStack: code.selftest, Flash: e.facts.Weights + e.facts.Tables + code.all + text,
+		})
 	}
 	return p, nil
 }
@@ -99,7 +101,7 @@ func (p parts) key() string {
 	for _, x := range []struct {
 		on   bool
 		name string
-	}{{p.QKNorm, "qk"}, {p.Bias, "bias"}, {p.Blocks, "blocks"}} {
+	}{{p.QKNorm, "qk"}, {p.Bias, "bias"}, {p.Blocks, "blocks"}, {p.Packed, "packed"}, {p.Adapters > 0, "adapters"}} {
 		if x.on {
 			key = append(key, x.name)
 		}
@@ -120,20 +122,30 @@ func (e *emitter) textKind() string {
 	return "chars"
 }
 
+// Terms is the number of things that instructions are counted by.
+const Terms = 10
+
 // work counts what a token at a position does: 1, multiplications of weights, rows of weights, elements that are quantised or
-// normalised, pairs that are turned, exponentials, scores, and elements of keys and values.
-func (e *emitter) work(position int) [8]float64 {
+// normalised, pairs that are turned, exponentials, scores, elements of keys and values, and multiplications of weights in codes of 4
+// and of other numbers of bits.
+func (e *emitter) work(position int) [Terms]float64 {
 	c := e.w.Config
-	w := [8]float64{0: 1}
+	w := [Terms]float64{0: 1}
 	macs, rows, elements, pairs, exps, scores, values := &w[1], &w[2], &w[3], &w[4], &w[5], &w[6], &w[7]
 	product := func(m *student.Matrix, blocks bool) {
-		n := m.Rows * rowBytes(m.Cols)
-		if blocks && inBlocks(m) {
-			b, _ := inBlocksOf(m)
-			n = len(b)
-		}
-		*macs += float64(n)
 		*rows += float64(m.Rows)
+		codes, coded := e.codes[m]
+		switch {
+		case coded && codes.Bits == 4:
+			w[8] += float64(len(codes.Multiples) * codeGroup)
+		case coded:
+			w[9] += float64(len(codes.Multiples) * codeGroup)
+		case blocks && inBlocks(m):
+			b, _ := inBlocksOf(m)
+			*macs += float64(len(b))
+		default:
+			*macs += float64(m.Rows * rowBytes(m.Cols))
+		}
 	}
 	head := &e.w.Embedding
 	if !c.TieEmbeddings {
@@ -171,7 +183,7 @@ func (e *emitter) work(position int) [8]float64 {
 type sizes struct {
 	code  map[string]codeSize // by target and parts
 	text  map[string]int      // by target and kind
-	token map[string][8]float64
+	token map[string][Terms]float64
 }
 
 type codeSize struct{ greedy, sampling, all, stack, selftest int }
@@ -187,7 +199,7 @@ func mustSizes(text string) *sizes {
 }
 
 func readSizes(text string) (*sizes, error) {
-	s := &sizes{code: map[string]codeSize{}, text: map[string]int{}, token: map[string][8]float64{}}
+	s := &sizes{code: map[string]codeSize{}, text: map[string]int{}, token: map[string][Terms]float64{}}
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) == 0 || f[0] == "#" {
@@ -203,8 +215,8 @@ func readSizes(text string) (*sizes, error) {
 		case f[0] == "text" && len(f) == 4:
 			_, err = fmt.Sscan(f[3], &n)
 			s.text[f[1]+" "+f[2]] = n
-		case f[0] == "token" && len(f) == 10:
-			var c [8]float64
+		case f[0] == "token" && len(f) == 2+Terms:
+			var c [Terms]float64
 			for i := range c {
 				if _, err = fmt.Sscan(f[2+i], &c[i]); err != nil {
 					break
@@ -221,6 +233,17 @@ func readSizes(text string) (*sizes, error) {
 	return s, nil
 }
 
+// about is the code of a model with parts that were not measured together: the largest that was measured on the target, and a tenth.
+func (s *sizes) about(target string) (c codeSize) {
+	for key, x := range s.code {
+		if strings.HasPrefix(key, target+" ") {
+			c.greedy, c.all = max(c.greedy, x.greedy*11/10), max(c.all, x.all*11/10)
+			c.stack, c.selftest = max(c.stack, x.stack*11/10), max(c.selftest, x.selftest*11/10)
+		}
+	}
+	return c
+}
+
 // Targets lists the processors of the table, the smallest first.
 func Targets() []string {
 	return []string{"cortex-m0+", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "cortex-m55", "rv32imac", "rv32imafc"}
@@ -234,7 +257,7 @@ func Target(name string) error {
 	return nil
 }
 
-func (s *sizes) instructions(target string, work [8]float64) int {
+func (s *sizes) instructions(target string, work [Terms]float64) int {
 	sum := 0.0
 	for i, c := range s.token[target] {
 		sum += c * work[i]
@@ -243,10 +266,10 @@ func (s *sizes) instructions(target string, work [8]float64) int {
 }
 
 // Work counts what a token at a position does, for measurements.
-func Work(w *student.Weights, position int) ([8]float64, error) {
-	e, err := newEmitter(w, nil, Options{})
+func Work(w *student.Weights, o Options, position int) ([Terms]float64, error) {
+	e, err := newEmitter(w, nil, o)
 	if err != nil {
-		return [8]float64{}, err
+		return [Terms]float64{}, err
 	}
 	return e.work(position), nil
 }

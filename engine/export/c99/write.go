@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mito/engine/arch"
+	"mito/engine/session/adapters"
 	"mito/engine/student"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
@@ -25,6 +26,8 @@ type Options struct {
 	SingleFile bool   // one header, NAME.h, with everything in it
 	Task       string // whose legal answers are to be known; "" for none
 	Proof      Proof
+	Adapters   []adapters.Adapter
+	Codes      map[string]Codes // of matrices by the names of their modules, where they have fewer than 8 bits
 }
 
 // NameError reports a name that C does not take.
@@ -77,7 +80,7 @@ type Files map[string][]byte
 // Names lists the files in order.
 func (f Files) Names() []string { return slices.Sorted(maps.Keys(f)) }
 
-// Write makes the C of a student. Errors: *NameError, *FormatError, *task.UnknownError, *tokenizer.IDError, those of the weights.
+// Write makes the C of a student. Errors: *NameError, *FormatError, *adapters.Error, *task.UnknownError, *tokenizer.IDError, those of the weights.
 func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Files, error) {
 	if err := CheckName(o.Name); err != nil {
 		return nil, err
@@ -162,6 +165,8 @@ type emitter struct {
 	layout
 	w     *student.Weights
 	o     Options
+	codes map[*student.Matrix]Codes
+	*adapted
 	text  *tokens
 	rules []task.Rule
 	facts Facts
@@ -176,12 +181,26 @@ type Facts struct {
 }
 
 func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitter, error) {
-	e := &emitter{w: w, o: o}
-	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
-		e.parts.Blocks = e.parts.Blocks || m != nil && strings.HasPrefix(name, "model.layers.") && inBlocks(m)
+	e := &emitter{w: w, o: o, codes: map[*student.Matrix]Codes{}}
+	blocks := false
+	if err := w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if c, ok := o.Codes[name]; ok && m != nil {
+			e.codes[m] = c
+			return c.check(name, m)
+		}
+		blocks = blocks || m != nil && strings.HasPrefix(name, "model.layers.") && inBlocks(m)
 		return nil
-	})
-	e.layout = newLayout(w, e.parts.Blocks, tableBytes)
+	}); err != nil {
+		return nil, err
+	}
+	var err error
+	if e.adapted, err = newAdapted(w, o.Adapters); err != nil {
+		return nil, err
+	}
+	e.layout = newLayout(w, blocks, len(e.codes) > 0, tableBytes)
+	if e.adapted != nil {
+		e.parts.Adapters = len(e.list)
+	}
 	if o.Task != "" {
 		var err error
 		if e.rules, err = task.Rules(o.Task); err != nil {
@@ -211,6 +230,9 @@ func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitte
 		}
 	}
 	e.facts.RAM = e.stateBytes()
+	if e.adapted != nil {
+		e.facts.RAM += 4 + 4*e.rank
+	}
 	return e, nil
 }
 
@@ -272,8 +294,11 @@ func wholeRows(m *student.Matrix) []int8 {
 // matrix writes a matrix and returns its initialiser.
 func (e *emitter) matrix(name string, m *student.Matrix, blocks bool) string {
 	var rows []int8
-	index := "0"
-	if blocks {
+	index, multiples, bits := "0", "0", 0
+	if c, ok := e.codes[m]; ok {
+		rows, bits = c.pack(m), c.Bits
+		multiples = e.array("uint8_t", name+"_m", each(c.Multiples, integer[uint8]), 1, &e.facts.Weights)
+	} else if blocks {
 		var at []uint8
 		rows, at = inBlocksOf(m)
 		index = e.array("uint8_t", name+"_i", each(at, integer[uint8]), 1, &e.facts.Weights)
@@ -286,6 +311,12 @@ func (e *emitter) matrix(name string, m *student.Matrix, blocks bool) string {
 	}
 	if e.parts.Blocks {
 		parts = append(parts, index)
+	}
+	if e.parts.Packed {
+		parts = append(parts, multiples, strconv.Itoa(bits))
+	}
+	if e.parts.Adapters > 0 {
+		parts = append(parts, strconv.Itoa(e.numberOf[m]))
 	}
 	return fmt.Sprintf("{%s, %d, %d}", strings.Join(parts, ", "), m.Rows, m.Cols)
 }
@@ -312,6 +343,7 @@ func (e *emitter) model() []byte {
 	fmt.Fprintf(&e.b, "const student_model_data student_model = {\n %s,\n %s,\n %s,\n layers, %s,\n %s, %s\n};\n",
 		embedding, head, position, norm, e.numbers(), float(c.NormEps))
 	e.facts.Tables += e.tableBytes()
+	e.adapterArrays()
 	e.tokenizerArrays()
 	return []byte(e.b.String())
 }
@@ -381,7 +413,7 @@ func (e *emitter) tableBytes() int {
 		}
 		return n
 	}
-	matrix := 4 * (4 + count(p.Bias, p.Blocks))
+	matrix := 4 * (4 + count(p.Bias, p.Blocks) + 2*count(p.Packed) + count(p.Adapters > 0))
 	layer := 6*matrix + count(p.Gate)*matrix + 4*(2+4) + 8*count(p.LayerNorm, p.QKNorm)
 	model := 2*matrix + 4 + 4 + 4*count(p.LayerNorm) + 4*(10+count(p.Rope == 2))
 	if p.Rope == 0 {

@@ -225,6 +225,9 @@ int student_selftest(student_state *s) {
   const int32_t logits = M->vocab < 64 ? M->vocab : 64;
   const float fused = a * b + c, quotient = d / e, lane = (big + 1.0f) + 1.0f;
   student_reset(s);
+#if STUDENT_ADAPTERS
+  s->adapter = 0;
+#endif
   begin(&h, 1);
   put_functions(s, &h);
   /* One token, with its products. */
@@ -288,7 +291,8 @@ static void put_floats(hash *h, const float *x, int32_t n) {
 }
 
 static void put_matrix(hash *h, const student_matrix *m) {
-  int32_t r, i;
+  int8_t group[32];
+  int32_t r, i, multiple = 0;
   for (r = 0; r < m->rows; r++) {
 #if STUDENT_BLOCKS
     if (m->index) {
@@ -303,7 +307,7 @@ static void put_matrix(hash *h, const student_matrix *m) {
       continue;
     }
 #endif
-    for (i = 0; i < m->cols; i++) put_byte(h, (uint8_t)m->w[r * ROUND4(m->cols) + i]);
+    for (i = 0; i < m->cols; i++) put_byte(h, (uint8_t)weight(m, r, i, group, &multiple));
   }
   put_floats(h, m->scale, m->rows);
 #if STUDENT_BIAS
@@ -349,6 +353,9 @@ int student_digest(student_state *s, student_word *work, char digest[65], char p
   hash h, all;
   uint32_t g = 2;
   int i, k;
+#if STUDENT_ADAPTERS
+  s->adapter = 0;
+#endif
   begin(&all, 0);
   for (i = 0; i < 3; i++) {
     begin(&h, 0);

@@ -243,6 +243,61 @@ static float scaled(const student_matrix *m, int32_t r, int32_t acc, float s) {
   return y;
 }
 
+#if STUDENT_PACKED
+/* Groups of 32 codes in a row, and the bytes of one: three values lie five to a byte. */
+static int32_t groups(const student_matrix *m) { return (m->cols + 31) >> 5; }
+static int32_t group_bytes(const student_matrix *m) { return m->bits == 2 ? 7 : 4 * m->bits; }
+
+/* The codes of a group. Returns what their weights are multiples of. */
+PART int32_t unpack(const student_matrix *m, int32_t group, int8_t *to) {
+  const uint8_t *p = (const uint8_t *)m->w + group * group_bytes(m);
+  const int32_t bits = m->bits, least = (1 << (bits - 1)) - 1;
+  uint32_t v = 0, u;
+  int32_t i, have = 0;
+  if (bits == 4) /* the upper halves of the bytes are codes 16 to 31 */
+    for (i = 0; i < 16; i += 4) {
+      COPY(&v, p + i, 4);
+      u = (((v & 0x0f0f0f0fu) | 0x80808080u) - 0x07070707u) ^ 0x80808080u;
+      COPY(to + i, &u, 4);
+      u = (((v >> 4 & 0x0f0f0f0fu) | 0x80808080u) - 0x07070707u) ^ 0x80808080u;
+      COPY(to + i + 16, &u, 4);
+    }
+  else
+    for (i = 0; i < 32; i++) {
+      if (have < (bits == 2 ? 1 : bits)) {
+        v |= (uint32_t)*p++ << have;
+        have += bits == 2 ? 5 : 8;
+      }
+      if (bits == 2) {
+        u = v * 171 >> 9; /* a third */
+        to[i] = (int8_t)((int32_t)(v - 3 * u) - least);
+        v = u;
+        have--;
+      } else {
+        to[i] = (int8_t)((int32_t)(v & ((1u << bits) - 1)) - least);
+        v >>= bits;
+        have -= bits;
+      }
+    }
+  return m->multiples[group];
+}
+
+/* Products of rows r and r+1. */
+static void packed_rows(const student_matrix *m, int32_t r, const int8_t *q, int32_t acc[2]) {
+  const int32_t n = groups(m), next = r + 1 < m->rows ? n : 0;
+  int32_t g, two[2], a, b;
+  int8_t rows[64];
+  acc[0] = acc[1] = 0;
+  for (g = r * n; g < (r + 1) * n; g++, q += 32) {
+    a = unpack(m, g, rows);
+    b = unpack(m, g + next, rows + 32);
+    dot2(rows, rows + 32, q, 32, two);
+    acc[0] += a * two[0];
+    acc[1] += b * two[1];
+  }
+}
+#endif
+
 #if STUDENT_BLOCKS
 /* Where a row of blocks begins, walked from the first to the last. */
 typedef struct { const int8_t *w; const uint8_t *columns; } walk;
@@ -287,11 +342,37 @@ static float activate(float u, float g) {
 
 enum { SET, ADD, ACTIVATE };
 
+#if STUDENT_ADAPTERS
+#define WITH(state) state,
+#define STATE student_state *state,
+#else
+#define WITH(state)
+#define STATE
+#endif
+
+#if STUDENT_ADAPTERS
+/* What the adapter of a sequence adds to a matrix, NULL for nothing, with a*x in low. */
+PART const student_addition *addition(student_state *state, const student_matrix *m, const int8_t *q, float s) {
+  const student_addition *more = state->adapter && m->number ? student_adapters[state->adapter - 1] + m->number - 1 : NULL;
+  int32_t k, i;
+  if (!more || more->rank == 0) return NULL;
+  for (k = 0; k < more->rank; k++) {
+    float l[8] = {0};
+    for (i = 0; i < m->cols; i++) l[i & 7] += more->a[k * m->cols + i] * ((float)q[i] * s);
+    state->low[k] = sum(l);
+  }
+  return more;
+}
+#endif
+
 /* y = linear(m, q, s), y += linear(m, q, s), or y = activation(linear(m, q, s)) with the gate in y */
-PART void linear(const student_matrix *m, const int8_t *q, float s, float *y, int how) {
+PART void linear(STATE const student_matrix *m, const int8_t *q, float s, float *y, int how) {
   int32_t acc[4], r, i, n = 2;
   const int32_t cols = ROUND4(m->cols);
   const int8_t *w = m->w;
+#if STUDENT_ADAPTERS
+  const student_addition *more = addition(state, m, q, s);
+#endif
 #if STUDENT_BLOCKS
   walk at;
   at.w = w;
@@ -307,6 +388,10 @@ PART void linear(const student_matrix *m, const int8_t *q, float s, float *y, in
     if (m->index) block_rows(m, &at, r, q, acc);
     else
 #endif
+#if STUDENT_PACKED
+    if (m->multiples) packed_rows(m, r, q, acc);
+    else
+#endif
     {
       dot2(w, r + 1 < m->rows ? w + cols : w, q, cols, acc);
       w += 2 * cols;
@@ -314,6 +399,12 @@ PART void linear(const student_matrix *m, const int8_t *q, float s, float *y, in
     for (i = 0; i < n && r + i < m->rows; i++) {
       float u = scaled(m, r + i, acc[i], s), *to = y + r + i;
       if (how == ADD) u = *to + u;
+#if STUDENT_ADAPTERS
+      if (more) {
+        int32_t k;
+        for (k = 0; k < more->rank; k++) u = u + state->low[k] * more->b[k * m->rows + r + i];
+      }
+#endif
       if (how == ACTIVATE) u = activate(u, STUDENT_GATE ? *to : 0.0f);
       *to = u;
     }
@@ -413,12 +504,25 @@ PART void attend(const cache *c, int32_t n, float *q, float factor, int32_t *y, 
   }
 }
 
+/* Weight i of row r of a matrix that is not in blocks, from the first of a row to the last; group has room for 32 codes. */
+static int32_t weight(const student_matrix *m, int32_t r, int32_t i, int8_t *group, int32_t *multiple) {
+#if STUDENT_PACKED
+  if (m->multiples) {
+    if ((i & 31) == 0) *multiple = unpack(m, r * groups(m) + (i >> 5), group);
+    return *multiple * group[i & 31];
+  }
+#else
+  (void)group, (void)multiple;
+#endif
+  return m->w[r * ROUND4(m->cols) + i];
+}
+
 /* Row r of a table that is not in blocks, added to x or, at first, put there. */
 static void lookup(const student_matrix *m, int32_t r, float *x, int first) {
-  const int8_t *w = m->w + r * ROUND4(m->cols);
-  int32_t i;
+  int8_t group[32];
+  int32_t i, multiple = 0;
   for (i = 0; i < m->cols; i++) {
-    const float y = (float)w[i] * m->scale[r];
+    const float y = (float)weight(m, r, i, group, &multiple) * m->scale[r];
     x[i] = first ? y : x[i] + y;
   }
 }
@@ -473,6 +577,15 @@ void student_reset(student_state *s) {
 #endif
 }
 
+#if STUDENT_ADAPTERS
+int student_adapt(student_state *s, int32_t adapter) {
+  if (adapter < 0 || adapter > STUDENT_ADAPTERS) return -1;
+  s->adapter = adapter;
+  student_reset(s);
+  return 0;
+}
+#endif
+
 /* The cache of the first head of the first layer. */
 static cache first_cache(student_state *s) {
   cache c;
@@ -492,9 +605,9 @@ static void attention(student_state *s, const student_layer *l, cache *c, const 
   c->slots = l->slots;
   if (n > c->slots) slot %= c->slots, n = c->slots;
   in = normalize(s, l->norm1, BIAS_OF(l->norm1_bias));
-  linear(&l->query, codes(s), in, q, SET);
-  linear(&l->key, codes(s), in, k, SET);
-  linear(&l->value, codes(s), in, v, SET);
+  linear(WITH(s) &l->query, codes(s), in, q, SET);
+  linear(WITH(s) &l->key, codes(s), in, k, SET);
+  linear(WITH(s) &l->value, codes(s), in, v, SET);
   for (x = q; x < v; x += dim) {
 #if STUDENT_QK_NORM
     if (HAS(l->query_norm != NULL)) rmsnorm(x, dim, x < k ? l->query_norm : l->key_norm, x);
@@ -510,18 +623,18 @@ static void attention(student_state *s, const student_layer *l, cache *c, const 
     for (; x < q + (g + 1) * (heads / kv) * dim; x += dim) attend(c, n, x, factor, &s->memory[M->scores_at].i, codes(s));
   }
   in = quantize(q, heads * dim, codes(s));
-  linear(&l->output, codes(s), in, residual(s), ADD);
+  linear(WITH(s) &l->output, codes(s), in, residual(s), ADD);
 }
 
 static void mlp(student_state *s, const student_layer *l) {
   const int32_t width = l->up.rows;
   float in = normalize(s, l->norm2, BIAS_OF(l->norm2_bias));
 #if STUDENT_GATE
-  if (HAS(l->gate.w != NULL)) linear(&l->gate, codes(s), in, buffer(s), SET);
+  if (HAS(l->gate.w != NULL)) linear(WITH(s) &l->gate, codes(s), in, buffer(s), SET);
 #endif
-  linear(&l->up, codes(s), in, buffer(s), ACTIVATE);
+  linear(WITH(s) &l->up, codes(s), in, buffer(s), ACTIVATE);
   in = quantize(buffer(s), width, codes(s));
-  linear(&l->down, codes(s), in, residual(s), ADD);
+  linear(WITH(s) &l->down, codes(s), in, residual(s), ADD);
 }
 
 /* Reads a token with the first of the layers. */
@@ -556,7 +669,7 @@ int student_feed(student_state *s, int32_t token) { return feed(s, token, M->lay
 
 int student_step(student_state *s, int32_t token, float *logits) {
   if (student_feed(s, token)) return -1;
-  linear(&M->head, codes(s), s->scale, logits, SET);
+  linear(WITH(s) &M->head, codes(s), s->scale, logits, SET);
   return 0;
 }
 
@@ -568,9 +681,15 @@ enum { SOME = 4 };
 static int32_t some_logits(student_state *s, int32_t r, float y[SOME]) {
   student_matrix some = M->head;
   some.rows = M->vocab - r < SOME ? M->vocab - r : SOME;
-  some.w += r * ROUND4(some.cols);
+#if STUDENT_PACKED
+  if (some.multiples) {
+    some.w += r * groups(&some) * group_bytes(&some);
+    some.multiples += r * groups(&some);
+  } else
+#endif
+    some.w += r * ROUND4(some.cols);
   some.scale += r;
-  linear(&some, codes(s), s->scale, y, SET);
+  linear(WITH(s) &some, codes(s), s->scale, y, SET);
   return some.rows;
 }
 
@@ -629,7 +748,7 @@ int32_t student_sample(student_state *s, const uint8_t *mask, const student_samp
   if (how->temperature == 0.0f) return student_argmax(s, mask);
   i = student_argmax(s, mask);
   if (i < 0) return -1;
-  linear(&M->head, codes(s), s->scale, &work->f, SET);
+  linear(WITH(s) &M->head, codes(s), s->scale, &work->f, SET);
   top = work[i].f;
   for (i = 0; i < M->vocab; i++)
     work[i].u = allowed(mask, i) ? (uint32_t)(int32_t)(exponential((work[i].f - top) / how->temperature) * 16777216.0f) : 0;

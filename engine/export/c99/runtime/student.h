@@ -19,7 +19,7 @@
 #define STUDENT_HAS(part) 1
 #endif
 
-typedef struct { /* rows padded to 4 bytes; or, with an index, blocks of 4 rows and 8 columns */
+typedef struct { /* rows padded to 4 bytes; with an index, blocks of 4 rows and 8 columns; with multiples, codes of fewer bits */
   const int8_t *w;
   const float *scale;
 #if STUDENT_BIAS
@@ -28,8 +28,24 @@ typedef struct { /* rows padded to 4 bytes; or, with an index, blocks of 4 rows 
 #if STUDENT_BLOCKS
   const uint8_t *index; /* NULL for whole rows; how many blocks each row of blocks has, then the column of each block */
 #endif
+#if STUDENT_PACKED
+  const uint8_t *multiples; /* NULL for bytes; what each 32 codes of a row are multiplied by */
+  int32_t bits;             /* of a code; 2 stands for -1, 0 and 1 */
+#endif
+#if STUDENT_ADAPTERS
+  int32_t number; /* of what adapters add to it, from 1; 0 for nothing */
+#endif
   int32_t rows, cols;
 } student_matrix;
+
+#if STUDENT_ADAPTERS
+typedef struct { /* y += b*(a*x): a [rank][cols], b [rank][rows] */
+  const float *a, *b;
+  int32_t rank; /* 0 for nothing */
+} student_addition;
+
+extern const student_addition *const student_adapters[STUDENT_ADAPTERS]; /* each by the matrices' numbers */
+#endif
 
 typedef struct {
   student_matrix query, key, value, output, up, down;
@@ -89,6 +105,10 @@ typedef struct {
 #if STUDENT_DIGEST
   float peak;  /* a factor of the scores, for the digest's stream; else 1 */
 #endif
+#if STUDENT_ADAPTERS
+  int32_t adapter; /* from 1; 0 for none */
+  float low[STUDENT_RANK];
+#endif
 #if STUDENT_WEB
   student_word memory[]; /* STUDENT_WORDS of the model */
 #else
@@ -104,6 +124,12 @@ typedef struct {
 
 /* Begins a sequence. */
 void student_reset(student_state *s);
+
+#if STUDENT_ADAPTERS
+/* Begins a sequence that goes through an adapter, from 1 on in the order of model.h; 0 is none. Returns 0, or -1 where there is none of
+   that number. The digest and the self-test are of the model without adapters, and end without one. */
+int student_adapt(student_state *s, int32_t adapter);
+#endif
 
 /* Reads a token. Returns 0, or -1 where the token is none or the context is full. */
 int student_feed(student_state *s, int32_t token);
