@@ -26,7 +26,8 @@ type Choice struct {
 	Search  bool   // it does not fit whole: smaller and sparser students of it are searched for
 	Why     string
 
-	code int64 // bytes of flash that are not the weights' file: code and tables
+	fact string // what is chosen, without the reason
+	code int64  // bytes of flash that are not the weights' file: code and tables
 }
 
 // Limits of what is chosen from.
@@ -35,6 +36,7 @@ const (
 	leastContext = 16        // tokens of a text's row
 	unknownCode  = 17 << 10  // bytes of code of parts that no model was measured with: more than of any that was
 	unknownStack = 640       // bytes, the same
+	halfFilled   = 0.5       // share of the flash that the preset's own architecture fills at least
 	wellFilled   = 0.7       // share of the flash that a student takes that needs no search for a larger one
 	budgetTrials = 6         // students of the first round of a search
 	budgetRows   = 32        // training sequences that its scores look at
@@ -42,11 +44,15 @@ const (
 )
 
 // Choose picks the model preset and the context of a student for a budget: flash and RAM as the C export predicts them for the largest
-// of the processors that it knows, tokens a second as measured here on one thread. It takes the longest context, of a text only, and
+// of the processors that it knows, tokens a second as measured here on one thread. Where own, the architecture that the workload's
+// preset was tuned for, fits whole and fills half of the flash, it is that. Otherwise it is the longest context, of a text only, and
 // then the largest preset that fits whole; where that leaves much of the flash empty, or none fits, the smallest larger one whose
 // pruned students fit. Errors: *search.BudgetError that names the nearest budget that can be kept.
-func (w *Workload) Choose(b search.Budget) (*Choice, error) {
+func (w *Workload) Choose(b search.Budget, own string) (*Choice, error) {
 	var least nearest
+	if c, err := w.tuned(own, b, &least); c != nil || err != nil {
+		return c, err
+	}
 	for _, tokens := range w.contexts() {
 		var whole *Choice
 		for _, shape := range slices.Backward(w.studentShapes(tokens)) {
@@ -74,6 +80,20 @@ func (w *Workload) Choose(b search.Budget) (*Choice, error) {
 		}
 	}
 	return nil, least.refuse(b)
+}
+
+// tuned is the choice of the preset's own architecture; nil where the budget has no room for it, or much more.
+func (w *Workload) tuned(own string, b search.Budget, least *nearest) (*Choice, error) {
+	s, err := ShapeOf(own)
+	if err != nil {
+		return nil, err
+	}
+	c, err := w.fits(s, w.Context, b, least)
+	if c == nil || err != nil || float64(c.filled(w)) < halfFilled*float64(b.Flash) {
+		return nil, err
+	}
+	c.Why = c.fact + "; the preset was tuned for it"
+	return c, nil
 }
 
 // contexts lists the contexts to choose from: a task's own, or a text's and shorter ones.
@@ -119,11 +139,12 @@ func (w *Workload) fits(s Shape, tokens int, b search.Budget, least *nearest) (*
 		return nil, nil
 	}
 	c := &Choice{Budget: b, Shape: s.Name, Context: tokens}
-	c.Why = fmt.Sprintf("%s with a context of %d tokens, 8 bits (the C export stores fewer as 8), nothing pruned: %d bytes of flash and %d of RAM by the C export's prediction; it is the largest preset that fits",
+	c.fact = fmt.Sprintf("%s with a context of %d tokens, 8 bits (the C export stores fewer as 8), nothing pruned: %d bytes of flash and %d of RAM by the C export's prediction",
 		s.Name, tokens, flash, ram)
 	if b.TokS > 0 {
-		c.Why += fmt.Sprintf(", at %.0f tokens/s here", rate)
+		c.fact += fmt.Sprintf(", %.0f tokens/s here", rate)
 	}
+	c.Why = c.fact + "; it is the largest preset that fits"
 	return c, nil
 }
 

@@ -18,26 +18,26 @@ func TestChoose(t *testing.T) {
 	for _, c := range []struct {
 		w       *Workload
 		budget  string
-		shape   string
+		shape   string // "" for whatever presets there are
 		search  bool
 		context int
 	}{
 		{games, "flash=512K,ram=64K", "edge", false, games.Context},
 		{games, "flash=80K", "micro", false, games.Context},
-		{games, "flash=200K", "mini", true, games.Context},
+		{games, "flash=250K", "", true, games.Context},
 		{text, "flash=512K", "edge", false, 64},
-		{text, "ram=5K", "pico", false, 32},
+		{text, "ram=5K", "", false, 32},
 	} {
 		b, err := search.Parse(c.budget)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.w.Choose(b)
+		got, err := c.w.Choose(b, "micro")
 		if err != nil {
 			t.Errorf("%s %s: %v", c.w.Name, c.budget, err)
 			continue
 		}
-		if got.Shape != c.shape || got.Search != c.search || got.Context != c.context || !strings.Contains(got.Why, c.shape) {
+		if c.shape != "" && got.Shape != c.shape || got.Search != c.search || got.Context != c.context || !strings.HasPrefix(got.Why, got.Shape) {
 			t.Errorf("%s %s: %+v", c.w.Name, c.budget, got)
 		}
 	}
@@ -47,11 +47,11 @@ func TestChoose(t *testing.T) {
 			t.Fatal(err)
 		}
 		var small *search.BudgetError
-		if _, err := games.Choose(b); !errors.As(err, &small) || !strings.Contains(small.Want, want) {
+		if _, err := games.Choose(b, "micro"); !errors.As(err, &small) || !strings.Contains(small.Want, want) {
 			t.Errorf("%s: %v", text, err)
 		} else if near, err := search.Parse(strings.Fields(small.Want)[0]); err != nil {
 			t.Errorf("%s: the nearest is not told as a budget: %q", text, small.Want)
-		} else if _, err := games.Choose(near); err != nil && text != "tok_s=1000M" { // a speed is measured anew
+		} else if _, err := games.Choose(near, "micro"); err != nil && text != "tok_s=1000M" { // a speed is measured anew
 			t.Errorf("%s: the nearest, %s, is refused: %v", text, small.Want, err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestRunUnderBudget(t *testing.T) {
 	p.ShipAll = false
 	w := openTask(t, "tictactoe", p)
 	const flash = 48 << 10
-	c, err := w.Choose(search.Budget{Flash: flash})
+	c, err := w.Choose(search.Budget{Flash: flash}, p.Student.Shape)
 	if err != nil {
 		t.Fatal(err)
 	}
