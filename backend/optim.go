@@ -14,7 +14,6 @@ type MuonArgs struct {
 	Nesterov    bool
 	Steps       int     // Newton-Schulz iterations
 	WeightDecay float32 // decoupled
-	LRScale     float32 // per matrix, e.g. √max(1, M/N)
 }
 
 // Optim groups the optimisers. step [StepLen] f32 holds the scalars of the step, see [StepLR].
@@ -31,12 +30,13 @@ type Optim interface {
 	//	p, g, m, v f32 of one size
 	AdamW(p, g, m, v, step *tensor.Dense, args AdamWArgs) error
 
-	// Muon updates the matrix p along the orthogonalised momentum of its gradient (Jordan 2024,
+	// Muon updates every matrix of a plan along the orthogonalised momentum of its gradient (Jordan 2024,
 	// kellerjordan.github.io/posts/muon; arXiv:2502.16982): buf = μ·buf + g; u = g + μ·buf (Nesterov) or buf;
-	// u ← NewtonSchulz(u/‖u‖); p -= lr·(lrScale·u + decay·p).
+	// u ← NewtonSchulz(u/‖u‖); p -= lr·(lrScale·u + decay·p). What lies between the matrices stays as it is.
 	//
-	//	p, g, buf [M,N] f32   work f32 of at least MuonWork(M,N) elements
-	Muon(p, g, buf, work, step *tensor.Dense, args MuonArgs) error
+	//	p, g, buf f32 of one size, which hold the matrices   work f32 of at least plan.Work() elements
+	//	table [len(plan.Matrices()), MuonColumns] i32 with plan.Table()
+	Muon(p, g, buf, work, table, step *tensor.Dense, plan *MuonPlan, args MuonArgs) error
 
 	// Lerp computes dst += w·(x-dst) with w = weight·step[StepEMA], or weight where step is nil: the exponential moving
 	// average of the weights. w lies in [0,1].
@@ -44,7 +44,3 @@ type Optim interface {
 	//	dst, x f32 of one size
 	Lerp(dst, x *tensor.Dense, weight float32, step *tensor.Dense) error
 }
-
-// MuonWork is the number of float32 elements of scratch that Muon needs for a matrix [m,n]: two copies of the
-// matrix and three of its smaller Gram matrix.
-func MuonWork(m, n int) int { s := min(m, n); return 2*m*n + 3*s*s }

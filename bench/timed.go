@@ -122,9 +122,9 @@ func (t *timed) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) er
 	return t.Backend.AdamW(p, g, m, v, step, args)
 }
 
-func (t *timed) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArgs) error {
+func (t *timed) Muon(p, g, buf, work, table, step *tensor.Dense, plan *backend.MuonPlan, args backend.MuonArgs) error {
 	defer t.since(groupOptimizer, time.Now())
-	return t.Backend.Muon(p, g, buf, work, step, args)
+	return t.Backend.Muon(p, g, buf, work, table, step, plan, args)
 }
 
 func (t *timed) Zero(x *tensor.Dense) error {

@@ -29,13 +29,13 @@ func optimCases(n, c int) []Case {
 		return lerp(e, n, c, 0.5, true)
 	}})
 	s := float64(min(n, c))
-	flops := 5 * (4*float64(n*c)*s + 2*s*s*s)
+	flops := 10 * (4*float64(n*c)*s + 2*s*s*s) // of two matrices
 	for _, nesterov := range []bool{true, false} {
 		name := "nesterov"
 		if !nesterov {
 			name = "plain"
 		}
-		cs = append(cs, Case{Op: "Muon", Size: sized(name, n, c), Flops: flops, Bytes: 20 * float64(n*c), build: func(e *env) *trial {
+		cs = append(cs, Case{Op: "Muon", Size: sized(name, n, c), Flops: flops, Bytes: 40 * float64(n*c), build: func(e *env) *trial {
 			return muon(e, n, c, nesterov)
 		}})
 	}
@@ -138,40 +138,58 @@ func lerp(e *env, n, c int, weight float32, withStep bool) *trial {
 	return tr
 }
 
+// muon updates a matrix [n,c] and behind it, with a gap, one [c,n].
 func muon(e *env, n, c int, nesterov bool) *trial {
-	args := backend.MuonArgs{Momentum: 0.95, Nesterov: nesterov, Steps: 5, WeightDecay: 0.1, LRScale: 1.25}
-	p, g, buf := e.normal(n*c), e.normal(n*c), e.normal(n*c)
+	const gap = 5
+	args := backend.MuonArgs{Momentum: 0.95, Nesterov: nesterov, Steps: 5, WeightDecay: 0.1}
+	size := n * c
+	matrices := []backend.MuonMatrix{{Offset: 0, M: n, N: c, LRScale: 1.25}, {Offset: size + gap, M: c, N: n, LRScale: 0.75}}
+	all := 2*size + gap
+	p, g, buf := e.normal(all), e.normal(all), e.normal(all)
 	s, st := e.scalars(1, 0.9, 0.99)
+	lr := float64(s[backend.StepMuonLR])
+	po, bo := out{name: "p", t: e.empty(all), start: p, want: widen(p)}, out{name: "buf", t: e.empty(all), start: buf, want: widen(buf)}
 	scaled := widen(g)
 	for i := range scaled {
 		scaled[i] *= float64(s[backend.StepGradScale])
 	}
-	lr := float64(s[backend.StepMuonLR])
-	po, bo := out{name: "p", t: e.empty(n, c), start: p}, out{name: "buf", t: e.empty(n, c), start: buf}
-	po.want, bo.want = ref.Muon(widen(p), scaled, widen(buf), n, c, args.Steps, float64(args.Momentum), lr,
-		float64(args.LRScale), float64(args.WeightDecay), nesterov)
+	update := make([]float64, all)
+	for _, m := range matrices {
+		lo, hi := m.Offset, m.Offset+size
+		pw, bw := ref.Muon(widen(p[lo:hi]), scaled[lo:hi], widen(buf[lo:hi]), m.M, m.N, args.Steps, float64(args.Momentum), lr,
+			float64(m.LRScale), float64(args.WeightDecay), nesterov)
+		copy(po.want[lo:hi], pw)
+		copy(bo.want[lo:hi], bw)
+		for i := lo; i < hi; i++ {
+			update[i] = po.want[i] - (1-lr*float64(args.WeightDecay))*float64(p[i])
+		}
+	}
 	// Two products and their sum.
 	bo.tol = tolerance{c: 2, size: func(i int) float64 { return math.Abs(scaled[i]) + math.Abs(float64(args.Momentum*buf[i])) }}
 	// The step is lr·lrScale times a matrix whose singular values are near one; it is what the tolerance is for. Small
 	// singular values grow by 3.4445 in each of five iterations, and rounding errors with them: 485 times.
-	update := make([]float64, n*c)
-	for i := range update {
-		update[i] = po.want[i] - (1-lr*float64(args.WeightDecay))*float64(p[i])
-	}
 	po.tol = tolerance{c: 485, size: even(rms(update)), f: 64, factors: even(rms(update))}
-	gt, work := e.f32(g, n, c), e.empty(backend.MuonWork(n, c))
-	tr := trialOf(func(t []*tensor.Dense) error { return e.b.Muon(t[0], t[1], t[2], t[3], t[4], args) },
-		to(po), from("g", gt), to(bo), from("work", work).ofAnySize(), from("step", st))
+	plan, err := backend.PlanMuon(matrices...)
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	gt, work, table := e.f32(g, all), e.empty(plan.Work()), e.i32(plan.Table(), len(matrices), backend.MuonColumns)
+	tr := trialOf(func(t []*tensor.Dense) error { return e.b.Muon(t[0], t[1], t[2], t[3], t[4], t[5], plan, args) },
+		to(po), from("g", gt), to(bo), from("work", work).ofAnySize(), from("table", table), from("step", st))
+	call := func(plan *backend.MuonPlan, args backend.MuonArgs) error {
+		return e.b.Muon(po.t, gt, bo.t, work, table, st, plan, args)
+	}
 	refuse := func(what string, spoil func(a *backend.MuonArgs)) {
 		tr.refuse(what, func() error {
 			args := args
 			spoil(&args)
-			return e.b.Muon(po.t, gt, bo.t, work, st, args)
+			return call(plan, args)
 		})
 	}
 	for _, bad := range badShares {
 		refuse("momentum", func(a *backend.MuonArgs) { a.Momentum = bad })
 	}
 	refuse("steps", func(a *backend.MuonArgs) { a.Steps = 0 })
+	tr.refuse("plan", func() error { return call(nil, args) })
 	return tr
 }

@@ -94,18 +94,26 @@ const (
 	muonC = 2.0315
 )
 
-// Muon implements backend.Optim.
-func (b *Backend) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArgs) error {
-	m, n, err := check.Muon(b, p, g, buf, work, step, args)
-	if err != nil {
+// Muon implements backend.Optim: one matrix after the other, with the scratch of one.
+func (b *Backend) Muon(p, g, buf, work, table, step *tensor.Dense, plan *backend.MuonPlan, args backend.MuonArgs) error {
+	if err := check.Muon(b, p, g, buf, work, table, step, plan, args); err != nil {
 		return err
 	}
-	w, s := f32(work), min(m, n)
+	for _, m := range plan.Matrices() {
+		of := func(t *tensor.Dense) []float32 { return f32(t)[m.Offset:][:m.M*m.N] }
+		b.muon(of(p), of(g), of(buf), f32(work), f32(step), &m, &args)
+	}
+	return nil
+}
+
+func (b *Backend) muon(p, g, buf, w, step []float32, matrix *backend.MuonMatrix, args *backend.MuonArgs) {
+	m, n := matrix.M, matrix.N
+	s := min(m, n)
 	x, next := w[:m*n], w[m*n:2*m*n]
 	gram, poly := w[2*m*n:][:s*s], w[2*m*n+s*s:][:s*s]
 
 	b.tasks.muonMomentum = muonMomentumTask{
-		x: x, g: f32(g), buf: f32(buf), scale: f32(step)[backend.StepGradScale], momentum: args.Momentum, nesterov: args.Nesterov,
+		x: x, g: g, buf: buf, scale: step[backend.StepGradScale], momentum: args.Momentum, nesterov: args.Nesterov,
 	}
 	b.pool.Run(m*n, grainElems, &b.tasks.muonMomentum)
 	norm := float32(math.Sqrt(b.reduce(x, true))) + 1e-7
@@ -114,10 +122,9 @@ func (b *Backend) Muon(p, g, buf, work, step *tensor.Dense, args backend.MuonArg
 		b.newtonSchulz(next, x, gram, poly, m, n)
 		x, next = next, x
 	}
-	lr := f32(step)[backend.StepMuonLR]
-	b.tasks.muonApply = muonApplyTask{p: f32(p), x: x, decay: 1 - lr*args.WeightDecay, rate: -lr * args.LRScale}
+	lr := step[backend.StepMuonLR]
+	b.tasks.muonApply = muonApplyTask{p: p, x: x, decay: 1 - lr*args.WeightDecay, rate: -lr * matrix.LRScale}
 	b.pool.Run(m*n, grainElems, &b.tasks.muonApply)
-	return nil
 }
 
 // newtonSchulz computes next = aX + (bA + cA²)X on the smaller side of X [m,n].

@@ -152,7 +152,7 @@ func (b *Backend) begin(op string, k kernels.Kernel) *cudax.Args {
 	if err := b.flush(); err != nil {
 		b.held = err
 	}
-	b.task.op, b.task.kernel, b.task.shared = op, k, 0
+	b.task.op, b.task.kernel, b.task.shared, b.task.plan = op, k, 0, nil
 	b.task.args.Reset()
 	return &b.task.args
 }

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"math"
 
 	"mito/backend"
 	"mito/backend/cuda/cudax"
@@ -41,7 +42,7 @@ func (n *Note) Cost() (Cost, error) {
 	if f == nil {
 		return Cost{}, fmt.Errorf("cuda: kernel %s has no cost: %w", n.Kernel, backend.ErrUnsupported)
 	}
-	return f(arguments{&n.Args, n.Grid}), nil
+	return f(arguments{&n.Args, n.Grid, n.plan}), nil
 }
 
 // Shape tells launches of one kernel apart: the numbers among the arguments, without addresses.
@@ -62,6 +63,7 @@ func (n *Note) Shape() string {
 type arguments struct {
 	args *cudax.Args
 	grid cudax.Dim
+	plan *backend.MuonPlan // of Muon's kernels
 }
 
 func (a arguments) i(k int) float64    { return float64(int32(a.args.Word(k))) }
@@ -151,5 +153,45 @@ func rowLoss(cols int, tensors float64, also int) func(arguments) Cost {
 	return func(a arguments) Cost {
 		n := float64(a.grid.X) * a.i(cols)
 		return Cost{Float32: 20 * n, Bytes: f32 * ((tensors+a.has(also))*n + 3*float64(a.grid.X))}
+	}
+}
+
+// muonElements is the number of elements of a plan's matrices.
+func muonElements(plan *backend.MuonPlan) (n float64) {
+	if plan == nil {
+		return 0
+	}
+	for _, m := range plan.Matrices() {
+		n += float64(m.M) * float64(m.N)
+	}
+	return n
+}
+
+// muonProductCost is that of the products of one stage. Tiles above the diagonal of a symmetric one are not computed.
+func muonProductCost(tensor bool) func(arguments) Cost {
+	return func(a arguments) (c Cost) {
+		if a.plan == nil {
+			return c
+		}
+		flops := 0.0
+		for _, m := range a.plan.Matrices()[int(a.i(1)):int(a.i(2))] {
+			side, long := float64(min(m.M, m.N)), float64(max(m.M, m.N))
+			tiles := math.Ceil(side / backend.MuonTile)
+			lower := (tiles + 1) / (2 * tiles) // share of the tiles
+			switch int(a.i(3)) {
+			case muonGram:
+				flops, c.Bytes = flops+2*side*side*long*lower, c.Bytes+f32*(side*long+side*side)
+			case muonPolynomial:
+				flops, c.Bytes = flops+2*side*side*side*lower, c.Bytes+f32*2*side*side
+			case muonApply:
+				flops, c.Bytes = flops+2*side*side*long, c.Bytes+f32*(2*side*long+side*side)
+			}
+		}
+		if tensor {
+			c.Tensor = flops
+		} else {
+			c.Float32 = flops
+		}
+		return c
 	}
 }

@@ -87,8 +87,16 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 
 	set(streams(9, 15, 7), kernels.AdamWF32)
 	set(func(arguments) Cost { return Cost{Bytes: 3 * f32} }, kernels.ClipScaleF32)
-	set(streams(7, 4, 4), kernels.MuonMomentumF32)
-	set(streams(2, 1, 2), kernels.MuonNormalizeF32)
-	set(streams(5, 4, 3), kernels.MuonUpdateF32)
+	muon := func(operations, tensors float64) func(arguments) Cost {
+		return func(a arguments) Cost {
+			n := muonElements(a.plan)
+			return Cost{Float32: operations * n, Bytes: tensors * f32 * n}
+		}
+	}
+	set(muon(6, 4), kernels.MuonMomentumF32)
+	set(muon(1, 2), kernels.MuonNormalizeF32)
+	set(muon(4, 3), kernels.MuonUpdateF32)
+	set(muonProductCost(true), kernels.MuonBF16NN, kernels.MuonBF16NT, kernels.MuonBF16TN)
+	set(muonProductCost(false), kernels.MuonF32NN, kernels.MuonF32NT, kernels.MuonF32TN)
 	return t
 }

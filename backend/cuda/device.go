@@ -176,9 +176,9 @@ func (d *device) function(k kernels.Kernel) (cu.Function, error) {
 // needs tells whether the precision uses a module; attention of wide heads is float32 in both.
 func (d *device) needs(module string) bool {
 	if d.bf16 {
-		return module != "gemm_f32"
+		return module != "gemm_f32" && module != "muon_f32"
 	}
-	return module != "gemm_bf16" && module != "attention_bf16"
+	return module != "gemm_bf16" && module != "attention_bf16" && module != "muon_bf16"
 }
 
 // loadAll compiles every module that is used: nothing may be compiled while the stream captures.

@@ -30,6 +30,8 @@ type Note struct {
 	Moved  int64 // bytes that a copy or a clearing reads and writes
 	Replay bool  // it came from a recording: the host sent one call for all of that
 	First  bool  // of its recording
+
+	plan *backend.MuonPlan // of a launch on many matrices
 }
 
 // Launches tells whether a kernel is launched.
@@ -128,7 +130,7 @@ func (p *Paper) launch(t *task) error {
 	if want := len(kernels.Table[t.kernel].Params); t.args.Len() != want {
 		return fmt.Errorf("kernel %s: %d arguments, want %d: %w", t.kernel, t.args.Len(), want, backend.ErrArgument)
 	}
-	return p.note(Note{Op: t.op, Kernel: t.kernel, Grid: t.grid, Block: t.block, Args: t.args})
+	return p.note(Note{Op: t.op, Kernel: t.kernel, Grid: t.grid, Block: t.block, Args: t.args, plan: t.plan})
 }
 
 func (p *Paper) loadAll() error { return nil }

@@ -23,6 +23,7 @@ type task struct {
 	block  cudax.Dim
 	shared int
 	args   cudax.Args
+	plan   *backend.MuonPlan // of a launch on many matrices, for its cost
 }
 
 // queue hands work to the one goroutine that owns the device.

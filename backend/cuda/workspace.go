@@ -18,7 +18,6 @@ type workspace struct {
 const (
 	reducePartials = 0       // 1024 float64
 	reduceCounter  = 8 << 10 // uint32, zero between reductions
-	muonSumSquares = 8<<10 + 256
 	workspaceHead  = 16 << 10
 	reduceBlocks   = 1024
 )

@@ -23,13 +23,12 @@ type optimizer struct {
 	first, second *tensor.Dense // moments, in the layout of the parameters; first is Muon's momentum for its matrices
 	ema           *tensor.Dense // moving average of the parameters, or nil
 	spare         *tensor.Dense // the raw parameters while the average stands in for them, or nil
-	work          *tensor.Dense // scratch of Muon, or nil
 	step          *tensor.Dense // [backend.StepLen]
 	sumsq         *tensor.Dense // [1]
 	adamw         []adamwGroup
-	muon          []muonMatrix
-	host          []float32 // [backend.StepLen], what step is uploaded from
-	hostStep      any       // the same, boxed once
+	muon          *muonGroup // nil without Muon, or where it has no matrix
+	host          []float32  // [backend.StepLen], what step is uploaded from
+	hostStep      any        // the same, boxed once
 	norm          [1]float32
 	masked        []masked
 }
@@ -43,12 +42,6 @@ type adamwGroup struct {
 	args                       backend.AdamWArgs
 }
 
-// muonMatrix is one matrix that Muon updates.
-type muonMatrix struct {
-	value, grad, momentum *tensor.Dense
-	args                  backend.MuonArgs
-}
-
 // ErrNothingToTrain says that every parameter of a model is frozen.
 var ErrNothingToTrain = errors.New("every parameter is frozen: there is nothing to train")
 
@@ -58,6 +51,9 @@ func newOptimizer(m *model.Model, o Options, group Group) (*optimizer, error) {
 	}
 	p := &optimizer{b: m.Backend(), o: o, m: m, ranks: group, host: make([]float32, backend.StepLen)}
 	p.hostStep = p.host
+	if err := p.planMuon(); err != nil {
+		return nil, err
+	}
 	slab, err := backend.Reserve(p.b, p.wants()...)
 	if err != nil {
 		return nil, err
@@ -94,22 +90,7 @@ func (p *optimizer) wants() []backend.Want {
 	if p.o.EMA > 0 {
 		wants = append(wants, vector(&p.ema, n), vector(&p.spare, n))
 	}
-	if work := p.muonWork(); work > 0 {
-		wants = append(wants, vector(&p.work, work))
-	}
-	return wants
-}
-
-func (p *optimizer) muonWork() (n int) {
-	if p.o.Optimizer != Muon {
-		return 0
-	}
-	for _, q := range p.m.Params.Trained() {
-		if q.Kind == model.Matrix {
-			n = max(n, backend.MuonWork(q.Shape[0], q.Shape[1]))
-		}
-	}
-	return n
+	return append(wants, p.muon.wants()...)
 }
 
 // group sorts the parameters into calls of AdamW and Muon.
@@ -136,24 +117,7 @@ func (p *optimizer) group() error {
 		}
 		p.adamw = append(p.adamw, group)
 	}
-	if err := p.mask(); err != nil || p.o.Optimizer != Muon {
-		return err
-	}
-	for _, q := range p.m.Params.Trained() {
-		if q.Kind != model.Matrix {
-			continue
-		}
-		momentum, err := p.b.View(p.first, q.Offset(), q.Shape...)
-		if err != nil {
-			return err
-		}
-		p.muon = append(p.muon, muonMatrix{value: q.Value, grad: q.Grad, momentum: momentum, args: backend.MuonArgs{
-			Momentum: float32(p.o.Momentum), Nesterov: true, Steps: p.o.NSSteps, WeightDecay: float32(p.o.WeightDecay),
-			LRScale: float32(math.Sqrt(max(1, float64(q.Shape[0])/float64(q.Shape[1])))),
-		}})
-	}
-	p.share()
-	return nil
+	return backend.First(p.mask(), p.muon.upload(p.b))
 }
 
 // mask lists what masks keep sparse.

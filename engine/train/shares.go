@@ -14,18 +14,11 @@ type share struct {
 
 // share divides Muon's matrices among the ranks, so that each orthogonalises about as much: an m×n matrix costs m·n·min(m,n). Every
 // rank has the whole gradient, so that a matrix comes out the same whoever updates it.
-func (p *optimizer) share() {
-	if p.ranks == nil {
-		return
-	}
-	var list []*model.Param
+func (p *optimizer) share(list []*model.Param) {
 	total := 0
 	cost := func(q *model.Param) int { return q.Size() * min(q.Shape[0], q.Shape[1]) }
-	for _, q := range p.m.Params.Trained() {
-		if q.Kind == model.Matrix {
-			list = append(list, q)
-			total += cost(q)
-		}
+	for _, q := range list {
+		total += cost(q)
 	}
 	p.shares = make([]share, p.ranks.Size())
 	at, spent := 0, 0
@@ -43,24 +36,6 @@ func (p *optimizer) share() {
 			s.length = last.Offset() + last.Size() - s.offset
 		}
 	}
-}
-
-// orthogonalize runs Muon on the matrices, each rank on its share of them.
-func (p *optimizer) orthogonalize() error {
-	if len(p.muon) == 0 {
-		return nil
-	}
-	mine := share{end: len(p.muon)}
-	if p.ranks != nil {
-		mine = p.shares[p.ranks.Rank()]
-	}
-	for i := mine.first; i < mine.end; i++ {
-		q := &p.muon[i]
-		if err := p.b.Muon(q.value, q.grad, q.momentum, p.work, p.step, q.args); err != nil {
-			return err
-		}
-	}
-	return p.exchange(p.m.Params.Value)
 }
 
 // exchange brings every rank what the others have in a flat tensor of the matrices that they update.

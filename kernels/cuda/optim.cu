@@ -30,34 +30,3 @@ EXPORT_STRIDING(6) adamw_f32(float* p, const float* g, float* m, float* v, const
 	}
 }
 KERNEL(adamw_f32)
-
-// buf = momentum·buf + g·scale; u = g·scale + momentum·buf (Nesterov) or buf.
-// sumsq[0] is set to zero for the norm that follows.
-EXPORT_STRIDING(8) muon_momentum_f32(float* u, float* buf, const float* g, const float* step, float momentum, int nesterov,
-                         float* sumsq, long long n) {
-	float scale = step[kStepGradScale];
-	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
-	if (i == 0) sumsq[0] = 0;
-	for (; i < n; i += stride) {
-		float gi = mul(g[i], scale), b = add(mul(momentum, buf[i]), gi);
-		buf[i] = b;
-		u[i] = nesterov ? add(gi, mul(momentum, b)) : b;
-	}
-}
-KERNEL(muon_momentum_f32)
-
-// u /= ‖u‖ + 1e-7
-EXPORT_STRIDING(8) muon_normalize_f32(float* u, const float* sumsq, long long n) {
-	float inv = 1.0f / (__fsqrt_rn(sumsq[0]) + 1e-7f);
-	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
-	for (; i < n; i += stride) u[i] *= inv;
-}
-KERNEL(muon_normalize_f32)
-
-// p -= lr·(lr_scale·u + weight_decay·p)
-EXPORT_STRIDING(8) muon_update_f32(float* p, const float* u, const float* step, float lr_scale, float weight_decay, long long n) {
-	float lr = step[kStepMuonLR];
-	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, stride = (long long)gridDim.x * blockDim.x;
-	for (; i < n; i += stride) p[i] -= lr * (lr_scale * u[i] + weight_decay * p[i]);
-}
-KERNEL(muon_update_f32)

@@ -60,14 +60,20 @@ const (
 	DistillF32
 	DistillTopKF32
 	SoftmaxF32
+	MuonMomentumF32
+	MuonNormalizeF32
+	MuonUpdateF32
+	MuonBF16NN
+	MuonBF16NT
+	MuonBF16TN
+	MuonF32NN
+	MuonF32NT
+	MuonF32TN
 	LayerNormF32
 	NormBackwardF32
 	RMSNormF32
 	AdamWF32
 	ClipScaleF32
-	MuonMomentumF32
-	MuonNormalizeF32
-	MuonUpdateF32
 	QAttentionF32
 	QEmbedF32
 	QLinearDP4A
@@ -139,14 +145,20 @@ var Table = [KernelCount]Entry{
 	DistillF32:           {"distill_f32", "loss", "lllllffli"},
 	DistillTopKF32:       {"distill_topk_f32", "loss", "lllllllfflii"},
 	SoftmaxF32:           {"softmax_f32", "loss", "llffii"},
+	MuonMomentumF32:      {"muon_momentum_f32", "muon", "llllllfi"},
+	MuonNormalizeF32:     {"muon_normalize_f32", "muon", "lll"},
+	MuonUpdateF32:        {"muon_update_f32", "muon", "llllf"},
+	MuonBF16NN:           {"muon_bf16_nn", "muon_bf16", "liiillll"},
+	MuonBF16NT:           {"muon_bf16_nt", "muon_bf16", "liiillll"},
+	MuonBF16TN:           {"muon_bf16_tn", "muon_bf16", "liiillll"},
+	MuonF32NN:            {"muon_f32_nn", "muon_f32", "liiillll"},
+	MuonF32NT:            {"muon_f32_nt", "muon_f32", "liiillll"},
+	MuonF32TN:            {"muon_f32_tn", "muon_f32", "liiillll"},
 	LayerNormF32:         {"layernorm_f32", "norm", "llllllfii"},
 	NormBackwardF32:      {"norm_backward_f32", "norm", "llllllliii"},
 	RMSNormF32:           {"rmsnorm_f32", "norm", "llllfii"},
 	AdamWF32:             {"adamw_f32", "optim", "lllllffffl"},
 	ClipScaleF32:         {"clip_scale_f32", "optim", "llf"},
-	MuonMomentumF32:      {"muon_momentum_f32", "optim", "llllfill"},
-	MuonNormalizeF32:     {"muon_normalize_f32", "optim", "lll"},
-	MuonUpdateF32:        {"muon_update_f32", "optim", "lllffl"},
 	QAttentionF32:        {"qattention_f32", "quant", "lllllliiiiiiif"},
 	QEmbedF32:            {"qembed_f32", "quant", "lllllii"},
 	QLinearDP4A:          {"qlinear_dp4a", "quant", "lllllliii"},

@@ -354,18 +354,30 @@ func AdamW(b tensor.Engine, p, g, m, v, step *tensor.Dense, args backend.AdamWAr
 }
 
 // Muon checks Muon.
-func Muon(b tensor.Engine, p, g, buf, work, step *tensor.Dense, args backend.MuonArgs) (m, n int, err error) {
+func Muon(b tensor.Engine, p, g, buf, work, table, step *tensor.Dense, plan *backend.MuonPlan, args backend.MuonArgs) error {
 	c := checker{owner: b, op: "Muon"}
-	m, n = c.rows("p", p)
-	c.matrix("g", g, backend.F32, m, n)
-	c.matrix("buf", buf, backend.F32, m, n)
+	n := c.size("p", p)
+	c.vector("g", g, backend.F32, n)
+	c.vector("buf", buf, backend.F32, n)
 	c.vector("step", step, backend.F32, backend.StepLen)
-	if have := c.size("work", work); c.err == nil && have < backend.MuonWork(m, n) {
-		c.err = &backend.ShapeError{Op: c.op, Arg: "work", Got: []int{have}, Want: []int{backend.MuonWork(m, n)}}
+	if c.err == nil && (plan == nil || len(plan.Matrices()) == 0) {
+		c.err = &backend.ArgError{Op: c.op, Arg: "plan", Got: "no matrices", Want: "a plan of at least one"}
+	}
+	if c.err != nil {
+		return c.err
+	}
+	c.matrix("table", table, backend.I32, len(plan.Matrices()), backend.MuonColumns)
+	if have := c.size("work", work); c.err == nil && have < plan.Work() {
+		c.err = &backend.ShapeError{Op: c.op, Arg: "work", Got: []int{have}, Want: []int{plan.Work()}}
+	}
+	for _, m := range plan.Matrices() {
+		if end := m.Offset + m.M*m.N; c.err == nil && end > n {
+			c.err = &backend.ShapeError{Op: c.op, Arg: "p", Got: []int{n}, Want: []int{end}}
+		}
 	}
 	that(&c, args.Momentum >= 0 && args.Momentum < 1, "momentum", args.Momentum, "in [0,1)")
 	that(&c, args.Steps >= 1, "steps", args.Steps, "1 or more")
-	return m, n, c.err
+	return c.err
 }
 
 // Lerp checks Lerp.
