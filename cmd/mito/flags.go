@@ -195,7 +195,7 @@ func (f *workFlags) checkText() error {
 	switch {
 	case f.context < 1:
 		return usagef("--context is %d, want 1 or more", f.context)
-	case f.heldOut == 1:
+	case f.heldOut == 1 && f.examples == "":
 		return usagef("--held-out is 1, which leaves nothing to train on: want more than 0 and less than 1; mito eval --all evaluates a whole text")
 	case !(f.heldOut > 0 && f.heldOut < 1):
 		return usagef("--held-out is %v, want more than 0 and less than 1", f.heldOut)

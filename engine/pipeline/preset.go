@@ -51,6 +51,7 @@ func Shapes() []Shape {
 		edge("edge", "460 K class: the size of MicroGPT-C", 4, 96, 384, 4, 4, false),
 		edge("char", "0.8 M: nanoGPT's CPU recipe for characters", 4, 128, 512, 4, 4, true),
 		gpt, llama,
+		edge("tutor", "2.7 M: a teacher for text on a CPU", 6, 192, 768, 6, 6, true),
 		edge("base", "7 M: a teacher for text", 4, 384, 1536, 6, 6, true),
 	}
 }
@@ -106,6 +107,14 @@ func Presets() []Preset {
 		s.Train.Labels = train.Shared
 		return s
 	}
+	rows := func(o TextOptions, context int) TextOptions {
+		o.Context = context
+		return o
+	}
+	dropped := func(s Stage, rate float64) Stage {
+		s.Train.Dropout = rate
+		return s
+	}
 	return []Preset{
 		{
 			Name: "default", For: "tictactoe", About: "a 60 K student that never loses",
@@ -140,12 +149,12 @@ func Presets() []Preset {
 		{
 			Name: "standard", For: "commands", About: "20,000 prompts; 98% of the held-out phrasings exactly, by a 60 K student",
 			Task: task.Quick(1), Games: 2000,
-			Teacher: stage("mini", 64, 800, 0.005), Student: stage("micro", 64, 2500, 0.005), Distill: game.Distill,
+			Teacher: stage("mini", 64, 250, 0.005), Student: stage("micro", 64, 900, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "default", For: "examples", About: "a file of prompts and right answers",
 			Games:   1000,
-			Teacher: stage("mini", 64, 800, 0.005), Student: stage("micro", 64, 1500, 0.005), Distill: game.Distill,
+			Teacher: stage("mini", 64, 250, 0.005), Student: stage("micro", 64, 900, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "quick", For: "examples", About: "a file of prompts and right answers, a short run, to try things",
@@ -154,7 +163,7 @@ func Presets() []Preset {
 		},
 		{
 			Name: "standard", For: "list", About: "one item a line, such as names; a student of 13 K",
-			Teacher: stage("micro", 256, 1500, 0.005), Student: stage("pico", 256, 4000, 0.005), Distill: game.Distill,
+			Teacher: stage("micro", 256, 600, 0.005), Student: stage("pico", 256, 2500, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "quick", For: "list", About: "one item a line, a short run, to try things",
@@ -204,6 +213,11 @@ func Presets() []Preset {
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",
 			Text:    text.Text,
 			Teacher: text.stage("base", text.Rows, 2000, text.Train.LR), Student: text.stage("char", text.Rows, 2000, text.Train.LR), Distill: text.Distill,
+		},
+		{
+			Name: "standard", For: "text", About: "characters, 460 K: rows of 128, 3,000 steps of 24 of them, by a teacher of 2.7 M",
+			Text:    rows(text.Text, 128),
+			Teacher: dropped(text.stage("tutor", 24, 2500, text.Train.LR), 0.1), Student: text.stage("edge", 24, 3000, text.Train.LR), Distill: text.Distill,
 		},
 		{
 			Name: "quick", For: "text", About: "characters, 200 steps, to try things",
