@@ -294,7 +294,7 @@ def int8(b):
             student, out = b.path("q " + name), b.path("e " + name)
             if name.endswith(" in blocks"):
                 folder, whole = b.path("p " + name), folder
-                b.run("prune", "--model", whole, "--corpus", b.path("corpus.txt"), "--context", 32, "--kind", "block4x8", "--sparsity", 0.5, "--out", folder, "--quiet")
+                b.run("prune", "--model", whole, "--corpus", b.path("corpus.txt"), "--context", 32, "--kind", "block4x8", "--sparsity", 0.5, "--score", "magnitude", "--steps", 100, "--out", folder, "--quiet")
             b.run("quantize", "--model", folder, "--out", student)
             b.run("export", "hf", "--model", student, "--out", out, "--check", "--json")
             if name.endswith(" in blocks"):
@@ -317,7 +317,7 @@ def int8(b):
                 for k in range(2):
                     losses[k].append(float(torch.nn.functional.cross_entropy(torch.tensor(logits[k]), torch.tensor(ids[1:]))))
             ours, other = np.mean(losses[0]), np.mean(losses[1])
-            assert abs(ours - other) < 0.001, f"loss {other:.4f} against mito's {ours:.4f}"
+            assert abs(ours - other) < max(0.001, 0.005 * ours), f"loss {other:.4f} against mito's {ours:.4f}"
             return f"{kind}: loss {other:.4f}, mito {ours:.4f}; mean |difference| of logits {np.mean(differ):.4f}"
         b.check("INT8 → compressed-tensors: " + name, one)
 
@@ -371,6 +371,39 @@ def teachers(b):
             assert seen > 20 and loss > 0 and text, (seen, loss, text)
             return f"{seen} texts with the same ids; distilled and quantised"
         b.check("a teacher of transformers: " + kind, one)
+
+
+def templates(b):
+    """A tokenizer that puts <s> before a text: prompts and the rows of evaluations begin with it, and a student of its tokens keeps it."""
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    def one():
+        folder, student, context = b.path("template"), b.path("template student"), 32
+        tok = library("llama")
+        begin = tok.token_to_id("<s>")
+        tok.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", begin)])
+        fast = PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<s>", eos_token="</s>")
+        foreign("llama", torch.float32).save_pretrained(folder)
+        fast.save_pretrained(folder)
+        model, text = load(folder), b.path("template.txt")
+        assert fast("To be")["input_ids"] == b.tokens(folder, "To be") and b.tokens(folder, "To be")[0] == begin
+        with open(text, "w") as f:
+            f.write(TEXT * 3)
+        ids, nats, n, stretch = fast(TEXT * 3, add_special_tokens=False)["input_ids"], 0.0, 0, context - 1
+        for at in range(0, len(ids) - 1, stretch):
+            row, wanted = ids[at:at + stretch], ids[at + 1:at + stretch + 1]
+            logits = torch.tensor(theirs(model, [begin] + row[:len(wanted)]))[1:]
+            nats += float(torch.nn.functional.cross_entropy(logits.double(), torch.tensor(wanted), reduction="sum"))
+            n += len(wanted)
+        ours = json.loads(b.run("eval", "--model", folder, "--corpus", text, "--all", "--context", context, "--json"))
+        assert ours["tokens"] == n and abs(ours["loss_nats"] - nats / n) < 1e-5, (ours, nats / n, n)
+        with open(text, "w") as f:
+            f.write(TEXT * 40)
+        b.run("distill", "--teacher", folder, "--corpus", text, "--context", context, "--arch", "micro", "--steps", 3, "--batch", 4, "--out", student, "--quiet")
+        assert AutoTokenizer.from_pretrained(os.path.join(student, "model"))("To be")["input_ids"][0] == begin
+        return f"loss {ours['loss_nats']:.5f} over {n} tokens, transformers' {nats / n:.5f}"
+    b.check("a template, in evaluation and distilling", one)
 
 
 def hard_strings(pool, n, seed):
@@ -534,7 +567,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     b = Bench(a.mito, a.only)
-    for part in (written, tokenizers, many, read, erf, teachers, across, int8, adapters, events):
+    for part in (written, tokenizers, many, read, erf, teachers, templates, across, int8, adapters, events):
         part(b)
     print(f"{b.passed} passed, {len(b.failed)} failed" + (": " + ", ".join(b.failed) if b.failed else ""))
     sys.exit(1 if b.failed or not b.passed else 0)
