@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
@@ -129,9 +128,8 @@ func TestCharts(t *testing.T) {
 	}
 }
 
-// clicks steps through the games by their buttons and notes in the document what the board shows.
-const clicks = `<script>
-addEventListener("load", () => {
+// clicks steps through the games by their buttons and gives what the board shows after each.
+const clicks = `(() => {
   const find = id => document.getElementById(id), said = [];
   const cells = () => said.push(find("board").classList.contains("text") ? find("board").textContent : [...find("board").children].map(c => "xo".split("").find(k => c.classList.contains(k)) || c.textContent.trim() || "-").join(""));
   for (const g of find("game").options) {
@@ -144,42 +142,47 @@ addEventListener("load", () => {
     find("replays").dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"})); cells();
     find("last").click(); cells();
   }
-  const wide = document.documentElement.scrollWidth > innerWidth;
-  document.body.dataset.said = JSON.stringify({said, wide, status: find("status").textContent});
-});
-</script></body>`
+  return {said, ready: document.documentElement.dataset.ready, wide: document.documentElement.scrollWidth > innerWidth, status: find("status").textContent};
+})()`
 
-// The page runs in a real browser: its script has no error, the board replays what the report says, and it is no wider than the window.
+// The page runs in a real browser: its script has no error, the board replays what the report says, no request leaves it, and it is no
+// wider than the window.
 func TestHTMLInChromium(t *testing.T) {
 	if !*browser {
 		t.Skip("-browser opens the page in Chromium")
 	}
 	r, curves := shownReport(t)
-	page := strings.Replace(html(t, r, curves), "</body>", clicks, 1)
-	path := filepath.Join(t.TempDir(), "report page.html")
-	if err := os.WriteFile(path, []byte(page), 0o666); err != nil {
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := os.WriteFile(path, []byte(html(t, r, curves)), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	dom, err := chromium.DOM(ctx, path, "", 2*time.Second)
+	b, err := chromium.Open(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(dom, `data-ready="3"`) || strings.Contains(dom, "data-error") {
-		t.Fatalf("the script did not come to its end: %.600s", dom)
-	}
-	found := regexp.MustCompile(`data-said="([^"]*)"`).FindStringSubmatch(dom)
-	if found == nil {
-		t.Fatal("the buttons could not be pressed")
-	}
-	var got struct {
-		Said   []string
-		Wide   bool
-		Status string
-	}
-	if err := json.Unmarshal([]byte(strings.ReplaceAll(found[1], "&quot;", `"`)), &got); err != nil {
+	defer b.Close()
+	if err := b.Navigate(ctx, "file://"+path); err != nil {
 		t.Fatal(err)
+	}
+	const loaded = `new Promise(done => document.readyState === "complete" ? done() : addEventListener("load", () => done()))`
+	var got struct {
+		Said          []string
+		Ready, Status string
+		Wide          bool
+	}
+	if err := b.Evaluate(ctx, loaded, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Evaluate(ctx, clicks, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range b.Events("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled") {
+		t.Errorf("the page complains: %s", e.Params)
+	}
+	if n := len(b.Events("Network.requestWillBeSent")); n != 1 {
+		t.Errorf("%d requests, want that of the page alone", n)
 	}
 	var want []string
 	for _, g := range r.Replays {
@@ -198,7 +201,7 @@ func TestHTMLInChromium(t *testing.T) {
 	if !slices.Equal(got.Said, want) {
 		t.Errorf("the board showed %q, want %q", got.Said, want)
 	}
-	if got.Wide || got.Status != "Position 2 of 2: the end." {
+	if got.Ready != "3" || got.Wide || got.Status != "Position 2 of 2: the end." {
 		t.Errorf("%+v", got)
 	}
 }
