@@ -22,7 +22,7 @@ type Cell struct {
 	Chars string `json:"chars"`
 }
 
-// BoardOf describes the board of a task. Errors: *UnknownError.
+// BoardOf describes the board of a task in its own format. Errors: *UnknownError, *RulesError for one that has no Rules.
 func BoardOf(name string) (Board, error) {
 	var b Board
 	switch name {
@@ -41,6 +41,8 @@ func BoardOf(name string) (Board, error) {
 		for c := range 9 {
 			b.Cells = append(b.Cells, Cell{c / 3, c % 3, cells8[9*c : 9*c+9]})
 		}
+	case commandsName, othelloName, mastermindName, lotteryName:
+		return b, &RulesError{Task: name}
 	default:
 		return b, &UnknownError{Name: name, Known: Names()}
 	}

@@ -52,6 +52,12 @@ func TestBoards(t *testing.T) {
 			}
 		}
 	}
+	for _, name := range Names() {
+		_, ruled := Rules(name)
+		if _, err := BoardOf(name); (err == nil) != (ruled == nil) {
+			t.Errorf("%s: board: %v, rules: %v", name, err, ruled)
+		}
+	}
 	var unknown *UnknownError
 	if _, err := BoardOf("go"); !errors.As(err, &unknown) {
 		t.Error(err)

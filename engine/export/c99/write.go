@@ -47,13 +47,6 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("the model needs %d bytes of %s, %d are there", e.Got, e.What, e.Limit)
 }
 
-// FormatError reports a model that plays a task in a format whose legal answers do not stand in the prompt.
-type FormatError struct{ Task, Format string }
-
-func (e *FormatError) Error() string {
-	return fmt.Sprintf("the model plays %s in the format %s; legal answers are known for models of the task's own format only, which are made without --format", e.Task, e.Format)
-}
-
 var identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
 // words of C that no name may be. A name is always followed by _, so keywords are no danger; these are what model.c itself uses.
@@ -80,7 +73,7 @@ type Files map[string][]byte
 // Names lists the files in order.
 func (f Files) Names() []string { return slices.Sorted(maps.Keys(f)) }
 
-// Write makes the C of a student. Errors: *NameError, *FormatError, *adapters.Error, *task.UnknownError, *tokenizer.IDError, those of the weights.
+// Write makes the C of a student. Errors: *NameError, *adapters.Error, *task.UnknownError, *task.RulesError, *tokenizer.IDError, those of the weights.
 func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Files, error) {
 	if err := CheckName(o.Name); err != nil {
 		return nil, err
@@ -220,7 +213,7 @@ func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitte
 		}
 		if o.Task != "" {
 			if format := task.FormatOf(o.Task, func(text string) bool { _, err := tok.Encode(text); return err == nil }); format != "" {
-				return nil, &FormatError{o.Task, format}
+				return nil, &task.RulesError{Task: o.Task, Format: format}
 			}
 		}
 		for _, r := range e.rules {

@@ -56,26 +56,30 @@ static void dot2(const int8_t *a, const int8_t *b, const int8_t *q, int32_t n, i
   for (; i < n; i++) acc[0] += a[i] * q[i], acc[1] += b[i] * q[i];
 }
 
+/* Columns of four rows, as LOAD has them, are multiplied by those of q and added. */
+#define FOUR_ROWS(LOAD, at)       \
+  do {                            \
+    const v128_t v = LOAD(q + at); \
+    ADD_DOT(w, LOAD(a + at), v);   \
+    ADD_DOT(x, LOAD(b + at), v);   \
+    ADD_DOT(y, LOAD(c + at), v);   \
+    ADD_DOT(z, LOAD(d + at), v);   \
+  } while (0)
+#define FOUR(at) wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(at)) /* and zeros */
+
 /* The products of four rows, n a multiple of 4. */
-static v128_t dot4(const int8_t *a, const int8_t *q, int32_t n) {
-  const int8_t *b = a + n, *c = b + n, *d = c + n;
+static inline __attribute__((always_inline)) v128_t dot4(const int8_t *a, const int8_t *q, int32_t n) {
+  const int8_t *b = a + n, *c = b + n, *d = c + n, *end = q + n;
   v128_t w = wasm_i32x4_splat(0), x = w, y = w, z = w;
-  int32_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const v128_t v = EIGHT(q + i);
-    ADD_DOT(w, EIGHT(a + i), v);
-    ADD_DOT(x, EIGHT(b + i), v);
-    ADD_DOT(y, EIGHT(c + i), v);
-    ADD_DOT(z, EIGHT(d + i), v);
+  for (; end - q >= 16; q += 16, a += 16, b += 16, c += 16, d += 16) {
+    FOUR_ROWS(EIGHT, 0);
+    FOUR_ROWS(EIGHT, 8);
   }
-  if (i < n) { /* four columns, and zeros */
-#define FOUR(at) wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(at))
-    const v128_t v = FOUR(q + i);
-    ADD_DOT(w, FOUR(a + i), v);
-    ADD_DOT(x, FOUR(b + i), v);
-    ADD_DOT(y, FOUR(c + i), v);
-    ADD_DOT(z, FOUR(d + i), v);
+  if (end - q >= 8) {
+    FOUR_ROWS(EIGHT, 0);
+    q += 8, a += 8, b += 8, c += 8, d += 8;
   }
+  if (q < end) FOUR_ROWS(FOUR, 0);
   { /* the sums of four vectors, as one */
     const v128_t wx = wasm_i32x4_add(wasm_i32x4_shuffle(w, x, 0, 4, 1, 5), wasm_i32x4_shuffle(w, x, 2, 6, 3, 7));
     const v128_t yz = wasm_i32x4_add(wasm_i32x4_shuffle(y, z, 0, 4, 1, 5), wasm_i32x4_shuffle(y, z, 2, 6, 3, 7));
@@ -166,23 +170,37 @@ static int32_t weight8(const float *vs, int32_t n, uint32_t m, int32_t shift, in
   return t;
 }
 
-/* The weighted sums of the values at v8, eight columns and two slots at a time. */
+#define UNROLL _Pragma("clang loop unroll(full)") /* so that the sums stay in registers */
+
+/* The weighted sums of groups of eight columns of the values at v, two slots at a time. */
+static inline __attribute__((always_inline)) void weigh(int groups, const int8_t *v, int32_t row, const int32_t *y, int32_t n, v128_t scale,
+                                                       float *out) {
+  v128_t sum[6];
+  int32_t t, g;
+  UNROLL
+  for (g = 0; g < 2 * groups; g++) sum[g] = wasm_i32x4_splat(0);
+  for (t = 0; t < n; t += 2, v += 2 * row) {
+    const int two = t + 1 < n;
+    const int8_t *next = two ? v + row : v;
+    const v128_t w = wasm_i32x4_splat(y[t] | (two ? y[t + 1] << 16 : 0));
+    UNROLL
+    for (g = 0; g < groups; g++) {
+      const v128_t a = EIGHT(v + 8 * g), b = EIGHT(next + 8 * g);
+      ADD_DOT(sum[2 * g], wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11), w);
+      ADD_DOT(sum[2 * g + 1], wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15), w);
+    }
+  }
+  UNROLL
+  for (g = 0; g < 2 * groups; g++) wasm_v128_store(out + 4 * g, wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sum[g]), scale));
+}
+
+/* The weighted sums of as many columns as come in groups of eight. */
 static int32_t weigh8(const int8_t *v8, int32_t row, int32_t dim, const int32_t *y, int32_t n, float scale, float *out) {
   const v128_t s = wasm_f32x4_splat(scale);
-  int32_t d, t;
-  for (d = 0; d + 8 <= dim; d += 8) {
-    const int8_t *v = v8 + d;
-    v128_t lo = wasm_i32x4_splat(0), hi = lo;
-    for (t = 0; t < n; t += 2, v += 2 * row) {
-      const int two = t + 1 < n;
-      const v128_t w = wasm_i32x4_splat(y[t] | (two ? y[t + 1] << 16 : 0));
-      const v128_t a = EIGHT(v), b = EIGHT(two ? v + row : v);
-      ADD_DOT(lo, wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11), w);
-      ADD_DOT(hi, wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15), w);
-    }
-    wasm_v128_store(out + d, wasm_f32x4_mul(wasm_f32x4_convert_i32x4(lo), s));
-    wasm_v128_store(out + d + 4, wasm_f32x4_mul(wasm_f32x4_convert_i32x4(hi), s));
-  }
+  int32_t d = 0;
+  for (; d + 24 <= dim; d += 24) weigh(3, v8 + d, row, y, n, s, out + d);
+  for (; d + 16 <= dim; d += 16) weigh(2, v8 + d, row, y, n, s, out + d);
+  for (; d + 8 <= dim; d += 8) weigh(1, v8 + d, row, y, n, s, out + d);
   return d;
 }
 
