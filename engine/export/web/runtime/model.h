@@ -21,6 +21,8 @@
 #define STUDENT_TOKENIZER 1
 #define STUDENT_BPE 1
 #define STUDENT_TASK 1
+#define STUDENT_PACKED 0   /* a page has whole codes */
+#define STUDENT_ADAPTERS 0
 
 #define STUDENT_VOCAB student_model.vocab
 #define STUDENT_EOS student_model.eos
