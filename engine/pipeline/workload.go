@@ -136,6 +136,9 @@ func (w *Workload) lay(o rowOptions) error {
 			return err
 		}
 	}
+	if t, ok := w.Task.(interface{ Longest() int }); ok { // in play prompts may be longer than any that is labelled
+		longest = max(longest, t.Longest())
+	}
 	w.Context = max(longest, o.context)
 	if limit := cmp.Or(o.context, o.most); (isExact || w.list) && limit > 0 && longest > limit {
 		return w.tooLong(limit)

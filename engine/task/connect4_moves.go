@@ -116,5 +116,13 @@ func (t *Connect4) parse(prompt string) (board4, error) {
 	return parse4(prompt)
 }
 
+// Longest is the number of characters of the longest prompt.
+func (t *Connect4) Longest() int {
+	if t.options.Format == FormatMoves {
+		return cells4 // the start and all stones but the last
+	}
+	return cells4 + 1
+}
+
 // Joined says that prompts of a game continue one another.
 func (t *Connect4) Joined() bool { return t.options.Format == FormatMoves }

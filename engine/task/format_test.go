@@ -219,7 +219,7 @@ func TestDistanceSplit(t *testing.T) {
 		if d <= endgame8 {
 			near++
 		}
-		if d <= 6 && e.Times != 8 || d >= 15 && d <= 28 && e.Times != 1 || string([]rune(e.Answers[0])[0]) != string(left8[d-1]) {
+		if d <= 6 && e.Times != 64 || d >= 15 && d <= 28 && e.Times != 1 || string([]rune(e.Answers[0])[0]) != string(left8[d-1]) {
 			t.Fatalf("%q, %d moves from the goal: %+v", e.Prompt, d, e)
 		}
 	}

@@ -194,6 +194,9 @@ func (*Mastermind) Alphabet() string {
 // Opponents returns nil: it is a puzzle.
 func (*Mastermind) Opponents() []string { return nil }
 
+// Longest is the number of characters of the longest prompt: before the last peg of the last guess.
+func (*Mastermind) Longest() int { return 1 + (DefaultGuesses-1)*(pegs+1) + pegs - 1 }
+
 // Joined says that prompts of a game continue one another.
 func (*Mastermind) Joined() bool { return true }
 

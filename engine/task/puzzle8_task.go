@@ -71,9 +71,9 @@ func (t *Puzzle8) answers(d *distances8, b board8) []string {
 }
 
 // times is how often training visits a board in FormatDistance: boards near the goal are few, but every solution ends
-// among them, so that up to often8 visits make their levels as large as those farther away.
+// among them, so that up to often8 visits make their levels larger.
 func (t *Puzzle8) times(d *distances8, b board8) int {
-	const level8, often8 = 4000, 8
+	const level8, often8 = 4000, 64
 	if t.options.Format != FormatDistance {
 		return 1
 	}
