@@ -44,7 +44,7 @@ func Shapes() []Shape {
 		edge("nano", "50 K: a game in 64 KiB of a microcontroller's flash, with its runtime", 2, 64, 96, 4, 2, true),
 		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64; no room for the runtime in 64 KiB", 2, 64, 128, 4, 2, true),
 		edge("wide", "90 K: for the moves of a board", 2, 64, 224, 4, 2, true),
-		edge("deep", "90 K: for what takes several steps of thought", 3, 64, 128, 4, 2, true),
+		edge("deep", "62 K and its vocabulary: for what takes several steps of thought", 3, 64, 64, 4, 2, true),
 		edge("puzzle", "98 K: for boards that are many moves from their goal", 2, 64, 256, 4, 2, true),
 		edge("board", "320 K: for games in the order of play", 4, 96, 256, 4, 2, false),
 		edge("mini", "350 K", 3, 128, 256, 8, 4, true),

@@ -24,13 +24,25 @@ const (
 	maxPositionsMastermind = 5_000_000
 )
 
-// The characters of a prompt: peg p of colour k is character colours·p+k of pegChars, an answer of b black and w white pegs is
-// character 5·b+w of feedbackChars.
+// The characters of a prompt. Peg p of colour k of the guess that is being made is character colours·p+k of pegChars; when the guess is
+// answered with b black and w white pegs, each of its pegs is written again, as character 24·n+colours·p+k behind saidFirst, where n is
+// the place of 5·b+w among the answers that there are. So every peg says what came of it, and a model sees at a glance what speaks for
+// a colour at a place.
 const (
 	pegChars        = "ABCDEF" + "GHIJKL" + "MNOPQR" + "STUVWX"
-	feedbackChars   = "01234" + "5678." + "9ab.." + "c...." + "d...."
+	saidFirst       = '가' // of Hangul's syllables, 11,172 letters in a row
 	mastermindStart = '>'
 )
+
+// answers14 are the answers that a guess can have, black and white pegs, as feedback numbers them.
+var answers14 = []uint8{0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 15, 20}
+
+func saidChar(said uint8, p int, colour uint8) rune {
+	return saidFirst + rune(24*slices.Index(answers14, said)+colours*p+int(colour))
+}
+
+// perRound is the number of characters of an answered guess.
+const perRound = 2 * pegs
 
 // code is a secret or a guess: the colour of every peg.
 type code [pegs]uint8
@@ -98,20 +110,23 @@ func (h history) candidates() (all []code) {
 	return all
 }
 
-// prompt lists the rounds, and the pegs of the guess that is being made.
+// prompt lists the rounds, and the pegs of the guess that is being made. The last peg of a guess stands with the answer only.
 func (h history) prompt(begun []uint8) string {
 	var s strings.Builder
 	s.WriteByte(mastermindStart)
-	peg := func(p int, colour uint8) { s.WriteByte(pegChars[colours*p+int(colour)]) }
-	for _, r := range h {
-		for p, colour := range r.guess {
-			peg(p, colour)
+	write := func(begun []uint8) {
+		for p, colour := range begun {
+			s.WriteByte(pegChars[colours*p+int(colour)])
 		}
-		s.WriteByte(feedbackChars[r.said])
 	}
-	for p, colour := range begun {
-		peg(p, colour)
+	for _, r := range h {
+		write(r.guess[:pegs-1])
+		for p, colour := range r.guess {
+			s.WriteRune(saidChar(r.said, p, colour))
+		}
+		s.WriteByte(mastermindStart)
 	}
+	write(begun)
 	return s.String()
 }
 
@@ -186,16 +201,20 @@ func newMastermind(o Options) (*Mastermind, error) {
 // Name returns "mastermind".
 func (*Mastermind) Name() string { return mastermindName }
 
-// Alphabet returns the 39 characters of prompts and answers.
+// Alphabet returns the 361 characters of prompts and answers.
 func (*Mastermind) Alphabet() string {
-	return sortedAlphabet(pegChars + strings.ReplaceAll(feedbackChars, ".", "") + string(mastermindStart))
+	all := []rune(pegChars + string(mastermindStart))
+	for n := range rune(24 * len(answers14)) {
+		all = append(all, saidFirst+n)
+	}
+	return sortedAlphabet(string(all))
 }
 
 // Opponents returns nil: it is a puzzle.
 func (*Mastermind) Opponents() []string { return nil }
 
 // Longest is the number of characters of the longest prompt: before the last peg of the last guess.
-func (*Mastermind) Longest() int { return 1 + (DefaultGuesses-1)*(pegs+1) + pegs - 1 }
+func (*Mastermind) Longest() int { return 1 + (DefaultGuesses-1)*perRound + pegs - 1 }
 
 // Joined says that prompts of a game continue one another.
 func (*Mastermind) Joined() bool { return true }
@@ -288,35 +307,46 @@ func parseMastermind(prompt string) (h history, begun []uint8, err error) {
 	bad := func(format string, args ...any) (history, []uint8, error) {
 		return nil, nil, &PromptError{Task: mastermindName, Prompt: prompt, Reason: fmt.Sprintf(format, args...)}
 	}
-	if prompt == "" || prompt[0] != mastermindStart {
+	text := []rune(prompt)
+	if len(text) == 0 || text[0] != mastermindStart {
 		return bad("want %q at its beginning", mastermindStart)
 	}
-	var guess code
-	for i, ch := range []byte(prompt[1:]) {
-		p := i % (pegs + 1)
-		if p == pegs {
-			said := strings.IndexByte(feedbackChars, ch)
-			if said < 0 || ch == '.' {
-				return bad("character %d is %q, want what is said of a guess, one of %s", i+1, ch, strings.ReplaceAll(feedbackChars, ".", ""))
-			}
-			if said == allBlack {
-				return bad("the code is broken")
-			}
-			h = append(h, round{guess, uint8(said)})
-			continue
+	for text = text[1:]; len(text) >= pegs; text = text[perRound:] {
+		if len(text) < perRound {
+			return bad("what is said of the last guess is missing")
 		}
-		k := strings.IndexByte(pegChars[colours*p:colours*(p+1)], ch)
-		if k < 0 {
-			return bad("character %d is %q, want one of %s", i+1, ch, pegChars[colours*p:colours*(p+1)])
+		r, ok := parseRound(text[pegs-1 : perRound-1])
+		if !ok {
+			return bad("guess %d is not four pegs with one answer: %q", len(h)+1, string(text[pegs-1:perRound-1]))
 		}
-		guess[p] = uint8(k)
-	}
-	n := (len(prompt) - 1) % (pegs + 1)
-	if n == pegs {
-		return bad("what is said of the last guess is missing")
+		if h = append(h, r); r.said == allBlack {
+			return bad("the code is broken")
+		}
+		if again := (history{r}).prompt(nil); again != ">"+string(text[:perRound]) {
+			return bad("guess %d reads %q, its answer is of %q", len(h), string(text[:perRound]), again[1:])
+		}
 	}
 	if len(h) >= DefaultGuesses {
 		return bad("%d guesses are over", DefaultGuesses)
 	}
-	return h, slices.Clone(guess[:n]), nil
+	for p, ch := range text {
+		k := strings.IndexRune(pegChars[colours*p:colours*(p+1)], ch)
+		if k < 0 {
+			return bad("peg %d is %q, want one of %s", p+1, ch, pegChars[colours*p:colours*(p+1)])
+		}
+		begun = append(begun, uint8(k))
+	}
+	return h, begun, nil
+}
+
+// parseRound reads the pegs of an answered guess; ok is false where they are none, or do not agree on the answer.
+func parseRound(text []rune) (r round, ok bool) {
+	for p, ch := range text {
+		n := int(ch - saidFirst)
+		if n < 0 || n >= 24*len(answers14) || n%24/colours != p || p > 0 && answers14[n/24] != r.said {
+			return r, false
+		}
+		r.said, r.guess[p] = answers14[n/24], uint8(n%colours)
+	}
+	return r, true
 }

@@ -135,18 +135,25 @@ func (t *Mastermind) Describe() string {
 After every guess it is said how many pegs are right in colour and place (black)
 and how many more in colour only (white).
 
-Prompt: '>', then for every guess its 4 pegs and one character for what was said
-of it, then the pegs of the next guess that are chosen already. The prompts of a
-game continue one another.
+Prompt: '>', then for every guess its first 3 pegs, all 4 pegs again with what was
+said of the guess, and '>'; then the pegs of the next guess that are chosen
+already. The prompts of a game continue one another.
 A peg has a character for its place and its colour, from the first colour to the
-sixth:
+sixth, while the guess is made:
 `)
 	for p := range pegs {
 		fmt.Fprintf(&s, "    peg %d   %s\n", p+1, pegChars[colours*p:colours*(p+1)])
 	}
-	s.WriteString("What is said, black pegs by white pegs (0 to 4):\n")
-	for b := range pegs + 1 {
-		fmt.Fprintf(&s, "    %d black   %s\n", b, strings.TrimRight(feedbackChars[5*b:5*b+5], "."))
+	s.WriteString("and when it was answered, by black and white pegs:\n")
+	for _, said := range answers14 {
+		fmt.Fprintf(&s, "    %d black, %d white  ", said/5, said%5)
+		for p := range pegs {
+			s.WriteByte(' ')
+			for k := range uint8(colours) {
+				s.WriteRune(saidChar(said, p, k))
+			}
+		}
+		s.WriteByte('\n')
 	}
 	h := history{{code{0, 0, 1, 1}, feedback(code{1, 0, 2, 3}, code{0, 0, 1, 1})}}
 	fmt.Fprintf(&s, `
