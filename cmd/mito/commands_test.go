@@ -40,7 +40,7 @@ func TestWrongUse(t *testing.T) {
 		{"eval --model x --task tictactoe --threads 999999999999", "want 1 to 1024"},
 		{"bench decode --threads 2000", "2 to 1024"},
 		{"pipeline --task go", "tictactoe, connect4, puzzle8"},
-		{"pipeline --preset huge", "known: default, quick"},
+		{"pipeline --preset huge", "known: default, "},
 		{"pipeline --backend abacus", "abacus"},
 		{"pipeline --precision int3", "int3"},
 		{"pipeline --task tictactoe --corpus x", "--task and --corpus contradict"},
