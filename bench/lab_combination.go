@@ -173,7 +173,7 @@ func (c *combination) against(name, dir string) (*measuredModel, error) {
 	name = "combination/" + name + ", "
 	c.m.value(name+"loss against the plain student", unitTimes, x.loss/c.plain.loss)
 	c.m.value(name+"bytes of the plain student against its", unitTimes, float64(c.plain.bytes)/float64(x.bytes))
-	c.m.combine(Result{Name: name + "decoding against the plain student", Unit: unitTimes, Threads: 1}, x.speed, c.plain.speed, divide)
+	c.m.combine(Result{Name: name + "decoding against the plain student", Unit: unitTimes, Threads: 1, Experiment: true}, x.speed, c.plain.speed, divide)
 	return x, nil
 }
 
@@ -239,7 +239,7 @@ func (c *combination) speculated(dir string) error {
 	const name = "combination/the last one, guessing ahead by n-grams, "
 	a := c.m.hidden(Result{Name: name + "guessed", Unit: unitTokens, Threads: 1}, guessed, nil)
 	b := c.m.hidden(Result{Name: name + "plain", Unit: unitTokens, Threads: 1}, plain, nil)
-	c.m.combine(Result{Name: name + "greedy text against plain decoding", Unit: unitTimes, Threads: 1}, a, b, divide)
+	c.m.combine(Result{Name: name + "greedy text against plain decoding", Unit: unitTimes, Threads: 1, Experiment: true}, a, b, divide)
 	return nil
 }
 
@@ -290,6 +290,6 @@ func (c *combination) adapted(dir string) error {
 	c.m.value(name+"loss on the other text before", unitNats, made.Before.PerToken())
 	c.m.value(name+"loss on the other text after", unitNats, made.After.PerToken())
 	c.m.value(name+"bytes of the adapter", unitBytes, float64(info.Size()))
-	c.m.combine(Result{Name: name + "decoding against the plain student", Unit: unitTimes, Threads: 1}, x, c.plain.speed, divide)
+	c.m.combine(Result{Name: name + "decoding against the plain student", Unit: unitTimes, Threads: 1, Experiment: true}, x, c.plain.speed, divide)
 	return nil
 }

@@ -150,7 +150,7 @@ func taughtSizes(m *meter, teacher *model.Weights, student entry, corpus *text) 
 		bytes = append(bytes, rt.Bytes())
 		probes = append(probes, m.hidden(Result{Name: "distillation/decoding", Unit: unitTokens, Threads: 1}, run, nil))
 	}
-	m.fixed(Result{Name: "distillation/bytes of the teacher against the student's", Unit: unitTimes}, float64(bytes[1])/float64(bytes[0]))
-	m.combine(Result{Name: "distillation/decoding of the student against the teacher", Unit: unitTimes, Threads: 1}, probes[0], probes[1], divide)
+	m.fixed(Result{Name: "distillation/bytes of the teacher against the student's", Unit: unitTimes, Experiment: true}, float64(bytes[1])/float64(bytes[0]))
+	m.combine(Result{Name: "distillation/decoding of the student against the teacher", Unit: unitTimes, Threads: 1, Experiment: true}, probes[0], probes[1], divide)
 	return nil
 }

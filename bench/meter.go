@@ -101,7 +101,7 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 			if err != nil {
 				return nil, err
 			}
-			r.Results = append(tabulate(r.Results, old, o.Command), r.Results...)
+			r.Results = append(tabulate(r.Results, old, o.Command, r.Disturbed), r.Results...)
 		}
 		return r, nil
 	}

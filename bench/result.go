@@ -15,7 +15,7 @@ type Result struct {
 	Threads   int     `json:"threads,omitempty"`
 	Variant   string  `json:"variant,omitempty"` // where one kernel variant was asked for
 
-	Experiment bool `json:"experiment,omitempty"` // found by training, once, rather than measured in rounds
+	Experiment bool `json:"experiment,omitempty"` // of a model that the run trained
 
 	// Of the table of the techniques, which has words for what several rows measure; those have a value of 0.
 	Expected string `json:"expected,omitempty"` // before it was built

@@ -120,8 +120,8 @@ func recorded() (list []Recorded, err error) {
 	return list, err
 }
 
-// Record puts the rows of a report that experiments found among recorded ones, in place of those with their names. Speeds are not
-// recorded: they are of the machine that they are measured on, and every run measures them.
+// Record puts the rows of a report that experiments found among recorded ones, in place of those with their names. What needs no training
+// is not recorded: every run measures it.
 func Record(old []Recorded, r *Report, command string) []Recorded {
 	machine := fmt.Sprintf("%s, %d cores", r.Machine.Processor, r.Machine.Cores)
 	for _, x := range r.Results {
@@ -138,9 +138,13 @@ func Record(old []Recorded, r *Report, command string) []Recorded {
 	return old
 }
 
-// tabulate fills the table of the techniques from the rows of a run, and from recorded ones where the run has none; of the techniques
-// that begin a row's name only, where that is given.
-func tabulate(rows []Result, old []Recorded, command string) (list []Result) {
+// tabulate fills the table of the techniques from the rows of a run, of whose measurements a share was disturbed, and from recorded
+// ones where the run has none.
+func tabulate(rows []Result, old []Recorded, command string, disturbed float64) (list []Result) {
+	thisRun := "this run"
+	if disturbed > 0 {
+		thisRun += fmt.Sprintf(" (other programs disturbed %.0f%% of its measurements)", 100*disturbed)
+	}
 	for _, t := range table() {
 		r := Result{Name: tablePrefix + t.name, Expected: t.expected, Unit: unitText}
 		var says, missing, commands []string
@@ -163,11 +167,14 @@ func tabulate(rows []Result, old []Recorded, command string) (list []Result) {
 		r.Measured = strings.Join(append(says, missing...), "; ")
 		var how []string
 		if here {
-			how = append(how, "this run")
+			how = append(how, thisRun)
 			commands = append([]string{command}, commands...)
 		}
 		if len(commands) > 0 && (!here || len(commands) > 1) {
 			how = append(how, "recorded in bench/results/recorded.json")
+		}
+		if len(how) == 0 {
+			how = append(how, "not measured: --corpus and --adapt-to name the texts that it needs")
 		}
 		r.How, r.Command = strings.Join(how, ", "), strings.Join(commands, "; ")
 		list = append(list, r)

@@ -10,7 +10,7 @@ import (
 func TestTabulate(t *testing.T) {
 	const bytes, loss = "quantisation/460K, bytes of the weights float32 against INT8", "quantisation/weights of 8 bits, loss rounded against the base"
 	old := []Recorded{{loss, 1.02, unitTimes, "mito of old", ""}, {bytes, 9, unitTimes, "mito of old", ""}}
-	rows := tabulate([]Result{{Name: bytes, Value: 3.857}}, old, "mito now")
+	rows := tabulate([]Result{{Name: bytes, Value: 3.857}}, old, "mito now", 0.5)
 	if len(rows) != len(table()) {
 		t.Fatalf("%d rows for %d techniques", len(rows), len(table()))
 	}
@@ -20,10 +20,10 @@ func TestTabulate(t *testing.T) {
 			t.Errorf("%q lacks %q", r.Measured, want)
 		}
 	}
-	if r.Command != "mito now; mito of old" || !strings.HasPrefix(r.How, "this run, recorded") || r.Expected == "" || !strings.HasPrefix(r.Name, tablePrefix) {
+	if r.Command != "mito now; mito of old" || !strings.HasPrefix(r.How, "this run (other programs disturbed 50% of its measurements), recorded") || r.Expected == "" || !strings.HasPrefix(r.Name, tablePrefix) {
 		t.Errorf("%+v", r)
 	}
-	if r := rows[1]; r.Command != "" || r.How != "" || !strings.Contains(r.Measured, "not measured") {
+	if r := rows[1]; r.Command != "" || !strings.Contains(r.How, "--corpus") || !strings.Contains(r.Measured, "not measured") {
 		t.Errorf("of what nobody measured: %+v", r)
 	}
 	report := &Report{Results: append(rows, Result{Name: "x/y"})}

@@ -184,9 +184,14 @@ func printBench(w io.Writer, r *bench.Report) {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, x := range r.TechniqueRows() {
 		fmt.Fprintf(w, "\n%s\n  expected  %s\n  measured  %s\n  how       %s\n", x.Name, x.Expected, x.Measured, x.How)
-		for _, c := range strings.Split(x.Command, "; ") {
-			fmt.Fprintf(w, "            %s\n", c)
+		for c := range strings.SplitSeq(x.Command, "; ") {
+			if c != "" {
+				fmt.Fprintf(w, "            %s\n", c)
+			}
 		}
+	}
+	if len(r.TechniqueRows()) > 0 {
+		fmt.Fprintln(w)
 	}
 	for _, x := range r.Measurements() {
 		threads, of := "", ""
