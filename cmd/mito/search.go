@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,11 +29,11 @@ func newSearch() *cobra.Command {
 		Use:   "search",
 		Short: "Find the best INT8 students of a trained model under a budget of bytes, memory and speed",
 		Long: `Try students of a trained float model: with fewer layers, heads and neurons; with 4x8 blocks of zeros, alike everywhere or
-more of them where they cost least; with weights of fewer bits than 8, in all matrices or in those of attention or the MLP. All keep
---budget before they are trained; many train for few steps, the best third for three times as many, and so on up to --steps. What
-comes out is a front of sizes and losses in --out, with every student, and beside it those that only have the same sparsity or the
-same bits everywhere. Trials are chosen on a tenth of the training data; the held-out part judges
-the front alone.`,
+more of them where they cost least; with weights of fewer bits than 8, in all matrices, in those of attention or the MLP, or in each
+what its measured sensitivity leaves it. All keep --budget before they are trained; many train for few steps, the best third for
+three times as many, and so on up to --steps. What comes out is a front of sizes and losses in --out, with every student, and
+beside it those that only have the same sparsity or the same bits everywhere. Trials are chosen on a tenth of the training data;
+the held-out part judges the front alone.`,
 		Example: "  mito search --model book --corpus book.txt --budget flash=256K,tok_s=5000 --trials 9 --steps 300 --out found",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -104,7 +105,7 @@ func (f *searchFlags) run(cmd *cobra.Command) (err error) {
 	return f.output.print(cmd, result, func(stdout io.Writer) {
 		row := func(kind string, o search.Outcome) {
 			fmt.Fprintf(stdout, "%-8s %-16s %9d %8d %8.0f %6d %5d %7d %8.3f %6.2f %-16s %6d %10.4f %10.4f\n", kind, o.Name, o.Flash, o.RAM, o.TokS,
-				o.Trial.Layers, o.Trial.Heads, o.Trial.Neurons, o.Trial.Sparsity, o.Trial.Spread, o.Trial.Bits, o.Trial.Steps, o.Loss, o.Test)
+				o.Trial.Layers, o.Trial.Heads, o.Trial.Neurons, o.Trial.Sparsity, o.Trial.Spread, bitsWord(o.Trial.Bits), o.Trial.Steps, o.Loss, o.Test)
 		}
 		fmt.Fprintf(stdout, "%-8s %-16s %9s %8s %8s %6s %5s %7s %8s %6s %-16s %6s %10s %10s\n", "", "trial", "flash", "ram", "tok/s", "layers",
 			"heads", "neurons", "sparsity", "spread", "bits", "steps", "loss", "test loss")
@@ -116,4 +117,12 @@ func (f *searchFlags) run(cmd *cobra.Command) (err error) {
 			row("uniform", o)
 		}
 	})
+}
+
+// bitsWord is how a table says the bits of a trial: of those that each matrix has by itself search.json has the list.
+func bitsWord(bits string) string {
+	if strings.Count(bits, ",") > 1 {
+		return "by matrix"
+	}
+	return bits
 }

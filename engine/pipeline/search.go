@@ -125,6 +125,11 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 	if err := s.prepare(ctx, parent); err != nil {
 		return nil, err
 	}
+	if !o.Int8 {
+		if candidates, err = s.withMeasured(ctx, candidates, parent); err != nil {
+			return nil, err
+		}
+	}
 	r := &Searched{Dir: o.Out, Parent: parent.Hash, Budget: o.Budget, Rungs: search.Rungs(len(candidates), o.Train.Steps)}
 	uniform := map[string]bool{}
 	var list []search.Trial

@@ -10,6 +10,7 @@ import (
 
 	"mito/engine/compress/quant"
 	"mito/engine/compress/search"
+	"mito/engine/files"
 	"mito/engine/runs"
 	"mito/engine/task"
 	"mito/engine/train"
@@ -61,6 +62,9 @@ func TestSearch(t *testing.T) {
 	if coarse == 0 {
 		t.Error("no student has fewer bits")
 	}
+	if n := byMatrix(t, out); n != 1 {
+		t.Errorf("%d students have the bits that the sensitivity of each matrix leaves it", n)
+	}
 	if _, err := Search(t.Context(), b, w, o, Silent{}); err == nil {
 		t.Error("the folder of another search is overwritten")
 	}
@@ -69,6 +73,27 @@ func TestSearch(t *testing.T) {
 	if err != nil || again.Best != r.Best || !slices.Equal(again.Uniform, r.Uniform) {
 		t.Errorf("%+v, before %+v, %v", again, r, err)
 	}
+}
+
+// byMatrix counts the students with bits of their own for each matrix, which fill the budget.
+func byMatrix(t *testing.T, out string) (n int) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(out, trialsDir, "*", "outcome.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, path := range found {
+		var o search.Outcome
+		if err := files.ReadJSON(path, &o, 0); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(o.Trial.Bits, ",") > 1 && !seen[o.Trial.Bits] {
+			seen[o.Trial.Bits] = true
+			n++
+		}
+	}
+	return n
 }
 
 func TestSearchRefuses(t *testing.T) {

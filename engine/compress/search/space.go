@@ -71,6 +71,9 @@ func (s Space) Int8() Space {
 	return s
 }
 
+// Whole is the shape of the parent.
+func (s Space) Whole() Shape { return Shape{s.Layers[0], s.Heads[0], s.Neurons[0]} }
+
 // add adds a positive multiple of unit once.
 func add(list []int, n, unit int) []int {
 	if n = max(unit, n/unit*unit); !slices.Contains(list, n) {
@@ -236,7 +239,7 @@ func (s Space) Candidates(c arch.Config, b Budget, n int, seed uint64, speed fun
 	if len(list) == 0 {
 		return nil, tooSmall(b, least)
 	}
-	whole := Shape{s.Layers[0], s.Heads[0], s.Neurons[0]}
+	whole := s.Whole()
 	plain := func(c Candidate) bool { return c.Shape == whole && c.Bits == Whole && c.Spread == 0 }
 	coarse := func(c Candidate) bool { return c.Shape == whole && slices.Contains(alike, c.Bits) }
 	first := 0
