@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ const (
 	budgetRows   = 32        // training sequences that its scores look at
 	squeezed     = 4         // times the flash that a model may take that is pruned to it
 )
+
+// errUnmeasured says why nothing is known of a shape that can be exported.
+var errUnmeasured = errors.New("no model with its parts was compiled and measured")
 
 // Choose picks the model preset and the context of a student for a budget: flash and RAM as the C export predicts them for the largest
 // of the processors that it knows, tokens a second as measured here on one thread. Where own, the architecture that the workload's
@@ -122,6 +126,7 @@ func (w *Workload) fits(s Shape, tokens int, b search.Budget, least *nearest) (*
 	config := s.At(w.Tokenizer.VocabSize(), tokens)
 	flash, ram, known, err := w.deviceCost(config, 0)
 	if err != nil || !known {
+		least.why = cmp.Or(err, errUnmeasured)
 		return nil, nil // the C export does not have it, or nobody has measured it
 	}
 	small, _, _, err := w.deviceCost(config, mostPruned)
@@ -228,6 +233,9 @@ func (w *Workload) deviceCostOf(q *student.Weights) (flash, ram int64, known boo
 		}
 	}
 	p, err := c99.Predict(q, w.Tokenizer, o)
+	if err != nil && o.Task != "" { // its prompts are not those that the rules of the task read
+		p, err = c99.Predict(q, w.Tokenizer, c99.Options{})
+	}
 	if err != nil {
 		return 0, 0, false, err
 	}
@@ -248,6 +256,7 @@ func (w *Workload) deviceCostOf(q *student.Weights) (flash, ram int64, known boo
 type nearest struct {
 	flash, ram int64
 	rate       float64
+	why        error // of the last one of which nothing is known
 }
 
 func (n *nearest) see(flash, ram int64, rate float64) {
@@ -263,6 +272,8 @@ func (n *nearest) see(flash, ram int64, rate float64) {
 // refuse names the nearest budget that can be kept.
 func (n *nearest) refuse(b search.Budget) error {
 	switch {
+	case n.flash == 0:
+		return fmt.Errorf("no architecture of this workload can be exported as C, so that nothing is known of a device: %w", n.why)
 	case b.Flash > 0 && n.flash > b.Flash:
 		return &search.BudgetError{Got: fmt.Sprintf("flash=%d", b.Flash), Want: fmt.Sprintf("flash=%d or more: the smallest student takes that with its code", n.flash)}
 	case b.RAM > 0 && n.ram > b.RAM:

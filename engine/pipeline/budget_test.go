@@ -15,24 +15,32 @@ import (
 func TestChoose(t *testing.T) {
 	games := openTask(t, "tictactoe", tiny(t, "tictactoe"))
 	text := openText(t, strings.Repeat(fox, 60), TextOptions{Context: 64, HeldOut: 0.2})
+	connect4, err := PresetOf("connect4", "standard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect4.Task.Positions, connect4.Task.Depth = 300, 2
+	columns := openTask(t, "connect4", connect4)
 	for _, c := range []struct {
 		w       *Workload
+		own     string
 		budget  string
 		shape   string // "" for whatever presets there are
 		search  bool
 		context int
 	}{
-		{games, "flash=512K,ram=64K", "edge", false, games.Context},
-		{games, "flash=80K", "micro", false, games.Context},
-		{games, "flash=250K", "", true, games.Context},
-		{text, "flash=512K", "edge", false, 64},
-		{text, "ram=5K", "", false, 32},
+		{games, "micro", "flash=512K,ram=64K", "edge", false, games.Context},
+		{columns, connect4.Student.Shape, "flash=512K,ram=64K", connect4.Student.Shape, false, columns.Context},
+		{games, "micro", "flash=80K", "micro", false, games.Context},
+		{games, "micro", "flash=250K", "", true, games.Context},
+		{text, "micro", "flash=512K", "edge", false, 64},
+		{text, "micro", "ram=5K", "", false, 32},
 	} {
 		b, err := search.Parse(c.budget)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.w.Choose(b, "micro")
+		got, err := c.w.Choose(b, c.own)
 		if err != nil {
 			t.Errorf("%s %s: %v", c.w.Name, c.budget, err)
 			continue
