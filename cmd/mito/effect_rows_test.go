@@ -145,7 +145,7 @@ func commandEffects() map[string]commandRows {
 			}}},
 		}},
 	}
-	rows["search"] = searchEffects()
+	rows["search"], rows["worker"] = searchEffects(), workerEffects()
 	rows["lora"] = loraEffects()
 	rows["convert"] = convertEffects()
 	rows["train"] = commandRows{base: "--task tictactoe --positions 200 --arch micro --steps 1 --batch 4 --out OUT", flags: fitEffects("", "")}

@@ -87,7 +87,7 @@ Start with: mito pipeline`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
-		newPipeline(), newTrain(), newDistill(), newPrune(), newSearch(), newConvert(), newQuantize(), newLora(), newEval(), newGenerate(), newVerify(),
+		newPipeline(), newTrain(), newDistill(), newPrune(), newSearch(), newWorker(), newConvert(), newQuantize(), newLora(), newEval(), newGenerate(), newVerify(),
 		newBench(), newTask(), newInfo(), newVersion(),
 		newExport(), newImport(), newLogits(), newTokens(),
 	)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mito/backend"
 	"mito/engine/compress/search"
 	"mito/engine/pipeline"
 	"mito/engine/train"
@@ -19,12 +21,17 @@ type searchFlags struct {
 	machine machineFlags
 	work    workFlags
 	output  outputFlags
+	serve   serveFlags
 	o       pipeline.SearchOptions
 	budget  string
+
+	// inWorker takes the place of the search in a worker, which runs trials of it.
+	inWorker func(ctx context.Context, b backend.Backend, w *pipeline.Workload, o pipeline.SearchOptions) error
 }
 
-func newSearch() *cobra.Command {
-	var f searchFlags
+func newSearch() *cobra.Command { return new(searchFlags).command() }
+
+func (f *searchFlags) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "search",
 		Short: "Find the best INT8 students of a trained model under a budget of bytes, memory and speed",
@@ -33,7 +40,10 @@ more of them where they cost least; with weights of fewer bits than 8, in all ma
 what its measured sensitivity leaves it. All keep --budget before they are trained; many train for few steps, the best third for
 three times as many, and so on up to --steps. What comes out is a front of sizes and losses in --out, with every student, and
 beside it those that only have the same sparsity or the same bits everywhere. Trials are chosen on a tenth of the training data;
-the held-out part judges the front alone.`,
+the held-out part judges the front alone.
+
+With --serve the trials are run by workers too, mito worker, on this machine or others: this process hands them out by NATS, with the
+queue in --out, and runs some itself. A search that is stopped or killed goes on with --resume, and so do its workers.`,
 		Example: "  mito search --model book --corpus book.txt --budget flash=256K,tok_s=5000 --trials 9 --steps 300 --out found",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -42,6 +52,7 @@ the held-out part judges the front alone.`,
 	f.work.register(fs)
 	f.machine.register(fs)
 	f.output.register(fs)
+	f.serve.register(fs)
 	o := &f.o
 	fs.StringVar(&o.Dir, "model", "", "folder of the trained float model (required)")
 	fs.StringVar(&o.Out, "out", "", "folder for the trials and the result (required)")
@@ -65,6 +76,9 @@ func (f *searchFlags) run(cmd *cobra.Command) (err error) {
 	if o.Train.Steps < 1 {
 		return usagef("--steps is %d, want 1 or more", o.Train.Steps)
 	}
+	if err := f.serve.check(cmd.Flags()); err != nil {
+		return err
+	}
 	if err := checkHealing(cmd.Flags(), &o.Healing, &f.work); err != nil {
 		return err
 	}
@@ -86,6 +100,14 @@ func (f *searchFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	if f.inWorker != nil {
+		return f.inWorker(cmd.Context(), b, w, *o)
+	}
+	end, err := f.serve.begin(cmd, f, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end(err)) }()
 	r, err := pipeline.Search(cmd.Context(), b, w, *o, once{newProgress(cmd, f.output.quiet)})
 	if option := (*train.OptionError)(nil); errors.As(err, &option) {
 		return usage(err)

@@ -90,6 +90,11 @@ func searchEffects() commandRows {
 				t.Errorf("%d trials, with two %d", a, b)
 			}
 		}}, {find, "--trials 0", isRefused("--trials is 0")}},
+		// More of these: TestServedSearch, which needs the tag dist.
+		"serve":         {{find, "--serve nowhere", failsWith("--serve")}},
+		"password-file": {{find, "--password-file FLOAT", isRefused("--password-file and a search without --serve contradict")}},
+		"serve-config":  {{find, "--serve-config FLOAT", isRefused("--serve-config and a search without --serve contradict")}},
+		"serve-only":    {{find, "--serve-only", isRefused("--serve-only and a search without --serve contradict")}},
 		"calibrate":     {{find, "--calibrate 2", finds}, {find, "--calibrate 0", isRefused("--calibrate is 0")}},
 		"corpus":        {{strings.Replace(findText, "--corpus BOOK", "", 1), "--corpus BOOK", fixes("what to work on?")}},
 		"context":       {{findText, "--context 9", finds}, {findText, "--context 17", isRefused("has a context of 16")}},

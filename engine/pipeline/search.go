@@ -35,6 +35,8 @@ type SearchOptions struct {
 	Trials int  // in the first round
 	Rows   int  // training sequences that scores are computed from
 	Int8   bool // no weights of fewer bits
+
+	Pool Pool // runs the trials of a round, on other machines too; nil for one after the other in this process
 }
 
 // Searched is the result of a search.
@@ -100,20 +102,10 @@ type searcher struct {
 // part judges what the search returns. Errors: *train.OptionError, *search.BudgetError that says the smallest budget, those of Fit
 // and Quantize.
 func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions, p Progress) (*Searched, error) {
-	if err := o.Check(); err != nil {
+	s, parent, err := newSearcher(b, w, o)
+	if err != nil {
 		return nil, err
 	}
-	parent, err := OpenStart(o.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("search: %w", err)
-	}
-	if parent.Tokenizer.Hash() != w.Tokenizer.Hash() {
-		return nil, fmt.Errorf("search: %s has another tokenizer than %s; use its tokenizer.json", o.Dir, w.Name)
-	}
-	if len(parent.Masks) > 0 {
-		return nil, &train.OptionError{Field: "model", Got: o.Dir, Want: "a model whose weights are not masked: a search decides that"}
-	}
-	s := &searcher{SearchOptions: o, b: b, whole: w, trials: filepath.Join(o.Out, trialsDir), config: parent.Config}
 	space := search.SpaceOf(s.config)
 	if o.Int8 {
 		space = space.Int8()
@@ -150,11 +142,18 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 			}
 		}
 		s.results = nil
+		if err := s.pool(ctx, list, rung.Steps, p); err != nil {
+			return nil, err
+		}
+		each := p
+		if s.Pool != nil { // its stage has told of them
+			each = Silent{}
+		}
 		for i, t := range list {
 			t.Steps = 0
 			same := uniform[t.Name()]
 			t.Steps = rung.Steps
-			err := stage(p, fmt.Sprintf("trial %d of %d, %d steps", i+1, len(list), rung.Steps), 0, func() (string, error) {
+			err := stage(each, fmt.Sprintf("trial %d of %d, %d steps", i+1, len(list), rung.Steps), 0, func() (string, error) {
 				o, err := s.try(ctx, t)
 				o.Uniform = same
 				if err == nil && (s.Budget.Flash == 0 || o.Flash <= s.Budget.Flash) {
@@ -178,6 +177,24 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 		}
 	}
 	return r, s.judge(ctx, r)
+}
+
+// newSearcher refuses what cannot be searched.
+func newSearcher(b backend.Backend, w *Workload, o SearchOptions) (*searcher, *Start, error) {
+	if err := o.Check(); err != nil {
+		return nil, nil, err
+	}
+	parent, err := OpenStart(o.Dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("search: %w", err)
+	}
+	if parent.Tokenizer.Hash() != w.Tokenizer.Hash() {
+		return nil, nil, fmt.Errorf("search: %s has another tokenizer than %s; use its tokenizer.json", o.Dir, w.Name)
+	}
+	if len(parent.Masks) > 0 {
+		return nil, nil, &train.OptionError{Field: "model", Got: o.Dir, Want: "a model whose weights are not masked: a search decides that"}
+	}
+	return &searcher{SearchOptions: o, b: b, whole: w, trials: filepath.Join(o.Out, trialsDir), config: parent.Config}, parent, nil
 }
 
 // prepare splits the training data and draws what scores look at.

@@ -61,13 +61,13 @@ type Outcome struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// outcomeFile is where an outcome lies in the folder of its trial.
-const outcomeFile = "outcome.json"
+// OutcomeFile is where an outcome lies in the folder of its trial.
+const OutcomeFile = "outcome.json"
 
 // Load finds the outcome of a trial in a search's folder; ok is false where there is none. Errors: *files.FormatError, and of an
 // outcome that is not the trial's.
 func Load(dir string, t Trial) (o Outcome, ok bool, err error) {
-	path := filepath.Join(dir, t.Name(), outcomeFile)
+	path := filepath.Join(dir, t.Name(), OutcomeFile)
 	if err := files.ReadJSON(path, &o, 0); errors.Is(err, fs.ErrNotExist) {
 		return o, false, nil
 	} else if err != nil {
@@ -85,7 +85,7 @@ func Save(dir string, o Outcome) error {
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return err
 	}
-	return files.WriteJSON(filepath.Join(folder, outcomeFile), o)
+	return files.WriteJSON(filepath.Join(folder, OutcomeFile), o)
 }
 
 // Front returns the outcomes that no other beats in both bytes and loss, the smallest first.
