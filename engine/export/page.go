@@ -29,7 +29,7 @@ func writePage(ctx context.Context, from *Source, out string, o Options) (*Resul
 		return nil, &OptionError{errNoText.Error()}
 	}
 	if o.C.Task != "" {
-		if _, err := task.Rules(o.C.Task); err != nil {
+		if _, err := task.BoardOf(o.C.Task, ""); err != nil {
 			return nil, &OptionError{"--task: " + err.Error()}
 		}
 	}

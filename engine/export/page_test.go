@@ -86,11 +86,12 @@ func TestWebRefuses(t *testing.T) {
 		from *Source
 		o    Options
 	}{
-		"mito quantize":             {open(float), Options{}},
-		web.ErrNoTokenizer.Error():  {open(int8), Options{}},
-		"unknown task":              {s, Options{C: COptions{Task: "go"}}},
-		"which is no token of this": {s, Options{C: COptions{Task: "tictactoe"}}},
-		"--no-tokenizer":            {s, Options{NoTokenizer: true}},
+		"mito quantize":            {open(float), Options{}},
+		web.ErrNoTokenizer.Error(): {open(int8), Options{}},
+		"unknown task":             {s, Options{C: COptions{Task: "go"}}},
+		"has no board":             {s, Options{C: COptions{Task: "lottery"}}},
+		"was made for something":   {s, Options{C: COptions{Task: "tictactoe"}}},
+		"--no-tokenizer":           {s, Options{NoTokenizer: true}},
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		if _, err := webPage.Write(t.Context(), x.from, out, x.o); err == nil || !strings.Contains(err.Error(), says) {

@@ -1,7 +1,9 @@
 package task
 
-// Board says how positions are written in a task's prompts and how its games end, for programs that let people play and have no
-// rules of their own: with [Rules] it is all they need. A prompt is the characters of its cells in their order, then '='.
+// Board says how positions are written in a task's prompts, what may be answered and how its games end, for programs that let people
+// play and have no rules of their own. A prompt is the characters of its cells in their order, then '='; or, where there is a Start,
+// that and the stones in the order of play. A game is answered with the character of a free cell that can be played, a puzzle with U,
+// D, L or R, the way that the gap goes, behind one of Left where there are some.
 type Board struct {
 	Rows int `json:"rows"`
 	Cols int `json:"cols"`
@@ -11,6 +13,8 @@ type Board struct {
 	Drops bool   `json:"drops"` // stones fall to the lowest free cell of their column
 	Cells []Cell `json:"cells"`
 	Limit int    `json:"limit"` // moves that a puzzle allows
+	Start string `json:"start"` // FormatMoves
+	Left  string `json:"left"`  // FormatDistance: the characters for 1, 2, … moves left
 }
 
 // Cell is a place of a board. Row 0 is the uppermost.
@@ -18,13 +22,21 @@ type Cell struct {
 	Row int `json:"row"`
 	Col int `json:"col"`
 	// Chars are what a prompt has for the cell: free (which is also the answer that plays there), a stone of the side to move, a stone
-	// of the other side; of a puzzle the gap, then tile 1, 2, …, whose answers are U, D, L and R, the way that the gap goes.
+	// of the other side; with a Start those of the side that began, and of the other; of a puzzle the gap, then tile 1, 2, ….
 	Chars string `json:"chars"`
 }
 
-// BoardOf describes the board of a task in its own format. Errors: *UnknownError, *RulesError for one that has no Rules.
-func BoardOf(name string) (Board, error) {
+// BoardError reports a task that has no board, or one that a Board does not describe.
+type BoardError struct{ Task string }
+
+func (e *BoardError) Error() string { return "task: " + e.Task + " has no board to be played on" }
+
+// BoardOf describes the board of a task in a format, "" for its own. Errors: *UnknownError, *BoardError, *FormatError.
+func BoardOf(name, format string) (Board, error) {
 	var b Board
+	if err := checkFormat(name, format); err != nil {
+		return b, err
+	}
 	switch name {
 	case tictactoeName:
 		b = Board{Rows: 3, Cols: 3, Line: 3}
@@ -33,16 +45,22 @@ func BoardOf(name string) (Board, error) {
 		}
 	case connect4Name:
 		b = Board{Rows: rows4, Cols: cols4, Line: 4, Drops: true}
+		if format == FormatMoves {
+			b.Start = string(movesStart)
+		}
 		for c := range cells4 {
 			b.Cells = append(b.Cells, Cell{rows4 - 1 - c%rows4, c / rows4, free4[c/rows4:c/rows4+1] + own4[c:c+1] + opp4[c:c+1]})
 		}
 	case puzzle8Name:
 		b = Board{Rows: 3, Cols: 3, Limit: DefaultMoveLimit}
+		if format == FormatDistance {
+			b.Left = string(left8)
+		}
 		for c := range 9 {
 			b.Cells = append(b.Cells, Cell{c / 3, c % 3, cells8[9*c : 9*c+9]})
 		}
 	case commandsName, othelloName, mastermindName, lotteryName:
-		return b, &RulesError{Task: name}
+		return b, &BoardError{Task: name}
 	default:
 		return b, &UnknownError{Name: name, Known: Names()}
 	}

@@ -32,7 +32,7 @@ func TestBoards(t *testing.T) {
 		}
 		four.ended(b4.over())
 	}
-	puzzle, err := BoardOf(puzzle8Name)
+	puzzle, err := BoardOf(puzzle8Name, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,13 +53,17 @@ func TestBoards(t *testing.T) {
 		}
 	}
 	for _, name := range Names() {
-		_, ruled := Rules(name)
-		if _, err := BoardOf(name); (err == nil) != (ruled == nil) {
-			t.Errorf("%s: board: %v, rules: %v", name, err, ruled)
+		var none *BoardError
+		if _, err := BoardOf(name, ""); err != nil && !errors.As(err, &none) {
+			t.Errorf("%s: %v", name, err)
+		}
+		var format *FormatError
+		if _, err := BoardOf(name, "sideways"); !errors.As(err, &format) {
+			t.Errorf("%s sideways: %v", name, err)
 		}
 	}
 	var unknown *UnknownError
-	if _, err := BoardOf("go"); !errors.As(err, &unknown) {
+	if _, err := BoardOf("go", ""); !errors.As(err, &unknown) {
 		t.Error(err)
 	}
 }
@@ -73,7 +77,7 @@ type boardPlayer struct {
 }
 
 func playBoard(t *testing.T, name string) *boardPlayer {
-	b, err := BoardOf(name)
+	b, err := BoardOf(name, "")
 	if err != nil {
 		t.Fatal(err)
 	}

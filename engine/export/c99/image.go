@@ -20,19 +20,18 @@ type Image struct {
 }
 
 // WriteImage makes the image of a student. Errors: as of Write.
-func WriteImage(w *student.Weights, tok tokenizer.Tokenizer, taskName string) (*Image, error) {
+func WriteImage(w *student.Weights, tok tokenizer.Tokenizer) (*Image, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err
 	}
-	e, err := newEmitter(w, tok, Options{Task: taskName})
+	e, err := newEmitter(w, tok, Options{})
 	if err != nil {
 		return nil, err
 	}
 	e.layout = newLayout(w, e.parts.Blocks, false, 0) // no rotary tables: they are turned from token to token
-	i := &imager{emitter: e, structs: make([]uint32, modelWords+textWords+taskWords)}
+	i := &imager{emitter: e, structs: make([]uint32, modelWords+textWords)}
 	i.model(i.structs[:modelWords])
-	i.tokens(i.structs[modelWords:][:textWords])
-	i.tasks(i.structs[modelWords+textWords:])
+	i.tokens(i.structs[modelWords:])
 	for at, v := range i.structs {
 		binary.LittleEndian.PutUint32(i.b[4*at:], v)
 	}
@@ -45,7 +44,6 @@ const (
 	layerWords  = 7*matrixWords + 2 + 2 + 2 + 4
 	modelWords  = 3*matrixWords + 2 + 3 + 9 + 1 + 2 + 1
 	textWords   = 7
-	taskWords   = 2
 )
 
 // imager appends arrays to an image, and notes where they are.
@@ -148,11 +146,4 @@ func (i *imager) tokens(to []uint32) {
 		to[3], to[4], to[5] = i.put(bytes), i.put(append(merges, 0)), uint32(len(t.table.Merges))
 	}
 	to[6] = uint32(len(t.added))
-}
-
-// tasks are student_task_data.
-func (i *imager) tasks(to []uint32) {
-	if len(i.rules) > 0 {
-		to[0], to[1] = i.put(i.ruleNumbers()), uint32(len(i.rules))
-	}
 }

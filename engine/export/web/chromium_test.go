@@ -79,8 +79,8 @@ func (b *tab) shown(w *student.Weights, tok tokenizer.Tokenizer, task, fragment 
 	}
 }
 
-// eval evaluates an expression of JavaScript.
-func eval[T any](b *tab, expression string) (v T) {
+// evaluated evaluates an expression of JavaScript.
+func evaluated[T any](b *tab, expression string) (v T) {
 	b.t.Helper()
 	if err := b.Evaluate(b.ctx, expression, &v); err != nil {
 		b.t.Fatalf("%s: %v", expression, err)
@@ -118,7 +118,7 @@ func TestDigestsInChromium(t *testing.T) {
 			w := random(t, c, blocks)
 			for fragment, vector := range map[string]bool{"": true, "#scalar": false} {
 				b.shown(w, letters(t, c.VocabSize), "", fragment)
-				if got := eval[bool](b, "student.vector"); got != vector {
+				if got := evaluated[bool](b, "student.vector"); got != vector {
 					t.Errorf("%s%s: with SIMD: %v", name, fragment, got)
 				}
 			}
@@ -136,7 +136,7 @@ func TestDamageInChromium(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if state, says := b.show(page, ""); state != "bad" || !strings.Contains(says, "nothing is run") || !eval[bool](b, "$('go').disabled") {
+	if state, says := b.show(page, ""); state != "bad" || !strings.Contains(says, "nothing is run") || !evaluated[bool](b, "$('go').disabled") {
 		t.Errorf("another weight: %s, %s", state, says)
 	}
 }
@@ -165,7 +165,7 @@ func TestOfflineInChromium(t *testing.T) {
 		const fetched = await fetch(url, { mode: 'no-cors' }).then(() => false, () => true);
 		return fetched && await failed;
 	})`
-	if !eval[bool](b, try+"("+quoted(server.url)+")") || server.asked() > 0 {
+	if !evaluated[bool](b, try+"("+quoted(server.url)+")") || server.asked() > 0 {
 		t.Errorf("a request left the page, %d times", server.asked())
 	}
 	// The same page without its policy: the trial notices it.
@@ -175,7 +175,7 @@ func TestOfflineInChromium(t *testing.T) {
 	}
 	open := strings.Replace(string(page), "Content-Security-Policy", "Nothing", 1)
 	b.show([]byte(open), "")
-	eval[bool](b, try+"("+quoted(server.url)+")")
+	evaluated[bool](b, try+"("+quoted(server.url)+")")
 	if server.asked() == 0 {
 		t.Error("without its policy no request came either: the trial shows nothing")
 	}
@@ -184,9 +184,9 @@ func TestOfflineInChromium(t *testing.T) {
 // Controls have names, nothing is wider than a telephone, and colours can be read in light and dark.
 func TestAccessibleInChromium(t *testing.T) {
 	b := newTab(t)
-	game := randomGame(t, "connect4")
+	game := randomGame(t, "connect4", "")
 	b.shown(game.w, game.tok, "connect4", "")
-	eval[any](b, "document.getElementById('text').open = true")
+	evaluated[any](b, "document.getElementById('text').open = true")
 	var tree struct {
 		Nodes []struct {
 			Role, Name struct{ Value any }
@@ -213,7 +213,7 @@ func TestAccessibleInChromium(t *testing.T) {
 	if err := b.Call(b.ctx, "Emulation.setDeviceMetricsOverride", size, nil); err != nil {
 		t.Fatal(err)
 	}
-	if wide := eval[int](b, "document.documentElement.scrollWidth"); wide > 320 {
+	if wide := evaluated[int](b, "document.documentElement.scrollWidth"); wide > 320 {
 		t.Errorf("on a width of 320 the page takes %d", wide)
 	}
 	for _, scheme := range []string{"light", "dark"} {
@@ -221,7 +221,7 @@ func TestAccessibleInChromium(t *testing.T) {
 		if err := b.Call(b.ctx, "Emulation.setEmulatedMedia", media, nil); err != nil {
 			t.Fatal(err)
 		}
-		for _, x := range eval[[]contrast](b, contrasts) {
+		for _, x := range evaluated[[]contrast](b, contrasts) {
 			if x.Ratio < 4.5 {
 				t.Errorf("%s: %s on %s has a contrast of %.2f, less than 4.5", scheme, x.Ink, x.On, x.Ratio)
 			}

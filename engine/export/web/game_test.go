@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"mito/engine/arch"
+	"mito/engine/decode"
+	"mito/engine/eval"
 	"mito/engine/student"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
@@ -21,9 +23,9 @@ type gameModel struct {
 	tok  tokenizer.Tokenizer
 }
 
-func randomGame(t *testing.T, name string) gameModel {
+func randomGame(t *testing.T, name, format string) gameModel {
 	t.Helper()
-	game, err := task.New(name, task.Options{Positions: 10, Depth: map[bool]int{true: 1}[name == "connect4"]})
+	game, err := task.New(name, task.Options{Format: format, Positions: 10, Depth: map[bool]int{true: 1}[name == "connect4"]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,57 +37,73 @@ func randomGame(t *testing.T, name string) gameModel {
 	return gameModel{game, w, tok}
 }
 
-// answer is the most probable of the legal answers.
-func (g gameModel) answer(t *testing.T, prompt string) string {
+// player is the model in mito's runtime.
+func (g gameModel) player(t *testing.T) task.Player {
 	t.Helper()
+	r, err := decode.NewInt8(g.w, g.tok, decode.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	p, err := eval.NewPlayer(t.Context(), r, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// question is what the model was asked: a prompt, the legal answers, and the one it gave.
+type question struct {
+	Prompt string
+	Legal  []string
+	Answer string
+}
+
+// check wants the prompt to be a position, its best answers and those of the rules among the legal ones, and the answer of mito's runtime.
+func (g gameModel) check(t *testing.T, p task.Player, q question) {
+	t.Helper()
+	best, err := g.task.Solve(q.Prompt)
+	if err != nil {
+		t.Errorf("the model was asked what is no position: %v", err)
+		return
+	}
+	if name := g.task.Name(); name != "puzzle8" { // which leaves out boards that were entered
+		for _, a := range best {
+			if !slices.Contains(q.Legal, a) {
+				t.Errorf("%s: of %q, %s is legal and not among %q", name, q.Prompt, a, q.Legal)
+			}
+		}
+	}
 	rules, err := task.Rules(g.task.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := student.New(g.w, student.Options{})
+	for _, a := range q.Legal {
+		ruled := func(r task.Rule) bool { return q.Prompt[r.At] == r.Is && strings.HasSuffix(a, string(r.Answer)) }
+		if !strings.HasPrefix(q.Prompt, "▶") && !slices.ContainsFunc(rules, ruled) {
+			t.Errorf("%s: of %q, %s is not legal", g.task.Name(), q.Prompt, a)
+		}
+	}
+	choices, err := p.Choose([]string{q.Prompt}, [][]string{q.Legal})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
-	s, err := m.NewSession(1)
-	if err != nil {
-		t.Fatal(err)
+	if choices[0].Answer != q.Answer {
+		t.Errorf("%s: %q is answered with %s, mito's runtime says %s", g.task.Name(), q.Prompt, q.Answer, choices[0].Answer)
 	}
-	ids, err := g.tok.Encode(prompt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var logits [][]float32
-	for _, id := range ids {
-		if logits, err = s.Step([]int32{id}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	best, answer := float32(0), ""
-	for id, x := range logits[0] {
-		piece, err := g.tok.AppendToken(nil, int32(id))
-		if err != nil {
-			t.Fatal(err)
-		}
-		legal := slices.ContainsFunc(rules, func(r task.Rule) bool { return prompt[r.At] == r.Is && string(r.Answer) == string(piece) })
-		if legal && (answer == "" || x > best) {
-			best, answer = x, string(piece)
-		}
-	}
-	return answer
 }
 
 // played is what happened on the board.
 type played struct {
-	Asked    [][2]string // prompts, and what the model answered
+	Asked    []question
 	Verdicts []string
 	Record   string
 }
 
 // playing presses cells that the board offers, by chance, until so many games have ended; it listens to what the model is asked.
 const playing = `(async games => {
-	const asked = [], verdicts = [], play = student.play;
-	student.play = prompt => { const answer = play.call(student, prompt); asked.push([prompt, answer]); return answer; };
+	const asked = [], verdicts = [], choose = student.choose;
+	student.choose = (Prompt, Legal) => { const Answer = choose.call(student, Prompt, Legal); asked.push({ Prompt, Legal, Answer }); return Answer; };
 	for (let n = 0; n < games; n++) {
 		const buttons = $('game-buttons').children;
 		buttons[n % (game.line ? 2 : 1)].click();
@@ -100,39 +118,37 @@ const playing = `(async games => {
 		const stones = [...document.querySelectorAll('#board .line')].length;
 		verdicts.push($('turn').textContent + (game.line && stones >= game.line ? ' a line' : ''));
 	}
-	student.play = play;
+	student.choose = choose;
 	return { Asked: asked, Verdicts: verdicts, Record: $('record').textContent };
 })`
 
-// Games are played on the board to their end: every position that the model is asked is one of the game, every answer is legal and the
-// one that mito's runtime gives.
+// Games are played on the board to their end, in every format: every position that the model is asked is one of the game, the legal
+// answers are the game's, and the answer is that of mito's runtime.
 func TestGamesInChromium(t *testing.T) {
 	b := newTab(t)
 	for _, name := range task.Names() {
-		if _, err := task.BoardOf(name); err != nil {
+		if _, err := task.BoardOf(name, ""); err != nil {
 			continue
 		}
-		g := randomGame(t, name)
-		b.shown(g.w, g.tok, name, "")
-		got := eval[played](b, playing+"(6)")
-		if len(got.Asked) < 12 {
-			t.Errorf("%s: the model was asked %d times", name, len(got.Asked))
-		}
-		for _, x := range got.Asked {
-			if _, err := g.task.Solve(x[0]); err != nil {
-				t.Errorf("%s: the model was asked what is no position: %v", name, err)
-			} else if want := g.answer(t, x[0]); x[1] != want {
-				t.Errorf("%s: %q is answered with %s, mito's runtime says %s", name, x[0], x[1], want)
+		for _, format := range append([]string{""}, task.Formats(name)...) {
+			g := randomGame(t, name, format)
+			b.shown(g.w, g.tok, name, "")
+			got, p := evaluated[played](b, playing+"(6)"), g.player(t)
+			if len(got.Asked) < 12 {
+				t.Errorf("%s %s: the model was asked %d times", name, format, len(got.Asked))
 			}
-		}
-		for _, v := range got.Verdicts {
-			won := v == "You won. a line" || v == "The model won. a line"
-			if name != "puzzle8" && !won && v != "Drawn." || name == "puzzle8" && !strings.Contains(v, " moves") {
-				t.Errorf("%s: a game ends with %q", name, v)
+			for _, q := range got.Asked {
+				g.check(t, p, q)
 			}
-		}
-		if name != "puzzle8" && got.Record == "" {
-			t.Errorf("%s: no games are counted", name)
+			for _, v := range got.Verdicts {
+				won := v == "You won. a line" || v == "The model won. a line"
+				if name != "puzzle8" && !won && v != "Drawn." || name == "puzzle8" && !strings.Contains(v, " moves") {
+					t.Errorf("%s %s: a game ends with %q", name, format, v)
+				}
+			}
+			if name != "puzzle8" && got.Record == "" {
+				t.Errorf("%s %s: no games are counted", name, format)
+			}
 		}
 	}
 }

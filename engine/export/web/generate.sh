@@ -7,7 +7,7 @@ out=${1:-wasm}
 clang=${CLANG:-clang}
 flags="--target=wasm32 -std=c99 -nostdlib -ffp-contract=off -Wall -Wextra -Werror -I runtime -I ../c99/runtime"
 link="-Wl,--no-entry,--stack-first,-z,stack-size=24576,--strip-all"
-for name in student_reset student_feed student_argmax student_sample student_encode student_piece student_legal student_play web_stream web_digest; do
+for name in student_reset student_feed student_argmax student_sample student_encode student_piece web_stream web_digest; do
 	link="$link,--export=$name"
 done
 scalar="-Oz -mno-simd128"

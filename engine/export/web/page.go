@@ -43,7 +43,7 @@ func (e *TokenizerError) Error() string {
 
 // Limits of a model in a page.
 const (
-	// largestVocab is what a mask of student.c has room for.
+	// largestVocab keeps the page quick: it looks at every token where some are masked.
 	largestVocab = 1 << 16
 	// largestMemory leaves addresses positive, and is more than pages have on most machines.
 	largestMemory = 1 << 30
@@ -53,6 +53,31 @@ const (
 type game struct {
 	task.Board
 	Title string `json:"title"`
+}
+
+// newGame describes a task in the format that a model was made for.
+func newGame(name string, tok tokenizer.Tokenizer) (*game, error) {
+	knows := func(text string) bool { _, err := tok.Encode(text); return err == nil }
+	format := task.FormatOf(name, knows)
+	board, err := task.BoardOf(name, format)
+	if err != nil {
+		return nil, err
+	}
+	t, err := task.New(name, task.Options{Format: format})
+	if err != nil {
+		return nil, err
+	}
+	if !knows(t.Alphabet()) {
+		return nil, &AlphabetError{name}
+	}
+	return &game{board, titles[name]}, nil
+}
+
+// AlphabetError reports a model that does not know the characters of a task.
+type AlphabetError struct{ Task string }
+
+func (e *AlphabetError) Error() string {
+	return fmt.Sprintf("the model has no tokens for the prompts of %s: it was made for something else", e.Task)
 }
 
 // titles of the tasks.
@@ -71,7 +96,7 @@ type facts struct {
 	Game       *game  `json:"game"`
 }
 
-// Write makes the page of a student. Errors: ErrNoTokenizer, *TokenizerError, *c99.TooLargeError, those of c99.WriteImage.
+// Write makes the page of a student. Errors: ErrNoTokenizer, *TokenizerError, *AlphabetError, *task.BoardError, *c99.TooLargeError, those of c99.WriteImage.
 func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) ([]byte, error) {
 	if tok == nil {
 		return nil, ErrNoTokenizer
@@ -80,7 +105,7 @@ func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) ([]byte, erro
 	if c.VocabSize > largestVocab {
 		return nil, &c99.TooLargeError{What: "a mask of tokens", Got: (c.VocabSize + 7) / 8, Limit: largestVocab / 8}
 	}
-	image, err := c99.WriteImage(w, tok, o.Task)
+	image, err := c99.WriteImage(w, tok)
 	if e := (*c99.TokenizerError)(nil); errors.As(err, &e) {
 		return nil, &TokenizerError{e.What}
 	}
@@ -95,11 +120,9 @@ func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) ([]byte, erro
 		Context: c.Context, EOS: tok.EOS(), Parameters: int(c.Params()),
 	}
 	if o.Task != "" {
-		board, err := task.BoardOf(o.Task)
-		if err != nil {
+		if f.Game, err = newGame(o.Task, tok); err != nil {
 			return nil, err
 		}
-		f.Game = &game{board, titles[o.Task]}
 	}
 	return build(o.Title, f, image.Bytes)
 }

@@ -36,7 +36,7 @@ func TestTokensInChromium(t *testing.T) {
 		b.shown(random(t, shape(func(c *arch.Config) { c.VocabSize = tok.VocabSize() }), false), tok, "", "")
 		for _, s := range []string{written, "", "  ", "the dog's", tokenizer.EndOfText + "a" + tokenizer.EndOfText, "  s  ", "'s", "'", " \n\t ü", "日本", "٣٤ x", "a\u00a0b \u3000c", "😀 x", "é"} {
 			want, wanted := tok.Encode(s)
-			got := eval[[]int32](b, "(s => { try { return student.encode(s) } catch { return [-1] } })("+quoted(s)+")")
+			got := evaluated[[]int32](b, "(s => { try { return student.encode(s) } catch { return [-1] } })("+quoted(s)+")")
 			if wanted != nil {
 				want = []int32{-1}
 			}
@@ -45,7 +45,7 @@ func TestTokensInChromium(t *testing.T) {
 			}
 		}
 	}
-	if says := eval[string](b, "(() => { try { student.encode('a\\0b'); return '' } catch (e) { return e.message } })()"); says == "" {
+	if says := evaluated[string](b, "(() => { try { student.encode('a\\0b'); return '' } catch (e) { return e.message } })()"); says == "" {
 		t.Error("a zero in a text is not refused")
 	}
 }
@@ -57,7 +57,7 @@ func (b *tab) write(prompt string, max int, s decode.Sampling) (text, said strin
 	for id, v := range map[string]any{"prompt": prompt, "tokens": max, "temperature": s.Temperature, "top-k": s.TopK, "top-p": s.TopP, "min-p": s.MinP, "seed": fmt.Sprint(s.Seed)} {
 		fill += fmt.Sprintf("$(%s).value = %s;", quoted(id), quoted(fmt.Sprint(v)))
 	}
-	got := eval[[]string](b, `(async () => { `+fill+`
+	got := evaluated[[]string](b, `(async () => { `+fill+`
 		if (!$('form').checkValidity()) return ['', 'the form is not valid'];
 		$('go').click();
 		while (writing) await new Promise(done => setTimeout(done, 5));
@@ -130,7 +130,7 @@ func TestSpeedInChromium(t *testing.T) {
 	best, clock := 0.0, 0.0
 	for range 7 {
 		before := b.threadTime()
-		rate := eval[float64](b, `(async () => (await generate('A', { tokens: 255, temperature: 0.8, topK: 0, topP: 0, minP: 0, seed: '1' }, () => {}, () => false)).rate)()`)
+		rate := evaluated[float64](b, `(async () => (await generate('A', { tokens: 255, temperature: 0.8, topK: 0, topP: 0, minP: 0, seed: '1' }, () => {}, () => false)).rate)()`)
 		best, clock = max(best, 255/(b.threadTime()-before)), max(clock, rate)
 	}
 	t.Logf("%d parameters, a whole context of 256: %.0f tokens a second of the processor, %.0f by the clock", c.Params(), best, clock)

@@ -1,12 +1,13 @@
 
 // A board of model.game: stones that stand in a row, or tiles that slide. values[i] lies on cell i: 0 for nothing.
 const game = model.game;
-let values = [], turn = 1, you = 1, over = false, moves = 0;
+let values = [], order = [], been = new Set(), turn = 1, you = 1, over = false, stuck = false, moves = 0;
 const record = { won: 0, drawn: 0, lost: 0 };
 const names = game && game.drops ? ['free', 'yours', 'the model\'s'] : ['free', 'X', 'O'];
 
 const cellAt = (row, col) => game.cells.findIndex(c => c.row === row && c.col === col);
-const promptOf = () => game.cells.map((c, i) => c.chars[game.line && values[i] ? (values[i] === turn ? 1 : 2) : values[i]]).join('') + '=';
+const promptOf = () => game.start ? game.start + order.map((cell, i) => game.cells[cell].chars[1 + i % 2]).join('')
+  : game.cells.map((c, i) => c.chars[game.line && values[i] ? (values[i] === turn ? 1 : 2) : values[i]]).join('') + '=';
 
 // The cells of a row of equal stones that wins, or none.
 function winning() {
@@ -26,21 +27,35 @@ const landing = cell => game.drops ? game.cells.findIndex((c, i) => c.col === ga
 function move(cell) {
   if (game.line) {
     values[cell] = turn;
+    order.push(cell);
     turn = 3 - turn;
     over = winning().length > 0 || !values.includes(0);
   } else {
     const gap = values.indexOf(0);
     [values[gap], values[cell]] = [values[cell], 0];
+    been.add(values.join());
     moves++;
     over = values.every((v, i) => v === (i + 1) % values.length);
   }
 }
 
-// The cell that an answer means.
+// The cell that an answer means, -1 for none.
 function answered(answer) {
-  if (game.line) return landing(game.cells.findIndex((c, i) => c.chars[0] === answer && landing(i) >= 0));
-  const gap = game.cells[values.indexOf(0)], [down, right] = { U: [-1, 0], D: [1, 0], L: [0, -1], R: [0, 1] }[answer];
+  if (game.line) return game.cells.findIndex((c, i) => c.chars[0] === answer && landing(i) === i);
+  const gap = game.cells[values.indexOf(0)], [down, right] = { U: [-1, 0], D: [1, 0], L: [0, -1], R: [0, 1] }[answer.slice(-1)];
   return cellAt(gap.row + down, gap.col + right);
+}
+
+// What the model may answer. In a puzzle it does not enter a board twice, so that it does not walk in circles.
+function legalAnswers() {
+  if (game.line) return [...new Set(game.cells.filter((c, i) => landing(i) >= 0).map(c => c.chars[0]))];
+  const fresh = [...'UDLR'].filter(way => {
+    const next = [...values], gap = values.indexOf(0), cell = answered(way);
+    if (cell < 0) return false;
+    [next[gap], next[cell]] = [next[cell], 0];
+    return !been.has(next.join());
+  });
+  return game.left ? fresh.flatMap(way => [...game.left].map(left => left + way)) : fresh;
 }
 
 function legal(cell) {
@@ -50,7 +65,9 @@ function legal(cell) {
 }
 
 function modelMoves() {
-  move(answered(student.play(promptOf())));
+  const answers = legalAnswers();
+  stuck = answers.length === 0;
+  if (!stuck) move(answered(student.choose(promptOf(), answers)));
   show();
 }
 
@@ -63,6 +80,8 @@ function press(cell) {
 
 function begin(side) {
   values = game.cells.map(() => 0);
+  order = [];
+  stuck = false;
   you = side;
   turn = 1;
   over = false;
@@ -78,6 +97,7 @@ function begin(side) {
     }
     moves = 0;
     over = false;
+    been = new Set([values.join()]);
   } else if (you === 2) return modelMoves();
   show();
 }
@@ -85,7 +105,7 @@ function begin(side) {
 // Lets the model slide tiles until the puzzle is solved, at most twice as often as the hardest one needs.
 async function solve() {
   ready(false);
-  for (let left = game.limit; left > 0 && !over; left--) {
+  for (let left = game.limit; left > 0 && !over && !stuck; left--) {
     modelMoves();
     await new Promise(done => setTimeout(done, 150));
   }
@@ -93,7 +113,7 @@ async function solve() {
 }
 
 function verdict() {
-  if (!game.line) return over ? `Solved in ${moves} moves.` : `${moves} moves.`;
+  if (!game.line) return over ? `Solved in ${moves} moves.` : stuck ? `${moves} moves; the model was on every board that is next.` : `${moves} moves.`;
   const line = winning();
   if (!over) return turn === you ? 'Your move.' : 'The model\'s move.';
   return line.length === 0 ? 'Drawn.' : values[line[0]] === you ? 'You won.' : 'The model won.';
@@ -120,9 +140,9 @@ function show() {
 function setUpBoard() {
   $('game').hidden = false;
   $('game-name').textContent = game.title;
-  const board = $('board'), order = [...game.cells.keys()].sort((a, b) => game.cells[a].row - game.cells[b].row || game.cells[a].col - game.cells[b].col);
+  const board = $('board'), shown = [...game.cells.keys()].sort((a, b) => game.cells[a].row - game.cells[b].row || game.cells[a].col - game.cells[b].col);
   board.style.setProperty('--cols', game.cols);
-  for (const i of order) {
+  for (const i of shown) {
     const b = document.createElement('button');
     b.id = 'cell' + i;
     b.type = 'button';
@@ -130,11 +150,11 @@ function setUpBoard() {
     board.append(b);
   }
   board.onkeydown = event => { // arrows move between cells
-    const at = order.findIndex(i => $('cell' + i) === event.target);
+    const at = shown.findIndex(i => $('cell' + i) === event.target);
     const to = at + ({ ArrowLeft: -1, ArrowRight: 1, ArrowUp: -game.cols, ArrowDown: game.cols }[event.key] || 0);
-    if (at < 0 || to === at || !order.hasOwnProperty(to)) return;
+    if (at < 0 || to === at || !shown[to] && shown[to] !== 0) return;
     event.preventDefault();
-    $('cell' + order[to]).focus();
+    $('cell' + shown[to]).focus();
   };
   const button = (text, act) => {
     const b = document.createElement('button');

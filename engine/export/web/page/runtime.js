@@ -35,6 +35,7 @@ class Student {
     this.work = this.room(4 * model.vocab);
     this.small = this.room(96); // of a call: how it draws, its generator, a length, a digest
     this.known = this.room(model.vocab + 7 >> 3);
+    this.mask = this.room(model.vocab + 7 >> 3);
     this.bytes(model.base, image.length).set(image);
     for (let t = 0; t < model.known; t++) this.bytes(this.known + (t >> 3), 1)[0] |= 1 << (t & 7);
     this.c.student_reset(this.state);
@@ -128,11 +129,22 @@ class Student {
     return new TextDecoder().decode(this.bytes(at, 64));
   }
 
-  // play is the answer to a prompt of a game; it is always legal.
-  play(prompt) {
-    const answer = this.c.student_play(this.state, this.put(prompt)[0]);
-    if (answer < 0) throw new Error('This position has no answer.');
-    return String.fromCharCode(answer);
+  // choose is the answer that the model takes of some, token by token, each the most probable of those that lead to one.
+  choose(prompt, answers) {
+    let open = answers.map(answer => ({ answer, tokens: this.encode(answer) }));
+    const tokens = this.encode(prompt), mask = this.bytes(this.mask, model.vocab + 7 >> 3);
+    this.reset();
+    for (const t of tokens) this.feed(t);
+    for (let at = 0; ; at++) {
+      mask.fill(0);
+      for (const { tokens } of open) mask[tokens[at] >> 3] |= 1 << (tokens[at] & 7);
+      const token = this.c.student_argmax(this.state, this.mask);
+      if (token < 0) throw new Error('This position has no answer.');
+      open = open.filter(o => o.tokens[at] === token);
+      const whole = open.find(o => o.tokens.length === at + 1);
+      if (whole) return whole.answer;
+      this.feed(token);
+    }
   }
 }
 

@@ -20,13 +20,12 @@
 #define STUDENT_EXP 1
 #define STUDENT_TOKENIZER 1
 #define STUDENT_BPE 1
-#define STUDENT_TASK 1
+#define STUDENT_TASK 0     /* the page knows what is legal */
 #define STUDENT_PACKED 0   /* a page has whole codes */
 #define STUDENT_ADAPTERS 0
 
 #define STUDENT_VOCAB student_model.vocab
 #define STUDENT_EOS student_model.eos
-#define STUDENT_MASK 8192 /* of the largest vocabulary that text.c takes */
 
 typedef uint32_t student_offset;
 
@@ -34,6 +33,5 @@ typedef uint32_t student_offset;
 #define student_page ((const struct student_image *)0x10000)
 #define student_model (student_page->model)
 #define student_text (student_page->text)
-#define student_task (student_page->task)
 
 #endif

@@ -4,7 +4,6 @@
 struct student_image {
   student_model_data model;
   student_text_data text;
-  student_task_data task;
 };
 
 __attribute__((import_module("page"), import_name("class"))) extern int student_class(uint32_t c);
