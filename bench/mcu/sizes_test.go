@@ -14,7 +14,9 @@ import (
 	"testing"
 
 	"mito/engine/arch"
+	"mito/engine/decode"
 	"mito/engine/export/c99"
+	"mito/engine/grammar"
 	"mito/engine/student"
 	"mito/engine/tokenizer"
 )
@@ -210,7 +212,42 @@ func measureText(t testing.TB, b *Board) (lines []string) {
 		}
 		lines = append(lines, fmt.Sprintf("text %s %s %d", b.Name, x.kind, p.Map.Code-base))
 	}
-	return lines
+	return append(lines, fmt.Sprintf("text %s grammar %d", b.Name, measureGrammar(t, b, chars)))
+}
+
+// measureGrammar is the code that holding texts to a grammar takes beside a tokenizer.
+func measureGrammar(t testing.TB, b *Board, tok tokenizer.Tokenizer) int {
+	g, err := grammar.Regex("[0-8]{1,3}=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := decode.Vocabulary(tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := g.Bind(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := m.Automaton(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code []int
+	for _, a := range []*grammar.Automaton{nil, a} {
+		w, o := stored(t, config(func(c *arch.Config) { c.VocabSize = tok.VocabSize() }), form{})
+		o.Grammar = a
+		files, err := c99.Write(w, tok, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := b.build(context.Background(), files, t.TempDir(), whatAll, "-DSTUDENT_SELFTEST=0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		code = append(code, p.Map.Code)
+	}
+	return code[1] - code[0]
 }
 
 // workloads are the models that instructions are counted of.

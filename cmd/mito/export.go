@@ -23,6 +23,7 @@ func newExport() *cobra.Command {
 		flash      string
 		check, dry bool
 		adapters   adapterFlags
+		form       grammarFlags
 		o          export.Options
 	)
 	var names []string
@@ -60,6 +61,9 @@ func newExport() *cobra.Command {
 				return err
 			}
 			if o.C.Adapters, err = adapters.load(dir); err != nil {
+				return err
+			}
+			if o.C.Grammar, err = form.load(cmd.Flags()); err != nil {
 				return err
 			}
 			if err := format.Settle(&o); err != nil {
@@ -111,6 +115,7 @@ func newExport() *cobra.Command {
 	fs.StringVar(&o.C.Target, "target", "", "of c: the processor for --flash, such as cortex-m4f; all of --dry-run's where it is not given")
 	fs.StringVar(&o.C.Name, "name", "", "of c: what functions and macros begin with; student where it is not given")
 	fs.StringVar(&o.C.Task, "task", "", "of c and web: the task whose legal answers the code is to know; in a page it is played on a board")
+	form.register(fs)
 	adapters.register(fs, "; of c: the code switches between several, in the order given")
 	fs.BoolVar(&o.C.SingleFile, "single-file", false, "of c: everything in one header")
 	return cmd

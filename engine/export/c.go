@@ -9,11 +9,14 @@ import (
 
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
+	"mito/engine/decode"
 	"mito/engine/export/c99"
 	"mito/engine/files"
+	"mito/engine/grammar"
 	"mito/engine/session/adapters"
 	"mito/engine/student"
 	"mito/engine/task"
+	"mito/engine/tokenizer"
 )
 
 // COptions are those of the formats that become C.
@@ -24,11 +27,12 @@ type COptions struct {
 	Flash      int    // bytes that are there, 0 for any number
 	Target     string // for Flash: a processor of c99.Targets, "" for all
 	Adapters   []adapters.Adapter
+	Grammar    *grammar.Grammar // that texts can be held to, nil for none
 }
 
 // given says that there is something that only devices take.
 func (o *COptions) given() bool {
-	return o.Name != "" || o.SingleFile || o.Task != "" || o.Flash != 0 || o.Target != "" || o.Adapters != nil
+	return o.Name != "" || o.SingleFile || o.Task != "" || o.Flash != 0 || o.Target != "" || o.Adapters != nil || o.Grammar != nil
 }
 
 // errFloatStudent refuses floats.
@@ -61,8 +65,37 @@ func readC(from *Source, o Options) (*student.Weights, c99.Options, error) {
 		return nil, made, err
 	}
 	made = c99.Options{Name: o.C.Name, SingleFile: o.C.SingleFile, Task: o.C.Task, Adapters: o.C.Adapters}
+	if made.Grammar, err = automaton(from.Tok, o.C.Grammar); err != nil {
+		return nil, made, err
+	}
 	made.Codes, err = codesOf(from, w)
 	return w, made, err
+}
+
+// maxGrammarStates bounds what of a grammar goes to flash.
+const maxGrammarStates = 4096
+
+// automaton lists the states of a grammar over a tokenizer's tokens, nil for none.
+func automaton(tok tokenizer.Tokenizer, g *grammar.Grammar) (*grammar.Automaton, error) {
+	if g == nil {
+		return nil, nil
+	}
+	if tok == nil {
+		return nil, &c99.GrammarError{What: "needs the tokenizer, and the model has none"}
+	}
+	v, err := decode.Vocabulary(tok)
+	if err != nil {
+		return nil, err
+	}
+	m, err := g.Bind(v)
+	if err != nil {
+		return nil, err
+	}
+	a, err := m.Automaton(maxGrammarStates)
+	if errors.Is(err, grammar.ErrStates) {
+		return nil, &c99.GrammarError{What: fmt.Sprintf("has more than %d states, as one that nests to any depth has: on a device it cannot be listed; bound its depth and its repetitions", maxGrammarStates)}
+	}
+	return a, err
 }
 
 // codesOf finds what the matrices that are stored in codes are multiples of.

@@ -60,7 +60,7 @@ func (f *Format) Settle(o *Options) error {
 	device.Task = ""
 	switch {
 	case f.Plan == nil && device.given():
-		return &OptionError{fmt.Sprintf("--name, --single-file, --adapter, --flash and --target are for what devices run, and %s is not", f.Name)}
+		return &OptionError{fmt.Sprintf("--name, --single-file, --adapter, --flash, --target and grammars are for what devices run, and %s is not", f.Name)}
 	case !f.Student && o.C.Task != "":
 		return &OptionError{fmt.Sprintf("--task is for what runs students with the legal answers of a task, and %s does not", f.Name)}
 	case f.Student && o.FullAttention:

@@ -5,15 +5,15 @@
 //	student.h   the functions
 //	student.c   the arithmetic
 //	selftest.c  the proof at boot, and the digest; student.c includes it
-//	text.c      tokenizer and legal answers, of models that have them
+//	text.c      tokenizer, legal answers and the texts of a grammar, where they are wanted
 //
 // The last four lie in runtime/ and are the same for every model but for its name: what a model does not have goes out by
 // macros. They read sizes from the model's table, not from macros, so that the code has one size on one processor for all
 // models that have the same parts, and [Predict] knows it before anything is compiled. sizes.txt holds what was measured;
-// bench/mcu.sh makes it.
+// go test ./bench/mcu -run Update -update makes it.
 //
 // A cache has as many slots as the window or the context has positions: a ring, in which the order does not matter, for sums
 // and maxima of attention are of integers. Greedy decoding computes some logits at a time.
 //
-// Of mito the package imports engine/arch, engine/session/adapters, engine/student, engine/task and engine/tokenizer.
+// Of mito the package imports engine/arch, engine/grammar, engine/session/adapters, engine/student, engine/task and engine/tokenizer.
 package c99

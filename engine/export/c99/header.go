@@ -60,6 +60,7 @@ func (e *emitter) header() []byte {
 	fmt.Fprintf(&b, "#define STUDENT_EXP (STUDENT_GATE || STUDENT_GELU || STUDENT_SAMPLE)\n")
 	flag("TOKENIZER", "", hasText)
 	number("TASK", "rules for legal answers", len(e.rules))
+	number("GRAMMAR", "states of the grammar that texts are held to", e.states())
 	b.WriteString("\n/* Memory. */\n")
 	number("WORDS", "of the state's memory", e.words)
 	number("STATE_BYTES", "of RAM: sizeof(student_state)", e.facts.RAM)

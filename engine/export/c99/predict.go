@@ -13,7 +13,7 @@ import (
 )
 
 // sizes.txt has two kinds of lines. "code TARGET PARTS GREEDY SAMPLING ALL STACK SELFTEST": bytes of code with greedy decoding, with
-// sampling too, and with the self-test too; bytes of stack of a token and of the self-test. "text TARGET KIND BYTES": of text.c. "token
+// sampling too, and with the self-test too; bytes of stack of a token and of the self-test. "text TARGET KIND BYTES": of text.c; "grammar" comes on top. "token
 // TARGET" and a coefficient for each of [work]: instructions of a token.
 //
 //go:embed sizes.txt
@@ -61,6 +61,10 @@ func Predict(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*Plan, err
 			code = table.about(t)
 		}
 		text := table.text[t+" "+e.textKind()]
+		if e.o.Grammar != nil {
+			more, measured := table.text[t+" grammar"]
+			text, known = text+more, known && measured
+		}
 		p.Costs = append(p.Costs, Cost{
 			Target: t, RAM: e.facts.RAM, Instructions: table.instructions(t, e.work(p.Position)), Known: known, Greedy: code.greedy + text,
 			Code: code.all + text, Stack: code.stack, BootStack: code.selftest, Flash: e.facts.Weights + e.facts.Tables + code.all + text,

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mito/engine/arch"
+	"mito/engine/grammar"
 	"mito/engine/session/adapters"
 	"mito/engine/student"
 	"mito/engine/task"
@@ -27,7 +28,8 @@ type Options struct {
 	Task       string // whose legal answers are to be known; "" for none
 	Proof      Proof
 	Adapters   []adapters.Adapter
-	Codes      map[string]Codes // of matrices by the names of their modules, where they have fewer than 8 bits
+	Grammar    *grammar.Automaton // that texts can be held to, over the tokenizer's tokens; nil for none
+	Codes      map[string]Codes   // of matrices by the names of their modules, where they have fewer than 8 bits
 }
 
 // NameError reports a name that C does not take.
@@ -88,7 +90,7 @@ func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Files, error
 	out := Files{"model.c": e.model(), "model.h": nil}
 	out["model.h"] = e.header() // after the arrays were counted
 	names := []string{"student.h", "student.c", "selftest.c"}
-	if e.text != nil || e.rules != nil {
+	if e.text != nil || e.rules != nil || e.o.Grammar != nil {
 		names = append(names, "text.c")
 	}
 	for _, name := range names {
@@ -222,6 +224,9 @@ func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitte
 			}
 		}
 	}
+	if err := e.checkGrammar(); err != nil {
+		return nil, err
+	}
 	e.facts.RAM = e.stateBytes()
 	if e.adapted != nil {
 		e.facts.RAM += 4 + 4*e.rank
@@ -338,6 +343,7 @@ func (e *emitter) model() []byte {
 	e.facts.Tables += e.tableBytes()
 	e.adapterArrays()
 	e.tokenizerArrays()
+	e.grammarArrays()
 	return []byte(e.b.String())
 }
 

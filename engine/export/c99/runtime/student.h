@@ -199,4 +199,24 @@ int student_legal(const char *prompt, uint8_t *mask);
 int student_play(student_state *s, const char *prompt);
 #endif
 
+#if STUDENT_GRAMMAR
+typedef struct { /* state by state: where its tokens begin, the tokens and the states behind them, the fewest tokens that end the text */
+  const uint32_t *from;
+  const uint16_t *tokens, *to, *least;
+} student_grammar_data;
+
+extern const student_grammar_data student_grammar;
+
+/* Sets the mask of what may come in a state, 0 at the beginning of a text, where at most left tokens may still come; STUDENT_MASK
+   bytes. Returns how many tokens there are; 0 where the text is whole or left is too little. */
+int32_t student_may(int32_t state, int32_t left, uint8_t *mask);
+
+/* The state behind a token, or -1 where the grammar does not have it there. */
+int32_t student_after(int32_t state, int32_t token);
+
+/* student_generate, held to the grammar: what is given out is one of its texts. Returns -1 too where no text has so few tokens. */
+int32_t student_write(student_state *s, int32_t max, const student_sampling *how, uint32_t *random, student_word *work,
+                      int (*out)(void *arg, int32_t token), void *arg);
+#endif
+
 #endif

@@ -1,4 +1,4 @@
-/* The tokenizer, and the legal answers of a game. */
+/* The tokenizer, the legal answers of a game, and the texts of a grammar. */
 #include "student.h"
 
 #if STUDENT_TOKENIZER
@@ -200,5 +200,57 @@ int student_play(student_state *s, const char *prompt) {
   if (n < 0) return -1;
   piece = student_piece(n, &bytes);
   return bytes == 1 ? (uint8_t)piece[0] : -1;
+}
+#endif
+
+#if STUDENT_GRAMMAR
+int32_t student_may(int32_t state, int32_t left, uint8_t *mask) {
+  const student_grammar_data *g = &student_grammar;
+  uint32_t i;
+  int32_t n = 0, k;
+  for (k = 0; k < STUDENT_MASK; k++) mask[k] = 0;
+  for (i = g->from[state]; i < g->from[state + 1]; i++) {
+    if (g->least[g->to[i]] >= left) continue;
+    k = g->tokens[i];
+    mask[k >> 3] |= (uint8_t)(1 << (k & 7));
+    n++;
+  }
+#if STUDENT_EOS >= 0
+  if (g->least[state] == 0 && g->from[state] < g->from[state + 1]) {
+    mask[STUDENT_EOS >> 3] |= 1 << (STUDENT_EOS & 7);
+    n++;
+  }
+#endif
+  return n;
+}
+
+int32_t student_after(int32_t state, int32_t token) {
+  const student_grammar_data *g = &student_grammar;
+  uint32_t i;
+  for (i = g->from[state]; i < g->from[state + 1]; i++)
+    if (g->tokens[i] == token) return g->to[i];
+  return -1;
+}
+
+int32_t student_write(student_state *s, int32_t max, const student_sampling *how, uint32_t *random, student_word *work,
+                      int (*out)(void *arg, int32_t token), void *arg) {
+  uint8_t mask[STUDENT_MASK];
+  int32_t n = 0, state = 0, token;
+  if (max > student_model.context - s->pos) max = student_model.context - s->pos;
+  if (max < student_grammar.least[0]) return -1;
+  while (n < max && student_may(state, max - n, mask)) {
+#if STUDENT_SAMPLE
+    token = how ? student_sample(s, mask, how, random, work) : student_argmax(s, mask);
+#else
+    (void)how, (void)random, (void)work;
+    token = student_argmax(s, mask);
+#endif
+    if (token < 0) return -1;
+    if (token == STUDENT_EOS) break;
+    state = student_after(state, token);
+    n++;
+    if (out(arg, token) || student_feed(s, token)) break;
+  }
+  return n;
 }
 #endif
