@@ -16,12 +16,13 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 
 def byte_level_bpe(text, vocab):
+    """A tokenizer of GPT-2's kind."""
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer, tok.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     tok.post_processor = processors.ByteLevel(trim_offsets=False)
     tok.train_from_iterator([text], trainers.BpeTrainer(
         vocab_size=vocab, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"]))
-    return PreTrainedTokenizerFast(tokenizer_object=tok, eos_token="<|endoftext|>")
+    return tok
 
 
 def main():
@@ -42,7 +43,7 @@ def main():
     with open(a.corpus, encoding="utf-8", newline="") as f:
         text = f.read()
     text = text[: len(text) * 9 // 10]
-    tok = byte_level_bpe(text, a.vocab)
+    tok = PreTrainedTokenizerFast(tokenizer_object=byte_level_bpe(text, a.vocab), eos_token="<|endoftext|>")
     ids = torch.tensor(tok(text)["input_ids"])
     end = tok.eos_token_id
     model = GPT2LMHeadModel(GPT2Config(

@@ -24,6 +24,7 @@ import logging
 import numpy as np
 import torch
 import transformers
+from gpt2_teacher import byte_level_bpe
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 BAR = 1e-4  # largest difference of a logit between float models
@@ -324,15 +325,10 @@ def int8(b):
 
 def library(kind):
     """A tokenizer that the tokenizers library trains: GPT-2's kind, or Llama's."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
 
     if kind == "gpt2":
-        tok = Tokenizer(models.BPE())
-        tok.pre_tokenizer, tok.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-        tok.post_processor = processors.ByteLevel(trim_offsets=False)
-        tok.train_from_iterator([TEXT], trainers.BpeTrainer(
-            vocab_size=299, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"]))
-        return tok
+        return byte_level_bpe(TEXT, 299)
     tok = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
     tok.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tok.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])

@@ -4,7 +4,8 @@
     python3 bench/peers/runtimes.py --mito ./mito [--only NAME ...] [--llama DIR] [--llama2c DIR]
 
 needs the packages of bench/peers/runtimes.txt; --llama names the unpacked package @node-llama-cpp/linux-x64 of npm, which holds
-llama.cpp's libraries; --llama2c names a checkout of karpathy/llama2.c, whose run.c and runq.c are compiled here. Models are tiny and made here: nothing is downloaded. Prints one line for each check and exits with 1 if one failed.
+llama.cpp's libraries; --llama2c names a checkout of karpathy/llama2.c, whose run.c and runq.c are compiled here. Models are tiny and
+made here: nothing is downloaded. Prints one line for each check and exits with 1 if one failed.
 """
 
 import argparse
