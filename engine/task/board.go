@@ -7,10 +7,14 @@ package task
 type Board struct {
 	Rows int `json:"rows"`
 	Cols int `json:"cols"`
-	// Line is the number of equal stones in a row, a column or a diagonal that wins; 0 for a puzzle, whose tiles slide, and which is
-	// solved when they stand in order with the gap last.
-	Line  int    `json:"line"`
-	Drops bool   `json:"drops"` // stones fall to the lowest free cell of their column
+	// Line is the number of equal stones in a row, a column or a diagonal that wins. Where it is 0 and nothing flips, the board is a puzzle,
+	// whose tiles slide, and which is solved when they stand in order with the gap last.
+	Line  int  `json:"line"`
+	Drops bool `json:"drops"` // stones fall to the lowest free cell of their column
+	// Flips says that a stone must enclose a row of the other side's, which it turns over, that a side which cannot passes, and that
+	// most stones win where neither can.
+	Flips bool   `json:"flips"`
+	Begin []int  `json:"begin"` // what lies on the cells at first: 0 nothing, 1 a stone of the side that begins, 2 of the other; nil for nothing
 	Cells []Cell `json:"cells"`
 	Limit int    `json:"limit"` // moves that a puzzle allows
 	Start string `json:"start"` // FormatMoves
@@ -59,7 +63,13 @@ func BoardOf(name, format string) (Board, error) {
 		for c := range 9 {
 			b.Cells = append(b.Cells, Cell{c / 3, c % 3, cells8[9*c : 9*c+9]})
 		}
-	case commandsName, othelloName, mastermindName, lotteryName:
+	case othelloName:
+		b = Board{Rows: side6, Cols: side6, Flips: true}
+		for c := range cells6 {
+			b.Cells = append(b.Cells, Cell{c / side6, c % side6, string([]rune{free6[c], own6[c], opp6[c]})})
+			b.Begin = append(b.Begin, int(start6.own>>c&1)+2*int(start6.opp>>c&1))
+		}
+	case commandsName, mastermindName, lotteryName:
 		return b, &BoardError{Task: name}
 	default:
 		return b, &UnknownError{Name: name, Known: Names()}

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -25,7 +26,7 @@ type gameModel struct {
 
 func randomGame(t *testing.T, name, format string) gameModel {
 	t.Helper()
-	game, err := task.New(name, task.Options{Format: format, Positions: 10, Depth: map[bool]int{true: 1}[name == "connect4"]})
+	game, err := task.New(name, task.Options{Format: format, Positions: 10, Depth: map[string]int{"connect4": 1, "othello": 1}[name]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,13 +75,13 @@ func (g gameModel) check(t *testing.T, p task.Player, q question) {
 			}
 		}
 	}
-	rules, err := task.Rules(g.task.Name())
-	if err != nil {
-		t.Fatal(err)
+	if g.task.Name() == "othello" {
+		checkTurns(t, q)
 	}
+	rules, _ := task.Rules(g.task.Name()) // othello has none
 	for _, a := range q.Legal {
 		ruled := func(r task.Rule) bool { return q.Prompt[r.At] == r.Is && strings.HasSuffix(a, string(r.Answer)) }
-		if !strings.HasPrefix(q.Prompt, "▶") && !slices.ContainsFunc(rules, ruled) {
+		if rules != nil && !strings.HasPrefix(q.Prompt, "▶") && !slices.ContainsFunc(rules, ruled) {
 			t.Errorf("%s: of %q, %s is not legal", g.task.Name(), q.Prompt, a)
 		}
 	}
@@ -90,6 +91,36 @@ func (g gameModel) check(t *testing.T, p task.Player, q question) {
 	}
 	if choices[0].Answer != q.Answer {
 		t.Errorf("%s: %q is answered with %s, mito's runtime says %s", g.task.Name(), q.Prompt, q.Answer, choices[0].Answer)
+	}
+}
+
+// checkTurns wants the legal answers to be the cells from which a stone encloses others, and no other.
+func checkTurns(t *testing.T, q question) {
+	t.Helper()
+	board, err := task.BoardOf("othello", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, prompt := map[[2]int]int{}, []rune(q.Prompt)
+	for i, c := range board.Cells {
+		at[[2]int{c.Row, c.Col}] = 1 + slices.Index([]rune(c.Chars), prompt[i]) // 1 free, 2 own, 3 the other side's
+	}
+	for _, c := range board.Cells {
+		turns := false
+		for d := range 9 {
+			r, k, n := c.Row, c.Col, 0
+			for {
+				if r, k = r+d/3-1, k+d%3-1; at[[2]int{r, k}] != 3 || d == 4 {
+					break
+				}
+				n++
+			}
+			turns = turns || n > 0 && at[[2]int{r, k}] == 2
+		}
+		free := []rune(c.Chars)[0]
+		if legal := turns && at[[2]int{c.Row, c.Col}] == 1; legal != slices.Contains(q.Legal, string(free)) {
+			t.Errorf("othello: of %q, %q is legal: %v, the page says otherwise", q.Prompt, free, legal)
+		}
 	}
 }
 
@@ -106,17 +137,17 @@ const playing = `(async games => {
 	student.choose = (Prompt, Legal) => { const Answer = choose.call(student, Prompt, Legal); asked.push({ Prompt, Legal, Answer }); return Answer; };
 	for (let n = 0; n < games; n++) {
 		const buttons = $('game-buttons').children;
-		buttons[n % (game.line ? 2 : 1)].click();
-		for (let i = 0; i < (game.line ? 100 : 20) && !over; i++) {
-			if (game.line) {
+		buttons[n % (stones ? 2 : 1)].click();
+		for (let i = 0; i < (stones ? 100 : 20) && !over; i++) {
+			if (stones) {
 				const free = [...document.querySelectorAll('#board button[aria-disabled=false]')];
 				free[Math.floor(Math.random() * free.length)].click();
 			} else {
 				buttons[1].click();
 			}
 		}
-		const stones = [...document.querySelectorAll('#board .line')].length;
-		verdicts.push($('turn').textContent + (game.line && stones >= game.line ? ' a line' : ''));
+		const line = [...document.querySelectorAll('#board .line')].length;
+		verdicts.push($('turn').textContent + (game.line && line >= game.line ? ' a line' : ''));
 	}
 	student.choose = choose;
 	return { Asked: asked, Verdicts: verdicts, Record: $('record').textContent };
@@ -141,8 +172,11 @@ func TestGamesInChromium(t *testing.T) {
 				g.check(t, p, q)
 			}
 			for _, v := range got.Verdicts {
-				won := v == "You won. a line" || v == "The model won. a line"
-				if name != "puzzle8" && !won && v != "Drawn." || name == "puzzle8" && !strings.Contains(v, " moves") {
+				ended := map[string]string{"puzzle8": `^\d+ moves`, "othello": `^(You won|The model won|Drawn), \d+ to \d+\.$`}[name]
+				if ended == "" {
+					ended = `^(You won\. a line|The model won\. a line|Drawn\.)$`
+				}
+				if !regexp.MustCompile(ended).MatchString(v) {
 					t.Errorf("%s %s: a game ends with %q", name, format, v)
 				}
 			}

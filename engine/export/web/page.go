@@ -81,7 +81,7 @@ func (e *AlphabetError) Error() string {
 }
 
 // titles of the tasks.
-var titles = map[string]string{"tictactoe": "Tic-tac-toe", "connect4": "Connect four", "puzzle8": "Eight puzzle"}
+var titles = map[string]string{"tictactoe": "Tic-tac-toe", "connect4": "Connect four", "puzzle8": "Eight puzzle", "othello": "Othello, six by six"}
 
 // facts are what the scripts know of a model.
 type facts struct {
