@@ -64,7 +64,7 @@ writes the temperature to a file for mito generate.`,
 	f.output.register(fs)
 	fs.StringVar(&f.model, "model", "", "folder of the model, float or INT8 (required)")
 	f.adapter.register(fs, "")
-	fs.StringVar(&f.split, "split", string(task.Test), "task, examples: positions or prompts to evaluate the loss on: train, test or all")
+	fs.StringVar(&f.split, "split", string(task.Test), "task, examples: positions to evaluate the loss on, or prompts that are asked too: train, test or all")
 	fs.BoolVar(&f.all, "all", false, "corpus: evaluate on the whole text, not only on its held-out end")
 	fs.StringVar(&f.opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
 	fs.StringVar(&f.player, "player", "", "puzzle8: how the model plays: policy, policy-without-repeats, and where it answers distances nearest, nearest-without-repeats; policy where it is left out")
@@ -221,7 +221,7 @@ func (f *evalFlags) play(cmd *cobra.Command, rt decode.Runtime, w *pipeline.Work
 	p := newProgress(cmd, f.output.quiet)
 	p.Start("playing", f.games)
 	s, err = w.Task.Score(cmd.Context(), player, task.ScoreOptions{
-		Games: f.games, Opponent: f.opponent, Player: f.player, Seed: f.seed, Marker: scorer, Progress: func(done, _ int) { p.Update(done, "") },
+		Games: f.games, Opponent: f.opponent, Player: f.player, Seed: f.seed, Split: task.Split(f.split), Marker: scorer, Progress: func(done, _ int) { p.Update(done, "") },
 	})
 	if err != nil {
 		p.End(pipeline.Stopped)

@@ -186,7 +186,7 @@ func (c constant) Write(prompts []string) ([]Written, error) {
 // asked is the number of prompts of one call of a player.
 const asked = 256
 
-// Score asks p the held-out prompts, o.Games of them at most, and counts the exact answers. Where the set of answers is
+// Score asks p the prompts of o.Split, o.Games of them at most, and counts the exact answers. Where the set of answers is
 // open, p must be a Writer. o.Marker marks the answers too.
 func (t *Exact) Score(ctx context.Context, p Player, o ScoreOptions) (Score, error) {
 	o, err := o.withDefaults(t.name)
@@ -198,13 +198,14 @@ func (t *Exact) Score(ctx context.Context, p Player, o ScoreOptions) (Score, err
 	}
 	s := t.set()
 	var tests []exactPrompt
+	split := cmp.Or(o.Split, Test)
 	for _, q := range s.prompts {
-		if q.test {
+		if split == All || q.test == (split == Test) {
 			tests = append(tests, q)
 		}
 	}
 	tests = chosen(tests, o.Games, o.Seed)
-	m := &marking{task: t, o: o, score: ExactScore{Prompts: len(tests), Answers: len(s.closed), Constrained: s.closed != nil}}
+	m := &marking{task: t, o: o, score: ExactScore{Split: split, Prompts: len(tests), Answers: len(s.closed), Constrained: s.closed != nil}}
 	for from := 0; from < len(tests); from += asked {
 		if err := ctx.Err(); err != nil {
 			return Score{}, err

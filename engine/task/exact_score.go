@@ -9,8 +9,9 @@ import (
 
 // ExactScore is the score of an [Exact] task.
 type ExactScore struct {
-	Prompts int `json:"prompts"`
-	Exact   int `json:"exact"` // prompts whose answer is one of the right ones
+	Split   Split `json:"split"` // whose prompts they are
+	Prompts int   `json:"prompts"`
+	Exact   int   `json:"exact"` // prompts whose answer is one of the right ones
 
 	// Constrained says that answers were held to a closed set of so many Answers, so that none can be outside it.
 	Constrained bool `json:"constrained"`
@@ -41,7 +42,9 @@ func (s *ExactScore) Interval() Interval { return Wilson(s.Exact, s.Prompts) }
 func (s *ExactScore) UnconstrainedInterval() Interval { return Wilson(s.Unconstrained, s.Prompts) }
 
 // String returns the score in one line for people.
-func (s *ExactScore) String() string { return "held-out prompts answered exactly: " + s.Words() }
+func (s *ExactScore) String() string {
+	return map[Split]string{Test: "held-out ", Train: "trained-on "}[s.Split] + "prompts answered exactly: " + s.Words()
+}
 
 // Words are the numbers of the score, for people.
 func (s *ExactScore) Words() string {

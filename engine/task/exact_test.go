@@ -166,7 +166,7 @@ func TestScoreOfExactAnswers(t *testing.T) {
 				held++
 			}
 		}
-		want := ExactScore{Prompts: 100, Exact: 100, Constrained: true, Answers: 4, Unconstrained: 100 - held, Outside: held}
+		want := ExactScore{Split: Test, Prompts: 100, Exact: 100, Constrained: true, Answers: 4, Unconstrained: 100 - held, Outside: held}
 		if k == 400 {
 			want.Constrained, want.Answers, want.Exact = false, 0, 100-held
 		}
@@ -178,6 +178,11 @@ func TestScoreOfExactAnswers(t *testing.T) {
 		wrong := scripted(func(string) (string, bool) { return "answer 0", true })
 		if s := mustScore(t, task, wrong, ScoreOptions{Games: 20}); s.Exact.Prompts != 20 || s.Exact.Exact > 15 || len(s.Exact.Mistakes) == 0 || s.Exact.Mistakes[0].Answer != "answer 0" {
 			t.Errorf("%d answers, all alike: %+v", k, *s.Exact)
+		}
+		for split, n := range map[Split]int{Train: 300, Test: 100, All: 400} {
+			if s := mustScore(t, task, right, ScoreOptions{Split: split}); s.Exact.Prompts != n || s.Exact.Split != split {
+				t.Errorf("%s: %+v", split, *s.Exact)
+			}
 		}
 		if s := mustScore(t, task, task.Commonest(), ScoreOptions{}); s.Exact.Exact > 40 || s.Exact.Outside != 0 {
 			t.Errorf("the commonest answer: %+v", *s.Exact)

@@ -31,6 +31,9 @@ type ScoreOptions struct {
 	// games or boards, each as it ends. An exhaustive opponent keeps none.
 	Keep int
 	Kept func(Game)
+	// Split is whose prompts an Exact task asks, "" for Test; others take no
+	// notice of it.
+	Split Split
 	// Marker, if not nil, marks the answers of an Exact task; others take no notice of it.
 	Marker Marker
 	// Progress, if not nil, is called from Score's goroutine as games end.
