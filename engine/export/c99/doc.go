@@ -12,6 +12,9 @@
 // models that have the same parts, and [Predict] knows it before anything is compiled. sizes.txt holds what was measured;
 // go test ./bench/mcu -run Update -update makes it.
 //
+// [WriteImage] makes the same arrays and structures as they lie in memory, for a program that has every part and learns the model when
+// it starts: the browser's (engine/export/web).
+//
 // A cache has as many slots as the window or the context has positions: a ring, in which the order does not matter, for sums
 // and maxima of attention are of integers. Greedy decoding computes some logits at a time.
 //

@@ -6,7 +6,8 @@
 //
 // The page holds the program twice, the image of the model (c99.WriteImage) and a policy (CSP) that lets it load nothing. When
 // it opens it computes the digest of engine/student/SPEC.md, section 6, and runs nothing where that differs. Text is drawn as
-// by mito generate, token for token; a game is played on a board, with the legal moves that student.c masks.
+// by mito generate, token for token. A game is played on a board (task.Board): the page lists the legal answers, and the model takes the
+// most probable of them.
 //
 // `go generate` makes wasm/ again; a test fails where sources and MANIFEST disagree, and where clang is the MANIFEST's, where it
 // makes other bytes.

@@ -23,6 +23,7 @@
 #define STUDENT_TASK 0     /* the page knows what is legal */
 #define STUDENT_PACKED 0   /* a page has whole codes */
 #define STUDENT_ADAPTERS 0
+#define STUDENT_GRAMMAR 0
 
 #define STUDENT_VOCAB student_model.vocab
 #define STUDENT_EOS student_model.eos
