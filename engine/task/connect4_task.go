@@ -38,17 +38,9 @@ type Connect4 struct {
 }
 
 func newConnect4(o Options) (*Connect4, error) {
-	if o.Positions == 0 {
-		o.Positions = DefaultPositions
-	}
-	if o.Depth == 0 {
-		o.Depth = DefaultDepth
-	}
-	if o.Positions > maxPositions4 {
-		return nil, &OptionError{Task: connect4Name, Option: "positions", Got: o.Positions, Want: fmt.Sprintf("at most %d", maxPositions4)}
-	}
-	if o.Depth < 1 || o.Depth > maxDepth4 {
-		return nil, &OptionError{Task: connect4Name, Option: "depth", Got: o.Depth, Want: fmt.Sprintf("1 to %d plies", maxDepth4)}
+	o, err := o.searched(connect4Name, limits{DefaultPositions, DefaultDepth, maxPositions4, maxDepth4})
+	if err != nil {
+		return nil, err
 	}
 	return &Connect4{options: o}, nil
 }
@@ -73,10 +65,8 @@ func (t *Connect4) Alphabet() string {
 // searcher that draws among its best moves. Score takes any depth-N up to
 // depth-16. None is perfect: connect4 is not solved here.
 func (t *Connect4) Opponents() []string {
-	return []string{opponentRandom, depthPrefix4 + strconv.Itoa(t.options.Depth)}
+	return []string{opponentRandom, depthPrefix + strconv.Itoa(t.options.Depth)}
 }
-
-const depthPrefix4 = "depth-"
 
 // Examples returns the labelled positions of a split in the order of the games
 // they come from, generating them on first use.
@@ -119,17 +109,13 @@ func (t *Connect4) Score(ctx context.Context, p Player, o ScoreOptions) (Score, 
 	if err != nil {
 		return Score{}, err
 	}
-	if o.Opponent == "" {
+	depth, err := opponentDepth(connect4Name, o.Opponent, maxDepth4)
+	if err != nil {
+		return Score{}, err
+	}
+	if depth == 0 {
 		o.Opponent = opponentRandom
-	}
-	if o.Opponent == opponentRandom {
-		random := randomChooser[board4](rules4{})
-		return t.score(ctx, random, p, o)
-	}
-	depth, err := strconv.Atoi(strings.TrimPrefix(o.Opponent, depthPrefix4))
-	if err != nil || o.Opponent != depthPrefix4+strconv.Itoa(depth) || depth < 1 || depth > maxDepth4 {
-		return Score{}, &OpponentError{Task: connect4Name, Opponent: o.Opponent,
-			Known: []string{opponentRandom, fmt.Sprintf("%s1 to %s%d", depthPrefix4, depthPrefix4, maxDepth4)}}
+		return t.score(ctx, randomChooser[board4](rules4{}), p, o)
 	}
 	opponent := func(b board4, rng *rand.Rand) string {
 		s := searchers4.Get().(*search4).until(ctx)

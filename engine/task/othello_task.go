@@ -45,17 +45,9 @@ type Othello struct {
 }
 
 func newOthello(o Options) (*Othello, error) {
-	if o.Positions == 0 {
-		o.Positions = DefaultPositions6
-	}
-	if o.Depth == 0 {
-		o.Depth = DefaultDepth6
-	}
-	if o.Positions > maxPositions6 {
-		return nil, &OptionError{Task: othelloName, Option: "positions", Got: o.Positions, Want: fmt.Sprintf("at most %d", maxPositions6)}
-	}
-	if o.Depth < 1 || o.Depth > maxDepth6 {
-		return nil, &OptionError{Task: othelloName, Option: "depth", Got: o.Depth, Want: fmt.Sprintf("1 to %d plies", maxDepth6)}
+	o, err := o.searched(othelloName, limits{DefaultPositions6, DefaultDepth6, maxPositions6, maxDepth6})
+	if err != nil {
+		return nil, err
 	}
 	return &Othello{options: o}, nil
 }
@@ -71,7 +63,7 @@ func (*Othello) Alphabet() string {
 // Opponents returns random and depth-N, N being the depth of the labels: a searcher that draws among its best moves. Score takes
 // any depth-N up to depth-10.
 func (t *Othello) Opponents() []string {
-	return []string{opponentRandom, depthPrefix4 + strconv.Itoa(t.options.Depth)}
+	return []string{opponentRandom, depthPrefix + strconv.Itoa(t.options.Depth)}
 }
 
 // Examples returns the labelled positions of a split in the order of the games they come from, generating them on first use.
@@ -170,16 +162,13 @@ func (t *Othello) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 	if err != nil {
 		return Score{}, err
 	}
-	if o.Opponent == "" {
+	depth, err := opponentDepth(othelloName, o.Opponent, maxDepth6)
+	if err != nil {
+		return Score{}, err
+	}
+	if depth == 0 {
 		o.Opponent = opponentRandom
-	}
-	if o.Opponent == opponentRandom {
 		return playGames(ctx, othelloName, rules6{}, randomChooser[board6](rules6{}), p, o)
-	}
-	depth, err := strconv.Atoi(strings.TrimPrefix(o.Opponent, depthPrefix4))
-	if err != nil || o.Opponent != depthPrefix4+strconv.Itoa(depth) || depth < 1 || depth > maxDepth6 {
-		return Score{}, &OpponentError{Task: othelloName, Opponent: o.Opponent,
-			Known: []string{opponentRandom, fmt.Sprintf("%s1 to %s%d", depthPrefix4, depthPrefix4, maxDepth6)}}
 	}
 	opponent := func(b board6, rng *rand.Rand) string {
 		best := answers6(best6(b, depth))
