@@ -185,9 +185,9 @@ func Presets() []Preset {
 			Teacher: shared(stage("micro", game.Rows, 60, 0.01)), Student: stage("micro", game.Rows, 100, 0.01), Distill: games,
 		},
 		{
-			Name: "standard", For: "connect4", About: "500,000 positions labelled 8 plies deep, in the order of play; a 320 K student",
-			Task: task.Options{Positions: 500_000, Format: task.FormatMoves, Seed: 1}, Games: 1000, Opponents: []string{"random", "depth-2", "depth-4"},
-			Teacher: standard("char", 128, 1000), Student: standard("board", 128, 4000), Distill: solver,
+			Name: "standard", For: "connect4", About: "150,000 positions labelled 8 plies deep, in the order of play; a 96 K student",
+			Task: task.Options{Positions: 150_000, Format: task.FormatMoves, Seed: 1}, Games: 1000, Opponents: []string{"random", "depth-2", "depth-4"},
+			Teacher: standard("mini", 64, 1000), Student: standard("puzzle", 64, 2500), Distill: solver,
 		},
 		{
 			Name: "standard", For: "puzzle8", About: "every board, with the moves left before the move; a 98 K student",
@@ -195,9 +195,9 @@ func Presets() []Preset {
 			Teacher: standard("mini", 512, 2000), Student: standard("puzzle", 512, 9500), Distill: solver,
 		},
 		{
-			Name: "standard", For: "othello", About: "200,000 positions labelled 4 plies deep; a 90 K student",
-			Task: task.Options{Seed: 1}, Games: 1000,
-			Teacher: standard("mini", 128, 1000), Student: standard("wide", 128, 3000), Distill: solver,
+			Name: "standard", For: "othello", About: "100,000 positions labelled 4 plies deep; a 90 K student",
+			Task: task.Options{Positions: 100_000, Seed: 1}, Games: 1000,
+			Teacher: standard("mini", 128, 500), Student: standard("wide", 128, 1500), Distill: solver,
 		},
 		{
 			Name: "standard", For: "mastermind", About: "800,000 pegs of 36,000 games; a 90 K student",
