@@ -57,8 +57,8 @@ func optionFlag(field string) string {
 
 // packages are the names that errors of mito's packages begin with. They help who reads the code; for who runs the
 // program they are noise, and twice where one package passes on the error of another.
-var packages = regexp.MustCompile(`(^|: |\n)(?:(?:attn|backend|bench|checkpoint|convert|cpu|cuda|cudaemu|cudrv|cudax|data|decode|distill|files|gemm|isa|memlimit|` +
-	`lora|model|parallel|peak|pipeline|prune|qat|qgemm|quant|report|runs|seam|search|sparse|student|task|tokenizer|train|vec|verify): )+`)
+var packages = regexp.MustCompile(`(^|: |\n)(?:(?:attn|backend|bench|checkpoint|convert|cpu|cuda|cudaemu|cudrv|cudax|data|decode|dist|distill|files|gemm|grammar|isa|memlimit|` +
+	`lora|model|parallel|peak|pipeline|prune|qat|qgemm|quant|report|runs|seam|search|sparse|student|task|tokenizer|train|trials|vec|verify): )+`)
 
 // plain takes the names of packages out of a message.
 func plain(message string) string { return packages.ReplaceAllString(message, "$1") }
