@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -40,11 +41,11 @@ type library struct {
 	rank           func(comm uintptr, rank *int32) int32
 	size           func(comm uintptr, size *int32) int32
 	isend          func(buf unsafe.Pointer, count int32, datatype uintptr, dest, tag int32, comm uintptr, request *uintptr) int32
-	recv           func(buf unsafe.Pointer, count int32, datatype uintptr, source, tag int32, comm uintptr, status unsafe.Pointer) int32
+	irecv          func(buf unsafe.Pointer, count int32, datatype uintptr, source, tag int32, comm uintptr, request *uintptr) int32
 	iprobe         func(source, tag int32, comm uintptr, flag *int32, status unsafe.Pointer) int32
-	waitall        func(count int32, requests *uintptr, statuses unsafe.Pointer) int32
-	bcast          func(buf unsafe.Pointer, count int32, datatype uintptr, root int32, comm uintptr) int32
-	allreduce      func(send, recv unsafe.Pointer, count int32, datatype, op, comm uintptr) int32
+	testall        func(count int32, requests *uintptr, done *int32, statuses unsafe.Pointer) int32
+	ibcast         func(buf unsafe.Pointer, count int32, datatype uintptr, root int32, comm uintptr, request *uintptr) int32
+	iallreduce     func(send, recv unsafe.Pointer, count int32, datatype, op, comm uintptr, request *uintptr) int32
 	finalize       func() int32
 }
 
@@ -56,6 +57,7 @@ type Engine struct {
 	requests   []uintptr
 	keep       []*tensor.Dense // what is being sent
 	sum        []float32
+	one        [1]uintptr // request of an operation that is waited for
 
 	calls chan func() // for the thread that began MPI, which has to end it
 }
@@ -117,8 +119,8 @@ func (l *library) bind(handle uintptr) (missing []string) {
 	}{
 		{&l.abiVersion, "MPI_Abi_get_version"}, {&l.libraryVersion, "MPI_Get_library_version"}, {&l.initThread, "MPI_Init_thread"},
 		{&l.setErrhandler, "MPI_Comm_set_errhandler"}, {&l.errorString, "MPI_Error_string"}, {&l.rank, "MPI_Comm_rank"},
-		{&l.size, "MPI_Comm_size"}, {&l.isend, "MPI_Isend"}, {&l.recv, "MPI_Recv"}, {&l.iprobe, "MPI_Iprobe"},
-		{&l.waitall, "MPI_Waitall"}, {&l.bcast, "MPI_Bcast"}, {&l.allreduce, "MPI_Allreduce"}, {&l.finalize, "MPI_Finalize"},
+		{&l.size, "MPI_Comm_size"}, {&l.isend, "MPI_Isend"}, {&l.irecv, "MPI_Irecv"}, {&l.iprobe, "MPI_Iprobe"},
+		{&l.testall, "MPI_Testall"}, {&l.ibcast, "MPI_Ibcast"}, {&l.iallreduce, "MPI_Iallreduce"}, {&l.finalize, "MPI_Finalize"},
 	} {
 		at, err := purego.Dlsym(handle, f.name)
 		if err != nil || at == 0 {
@@ -203,9 +205,45 @@ func (e *Engine) Send(t *tensor.Dense, to int) error {
 // Receive implements dist.Engine.
 func (e *Engine) Receive(t *tensor.Dense, from int) error {
 	at, n := host(t)
-	err := e.check("MPI_Recv", e.lib.recv(at, n, typeFloat, int32(from), tag, commWorld, nil))
+	err := e.finish("MPI_Irecv", func(request *uintptr) int32 {
+		return e.lib.irecv(at, n, typeFloat, int32(from), tag, commWorld, request)
+	})
 	runtime.KeepAlive(t)
 	return err
+}
+
+// finish begins an operation and waits until it is done.
+func (e *Engine) finish(call string, begin func(request *uintptr) int32) error {
+	e.one[0] = requestNull
+	if err := e.check(call, begin(&e.one[0])); err != nil {
+		return err
+	}
+	return e.await(e.one[:])
+}
+
+// spin is how long a rank looks for what it waits for without a break. After that it sleeps between looks: MPI's own waiting would take
+// the processor from the rank that it waits for, where there are fewer of them than processes.
+const (
+	spin = 200 * time.Microsecond
+	nap  = 20 * time.Microsecond
+)
+
+// await waits until operations are done.
+func (e *Engine) await(requests []uintptr) error {
+	var began time.Time
+	for i := 0; ; i++ {
+		var done int32
+		err := e.check("MPI_Testall", e.lib.testall(int32(len(requests)), &requests[0], &done, nil))
+		if err != nil || done != 0 {
+			return err
+		}
+		switch {
+		case i == 0:
+			began = time.Now()
+		case time.Since(began) > spin:
+			time.Sleep(nap)
+		}
+	}
 }
 
 // Ready implements dist.Engine.
@@ -219,7 +257,7 @@ func (e *Engine) Wait() error {
 	if len(e.requests) == 0 {
 		return nil
 	}
-	err := e.check("MPI_Waitall", e.lib.waitall(int32(len(e.requests)), &e.requests[0], nil))
+	err := e.await(e.requests)
 	e.requests, e.keep = e.requests[:0], e.keep[:0]
 	return err
 }
@@ -227,14 +265,15 @@ func (e *Engine) Wait() error {
 // Broadcast implements dist.Engine.
 func (e *Engine) Broadcast(t *tensor.Dense, root int) error {
 	at, n := host(t)
-	err := e.check("MPI_Bcast", e.lib.bcast(at, n, typeFloat, int32(root), commWorld))
+	err := e.finish("MPI_Ibcast", func(request *uintptr) int32 { return e.lib.ibcast(at, n, typeFloat, int32(root), commWorld, request) })
 	runtime.KeepAlive(t)
 	return err
 }
 
 // BroadcastBytes makes b on every rank what it is on root. All give the same length.
 func (e *Engine) BroadcastBytes(b []byte, root int) error {
-	err := e.check("MPI_Bcast", e.lib.bcast(unsafe.Pointer(unsafe.SliceData(b)), int32(len(b)), typeByte, int32(root), commWorld))
+	at, n := unsafe.Pointer(unsafe.SliceData(b)), int32(len(b))
+	err := e.finish("MPI_Ibcast", func(request *uintptr) int32 { return e.lib.ibcast(at, n, typeByte, int32(root), commWorld, request) })
 	runtime.KeepAlive(b)
 	return err
 }
@@ -245,7 +284,9 @@ func (e *Engine) Sum(t *tensor.Dense) error {
 	if len(e.sum) < int(n) {
 		e.sum = make([]float32, n)
 	}
-	err := e.check("MPI_Allreduce", e.lib.allreduce(at, unsafe.Pointer(&e.sum[0]), n, typeFloat, opSum, commWorld))
+	err := e.finish("MPI_Iallreduce", func(request *uintptr) int32 {
+		return e.lib.iallreduce(at, unsafe.Pointer(&e.sum[0]), n, typeFloat, opSum, commWorld, request)
+	})
 	copy(unsafe.Slice((*float32)(at), n), e.sum)
 	runtime.KeepAlive(t)
 	return err
