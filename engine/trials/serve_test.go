@@ -261,3 +261,29 @@ func TestFullStore(t *testing.T) {
 
 // TestImports holds what doc.go says of imports.
 func TestImports(t *testing.T) { imports.Direct(t) }
+
+// Rate is how many trials a second one server hands out and takes back, with students of 64 KB. It is for the documentation; run it
+// with -v.
+func TestRate(t *testing.T) {
+	const trials, bytes = 200, 64 << 10
+	s := begun(t, ServeOptions{Address: "127.0.0.1:0"})
+	student := strings.Repeat("s", bytes)
+	for range 2 {
+		w, err := connect(t, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go w.Work(t.Context(), func(context.Context, Trial) (io.ReadCloser, error) { return made(student) })
+	}
+	began, taken := time.Now(), 0
+	if err := s.Run(t.Context(), list(trials), RunOptions{Take: func(_ Trial, r io.Reader) error {
+		n, err := io.Copy(io.Discard, r)
+		if taken++; n != bytes {
+			t.Errorf("%d bytes", n)
+		}
+		return err
+	}}); err != nil || taken != trials {
+		t.Fatalf("%d of %d: %v", taken, trials, err)
+	}
+	t.Logf("%.0f trials/s, each with a student of %d bytes, two workers in this process", trials/time.Since(began).Seconds(), bytes)
+}
