@@ -44,7 +44,7 @@ func TestGPUModel(t *testing.T) {
 	// Three products of each matrix; attention has two forward, and in its backward passes seven of which two are recomputed.
 	c := class{config: gpuClass("7M")}
 	attention := 9 * c.config.Layers * c.config.Heads * c.config.HeadDim * (gpuContext + 1) / 2
-	if want := 2e-9 * float64(m.Tokens) * float64(3*c.macs()+attention); math.Abs(tensor-want) > 1e-9*want {
+	if want := 2e-9 * float64(m.Tokens) * float64(3*c.macs()+attention); tensor < want || tensor > want*(1+1e-4) { // parts of products are added up by the same kernels
 		t.Errorf("%v GFLOP on tensor cores, want %v", tensor, want)
 	}
 	// The update of 7 M parameters alone moves seven tensors of 28 MB.
@@ -54,6 +54,20 @@ func TestGPUModel(t *testing.T) {
 	raw, err := json.Marshal(m)
 	if err != nil || !strings.HasPrefix(string(raw), `{"modelled":true,`) {
 		t.Errorf("%.60s, %v", raw, err)
+	}
+}
+
+// A step of four layers takes so many launches and moves so many bytes at most: fused calls, products that share launches and
+// Muon in batches are there. Times of real launches are another matter.
+func TestGPULaunches(t *testing.T) {
+	for _, c := range []struct {
+		optimizer string
+		launches  int
+		gb        float64
+	}{{train.AdamW, 120, 10.95}, {train.Muon, 143, 11.7}} {
+		if m := modelled(t, GPUModelOptions{"h100", "7M", c.optimizer, backend.BFloat16}); m.Launches > c.launches || m.GB > c.gb {
+			t.Errorf("%s: want at most %d launches and %v GB; %s", c.optimizer, c.launches, c.gb, m.Totals())
+		}
 	}
 }
 

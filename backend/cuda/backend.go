@@ -21,9 +21,11 @@ type Backend struct {
 	capturing bool
 	closed    bool
 	work      workspace
-	pending   pending
-	held      error // of a product that begin sent
-	task      task  // the launch being put together; a Backend is used by one goroutine at a time
+	earlier   pending     // a product that was held back before pending, or none
+	pending   pending     // the last product
+	norm      pendingNorm // or a backward pass of RMSNorm
+	held      error       // of what begin sent
+	task      task        // the launch being put together; a Backend is used by one goroutine at a time
 }
 
 var (
@@ -117,7 +119,7 @@ func (b *Backend) Close() error {
 	if b.closed {
 		return nil
 	}
-	b.pending.set = false
+	b.earlier.set, b.pending.set, b.norm.set = false, false, false
 	b.closed = true
 	err := b.queue.do("Close", b.machine.close)
 	b.queue.stop()

@@ -77,6 +77,15 @@ func (a arguments) has(k int) float64 {
 	return 1
 }
 
+// distinct is how many different addresses there are among the first n of some arguments.
+func (a arguments) distinct(n int, at ...int) float64 {
+	seen := map[uint64]bool{}
+	for _, i := range at[:n] {
+		seen[a.args.Word(i)] = true
+	}
+	return float64(len(seen))
+}
+
 const f32 = 4 // bytes
 
 // streams is the cost of a kernel that does so many operations for each of n elements, argument k, and reads and writes so
@@ -99,25 +108,23 @@ func epilogueCost(kind int) (tensors float64) {
 	return 0
 }
 
-// gemmCost is that of a product whose sizes begin at argument at; partial is the argument of the parts, or -1, a and b follow.
-func gemmCost(at int, tensor, partial bool) func(arguments) Cost {
+// gemmCost is that of a product whose sizes begin at argument at. Those on tensor cores have parts of k, and members.
+func gemmCost(at int, tensor bool) func(arguments) Cost {
 	return func(a arguments) Cost {
 		m, n, k := a.i(at), a.i(at+1), a.i(at+2)
-		flags := at + 4 // accumulate; alpha is before, k_part too where there are parts
-		if partial {
-			flags++
+		if !tensor {
+			return Cost{Float32: 2 * m * n * k, Bytes: f32 * (m*k + k*n + m*n*(1+a.has(at+4)+epilogueCost(int(a.i(at+5)))))}
 		}
-		c := Cost{Bytes: f32 * (m*k + k*n)}
-		if tensor {
-			c.Tensor = 2 * m * n * k
-		} else {
-			c.Float32 = 2 * m * n * k
+		members, results := int(a.i(at+7)), a.i(at+7)
+		if a.has(at+8) == 1 { // they add up in one
+			results = 1
 		}
-		if parts := float64(a.grid.Z); partial && parts > 1 {
-			c.Bytes += f32 * parts * m * n
-			return c
+		c := Cost{Tensor: float64(members) * 2 * m * n * k, Bytes: f32 * m * n * results * (1 + a.has(at+5) + epilogueCost(int(a.i(at+6))))}
+		c.Bytes += f32 * (m*k*a.distinct(members, 3, at+10, at+13) + k*n*a.distinct(members, 4, at+11, at+14))
+		if parts := float64(a.grid.Z) / results; parts > 1 { // written, read and added up
+			c.Float32 += results * parts * m * n
+			c.Bytes += 2 * f32 * results * parts * m * n
 		}
-		c.Bytes += f32 * m * n * (1 + a.has(flags) + epilogueCost(int(a.i(flags+1))))
 		return c
 	}
 }

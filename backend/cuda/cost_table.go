@@ -12,13 +12,9 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 			t[k] = f
 		}
 	}
-	set(gemmCost(7, true, true), gemm128[:]...)
-	set(gemmCost(7, true, true), gemm64[:]...)
-	set(gemmCost(6, false, false), gemmF32[:]...)
-	set(func(a arguments) Cost {
-		parts, n := a.i(5), a.long(6)
-		return Cost{Float32: parts * n, Bytes: f32 * n * (parts + 1 + a.has(8) + epilogueCost(int(a.i(9))))}
-	}, kernels.AddPartsF32)
+	set(gemmCost(8, true), gemm128[:]...)
+	set(gemmCost(8, true), gemm64[:]...)
+	set(gemmCost(6, false), gemmF32[:]...)
 
 	set(attentionCost(5, true, 4, 2, 2, 1), kernels.AttentionBF16x32, kernels.AttentionBF16x64, kernels.AttentionBF16x96, kernels.AttentionBF16x128)
 	set(attentionCost(7, true, 6, 3, 2, 2), kernels.AttentionDQBF16x32, kernels.AttentionDQBF16x64, kernels.AttentionDQBF16x96, kernels.AttentionDQBF16x128)
@@ -73,7 +69,7 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 	}, kernels.LayerNormF32)
 	set(func(a arguments) Cost {
 		n := a.i(7) * a.i(8)
-		return Cost{Float32: 12 * n, Bytes: f32 * (3*n + a.i(7) + float64(a.grid.X)*a.i(8)*(1+a.has(5)))}
+		return Cost{Float32: 12 * n, Bytes: f32 * ((3+2*a.has(10))*n + a.i(7) + float64(a.grid.X)*a.i(8)*(1+a.has(5)))}
 	}, kernels.NormBackwardF32)
 	set(func(a arguments) Cost {
 		n := a.i(2) * a.i(3)

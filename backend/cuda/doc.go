@@ -23,7 +23,9 @@
 // *backend.DeviceError, by every later call: results after it mean nothing. Memory is a few slabs, reserved before the
 // first step, and a workspace of fixed size for partial sums; nothing is allocated while training. [Backend.Capture]
 // records a sequence of operations as a CUDA graph that one call replays. A product is held back until the next call, so
-// that an addition or a ReLU of its result becomes its epilogue.
+// that an addition or a ReLU of its result becomes its epilogue; products of one shape, such as those of queries, keys and values,
+// share a launch, also where the gradients of weights alternate with those of inputs. Parts of a long sum are added up, in
+// order, by the block that comes last. Muon updates all matrices at once.
 //
 // With [backend.BFloat16] matrix products and attention run on tensor cores with factors rounded to bfloat16 and
 // float32 sums. With [backend.Float32] a matrix product is one chain of fused multiply-adds over k for each element, as

@@ -17,6 +17,9 @@ func (b *Backend) Add(dst, a, bb *tensor.Dense) error {
 	if done, err := b.fuseAdd(at(dst), at(a), at(bb), n); done || err != nil {
 		return err
 	}
+	if done, err := b.fuseNormAdd(at(dst), at(a), at(bb), n); done || err != nil {
+		return err
+	}
 	b.begin("Add", kernels.AddF32).Ptr(at(dst)).Ptr(at(a)).Ptr(at(bb)).I64(int64(n))
 	return b.elements(n)
 }

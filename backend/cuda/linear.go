@@ -17,7 +17,13 @@ type matrix struct {
 	accumulate     bool
 	alpha          float32 // 0 means 1
 	epilogue       epilogue
+	also           [2]operands // further products of the same shape in the launch
+	members        int         // 0 and 1 mean one
+	chain          bool        // they add up in c
 }
+
+// operands are those of a product that shares the launch of another.
+type operands struct{ c, a, b cudax.Address }
 
 // form indexes the kernels by transposition: nn, nt, tn, tt.
 func (x *matrix) form() int { return 2*flag(x.transA) + flag(x.transB) }
@@ -66,6 +72,9 @@ func tilingOf(m, n, k, processors int, room int64) tiling {
 	blocks := func(tile int) int { return ceil(m, tile) * ceil(n, tile) }
 	parts := func(tile int) int {
 		p := max(1, min(processors/blocks(tile), k/minPart))
+		if maxMembers*blocks(tile) > gemmCounterCount {
+			p = 1
+		}
 		if p > 1 && int64(p)*int64(m)*int64(n)*4 > room {
 			p = max(1, int(room/(int64(m)*int64(n)*4)))
 		}
@@ -84,7 +93,15 @@ func tilingOf(m, n, k, processors int, room int64) tiling {
 }
 
 func (b *Backend) productBF16(op string, x *matrix) error {
-	t := tilingOf(x.m, x.n, x.k, b.card.processors, b.work.room())
+	members := max(1, x.members)
+	apart := members // products that parts of k are for
+	if x.chain {
+		apart = 1
+	}
+	t := tilingOf(x.m, x.n, x.k, b.card.processors/apart, b.work.room()/int64(apart))
+	if x.chain && t.parts > 1 {
+		return b.eachMember(op, x)
+	}
 	kernel, threads := gemm128[x.form()], 256
 	if t.tile == 64 {
 		kernel, threads = gemm64[x.form()], 128
@@ -92,19 +109,32 @@ func (b *Backend) productBF16(op string, x *matrix) error {
 	var partial cudax.Address
 	if t.parts > 1 {
 		var err error
-		if partial, err = b.work.take(op, int64(t.parts)*int64(x.m)*int64(x.n)*4); err != nil {
+		if partial, err = b.work.take(op, int64(apart)*int64(t.parts)*int64(x.m)*int64(x.n)*4); err != nil {
 			return err
 		}
 	}
-	b.begin(op, kernel).Ptr(x.c).Ptr(partial).Ptr(x.a).Ptr(x.b).Ptr(x.bias).
+	args := b.begin(op, kernel).Ptr(x.c).Ptr(partial).Ptr(b.work.head(gemmCounters)).Ptr(x.a).Ptr(x.b).Ptr(x.bias).
 		Ptr(x.epilogue.second).Ptr(x.epilogue.other).I32(x.m).I32(x.n).I32(x.k).I32(t.part).F32(x.alpha).
-		I32(flag(x.accumulate)).I32(x.epilogue.kind)
-	if err := b.run(cudax.Dim{X: ceil(x.n, t.tile), Y: ceil(x.m, t.tile), Z: t.parts}, line(threads)); err != nil || t.parts == 1 {
-		return err
+		I32(flag(x.accumulate)).I32(x.epilogue.kind).I32(members).I32(flag(x.chain))
+	for i := range x.also {
+		args.Ptr(x.also[i].c).Ptr(x.also[i].a).Ptr(x.also[i].b)
 	}
-	b.begin(op, kernels.AddPartsF32).Ptr(x.c).Ptr(partial).Ptr(x.bias).Ptr(x.epilogue.second).Ptr(x.epilogue.other).
-		I32(t.parts).I64(int64(x.m) * int64(x.n)).I32(x.n).I32(flag(x.accumulate)).I32(x.epilogue.kind)
-	return b.elements(x.m * x.n)
+	return b.run(cudax.Dim{X: ceil(x.n, t.tile), Y: ceil(x.m, t.tile), Z: apart * t.parts}, line(threads))
+}
+
+// eachMember sends the products of a chain one by one.
+func (b *Backend) eachMember(op string, x *matrix) error {
+	for i := range x.members {
+		one := *x
+		one.members, one.chain = 1, false
+		if i > 0 {
+			one.a, one.b, one.accumulate = x.also[i-1].a, x.also[i-1].b, true
+		}
+		if err := b.productBF16(op, &one); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SumRows implements backend.Linear.

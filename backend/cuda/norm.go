@@ -49,7 +49,9 @@ func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) er
 	if err != nil {
 		return err
 	}
-	return b.normBackward("RMSNormBackward", at(dx), at(dgain), 0, at(dy), at(x), at(gain), 0, at(rstd), n, c)
+	return b.normBackward(pendingNorm{
+		op: "RMSNormBackward", dx: at(dx), dgain: at(dgain), dy: at(dy), x: at(x), gain: at(gain), rstd: at(rstd), n: n, c: c,
+	})
 }
 
 // LayerNormBackward implements backend.Norm.
@@ -58,30 +60,55 @@ func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *t
 	if err != nil {
 		return err
 	}
-	return b.normBackward("LayerNormBackward", at(dx), at(dgain), at(dbias), at(dy), at(x), at(gain), at(mean), at(rstd), n, c)
+	return b.normBackward(pendingNorm{
+		op: "LayerNormBackward", dx: at(dx), dgain: at(dgain), dbias: at(dbias), dy: at(dy), x: at(x), gain: at(gain), mean: at(mean),
+		rstd: at(rstd), n: n, c: c,
+	})
 }
 
-// normBackward leaves the sums of each block of rows in the workspace and adds them up. mean 0 selects RMSNorm.
-func (b *Backend) normBackward(op string, dx, dgain, dbias, dy, x, gain, mean, rstd cudax.Address, n, c int) error {
-	width := c
-	if mean != 0 {
-		width = 2 * c
+// pendingNorm is the backward pass of a norm, which may be held back for an addition sum = other + dx.
+type pendingNorm struct {
+	set                                       bool
+	op                                        string
+	dx, dgain, dbias, dy, x, gain, mean, rstd cudax.Address
+	sum, other                                cudax.Address
+	n, c                                      int
+}
+
+// normBackward sends a backward pass, or holds it back for the addition that may follow. mean 0 selects RMSNorm.
+func (b *Backend) normBackward(p pendingNorm) error {
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if p.mean != 0 || f32*p.c > b.card.maxShared || b.queue.err() != nil || b.closed {
+		return b.sendNorm(&p)
+	}
+	b.norm = p
+	b.norm.set = true
+	return nil
+}
+
+// sendNorm leaves the sums of each block of rows in the workspace and adds them up.
+func (b *Backend) sendNorm(p *pendingNorm) error {
+	width := p.c
+	if p.mean != 0 {
+		width = 2 * p.c
 	}
 	// A warp keeps its sums in shared memory: as many warps as fit the 48 KiB that let several blocks share a processor.
 	warps := max(1, min(8, (48<<10)/(4*width)))
-	each, blocks := b.share(n, 4*warps, width)
-	partial, err := b.work.take(op, int64(blocks)*int64(width)*4)
+	each, blocks := b.share(p.n, 4*warps, width)
+	partial, err := b.work.take(p.op, int64(blocks)*int64(width)*4)
 	if err != nil {
 		return err
 	}
-	b.begin(op, kernels.NormBackwardF32).Ptr(dx).Ptr(partial).Ptr(dy).Ptr(x).Ptr(gain).Ptr(mean).Ptr(rstd).
-		I32(n).I32(c).I32(each)
+	b.begin(p.op, kernels.NormBackwardF32).Ptr(p.dx).Ptr(partial).Ptr(p.dy).Ptr(p.x).Ptr(p.gain).Ptr(p.mean).Ptr(p.rstd).
+		I32(p.n).I32(p.c).I32(each).Ptr(p.sum).Ptr(p.other)
 	b.task.shared = warps * width * 4
 	if err := b.run(line(blocks), line(32*warps)); err != nil {
-		return fmt.Errorf("rows of %d: %w", c, err)
+		return fmt.Errorf("rows of %d: %w", p.c, err)
 	}
-	if err := b.addPartials(op, dgain, partial, blocks, c, width); err != nil || dbias == 0 {
+	if err := b.addPartials(p.op, p.dgain, partial, blocks, p.c, width); err != nil || p.dbias == 0 {
 		return err
 	}
-	return b.addPartials(op, dbias, partial+cudax.Address(4*c), blocks, c, width)
+	return b.addPartials(p.op, p.dbias, partial+cudax.Address(4*p.c), blocks, p.c, width)
 }

@@ -24,6 +24,7 @@ func TestProcessors(t *testing.T) {
 			t.Run("conformance", TestConformance)
 			t.Run("products", TestLargeProducts)
 			t.Run("rows", TestManyRows)
+			t.Run("joined", TestJoinedLaunches)
 		})
 	}
 }

@@ -16,10 +16,13 @@ type workspace struct {
 
 // The head of the workspace belongs to the reductions; what follows, to one operation at a time.
 const (
-	reducePartials = 0       // 1024 float64
-	reduceCounter  = 8 << 10 // uint32, zero between reductions
+	reducePartials = 0           // 1024 float64
+	reduceCounter  = 8 << 10     // uint32, zero between reductions
+	gemmCounters   = 8<<10 + 256 // uint32 of the tiles of a product in parts, zero between products
 	workspaceHead  = 16 << 10
 	reduceBlocks   = 1024
+
+	gemmCounterCount = (workspaceHead - gemmCounters) / 4
 )
 
 // workspaceBytes is the size of the workspace on a device with so much memory.

@@ -95,13 +95,19 @@ func (p *optimizer) wants() []backend.Want {
 
 // group sorts the parameters into calls of AdamW and Muon.
 func (p *optimizer) group() error {
-	for _, g := range p.m.Params.Groups() {
+	groups := p.m.Params.Groups()
+	for i, g := range groups {
 		if g.Kind == model.Matrix && p.o.Optimizer == Muon {
 			continue
 		}
 		decay := p.o.WeightDecay
 		if g.Kind == model.Vector {
 			decay = 0
+		}
+		// Tables lie behind the matrices and have the same constants.
+		if g.Kind == model.Matrix && i+1 < len(groups) && groups[i+1].Kind == model.Table {
+			groups[i+1].Offset, groups[i+1].Length = g.Offset, g.Length+groups[i+1].Length
+			continue
 		}
 		group := adamwGroup{args: backend.AdamWArgs{
 			Beta1: float32(p.o.Beta1), Beta2: float32(p.o.Beta2), Eps: float32(p.o.Eps), WeightDecay: float32(decay),

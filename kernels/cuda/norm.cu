@@ -53,8 +53,9 @@ KERNEL(layernorm_f32)
 // own piece of shared memory; block b leaves the sums over its rows in row b of
 // partial [blocks, cols] (dbias behind dgain: [blocks, 2·cols]), which
 // add_partials adds up. mean null selects RMSNorm. dx may be dy.
+// Where sum is given, sum = other + dx, and it may be other.
 EXPORT norm_backward_f32(float* dx, float* partial, const float* dy, const float* x, const float* gain, const float* mean,
-                         const float* rstd, int rows, int cols, int rows_per_block) {
+                         const float* rstd, int rows, int cols, int rows_per_block, float* sum, const float* other) {
 	DYNAMIC_SHARED(float, sums);
 	bool layer = mean != nullptr;
 	int width = layer ? 2 * cols : cols, warps = blockDim.x >> 5;
@@ -78,7 +79,9 @@ EXPORT norm_backward_f32(float* dx, float* partial, const float* dy, const float
 		b = warp_sum(b) / cols;
 		for (int c = lane_id(); c < cols; c += 32) {
 			float h = (xr[c] - m) * r;
-			dxr[c] = r * (dyr[c] * gain[c] - a - h * b);
+			float v = r * (dyr[c] * gain[c] - a - h * b);
+			dxr[c] = v;
+			if (sum) sum[(size_t)row * cols + c] = add(other[(size_t)row * cols + c], v);
 		}
 	}
 	__syncthreads();

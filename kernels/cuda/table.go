@@ -43,7 +43,6 @@ const (
 	EmbedF32
 	GatherRowsI32
 	RoPEF32
-	AddPartsF32
 	GemmBF16NNx128
 	GemmBF16NNx64
 	GemmBF16NTx128
@@ -128,15 +127,14 @@ var Table = [KernelCount]Entry{
 	EmbedF32:             {"embed_f32", "embedding", "lllliii"},
 	GatherRowsI32:        {"gather_rows_i32", "embedding", "lllllii"},
 	RoPEF32:              {"rope_f32", "embedding", "lllliiiii"},
-	AddPartsF32:          {"add_parts_f32", "gemm_bf16", "llllliliii"},
-	GemmBF16NNx128:       {"gemm_bf16_nn_128", "gemm_bf16", "llllllliiiifii"},
-	GemmBF16NNx64:        {"gemm_bf16_nn_64", "gemm_bf16", "llllllliiiifii"},
-	GemmBF16NTx128:       {"gemm_bf16_nt_128", "gemm_bf16", "llllllliiiifii"},
-	GemmBF16NTx64:        {"gemm_bf16_nt_64", "gemm_bf16", "llllllliiiifii"},
-	GemmBF16TNx128:       {"gemm_bf16_tn_128", "gemm_bf16", "llllllliiiifii"},
-	GemmBF16TNx64:        {"gemm_bf16_tn_64", "gemm_bf16", "llllllliiiifii"},
-	GemmBF16TTx128:       {"gemm_bf16_tt_128", "gemm_bf16", "llllllliiiifii"},
-	GemmBF16TTx64:        {"gemm_bf16_tt_64", "gemm_bf16", "llllllliiiifii"},
+	GemmBF16NNx128:       {"gemm_bf16_nn_128", "gemm_bf16", "lllllllliiiifiiiillllll"},
+	GemmBF16NNx64:        {"gemm_bf16_nn_64", "gemm_bf16", "lllllllliiiifiiiillllll"},
+	GemmBF16NTx128:       {"gemm_bf16_nt_128", "gemm_bf16", "lllllllliiiifiiiillllll"},
+	GemmBF16NTx64:        {"gemm_bf16_nt_64", "gemm_bf16", "lllllllliiiifiiiillllll"},
+	GemmBF16TNx128:       {"gemm_bf16_tn_128", "gemm_bf16", "lllllllliiiifiiiillllll"},
+	GemmBF16TNx64:        {"gemm_bf16_tn_64", "gemm_bf16", "lllllllliiiifiiiillllll"},
+	GemmBF16TTx128:       {"gemm_bf16_tt_128", "gemm_bf16", "lllllllliiiifiiiillllll"},
+	GemmBF16TTx64:        {"gemm_bf16_tt_64", "gemm_bf16", "lllllllliiiifiiiillllll"},
 	GemmF32NN:            {"gemm_f32_nn", "gemm_f32", "lllllliiifii"},
 	GemmF32NT:            {"gemm_f32_nt", "gemm_f32", "lllllliiifii"},
 	GemmF32TN:            {"gemm_f32_tn", "gemm_f32", "lllllliiifii"},
@@ -155,7 +153,7 @@ var Table = [KernelCount]Entry{
 	MuonF32NT:            {"muon_f32_nt", "muon_f32", "liiillll"},
 	MuonF32TN:            {"muon_f32_tn", "muon_f32", "liiillll"},
 	LayerNormF32:         {"layernorm_f32", "norm", "llllllfii"},
-	NormBackwardF32:      {"norm_backward_f32", "norm", "llllllliii"},
+	NormBackwardF32:      {"norm_backward_f32", "norm", "llllllliiill"},
 	RMSNormF32:           {"rmsnorm_f32", "norm", "llllfii"},
 	AdamWF32:             {"adamw_f32", "optim", "lllllffffl"},
 	ClipScaleF32:         {"clip_scale_f32", "optim", "llf"},
