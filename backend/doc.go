@@ -37,6 +37,7 @@
 //	backend/internal/check/ops.go    the check of its arguments (quant.go for the student's operations)
 //	backend/cpu/X.go                 the CPU's method and its task
 //	backend/cuda/X.go                the launch
+//	backend/cuda/cost_table.go       what a launch moves and computes
 //	kernels/cuda/X.cu                the kernel
 //	kernels/cuda/ptx/X.ptx           } written by go generate ./kernels/cuda
 //	kernels/cuda/ptx/MANIFEST        }

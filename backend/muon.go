@@ -3,7 +3,6 @@ package backend
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
 // MuonMatrix is a matrix [M,N] of flat tensors.
@@ -31,14 +30,22 @@ const (
 // PlanMuon makes the plan of some matrices. Errors: *ArgError for a matrix without elements, and where the numbers of elements
 // do not fit 31 bits.
 func PlanMuon(matrices ...MuonMatrix) (*MuonPlan, error) {
-	p := &MuonPlan{matrices: slices.Clone(matrices)}
-	tall := func(m MuonMatrix) int { return map[bool]int{true: 1}[m.M > m.N] }
-	slices.SortStableFunc(p.matrices, func(a, b MuonMatrix) int { return tall(a) - tall(b) })
+	p := &MuonPlan{matrices: make([]MuonMatrix, 0, len(matrices))}
+	for _, m := range matrices {
+		if m.M <= m.N {
+			p.matrices = append(p.matrices, m)
+		}
+	}
+	p.wide = len(p.matrices)
+	for _, m := range matrices {
+		if m.M > m.N {
+			p.matrices = append(p.matrices, m)
+		}
+	}
 	for _, m := range p.matrices {
 		if m.Offset < 0 || m.M < 1 || m.N < 1 {
 			return nil, &ArgError{Op: "Muon", Arg: "matrix", Got: m, Want: "an offset of 0 or more and at least one row and column"}
 		}
-		p.wide += 1 - tall(m)
 		p.table = append(p.table, int32(m.Offset), int32(m.M), int32(m.N), int32(p.x), int32(p.gram),
 			int32(math.Float32bits(m.LRScale)), int32(p.square), int32(p.tile))
 		side, across := min(m.M, m.N), (m.N+MuonTile-1)/MuonTile
@@ -71,15 +78,15 @@ func (p *MuonPlan) GramElements() int { return p.gram }
 // Work is the number of float32 elements of scratch: two copies of the matrices and two of their smaller Gram matrices.
 func (p *MuonPlan) Work() int { return 2*p.x + 2*p.gram }
 
-// SquareTiles are the tiles of the lower triangles of the Gram matrices from matrix first to the one before last, Tiles those of
-// the matrices.
-func (p *MuonPlan) SquareTiles(first, last int) int { return p.tilesOf(6, p.square, first, last) }
-func (p *MuonPlan) Tiles() int                      { return p.tile }
+// Tiles is the number of tiles of all matrices.
+func (p *MuonPlan) Tiles() int { return p.tile }
 
-func (p *MuonPlan) tilesOf(column, all, first, last int) int {
+// SquareTiles is the number of tiles of the lower triangles of the Gram matrices from matrix first to the one before last.
+func (p *MuonPlan) SquareTiles(first, last int) int {
+	const column = 6
 	before := func(i int) int {
 		if i == len(p.matrices) {
-			return all
+			return p.square
 		}
 		return int(p.table[i*MuonColumns+column])
 	}

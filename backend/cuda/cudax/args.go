@@ -47,5 +47,10 @@ func (a *Args) F32(v float32) *Args { return a.push(uint64(math.Float32bits(v)))
 // Dim is the extent of a grid (in blocks) or of a block (in threads).
 type Dim struct{ X, Y, Z int }
 
-// Word is parameter i as it was packed. It panics where there is none.
-func (a *Args) Word(i int) uint64 { return a.words[:min(a.n, MaxArgs)][i] }
+// Word is parameter i as it was packed, 0 where there is none.
+func (a *Args) Word(i int) uint64 {
+	if i < 0 || i >= min(a.n, MaxArgs) {
+		return 0
+	}
+	return a.words[i]
+}
