@@ -38,7 +38,7 @@ const (
 	unknownCode  = 17 << 10  // bytes of code of parts that no model was measured with: more than of any that was
 	unknownStack = 640       // bytes, the same
 	halfFilled   = 0.5       // share of the flash that the preset's own architecture fills at least
-	wellFilled   = 0.7       // share of the flash that a student takes that needs no search for a larger one
+	wellFilled   = 0.75      // share of the flash that a student takes that needs no search for a larger one
 	budgetTrials = 6         // students of the first round of a search
 	budgetRows   = 32        // training sequences that its scores look at
 	squeezed     = 4         // times the flash that a model may take that is pruned to it

@@ -30,7 +30,7 @@ func TestChoose(t *testing.T) {
 		context int
 	}{
 		{games, "micro", "flash=512K,ram=64K", "edge", false, games.Context},
-		{columns, connect4.Student.Shape, "flash=512K,ram=64K", connect4.Student.Shape, false, columns.Context},
+		{columns, "board", "flash=512K,ram=64K", "board", false, columns.Context},
 		{games, "micro", "flash=80K", "micro", false, games.Context},
 		{games, "micro", "flash=250K", "", true, games.Context},
 		{text, "micro", "flash=512K", "edge", false, 64},
