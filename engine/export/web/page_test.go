@@ -3,72 +3,44 @@ package web
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
 
 	"mito/engine/arch"
 	"mito/engine/export/c99"
+	"mito/engine/internal/testmodels"
 	"mito/engine/student"
 	"mito/engine/task"
 	"mito/engine/tokenizer"
 )
 
-// shape is a small model of mito's usual shape.
+// shape is a small model, changed.
 func shape(change func(c *arch.Config)) arch.Config {
-	c := arch.Config{
-		ModelType: arch.ModelType, VocabSize: 30, HiddenSize: 16, IntermediateSize: 24, Layers: 1, Heads: 4, KVHeads: 2, HeadDim: 4,
-		Context: 20, Activation: arch.ActReLU2, Norm: arch.NormRMS, NormEps: 1e-5, Position: arch.PositionRoPE, RoPETheta: 10000, TieEmbeddings: true,
-	}
+	c := testmodels.Edge()
 	change(&c)
 	return c
 }
 
-// shapes have every part that a model may have, and sizes that are no multiple of anything.
+// shapes have every part that a model may have, and a context that the digest does not go through.
 func shapes() map[string]arch.Config {
-	return map[string]arch.Config{
-		"usual":  shape(func(c *arch.Config) { c.QKNorm, c.Layers = true, 2 }),
-		"window": shape(func(c *arch.Config) { c.TieEmbeddings, c.Window = false, 9 }),
-		"odd": shape(func(c *arch.Config) {
-			c.VocabSize, c.HiddenSize, c.HeadDim, c.Context, c.Activation, c.MLPBias = 23, 30, 6, 21, arch.ActReLU, true
-			c.SetLayers([]arch.Layer{{Heads: 4, KVHeads: 2, IntermediateSize: 41, Window: 4}, {Heads: 2, KVHeads: 1, IntermediateSize: 17, Scale: 0.7}})
-		}),
-		"gpt": shape(func(c *arch.Config) {
-			c.Norm, c.Position, c.Activation, c.KVHeads, c.AttentionBias, c.MLPBias = arch.NormLayer, arch.PositionLearned, arch.ActGELU, 4, true, true
-		}),
-		"llama": shape(func(c *arch.Config) {
-			c.Activation, c.TieEmbeddings, c.Context, c.HeadDim = arch.ActSwiGLU, false, 1500, 24
-		}),
-	}
+	all := testmodels.Configs()
+	all["long"] = shape(func(c *arch.Config) { c.Context, c.HeadDim = 1500, 24 })
+	return all
 }
 
 // random weights; of the layers' blocks a third is not zero where blocks are wanted.
 func random(t testing.TB, c arch.Config, blocks bool) *student.Weights {
 	t.Helper()
-	w, err := student.NewWeights(c)
-	if err != nil {
-		t.Fatal(err)
+	w := testmodels.Student(t, c, 7)
+	if !blocks {
+		return w
 	}
-	r := rand.New(rand.NewPCG(7, 9))
-	_ = w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
-		if m == nil {
-			for i := range *v {
-				(*v)[i] = 1 + float32(r.NormFloat64())/8
-			}
-			return nil
-		}
-		for i := range m.Q {
-			m.Q[i] = int8(max(-127, min(127, r.NormFloat64()*40)))
-			if row, col := i/m.Cols/4, i%m.Cols/8; blocks && (row*7+col*5)%3 > 0 && strings.HasPrefix(name, "model.layers.") {
+	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		for i := 0; m != nil && strings.HasPrefix(name, "model.layers.") && i < len(m.Q); i++ {
+			if (i/m.Cols/4*7+i%m.Cols/8*5)%3 > 0 {
 				m.Q[i] = 0
 			}
-		}
-		for i := range m.Scale {
-			m.Scale[i] = float32(0.5+r.Float64()) / 400
-		}
-		for i := range m.Bias {
-			m.Bias[i] = float32(r.NormFloat64()) / 8
 		}
 		return nil
 	})
@@ -80,7 +52,7 @@ func letters(t testing.TB, n int) tokenizer.Tokenizer {
 	t.Helper()
 	var text strings.Builder
 	for i := range n {
-		text.WriteByte(byte('A' + i))
+		text.WriteRune(rune('A' + i))
 	}
 	tok, err := tokenizer.NewChars(text.String())
 	if err != nil {
@@ -127,20 +99,20 @@ func TestDataStaysData(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
-	w := random(t, shapes()["usual"], false)
+	w := random(t, testmodels.Edge(), false)
 	if _, err := Write(w, nil, Options{}); !errors.Is(err, ErrNoTokenizer) {
 		t.Errorf("without a tokenizer: %v", err)
 	}
 	var unknown *task.UnknownError
-	if _, err := Write(w, letters(t, 30), Options{Task: "go"}); !errors.As(err, &unknown) {
+	if _, err := Write(w, letters(t, 37), Options{Task: "go"}); !errors.As(err, &unknown) {
 		t.Errorf("an unknown task: %v", err)
 	}
 	var alphabet *AlphabetError
-	if _, err := Write(w, letters(t, 30), Options{Task: "tictactoe"}); !errors.As(err, &alphabet) {
+	if _, err := Write(w, letters(t, 37), Options{Task: "tictactoe"}); !errors.As(err, &alphabet) {
 		t.Errorf("a task in other characters: %v", err)
 	}
 	var large *c99.TooLargeError
-	if _, err := Write(random(t, shape(func(c *arch.Config) { c.VocabSize = largestVocab + 1 }), false), letters(t, 30), Options{}); !errors.As(err, &large) {
+	if _, err := Write(random(t, shape(func(c *arch.Config) { c.VocabSize = largestVocab + 1 }), false), letters(t, 37), Options{}); !errors.As(err, &large) {
 		t.Errorf("a large vocabulary: %v", err)
 	}
 }
