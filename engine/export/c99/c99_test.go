@@ -325,3 +325,35 @@ int main(void) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// Every target was measured, and a model with parts that were not measured together has a size all the same.
+func TestSizes(t *testing.T) {
+	for name, c := range configs() {
+		p, err := Predict(random(t, c, true), nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cost := range p.Costs {
+			if cost.Greedy < 1000 || cost.Code < cost.Greedy || cost.Flash < p.Weights+p.Tables+cost.Code || cost.Stack == 0 || cost.Instructions == 0 {
+				t.Errorf("%s (%s): %+v", name, p.Parts, cost)
+			}
+			var large *TooLargeError
+			if err := p.Fits(cost.Flash-1, cost.Target); !errors.As(err, &large) || large.Got != cost.Flash {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := p.Fits(cost.Flash, cost.Target); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	usual := tiny(func(c *arch.Config) { c.QKNorm = true })
+	p, err := Predict(random(t, usual, false), nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cost := range p.Costs {
+		if !cost.Known {
+			t.Errorf("%s was not measured: go test ./bench/mcu -run Update -update", cost.Target)
+		}
+	}
+}
