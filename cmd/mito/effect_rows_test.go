@@ -326,7 +326,7 @@ func commandEffects() map[string]commandRows {
 		"task": {{exportC, "--task tictactoe", holds("model.h", "#define STUDENT_TASK 9")}, {exportC, "--task go", isRefused("unknown task")},
 			{"web --model INT8 --out OUT", "--task tictactoe", holds("", `"rows":3`)}, {"web --model INT8 --out OUT", "--task go", isRefused("unknown task")}},
 		"adapter":     {{exportC, "--adapter ADAPTER", failsWith("adapter")}, {"hf --model TEXT --out OUT", "--adapter ADAPTER", isRefused("--adapter, --flash")}},
-		"choices":     {{exportC, "--choices 1 --choices 28", holds("model.h", "#define STUDENT_GRAMMAR 4")}, {"", "--choices 1", isRefused("hf is not")}},
+		"choices":     {{exportC, "--choices 1 --choices 28", holds("model.h", "#define STUDENT_GRAMMAR 3")}, {"", "--choices 1", isRefused("hf is not")}},
 		"regex":       {{exportC, "--regex [0-8]{2}", holds("model.h", "#define STUDENT_GRAMMAR 3")}, {exportC, "--regex (", isRefused("missing closing")}},
 		"grammar":     {{exportC, "--grammar json", failsWith("which no token has")}, {exportC, "--grammar NONE", failsWith("--grammar")}},
 		"single-file": {{exportC, "--single-file", holds("student.single.h", "STUDENT_IMPLEMENTATION")}},
