@@ -147,7 +147,7 @@ func Presets() []Preset {
 			Teacher: stage("mini", 64, 150, 0.005), Student: stage("micro", 64, 300, 0.005), Distill: game.Distill,
 		},
 		{
-			Name: "standard", For: "commands", About: "20,000 prompts; 98% of the held-out phrasings exactly, by a 60 K student",
+			Name: "standard", For: "commands", About: "20,000 prompts, a 60 K student of 900 steps",
 			Task: task.Quick(1), Games: 2000,
 			Teacher: stage("mini", 64, 250, 0.005), Student: stage("micro", 64, 900, 0.005), Distill: game.Distill,
 		},
