@@ -137,6 +137,19 @@ func (b *Backend) Synchronize() error {
 	return b.queue.err()
 }
 
+// OnStream runs f on the thread that owns the device, in order with the backend's operations, for libraries that queue work on its
+// stream themselves, such as NCCL. Errors: backend.ErrUnsupported where there is no stream, f's.
+func (b *Backend) OnStream(op string, f func(stream uintptr) error) error {
+	if err := b.outsideCapture(op); err != nil {
+		return err
+	}
+	m, ok := b.machine.(interface{ streamHandle() uintptr })
+	if !ok {
+		return fmt.Errorf("%s: %w", op, backend.ErrUnsupported)
+	}
+	return b.queue.do(op, func() error { return f(m.streamHandle()) })
+}
+
 // outsideCapture keeps calls that wait for the device out of a recording, which they would spoil, and sends what was
 // held back before them.
 func (b *Backend) outsideCapture(op string) error {

@@ -61,6 +61,8 @@ func (d *device) zero(dst cudax.Address, bytes int64) error {
 
 func (d *device) synchronize() error { return d.stream.Synchronize() }
 
+func (d *device) streamHandle() uintptr { return cudax.StreamHandle(d.stream) }
+
 func (d *device) begin() error { return cudax.BeginCapture(d.stream) }
 
 func (d *device) end() (recording, error) {

@@ -15,6 +15,8 @@ type Engine interface {
 	Name() string
 	// Send sends t to a rank and may return before it is gone; t must not change until Wait.
 	Send(t *tensor.Dense, to int) error
+	// Blocks says that what follows a Send waits until it is received, so that ranks must not send to each other in a circle.
+	Blocks() bool
 	// Receive sets t to what a rank has sent.
 	Receive(t *tensor.Dense, from int) error
 	// Ready says that a Receive from a rank would not wait. false may also mean that it is not known.

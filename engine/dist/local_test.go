@@ -38,11 +38,13 @@ type local struct {
 	b     backend.Backend
 	sends int
 	early bool // Ready always says no
+	slow  bool // Blocks says yes
 }
 
 func (l *local) Rank() int    { return l.rank }
 func (l *local) Size() int    { return l.size }
 func (l *local) Name() string { return "goroutines" }
+func (l *local) Blocks() bool { return l.slow }
 func (l *local) Wait() error  { return nil }
 func (l *local) Close() error { return nil }
 

@@ -88,6 +88,10 @@ func (r *Ranks) Begin(piece, pieces int) error {
 	if r.chain == nil {
 		return nil
 	}
+	if pieces > r.Size() && r.engine.Blocks() {
+		return fmt.Errorf("dist: %s adds up in order with one micro-batch a rank only, not %d: leave --micro-batches out, or give --allreduce fast",
+			r.engine.Name(), pieces/r.Size())
+	}
 	if err := r.chain.end(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"gorgonia.org/tensor"
@@ -336,6 +337,23 @@ func TestTooFewRows(t *testing.T) {
 	var option *train.OptionError
 	if !errors.As(err, &option) || option.Field != "micro-batches" {
 		t.Errorf("%v", err)
+	}
+}
+
+// An engine whose sends wait takes one micro-batch a rank: with more, ranks would wait for each other for ever.
+func TestBlockingEngine(t *testing.T) {
+	net, hub := newNetwork(2), hubs(t, 2, nil)
+	for micro, want := range map[int]string{1: "", 2: "one micro-batch a rank only, not 2"} {
+		for rank := range 2 {
+			r, err := Join(&local{network: net, rank: rank, slow: true}, hub[rank], Ordered)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Backend(nil)
+			if err := r.Begin(rank, 2*micro); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%d micro-batches: %v", micro, err)
+			}
+		}
 	}
 }
 

@@ -17,6 +17,9 @@ func streamOf(s cu.Stream) C.CUstream       { return *(*C.CUstream)(unsafe.Point
 func functionOf(f cu.Function) C.CUfunction { return *(*C.CUfunction)(unsafe.Pointer(&f)) }
 func moduleFrom(m C.CUmodule) cu.Module     { return *(*cu.Module)(unsafe.Pointer(&m)) }
 
+// StreamHandle is a stream as libraries of C take it.
+func StreamHandle(s cu.Stream) uintptr { return *(*uintptr)(unsafe.Pointer(&s)) }
+
 const pointerSize = unsafe.Sizeof(uintptr(0))
 
 var (

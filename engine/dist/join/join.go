@@ -26,11 +26,11 @@ type Options struct {
 	Lost    func(error) // called once when a rank is lost
 }
 
-// Open joins the other ranks by MPI. Errors: *dist.LibraryError, and of ranks that cannot
+// Open joins the other ranks: by NCCL where the backend is a GPU's, else by MPI. Errors: *dist.LibraryError, and of ranks that cannot
 // be reached.
 func Open(o Options, b backend.Backend) (*dist.Ranks, error) {
 	if b.Info().Name != "cpu" {
-		return nil, errors.New("ranks train on CPUs only so far: give --backend cpu")
+		return openNCCL(o, b)
 	}
 	e, err := mpi.Open(o.Library)
 	if err != nil {

@@ -202,6 +202,9 @@ func (e *Engine) Send(t *tensor.Dense, to int) error {
 	return nil
 }
 
+// Blocks implements dist.Engine.
+func (e *Engine) Blocks() bool { return false }
+
 // Receive implements dist.Engine.
 func (e *Engine) Receive(t *tensor.Dense, from int) error {
 	at, n := host(t)
