@@ -32,7 +32,6 @@ type part struct {
 func times(v float64) string  { return fmt.Sprintf("%.2fx", v) }
 func change(v float64) string { return fmt.Sprintf("%+.2f%%", 100*(v-1)) }
 func share(v float64) string  { return fmt.Sprintf("%.3g%%", 100*v) }
-func nats(v float64) string   { return fmt.Sprintf("%.4f nats", v) }
 func largest(v float64) string {
 	return fmt.Sprintf("%.0e", v)
 }
