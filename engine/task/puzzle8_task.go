@@ -83,7 +83,8 @@ func (t *Puzzle8) times(d *distances8, b board8) int {
 // left8 holds the characters for 1 to 31 moves left.
 var left8 = []rune("①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳㉑㉒㉓㉔㉕㉖㉗㉘㉙㉚㉛")
 
-// Alphabet returns the 86 characters of prompts and answers.
+// Alphabet returns the 86 characters of prompts and answers, and the 31 of the
+// moves left in FormatDistance.
 func (t *Puzzle8) Alphabet() string {
 	a := cells8 + moves8 + string(promptEnd)
 	if t.options.Format == FormatDistance {
