@@ -175,9 +175,9 @@ func Presets() []Preset {
 			Teacher: shared(stage("mini", 64, 200, 0.01)), Student: stage("wide", 64, 300, 0.01), Distill: games,
 		},
 		{
-			Name: "quick", For: "mastermind", About: "20,000 pegs of 900 games, a short run",
-			Task: task.Quick(1), Games: 200,
-			Teacher: shared(stage("mini", 64, 200, 0.01)), Student: stage("deep", 64, 300, 0.01), Distill: games,
+			Name: "quick", For: "mastermind", About: "the 5,184 pegs of a breaker's games, a short run",
+			ShipAll: true, Games: 200,
+			Teacher: shared(stage("mini", 64, 100, 0.01)), Student: stage("deep", 64, 200, 0.01), Distill: games,
 		},
 		{
 			Name: "quick", For: "lottery", About: "the negative control: nothing can be learnt",
@@ -200,9 +200,9 @@ func Presets() []Preset {
 			Teacher: standard("mini", 128, 500), Student: standard("wide", 128, 1500), Distill: solver,
 		},
 		{
-			Name: "standard", For: "mastermind", About: "800,000 pegs of 36,000 games; a 90 K student",
-			Task: task.Options{Positions: 800_000, Seed: 1}, Games: 1000,
-			Teacher: standard("mini", 128, 1000), Student: standard("deep", 128, 3000), Distill: solver,
+			Name: "standard", For: "mastermind", About: "the 5,184 pegs of a breaker's games; an 85 K student",
+			ShipAll: true, Games: 1000,
+			Teacher: standard("mini", 64, 300), Student: standard("deep", 64, 1000), Distill: solver,
 		},
 		{
 			Name: "standard", For: "tictactoe", About: "a 20 K student that never loses, in 24 KB",

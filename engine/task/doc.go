@@ -37,17 +37,17 @@
 // exact where the search proved a win or a loss or reached the end of the game
 // in every line, and is the search's best judgement elsewhere.
 // [Connect4.ExactShare] tells how many labels of a set are proven. othello is
-// searched likewise. In mastermind every peg is right with which the guess can
-// still be the secret.
+// searched likewise. mastermind's are the guesses of one breaker, whose games are
+// a tree of 1,296.
 //
 // # Splits
 //
 // A position is assigned to the test part by a hash of its orbit under the
 // symmetries of its board (8 for tictactoe and othello, 2 for connect4 and
 // puzzle8; names of colours and order of pegs for mastermind), so the mirror
-// image of a test position is a test position too. What every game passes
-// through is never held out: mastermind's first guesses, and in puzzle8's
-// "distance" the boards within 10 moves of the goal. The assignment does
+// image of a test position is a test position too. In puzzle8's "distance" the
+// boards within 10 moves of the goal, through which every solution goes, are
+// never held out. The assignment does
 // not depend on any seed: two runs with different seeds never leak into each
 // other.
 //

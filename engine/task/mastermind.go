@@ -3,9 +3,9 @@ package task
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	"mito/engine/data"
 )
@@ -18,10 +18,6 @@ const (
 
 	// DefaultGuesses is how many guesses a player has.
 	DefaultGuesses = 10
-	// DefaultPositionsMastermind is the number of labelled prompts of the full set.
-	DefaultPositionsMastermind = 400_000
-
-	maxPositionsMastermind = 5_000_000
 )
 
 // The characters of a prompt. Peg p of colour k of the guess that is being made is character colours·p+k of pegChars; when the guess is
@@ -80,6 +76,17 @@ func feedback(secret, guess code) uint8 {
 }
 
 const allBlack = 5 * pegs
+
+// feedbacks holds what is said of code b where a is the secret, at a·codes+b.
+var feedbacks = sync.OnceValue(func() []uint8 {
+	all := make([]uint8, codes*codes)
+	for a := range codes {
+		for b := range codes {
+			all[a*codes+b] = feedback(codeOf(a), codeOf(b))
+		}
+	}
+	return all
+})
 
 // round is a guess and what was said of it.
 type round struct {
@@ -164,39 +171,58 @@ var orders = func() (all [][pegs]int) {
 	return all
 }()
 
-// next are the answers to a prompt: the pegs with which the guess that was begun can become one of the candidates.
-func next(candidates []code, begun []uint8) (answers []string) {
-	p := len(begun)
-	var can [colours]bool
+// guessOf is the guess of the breaker: of the candidates that go on as the guess was begun, the one whose answers leave the fewest
+// candidates at worst, the first of equal ones. ok is false where none goes on so.
+func guessOf(candidates []code, begun []uint8) (guess code, ok bool) {
+	least := codes + 1
+	said := feedbacks()
+	numbers := make([]int, len(candidates))
+	for i, c := range candidates {
+		numbers[i] = c.number()
+	}
+	for i, c := range candidates {
+		if !slices.Equal(c[:len(begun)], begun) {
+			continue
+		}
+		var left [allBlack + 1]int
+		row := said[numbers[i]*codes:][:codes] // feedback does not change when guess and secret change places
+		for _, secret := range numbers {
+			left[row[secret]]++
+		}
+		if worst := slices.Max(left[:]); worst < least {
+			guess, least, ok = c, worst, true
+		}
+	}
+	return guess, ok
+}
+
+// tree lists the prompts of every game that the breaker can play: each code is its guess in one history.
+func tree(h history, candidates []code) (out []labelled) {
+	guess, _ := guessOf(candidates, nil)
+	orbit := h.orbit()
+	for p := range pegs {
+		out = append(out, labelled{orbit: orbit, Example: data.Example{
+			Prompt: h.prompt(guess[:p]), Answers: []string{pegChars[colours*p+int(guess[p]):][:1]}}})
+	}
+	parts := make([][]code, allBlack)
 	for _, c := range candidates {
-		if slices.Equal(c[:p], begun) {
-			can[c[p]] = true
+		if said := feedback(c, guess); said != allBlack {
+			parts[said] = append(parts[said], c)
 		}
 	}
-	for k, ok := range can {
-		if ok {
-			answers = append(answers, pegChars[colours*p+k:][:1])
+	for said, part := range parts {
+		if len(part) > 0 {
+			out = append(out, tree(append(slices.Clone(h), round{guess, uint8(said)}), part)...)
 		}
 	}
-	return answers
+	return out
 }
 
-// Mastermind is the task "mastermind": games of a code breaker that guesses what the secret can be, with random slips; each peg of
-// each guess is a prompt.
-type Mastermind struct {
-	options  Options // Positions is not zero
-	examples memo[[]labelled]
-}
+var tree4 = sync.OnceValue(func() []labelled { return tree(nil, history(nil).candidates()) })
 
-func newMastermind(o Options) (*Mastermind, error) {
-	if o.Positions == 0 {
-		o.Positions = DefaultPositionsMastermind
-	}
-	if o.Positions > maxPositionsMastermind {
-		return nil, &OptionError{Task: mastermindName, Option: "positions", Got: o.Positions, Want: fmt.Sprintf("at most %d", maxPositionsMastermind)}
-	}
-	return &Mastermind{options: o}, nil
-}
+// Mastermind is the task "mastermind": the games of a breaker that guesses what the secret can be, all 1,296 of them; each peg of each
+// guess is a prompt.
+type Mastermind struct{ options Options }
 
 // Name returns "mastermind".
 func (*Mastermind) Name() string { return mastermindName }
@@ -219,72 +245,15 @@ func (*Mastermind) Longest() int { return 1 + (DefaultGuesses-1)*perRound + pegs
 // Joined says that prompts of a game continue one another.
 func (*Mastermind) Joined() bool { return true }
 
-// Examples returns the labelled prompts of a split in the order of the games they come from.
+// Examples returns the labelled prompts of a split, those of a game before those of the next.
 func (t *Mastermind) Examples(ctx context.Context, split Split) ([]data.Example, error) {
-	all, err := t.examples.get(ctx, t.generate)
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, stopped(ctx, mastermindName, err)
 	}
-	return selectSplit(all, split)
+	return selectSplit(sample(tree4(), t.options.Positions, t.options.Seed), split)
 }
 
-// generate plays seeded games until enough distinct prompts are labelled. Games are entered in their order, so the result depends
-// on the options alone.
-func (t *Mastermind) generate(ctx context.Context) (out []labelled, err error) {
-	n := t.options.Positions
-	seen := make(map[string]bool, n)
-	for first := 0; len(out) < n; first += round4 {
-		var games [round4][]labelled
-		if err := parallel(ctx, round4, func(lo, hi int) {
-			for i := lo; i < hi && ctx.Err() == nil; i++ {
-				games[i] = gameOfCodes(gameRNG(t.options.Seed, first+i))
-			}
-		}); err != nil {
-			return nil, err
-		}
-		for _, game := range games {
-			for _, l := range game {
-				if !seen[l.Prompt] && len(out) < n {
-					seen[l.Prompt] = true
-					out = append(out, l)
-				}
-			}
-		}
-	}
-	return out, nil
-}
-
-// gameOfCodes breaks one secret and returns the prompts with their answers. The breaker draws among the codes that the secret can be,
-// or, as often as this game slips, among all.
-func gameOfCodes(rng *rand.Rand) (out []labelled) {
-	var h history
-	secret, slip := codeOf(rng.IntN(codes)), slips4[rng.IntN(len(slips4))]
-	for len(h) < DefaultGuesses {
-		candidates, orbit := h.candidates(), h.orbit()
-		// The few histories of one guess and none begin every game: they are never held out.
-		for len(h) < 2 && inTest(orbit) {
-			orbit = data.Mix(orbit)
-		}
-		guess := candidates[rng.IntN(len(candidates))]
-		if rng.Float64() < slip {
-			guess = codeOf(rng.IntN(codes))
-		}
-		for p := range pegs {
-			answers := next(candidates, guess[:p])
-			if answers == nil {
-				break // a slip: no candidate begins so
-			}
-			out = append(out, labelled{Example: data.Example{Prompt: h.prompt(guess[:p]), Answers: answers}, orbit: orbit})
-		}
-		h = append(h, round{guess, feedback(secret, guess)})
-		if guess == secret {
-			break
-		}
-	}
-	return out
-}
-
-// Solve returns the pegs with which the guess can become a code that the secret can be; all pegs where none can.
+// Solve returns the next peg of the breaker's guess; all pegs where no code that the secret can be goes on as the guess was begun.
 func (t *Mastermind) Solve(prompt string) ([]string, error) {
 	h, begun, err := parseMastermind(prompt)
 	if err != nil {
@@ -294,10 +263,11 @@ func (t *Mastermind) Solve(prompt string) ([]string, error) {
 	if len(candidates) == 0 {
 		return nil, &PromptError{Task: mastermindName, Prompt: prompt, Reason: "no secret would be answered like this"}
 	}
-	if answers := next(candidates, begun); answers != nil {
-		return answers, nil
+	p := len(begun)
+	if guess, ok := guessOf(candidates, begun); ok {
+		return []string{pegChars[colours*p+int(guess[p]):][:1]}, nil
 	}
-	return anyPeg(len(begun)), nil
+	return anyPeg(p), nil
 }
 
 // anyPeg are the pegs of all colours at a place.

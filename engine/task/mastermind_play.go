@@ -163,8 +163,8 @@ For example the first peg, and the third after one guess and two pegs:
     prompt %s
     prompt %s
 
-Right answers are the pegs with which the guess can still become a code that the
-secret can be.
+Right answers are those of a breaker that guesses, of the codes that the secret can
+be, the one whose answers leave the fewest of them at worst: 1,296 guesses in all.
 Score: secrets found within a number of guesses (%d unless told otherwise), by
 the players %s. The second makes no guess twice.
 `, history(nil).prompt(nil), h.prompt([]uint8{2, 0}), DefaultGuesses, strings.Join(t.Players(), ", "))

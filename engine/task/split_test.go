@@ -91,7 +91,7 @@ func twins(t *testing.T, task, prompt string) []string {
 func TestSplitsSeparateSymmetricTwins(t *testing.T) {
 	tasks := small(t)
 	tasks[0], tasks[2] = newTicTacToe(Options{}), newPuzzle8(Options{})
-	tasks[3], tasks[4] = must(newOthello(Options{Depth: 1, Positions: 40_000})), must(newMastermind(Options{Positions: 40_000}))
+	tasks[3], tasks[4] = must(newOthello(Options{Depth: 1, Positions: 40_000})), Task(&Mastermind{})
 	for _, task := range tasks {
 		all, train, test := mustExamples(t, task, All), mustExamples(t, task, Train), mustExamples(t, task, Test)
 		if len(train)+len(test) != len(all) {

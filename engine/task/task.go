@@ -51,8 +51,8 @@ const (
 type Options struct {
 	// Positions is the largest number of labelled positions to generate,
 	// 0 for the task's own: all of tictactoe and puzzle8, DefaultPositions for
-	// connect4, DefaultPositions6 for othello, DefaultPositionsMastermind for
-	// mastermind, DefaultDraws for lottery, DefaultCommands for commands.
+	// connect4, DefaultPositions6 for othello, all 5,184 of mastermind,
+	// DefaultDraws for lottery, DefaultCommands for commands.
 	Positions int
 	// Depth is the search depth of connect4 and othello in plies, 0 for
 	// DefaultDepth and DefaultDepth6. The other tasks take no depth.
@@ -119,7 +119,7 @@ func New(name string, o Options) (Task, error) {
 	case commandsName:
 		return newCommands(o), nil
 	case mastermindName:
-		return newMastermind(o)
+		return &Mastermind{o}, nil
 	case lotteryName:
 		return newLottery(o)
 	}
