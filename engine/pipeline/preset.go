@@ -205,7 +205,7 @@ func Presets() []Preset {
 			Teacher: standard("mini", 64, 300), Student: standard("deep", 64, 1000), Distill: solver,
 		},
 		{
-			Name: "standard", For: "tictactoe", About: "a 20 K student that never loses, in 24 KB",
+			Name: "standard", For: "tictactoe", About: "a 20 K student, in 24 KB after mito quantize --bits 6",
 			ShipAll: true, Games: 1000,
 			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("pico", game.Rows, 3000, 0.01), Distill: games,
 		},
