@@ -305,7 +305,7 @@ func (j *job) squeeze(ctx context.Context) (dir string, sparsity float64, err er
 	j.note("The search under the budget tried %d students; the best of its last round has %d layers, %d heads, %d neurons and %.1f%% zero 4x8 blocks, a loss of %.4f on the training data that was kept for the choice.",
 		r.Rungs[0].Trials, t.Layers, t.Heads, t.Neurons, 100*t.Sparsity, r.Best.Loss)
 	if j.Preset.ShipAll {
-		j.note("The search trained without the test positions, unlike the student that it began with.")
+		j.note("The search trained without the test positions, unlike the student that it began with; losses are on all positions of the task, which can be listed.")
 	}
 	return runs.ResolveModel(filepath.Join(o.Out, trialsDir, r.Best.Name, trialRun)), t.Sparsity, nil
 }

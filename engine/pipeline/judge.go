@@ -45,7 +45,7 @@ func (j *job) judge(ctx context.Context) error {
 		}
 	}
 	j.r.SetCandidates(candidates)
-	if j.Preset.ShipAll {
+	if j.Preset.ShipAll && (j.Choice == nil || !j.Choice.Search) {
 		j.note("What ships was trained on all positions of the task, which can be listed; its loss is on these positions. The held-out loss is that of the student without the test positions.")
 	}
 	if _, none := j.w.Task.(interface{ Floor() float64 }); none {
