@@ -21,26 +21,32 @@ rate() {
 }
 median() { sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 
+# run HOW OUT FLAGS…: trains, and adds the processor seconds of it to a file of that name.
+run() {
+	local how=$1 out=$2 TIMEFORMAT='%U %S'
+	shift 2
+	{ time {
+		case $how in
+		threads*) "$tmp/mito" train "${flags[@]}" --log-every 5 --quiet --threads 2 --out "$out" "$@" >/dev/null ;;
+		*) "$mpiexec" -n 2 "$tmp/mito" train "${flags[@]}" --log-every 5 --quiet --threads 1 --allreduce "${how%-one}" --out "$out" "$@" >/dev/null ;;
+		esac
+	} 2>&3 3>&-; } 3>&2 2>"$tmp/cpu"
+	awk '{print $1 + $2}' "$tmp/cpu" >>"$tmp/cpu-$how"
+}
+
 for i in $(seq "$rounds"); do
 	for how in threads ordered fast; do
-		out="$tmp/$how-$i"
-		TIMEFORMAT='%U %S'
-		{ time {
-		case $how in
-		threads) "$tmp/mito" train "${flags[@]}" --log-every 5 --quiet --threads 2 --out "$out" >/dev/null ;;
-		*) "$mpiexec" -n 2 "$tmp/mito" train "${flags[@]}" --log-every 5 --quiet --threads 1 --allreduce $how --out "$out" >/dev/null ;;
-		esac
-		} 2>&3 3>&-; } 3>&2 2>"$tmp/cpu"
-		awk '{print $1 + $2}' "$tmp/cpu" >>"$tmp/cpu-$how"
+		run $how "$tmp/$how-$i"
+		run $how-one "$tmp/$how-one-$i" --steps 1 # what a run takes beside its steps
 	done
 	t=$(rate "$tmp/threads-$i") o=$(rate "$tmp/ordered-$i") f=$(rate "$tmp/fast-$i")
 	cmp -s "$tmp/threads-$i/model/model.safetensors" "$tmp/ordered-$i/model/model.safetensors" && same=yes || same=NO
 	echo "round $i: 2 threads $t tok/s, 2 ranks ordered $o, fast $f; ordered has the bits of one process: $same"
 	awk "BEGIN {print $o / $t}" >>"$tmp/ordered"
 	awk "BEGIN {print $f / $t}" >>"$tmp/fast"
-	rm -rf "$tmp"/*-"$i"
+	rm -rf "$tmp"/{threads,ordered,fast}*-"$i"
 done
 for how in threads ordered fast; do
-	echo "processor seconds of a run, $how: $(median <"$tmp/cpu-$how")"
+	echo "processor seconds, $how: $(median <"$tmp/cpu-$how") of a run, $(median <"$tmp/cpu-$how-one") of one with a single step"
 done
 echo "two ranks of one thread against two threads, medians of $rounds rounds: ordered $(median <"$tmp/ordered")x, fast $(median <"$tmp/fast")x"

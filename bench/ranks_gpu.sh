@@ -5,7 +5,10 @@
 # It wants NCCL's library in LD_LIBRARY_PATH; 'pip install nvidia-nccl-cu13' has one in nvidia/nccl/lib.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-go test -tags dist ./engine/dist/nccl ./engine/dist/join -count 1 -v | tee /dev/stderr | grep -q -- '--- PASS: TestLibrary' || {
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+go test -tags dist ./engine/dist/nccl ./engine/dist/join -count 1 -v | tee "$tmp/log"
+grep -q -- '--- PASS: TestLibrary' "$tmp/log" || {
 	echo "NCCL was not found, or lacks something: see above"
 	exit 1
 }
@@ -14,8 +17,6 @@ if [ "${gpus:-0}" -lt 2 ]; then
 	echo "not measured: two GPUs are needed, there are ${gpus:-0}"
 	exit 0
 fi
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 CGO_CFLAGS="-O2 -I$PWD/backend/cuda/include" go build -tags cuda,dist -o "$tmp/mito" ./cmd/mito
 train() { # RANKS OUT FLAGS…: trains on so many GPUs, each rank in the background
 	local ranks=$1 out=$2 pids=() rank pid
