@@ -125,7 +125,7 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 				return err
 			}
 			progress := newProgress(cmd, output.quiet)
-			choice, err := chooseFor(w, limit, p.Student.Shape, progress)
+			choice, err := chooseFor(w, limit, &p, progress)
 			if err != nil {
 				return err
 			}
@@ -174,12 +174,12 @@ func parseBudget(text, shape string) (*search.Budget, error) {
 }
 
 // chooseFor picks the student that a budget leaves room for and says which; nil without a budget.
-func chooseFor(w *pipeline.Workload, b *search.Budget, own string, p pipeline.Progress) (*pipeline.Choice, error) {
+func chooseFor(w *pipeline.Workload, b *search.Budget, preset *pipeline.Preset, p pipeline.Progress) (*pipeline.Choice, error) {
 	if b == nil {
 		return nil, nil
 	}
 	p.Start("budget", 0)
-	c, err := w.Choose(*b, own)
+	c, err := w.Choose(*b, preset)
 	if small := (*search.BudgetError)(nil); errors.As(err, &small) {
 		p.End(pipeline.Stopped)
 		return nil, usagef("--%w", small)

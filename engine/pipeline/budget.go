@@ -44,17 +44,21 @@ const (
 	squeezed     = 4         // times the flash that a model may take that is pruned to it
 )
 
+// standardPreset is the name of presets that measured search found; see bench/results/presets.md.
+const standardPreset = "standard"
+
 // errUnmeasured says why nothing is known of a shape that can be exported.
 var errUnmeasured = errors.New("no model with its parts was compiled and measured")
 
 // Choose picks the model preset and the context of a student for a budget: flash and RAM as the C export predicts them for the largest
-// of the processors that it knows, tokens a second as measured here on one thread. Where own, the architecture that the workload's
-// preset was tuned for, fits whole and fills half of the flash, it is that. Otherwise it is the longest context, of a text only, and
+// of the processors that it knows, tokens a second as measured here on one thread. Where the architecture
+// of the student of the workload's preset p fits whole it is that, if the preset is a standard one, which was found by measured search, or
+// if it fills half of the flash. Otherwise it is the longest context, of a text only, and
 // then the largest preset that fits whole; where that leaves much of the flash empty, or none fits, the smallest larger one whose
 // pruned students fit. Errors: *search.BudgetError that names the nearest budget that can be kept.
-func (w *Workload) Choose(b search.Budget, own string) (*Choice, error) {
+func (w *Workload) Choose(b search.Budget, p *Preset) (*Choice, error) {
 	var least nearest
-	if c, err := w.tuned(own, b, &least); c != nil || err != nil {
+	if c, err := w.tuned(p, b, &least); c != nil || err != nil {
 		return c, err
 	}
 	for _, tokens := range w.contexts() {
@@ -87,13 +91,13 @@ func (w *Workload) Choose(b search.Budget, own string) (*Choice, error) {
 }
 
 // tuned is the choice of the preset's own architecture; nil where the budget has no room for it, or much more.
-func (w *Workload) tuned(own string, b search.Budget, least *nearest) (*Choice, error) {
-	s, err := ShapeOf(own)
+func (w *Workload) tuned(p *Preset, b search.Budget, least *nearest) (*Choice, error) {
+	s, err := ShapeOf(p.Student.Shape)
 	if err != nil {
 		return nil, err
 	}
 	c, err := w.fits(s, w.Context, b, least)
-	if c == nil || err != nil || float64(c.filled(w)) < halfFilled*float64(b.Flash) {
+	if c == nil || err != nil || p.Name != standardPreset && float64(c.filled(w)) < halfFilled*float64(b.Flash) {
 		return nil, err
 	}
 	c.Why = c.fact + "; the preset was tuned for it"

@@ -20,31 +20,35 @@ func TestChoose(t *testing.T) {
 		t.Fatal(err)
 	}
 	connect4.Task.Positions, connect4.Task.Depth = 300, 2
+	micro, board := tiny(t, "tictactoe"), tiny(t, "connect4")
+	board.Student.Shape = "board"
 	columns := openTask(t, "connect4", connect4)
 	for _, c := range []struct {
 		w       *Workload
-		own     string
+		own     Preset
 		budget  string
 		shape   string // "" for whatever presets there are
 		search  bool
 		context int
 	}{
-		{games, "micro", "flash=512K,ram=64K", "edge", false, games.Context},
-		{columns, "board", "flash=512K,ram=64K", "board", false, columns.Context},
-		{games, "micro", "flash=80K", "micro", false, games.Context},
-		{games, "micro", "flash=250K", "", true, games.Context},
-		{text, "micro", "flash=512K", "edge", false, 64},
-		{text, "micro", "ram=5K", "", false, 32},
+		{games, micro, "flash=512K,ram=64K", "edge", false, games.Context},
+		{columns, connect4, "flash=512K,ram=64K", connect4.Student.Shape, false, columns.Context},
+		{columns, board, "flash=512K,ram=64K", "board", false, columns.Context},
+		{games, micro, "flash=80K", "micro", false, games.Context},
+		{games, micro, "flash=250K", "", true, games.Context},
+		{text, micro, "flash=512K", "edge", false, 64},
+		{text, micro, "ram=5K", "", false, 32},
 	} {
 		b, err := search.Parse(c.budget)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.w.Choose(b, c.own)
+		got, err := c.w.Choose(b, &c.own)
 		if err != nil {
 			t.Errorf("%s %s: %v", c.w.Name, c.budget, err)
 			continue
 		}
+		t.Logf("%s %s: %s", c.w.Name, c.budget, got.Why)
 		if c.shape != "" && got.Shape != c.shape || got.Search != c.search || got.Context != c.context || !strings.HasPrefix(got.Why, got.Shape) {
 			t.Errorf("%s %s: %+v", c.w.Name, c.budget, got)
 		}
@@ -55,11 +59,11 @@ func TestChoose(t *testing.T) {
 			t.Fatal(err)
 		}
 		var small *search.BudgetError
-		if _, err := games.Choose(b, "micro"); !errors.As(err, &small) || !strings.Contains(small.Want, want) {
+		if _, err := games.Choose(b, &micro); !errors.As(err, &small) || !strings.Contains(small.Want, want) {
 			t.Errorf("%s: %v", text, err)
 		} else if near, err := search.Parse(strings.Fields(small.Want)[0]); err != nil {
 			t.Errorf("%s: the nearest is not told as a budget: %q", text, small.Want)
-		} else if _, err := games.Choose(near, "micro"); err != nil && text != "tok_s=1000M" { // a speed is measured anew
+		} else if _, err := games.Choose(near, &micro); err != nil && text != "tok_s=1000M" { // a speed is measured anew
 			t.Errorf("%s: the nearest, %s, is refused: %v", text, small.Want, err)
 		}
 	}
@@ -71,7 +75,7 @@ func TestRunUnderBudget(t *testing.T) {
 	p.ShipAll = false
 	w := openTask(t, "tictactoe", p)
 	const flash = 48 << 10
-	c, err := w.Choose(search.Budget{Flash: flash}, p.Student.Shape)
+	c, err := w.Choose(search.Budget{Flash: flash}, &p)
 	if err != nil {
 		t.Fatal(err)
 	}
