@@ -119,6 +119,3 @@ type WorkOptions struct {
 
 // AckWait is how long a message may be with a worker that says nothing.
 const AckWait = 30 * time.Second
-
-// mostDeliveries is how many workers may die of a trial before it counts as failed.
-const mostDeliveries = 8

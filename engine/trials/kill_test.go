@@ -140,7 +140,7 @@ func resultsIn(dir string) int {
 // result, and the front is that of one process.
 func TestKilled(t *testing.T) {
 	dir, address := t.TempDir(), freeAddress(t)
-	serving, said := role(t, "server", dir, address)
+	serving, _ := role(t, "server", dir, address)
 	var all sync.WaitGroup
 	var killed int
 	var lock sync.Mutex
@@ -172,7 +172,7 @@ func TestKilled(t *testing.T) {
 	serving.Wait()
 	before := resultsIn(dir)
 	time.Sleep(300 * time.Millisecond)
-	serving, said = role(t, "server", dir, address)
+	serving, said := role(t, "server", dir, address)
 	if err := serving.Wait(); err != nil {
 		t.Errorf("the server: %v: %s", err, said)
 	}

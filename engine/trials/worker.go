@@ -18,6 +18,9 @@ import (
 	"github.com/nats-io/nuid"
 )
 
+// mostDeliveries is how many workers may die of a trial before it counts as failed.
+const mostDeliveries = 8
+
 // Worker takes trials from a server.
 type Worker struct {
 	o    WorkOptions
