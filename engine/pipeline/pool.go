@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -163,9 +164,13 @@ func Pack(w io.Writer, list map[string]string) error {
 
 // Unpack writes the files of a tar below a folder, most bytes in all. Names that lead out of it, links and devices are refused.
 func Unpack(dir string, r io.Reader, most int64) error {
-	in := tar.NewReader(r)
+	whole := &zeros{r: r}
+	in := tar.NewReader(whole)
 	for {
 		h, err := in.Next()
+		if errors.Is(err, io.EOF) && whole.n < tarEnd {
+			err = io.ErrUnexpectedEOF
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -189,4 +194,23 @@ func Unpack(dir string, r io.Reader, most int64) error {
 			return err
 		}
 	}
+}
+
+// tarEnd is the number of zero bytes that end a tar. Package tar takes the end of a file for that of a tar too.
+const tarEnd = 1024
+
+// zeros counts the zero bytes at the end of what was read.
+type zeros struct {
+	r io.Reader
+	n int
+}
+
+func (z *zeros) Read(p []byte) (int, error) {
+	n, err := z.r.Read(p)
+	if rest := len(bytes.TrimRight(p[:n], "\x00")); rest > 0 {
+		z.n = n - rest
+	} else {
+		z.n += n
+	}
+	return n, err
 }
