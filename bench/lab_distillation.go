@@ -11,7 +11,10 @@ import (
 
 // The clocks that distillation is told with, in steps of the student alone, and the share of a clock that a teacher trains for where
 // its training counts.
-var distillClocks = []int{500, 2000}
+var distillClocks = []struct {
+	name  string
+	steps int
+}{{"shorter clock", 500}, {"longer clock", 2000}}
 
 const (
 	taughtShape, teacherShape = "micro", "char"
@@ -49,9 +52,10 @@ func labDistillation(m *meter) error {
 	}
 	m.value("distillation/time of a step with the teacher against one alone", unitTimes, taught/alone)
 	m.value("distillation/time of a step of the teacher's training against one of the student alone", unitTimes, teaching/alone)
-	for _, n := range distillClocks {
-		clock := m.steps(n)
-		name := fmt.Sprintf("distillation/the clock of %d steps alone, ", n)
+	for _, c := range distillClocks {
+		clock := m.steps(c.steps)
+		name := "distillation/" + c.name + ", "
+		m.value(name+"steps alone", unitSteps, float64(clock))
 		_, base, err := trained(m, student, clock, nil)
 		if err != nil {
 			return err

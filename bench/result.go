@@ -42,6 +42,7 @@ const (
 	unitGMACS  = "GMAC/s"
 	unitGBS    = "GB/s"
 	unitTokens = "tok/s"
+	unitSteps  = "steps"
 	unitTimes  = "x"
 	unitShare  = "share"
 	unitNats   = "nats"

@@ -43,7 +43,7 @@ func table() []technique {
 		sparse = "sparse/460K, gmp to 75% zero 4x8 blocks, "
 		tokens = "tokens/half of each row dropped in the middle until 0.6 of the steps, "
 		few    = "combination/4 bits, a teacher and 75% zero 4x8 blocks, "
-		clock  = "distillation/the clock of 2000 steps alone, "
+		clock  = "distillation/longer clock, "
 	)
 	return []technique{
 		{"quantisation", "4x less memory, 2-4x faster on CPUs, < 5% quality lost; training with it 20-50% more training", []part{

@@ -81,7 +81,7 @@ func (x *matrix) independent(y *matrix) bool {
 // touches says that y writes what member o of x reads, or reads what it writes.
 func (x *matrix) touches(o operands, y *matrix) bool {
 	c, wrote := span{o.c, x.m * x.n}, span{y.c, y.m * y.n}
-	return wrote.meets(span{o.a, x.m * x.k}) || wrote.meets(span{o.b, x.k * x.n}) ||
+	return wrote.meets(span{o.a, x.m * x.k}) || wrote.meets(span{o.b, x.k * x.n}) || wrote.meets(span{x.bias, x.n}) ||
 		c.meets(span{y.a, y.m * y.k}) || c.meets(span{y.b, y.k * y.n}) || c.meets(span{y.bias, y.n})
 }
 

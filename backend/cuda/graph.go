@@ -22,7 +22,12 @@ func (b *Backend) Capture(record func() error) (backend.Graph, error) {
 	if err := b.queue.err(); err != nil {
 		return nil, err
 	}
-	err := b.queue.do("Capture", func() error { return errors.Join(b.machine.loadAll(), b.machine.begin()) })
+	err := b.queue.do("Capture", func() error {
+		if err := b.machine.loadAll(); err != nil {
+			return err
+		}
+		return b.machine.begin()
+	})
 	if err != nil {
 		return nil, err
 	}

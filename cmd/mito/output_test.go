@@ -55,11 +55,13 @@ func TestFullStdout(t *testing.T) {
 		if cmd.HasSubCommands() {
 			line = path
 		}
-		fill(line, stdin, &fullAfter{})
-		fill(line, stdin, &fullAfter{room: 1, closing: true})
+		if path != "worker" { // which has nothing to say without a search
+			fill(line, stdin, &fullAfter{})
+			fill(line, stdin, &fullAfter{room: 1, closing: true})
+		}
 		fill(path+" --help", "", &fullAfter{room: 20})
 		fill("help "+path, "", &fullAfter{})
-		if cmd.Flags().Lookup("json") != nil {
+		if path != "worker" && cmd.Flags().Lookup("json") != nil {
 			fill(line+" --json", stdin, &fullAfter{room: 1})
 		}
 	})

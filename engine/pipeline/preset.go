@@ -207,7 +207,7 @@ func Presets() []Preset {
 		{
 			Name: "standard", For: "tictactoe", About: "a 20 K student, in 24 KB after mito quantize --bits 6",
 			ShipAll: true, Games: 1000,
-			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("pico", game.Rows, 3000, 0.01), Distill: games,
+			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("pico2", game.Rows, 2500, 0.01), Distill: games,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",
