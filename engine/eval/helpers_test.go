@@ -19,6 +19,14 @@ func floatModel(t testing.TB, c arch.Config, seed uint64) (*model.Model, *model.
 	return testmodels.Float(t, c, seed)
 }
 
+// templated is a tokenizer that puts tokens before a text.
+type templated struct {
+	tokenizer.Tokenizer
+	begin []int32
+}
+
+func (t templated) Template() (before, after []int32) { return t.begin, nil }
+
 // runtimes opens the same configuration in float32 and in INT8.
 func runtimes(t testing.TB, c arch.Config, tok tokenizer.Tokenizer, threads int) map[string]decode.Runtime {
 	t.Helper()

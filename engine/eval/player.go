@@ -285,7 +285,7 @@ func (p *player) write(prompts []string, out []task.Written) error {
 	text := make([][]byte, len(prompts))
 	for i, prompt := range prompts {
 		var err error
-		if tokens[i], err = p.tok.Encode(prompt); err != nil {
+		if tokens[i], err = tokenizer.Prompt(p.tok, prompt); err != nil {
 			return fmt.Errorf("prompt %q: %w", prompt, err)
 		}
 		if len(tokens[i]) == 0 {

@@ -191,9 +191,15 @@ func TestPlayerSpells(t *testing.T) {
 }
 
 // TestRate: the probabilities of answers among each other are the softmax of their logits, each distinct prompt is read once, and
-// what is no single token of the model is refused.
+// what is no single token of the model is refused. A tokenizer may put a token before each prompt.
 func TestRate(t *testing.T) {
 	tok := must(tokenizer.NewChars(alphabet))
+	testRate(t, tok)
+	t.Run("template", func(t *testing.T) { testRate(t, templated{tok, must(tok.Encode("b"))}) })
+}
+
+func testRate(t *testing.T, tok tokenizer.Tokenizer) {
+	begin, _ := tok.Template()
 	prompts, answers := []string{"abc=", "x=", "abc=", "y="}, []string{"1", "2", "3"}
 	for kind, r := range runtimes(t, edge(), tok, 2) {
 		for _, batch := range []int{1, 64} {
@@ -203,7 +209,7 @@ func TestRate(t *testing.T) {
 			s := must(r.NewSession(1))
 			for i := range prompts {
 				s.Reset()
-				logits := must(s.Prefill(0, must(tok.Encode(prompts[i]))))
+				logits := must(s.Prefill(0, append(slices.Clone(begin), must(tok.Encode(prompts[i]))...)))
 				sum := 0.0
 				for _, a := range answers {
 					sum += math.Exp(float64(logits[must(tok.Encode(a))[0]]))
@@ -226,7 +232,7 @@ func TestRate(t *testing.T) {
 		if _, err := p.Rate(prompts, []string{"12"}); !errors.As(err, &answer) {
 			t.Errorf("an answer of two tokens: error %v", err)
 		}
-		if _, err := p.Rate([]string{""}, answers); !errors.Is(err, decode.ErrEmptyPrompt) {
+		if _, err := p.Rate([]string{""}, answers); len(begin) == 0 && !errors.Is(err, decode.ErrEmptyPrompt) {
 			t.Errorf("an empty prompt: error %v", err)
 		}
 	}

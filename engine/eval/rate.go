@@ -6,6 +6,7 @@ import (
 
 	"mito/engine/decode"
 	"mito/engine/task"
+	"mito/engine/tokenizer"
 )
 
 var _ task.Rater = (*player)(nil)
@@ -70,7 +71,7 @@ func (p *player) Rate(prompts, answers []string) ([][]float64, error) {
 func (p *player) rate(prompts []string, ids []int32) ([][]float64, error) {
 	tokens, err := make([][]int32, len(prompts)), error(nil)
 	for i, prompt := range prompts {
-		if tokens[i], err = p.tok.Encode(prompt); err != nil {
+		if tokens[i], err = tokenizer.Prompt(p.tok, prompt); err != nil {
 			return nil, fmt.Errorf("prompt %q: %w", prompt, err)
 		}
 		if len(tokens[i]) == 0 {

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,8 @@ import (
 func greedy(t *testing.T, r decode.Runtime, tok tokenizer.Tokenizer, prompt string) task.Written {
 	t.Helper()
 	s := must(r.NewSession(1))
-	ids := must(tok.Encode(prompt))
+	begin, _ := tok.Template()
+	ids := append(slices.Clone(begin), must(tok.Encode(prompt))...)
 	logits := must(s.Prefill(0, ids))
 	var text []byte
 	for n := len(ids); ; n++ {
@@ -29,11 +31,18 @@ func greedy(t *testing.T, r decode.Runtime, tok tokenizer.Tokenizer, prompt stri
 	}
 }
 
-// TestWriter compares free answers with plain decoding, for prompts of several lengths in batches of several sizes.
+// TestWriter compares free answers with plain decoding, for prompts of several lengths in batches of several sizes, also with a
+// tokenizer that puts a token before each.
 func TestWriter(t *testing.T) {
 	tok := must(tokenizer.NewChars(alphabet, tokenizer.EndOfText))
+	testWriter(t, tok)
+	t.Run("template", func(t *testing.T) { testWriter(t, templated{tok, must(tok.Encode("b"))}) })
+}
+
+func testWriter(t *testing.T, tok tokenizer.Tokenizer) {
 	c := edge()
-	c.VocabSize, c.Context = tok.VocabSize(), 24
+	begin, _ := tok.Template()
+	c.VocabSize, c.Context = tok.VocabSize(), 24+len(begin)
 	prompts := []string{"a=", "longer=", "abc=", "z=", "x=", "ofallthelength=", "abcdefghijklmnopqrstuvw="}
 	for kind, r := range runtimes(t, c, tok, 2) {
 		ended := 0
