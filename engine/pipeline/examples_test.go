@@ -82,3 +82,41 @@ func TestOpenExamplesRefuses(t *testing.T) {
 		t.Errorf("a tokenizer without '=': %v", err)
 	}
 }
+
+// templated is a tokenizer that puts a token before a text.
+type templated struct{ tokenizer.Tokenizer }
+
+func (templated) Template() (before, after []int32) { return []int32{0}, nil }
+
+// TestRowsHoldTheTemplate: what a tokenizer puts before a prompt takes its place in a row, whether the answers are open (examples),
+// closed (commands), or the prompts longer in play than any that is labelled (mastermind).
+func TestRowsHoldTheTemplate(t *testing.T) {
+	path, o := sums(t), ExamplesOptions{HeldOut: 0.2, Seed: 1}
+	plain, err := OpenExamples(t.Context(), path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Tokenizer = templated{plain.Tokenizer}
+	w, err := OpenExamples(t.Context(), path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Context != plain.Context+1 {
+		t.Errorf("examples: rows of %d, want %d", w.Context, plain.Context+1)
+	}
+	var long *LongError
+	o.Context = plain.Context
+	if _, err := OpenExamples(t.Context(), path, o); !errors.As(err, &long) || long.Line != 51 || long.Tokens != plain.Context+1 {
+		t.Errorf("rows of %d: %v", o.Context, err)
+	}
+	for _, name := range []string{"commands", "mastermind"} {
+		plain := openTask(t, name, tiny(t, name))
+		w, err := OpenTask(t.Context(), name, tiny(t, name).Task, templated{plain.Tokenizer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Context != plain.Context+1 {
+			t.Errorf("%s: rows of %d, want %d", name, w.Context, plain.Context+1)
+		}
+	}
+}

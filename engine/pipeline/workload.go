@@ -132,12 +132,15 @@ func (w *Workload) lay(o rowOptions) error {
 	exact, isExact := w.Task.(*task.Exact)
 	if isExact && exact.Closed() != nil {
 		// The longest answer may be given to the longest prompt.
-		if longest, err = w.longest(exact.Closed()); err != nil {
+		pair, err := w.longest(exact.Closed())
+		if err != nil {
 			return err
 		}
+		longest = max(longest, pair)
 	}
 	if t, ok := w.Task.(interface{ Longest() int }); ok { // in play prompts may be longer than any that is labelled
-		longest = max(longest, t.Longest())
+		begin, _ := w.Tokenizer.Template()
+		longest = max(longest, len(begin)+t.Longest())
 	}
 	w.Context = max(longest, o.context)
 	if limit := cmp.Or(o.context, o.most); (isExact || w.list) && limit > 0 && longest > limit {
@@ -150,7 +153,7 @@ func (w *Workload) lay(o rowOptions) error {
 func (w *Workload) longest(closed []string) (int, error) {
 	prompt, answer := 0, 0
 	for _, e := range w.examples[task.All] {
-		ids, err := w.Tokenizer.Encode(e.Prompt)
+		ids, err := tokenizer.Prompt(w.Tokenizer, e.Prompt)
 		if err != nil {
 			return 0, err
 		}
@@ -172,7 +175,7 @@ func (w *Workload) tooLong(limit int) error {
 	most := 0
 	for _, e := range w.examples[task.All] {
 		for _, a := range e.Answers {
-			prompt, err1 := w.Tokenizer.Encode(e.Prompt)
+			prompt, err1 := tokenizer.Prompt(w.Tokenizer, e.Prompt)
 			answer, err2 := w.Tokenizer.Encode(a)
 			n := len(prompt) + len(answer)
 			if !w.ends {
