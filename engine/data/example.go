@@ -154,9 +154,10 @@ func (t *tokenExample) weigh(b *Batch, at, n int, weight float32) {
 }
 
 // Examples visits examples epoch by epoch: each epoch is a permutation keyed by
-// hash(seed, epoch), so that every example is seen once in it. Of several
-// answers one is drawn by hash(seed, step, row), in a row of several examples
-// also by the place of the example in it.
+// hash(seed, epoch), which holds every example as often as its Times says, and
+// a row of several as often as the largest of theirs. Of several answers one is
+// drawn by hash(seed, step, row), in a row of several examples also by the place
+// of the example in it.
 type Examples struct {
 	set  *exampleSet
 	rows int
@@ -189,7 +190,7 @@ func (e *Examples) TokensPerStep() int      { return e.rows * e.set.time }
 func (e *Examples) Hash() string            { return e.hash }
 
 // StepsPerEpoch is the number of steps after which every example has been
-// visited at least once.
+// visited at least as often as its Times says.
 func (e *Examples) StepsPerEpoch() int64 { return ceilDiv(int64(len(e.set.rows)), int64(e.rows)) }
 
 // Fill implements [Source].

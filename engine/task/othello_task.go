@@ -116,7 +116,7 @@ type visit6 struct {
 	best  uint64
 }
 
-// game6 plays one game and returns the positions after its opening in which there is a choice.
+// game6 plays one game and returns the positions after its opening, and those of the whole game in which the side to move must pass.
 func game6(ctx context.Context, depth int, rng *rand.Rand) (visits []visit6) {
 	b, opening := start6, rng.IntN(openings6)
 	slip := [2]float64{slips4[rng.IntN(len(slips4))], slips4[rng.IntN(len(slips4))]}
