@@ -25,13 +25,13 @@ func Cells(task, prompt string) (cells string, cols int, ok bool) {
 	switch {
 	case task == tictactoeName && len(prompt) == len(free3)+1:
 		return cellsOf(len(free3), func(c int) byte { return stone(prompt[c], own3[c], opp3[c]) }), 3, true
+	case task == connect4Name && strings.HasPrefix(prompt, string(movesStart)): // of any length, that of the other format too
+		return cellsOfMoves4(strings.TrimPrefix(prompt, string(movesStart))), cols4, true
 	case task == connect4Name && len(prompt) == cells4+1:
 		return cellsOf(cells4, func(i int) byte {
 			c := i%cols4*rows4 + rows4 - 1 - i/cols4 // prompts go column by column from the bottom
 			return stone(prompt[c], own4[c], opp4[c])
 		}), cols4, true
-	case task == connect4Name && strings.HasPrefix(prompt, string(movesStart)):
-		return cellsOfMoves4(strings.TrimPrefix(prompt, string(movesStart))), cols4, true
 	case task == othelloName && utf8.RuneCountInString(prompt) == cells6+1:
 		text := []rune(prompt)
 		return cellsOf(cells6, func(c int) byte {

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -48,6 +49,20 @@ func TestKeptGames(t *testing.T) {
 	b := start6
 	if cells, cols, ok := Cells("othello", prompt6(b)); !ok || cols != side6 || cells != strings.Repeat(" ", 14)+"-+"+"    "+"+-"+strings.Repeat(" ", 14) {
 		t.Errorf("othello begins as %q in %d columns", cells, cols)
+	}
+	rng := rand.New(rand.NewPCG(4, 3))
+	longest := 0
+	for range 500 {
+		for _, p := range randomGame4(rng) {
+			cells, _, ok := Cells(connect4Name, p.moves())
+			if want, _, _ := Cells(connect4Name, prompt4(p.board4)); !ok || cells != want {
+				t.Fatalf("%d stones are drawn %q, want %q", p.stones(), cells, want)
+			}
+			longest = max(longest, p.stones())
+		}
+	}
+	if longest < 40 { // whose prompt is as long as that of a board
+		t.Errorf("the longest game had %d stones", longest)
 	}
 	n := 0
 	with := mustScore(t, newTicTacToe(Options{}), RandomPlayer(3), ScoreOptions{Games: 6, Seed: 2, Keep: 1, Kept: func(Game) { n++ }})
