@@ -14,15 +14,22 @@ import (
 // DefaultCommands is the number of prompts that commands draws, of which about a tenth is held out.
 const DefaultCommands = 20_000
 
+// maxCommands is the largest number of prompts: about half of those that there are, which are drawn within some seconds.
+const maxCommands = 500_000
+
 // newCommands makes the task "commands": what people say to a house, and the action that is meant, of a few words that a
 // program can switch pins by. A prompt is drawn in two steps. First a phrasing, which is everything but the room and the number: what is to
 // be done, the way to say it, and which of several words of one meaning are taken. Then the room, the number and the polite words
 // around it. The test part is a tenth of the phrasings, by a hash, of ways that leave six choices of words or more: none of
 // them was ever trained on, in any room, but each of their words was.
-func newCommands(o Options) *Exact {
+// The error is an *OptionError.
+func newCommands(o Options) (*Exact, error) {
 	n := o.Positions
 	if n == 0 {
 		n = DefaultCommands
+	}
+	if n > maxCommands {
+		return nil, &OptionError{Task: commandsName, Option: "positions", Got: n, Want: fmt.Sprintf("at most %d", maxCommands)}
 	}
 	return &Exact{
 		name: commandsName, about: aboutCommands,
@@ -30,7 +37,7 @@ func newCommands(o Options) *Exact {
 		notes: []string{
 			"Held out are phrasings: ways to say a thing, with their choice of words, that were trained on in no room and with no number.",
 		},
-	}
+	}, nil
 }
 
 const aboutCommands = `commands: what people say to a house, and the action that is meant.

@@ -117,7 +117,7 @@ func New(name string, o Options) (Task, error) {
 	case puzzle8Name:
 		return newPuzzle8(o), nil
 	case commandsName:
-		return newCommands(o), nil
+		return newCommands(o)
 	case mastermindName:
 		return &Mastermind{o}, nil
 	case lotteryName:

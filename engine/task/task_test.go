@@ -2,6 +2,7 @@ package task
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 )
@@ -36,6 +37,8 @@ func TestOptionErrors(t *testing.T) {
 		{"connect4", Options{Depth: -1}},
 		{"connect4", Options{Depth: 17}},
 		{"connect4", Options{Positions: maxPositions4 + 1}},
+		{"commands", Options{Positions: maxCommands + 1}},
+		{"commands", Options{Positions: math.MaxInt}},
 	} {
 		var oe *OptionError
 		if _, err := New(c.name, c.o); !errors.As(err, &oe) {
