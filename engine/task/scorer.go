@@ -120,10 +120,18 @@ func (s *Scorer) fail(what string) error {
 
 var oneLine = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
 
-// Mark asks the program. Errors: *ScorerError where the program has ended, takes too long or writes something else, after which
-// it is not asked again; ctx's.
+// Mark asks the program. Errors: *ScorerError where the program has ended, takes too long, writes something else or more than it was
+// asked, after which it is not asked again; ctx's.
 func (s *Scorer) Mark(ctx context.Context, prompt, answer string) (float64, error) {
 	s.marked++
+	select {
+	case line, ok := <-s.lines:
+		if !ok {
+			return 0, s.died()
+		}
+		return 0, s.fail(fmt.Sprintf("it wrote %.40q before it was asked; it must write one line for each that it reads", line))
+	default:
+	}
 	wrote := make(chan error, 1)
 	go func() {
 		_, err := io.WriteString(s.in, oneLine.Replace(prompt)+"\t"+oneLine.Replace(answer)+"\n")

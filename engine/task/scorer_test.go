@@ -46,6 +46,8 @@ func playScorer(kind string) {
 			fmt.Println("wrong")
 		case kind == "half":
 			fmt.Println("0.5")
+		case kind == "twice":
+			fmt.Print("1\n1\n")
 		case kind == "mad":
 			fmt.Println("perhaps")
 		case kind == "large":
@@ -93,13 +95,12 @@ func TestScorersThatDoNotMark(t *testing.T) {
 	}{
 		{"dead", "ended by itself (exit status 3)", time.Minute}, {"mad", `wrote "perhaps"`, time.Minute}, {"large", `wrote "1.5"`, time.Minute},
 		{"long", "want a number from 0 to 1", time.Minute}, {"mortal", "at answer 3: it ended by itself", time.Minute}, {"hangs", "wrote nothing for 200ms", 200 * time.Millisecond},
+		{"twice", `wrote "1" before it was asked`, time.Minute},
 	} {
 		s := scorer(t, c.kind, c.patience)
 		var err error
-		for range 5 {
-			if _, err = s.Mark(t.Context(), "prompt", "answer"); err != nil {
-				break
-			}
+		for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); {
+			_, err = s.Mark(t.Context(), "prompt", "answer")
 		}
 		var se *ScorerError
 		if !errors.As(err, &se) || !strings.Contains(err.Error(), c.says) {
