@@ -88,15 +88,15 @@ func scoreWords(s task.Score) (what, text string) {
 		if s.Chance > 0 {
 			text += "; " + s.ChanceWords()
 		}
-		return what, fmt.Sprintf("%s, own choice legal %.1f%%", text, 100*s.OwnLegal)
+		return what, fmt.Sprintf("%s, %s", text, s.OwnWords())
 	}
 	what = fmt.Sprintf("against %s, won/drawn/lost", s.Opponent)
 	if s.Exhaustive {
-		return what, fmt.Sprintf("%d/%d/%d of all %d, own choice legal %.1f%%", s.Win, s.Draw, s.Loss, s.Games, 100*s.OwnLegal)
+		return what, fmt.Sprintf("%d/%d/%d of all %d, %s", s.Win, s.Draw, s.Loss, s.Games, s.OwnWords())
 	}
 	iv := s.LossInterval()
-	return what, fmt.Sprintf("%d/%d/%d of %d (95%% lost %.1f-%.1f%%), own choice legal %.1f%%",
-		s.Win, s.Draw, s.Loss, s.Games, 100*iv[0], 100*iv[1], 100*s.OwnLegal)
+	return what, fmt.Sprintf("%d/%d/%d of %d (95%% lost %.1f-%.1f%%), %s",
+		s.Win, s.Draw, s.Loss, s.Games, 100*iv[0], 100*iv[1], s.OwnWords())
 }
 
 // baseline puts random moves beside the models, so that a score can be judged.

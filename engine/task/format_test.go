@@ -155,6 +155,9 @@ func TestPuzzlePlayers(t *testing.T) {
 		}
 		policy := mustScore(t, p, erring{p, 20}, ScoreOptions{Games: 100, Player: PlayerPolicy, Seed: 2})
 		once := mustScore(t, p, erring{p, 20}, ScoreOptions{Games: 100, Player: PlayerPolicyOnce, Seed: 2})
+		if !strings.Contains(policy.String(), "own choice legal ") || strings.Contains(policy.String(), "repeat ") || !strings.Contains(once.String(), "own choice legal and no repeat ") {
+			t.Errorf("format %q: what was the model's own choice? %v; %v", format, policy, once)
+		}
 		if policy.Solved > 40 || once.Solved < 2*policy.Solved || once.LengthRatio < 1 {
 			t.Errorf("format %q: one that errs at a fifth of the boards: %v; %v", format, policy, once)
 		}

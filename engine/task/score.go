@@ -101,7 +101,7 @@ type Score struct {
 	Chance float64
 
 	Decisions int     // prompts that the player answered
-	OwnLegal  float64 // share of Decisions whose own first choice was legal
+	OwnLegal  float64 // share of Decisions whose own first choice was legal, and of PlayerPolicyOnce no repeat either
 	Seed      uint64
 
 	Exact *ExactScore // of a task with texts as answers; nil for games and boards
@@ -170,6 +170,16 @@ func (s Score) ChanceWords() string {
 	return fmt.Sprintf("chance alone solves %.1f%%, which is outside the interval: the measurement is wrong, or it was a rare chance", 100*s.Chance)
 }
 
+// OwnWords says how often the player's own first choice could be played. A player without repeats plays no move to where it has been,
+// which the rules would allow.
+func (s Score) OwnWords() string {
+	what := "legal"
+	if s.Player == PlayerPolicyOnce {
+		what = "legal and no repeat"
+	}
+	return fmt.Sprintf("own choice %s %.1f%%", what, 100*s.OwnLegal)
+}
+
 // String returns the score in one line for people.
 func (s Score) String() string {
 	if s.Exact != nil {
@@ -177,8 +187,8 @@ func (s Score) String() string {
 	}
 	if s.Opponent == "" {
 		iv := s.SolvedInterval()
-		text := fmt.Sprintf("%d of %d boards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), own choice legal %.1f%%",
-			s.Solved, s.Boards, s.MoveLimit, percent(s.Solved, s.Boards), 100*iv[0], 100*iv[1], 100*s.OwnLegal)
+		text := fmt.Sprintf("%d of %d boards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), %s",
+			s.Solved, s.Boards, s.MoveLimit, percent(s.Solved, s.Boards), 100*iv[0], 100*iv[1], s.OwnWords())
 		if s.LengthRatio > 0 {
 			text += fmt.Sprintf(", median length %.2f of the shortest", s.LengthRatio)
 		}
@@ -191,12 +201,12 @@ func (s Score) String() string {
 		return text
 	}
 	if s.Exhaustive {
-		return fmt.Sprintf("against %s: all %d games: %d won, %d drawn, %d lost, own choice legal %.1f%%",
-			s.Opponent, s.Games, s.Win, s.Draw, s.Loss, 100*s.OwnLegal)
+		return fmt.Sprintf("against %s: all %d games: %d won, %d drawn, %d lost, %s",
+			s.Opponent, s.Games, s.Win, s.Draw, s.Loss, s.OwnWords())
 	}
 	w, l := s.WinInterval(), s.LossInterval()
-	return fmt.Sprintf("against %s: %d games: %d won (95%% interval %.1f-%.1f%%), %d drawn, %d lost (%.1f-%.1f%%), own choice legal %.1f%%",
-		s.Opponent, s.Games, s.Win, 100*w[0], 100*w[1], s.Draw, s.Loss, 100*l[0], 100*l[1], 100*s.OwnLegal)
+	return fmt.Sprintf("against %s: %d games: %d won (95%% interval %.1f-%.1f%%), %d drawn, %d lost (%.1f-%.1f%%), %s",
+		s.Opponent, s.Games, s.Win, 100*w[0], 100*w[1], s.Draw, s.Loss, 100*l[0], 100*l[1], s.OwnWords())
 }
 
 func percent(k, n int) float64 {
