@@ -219,8 +219,8 @@ func (t *Exact) Score(ctx context.Context, p Player, o ScoreOptions) (Score, err
 	return m.end(), nil
 }
 
-// chosen returns n of the prompts, chosen by seed, in their order; all where n is as many or more.
-func chosen(tests []exactPrompt, n int, seed uint64) []exactPrompt {
+// chosen returns n different ones of the prompts, chosen by seed, in their order; all where n is as many or more.
+func chosen[T any](tests []T, n int, seed uint64) []T {
 	if n >= len(tests) {
 		return tests
 	}
@@ -233,7 +233,7 @@ func chosen(tests []exactPrompt, n int, seed uint64) []exactPrompt {
 	})
 	order = order[:n]
 	slices.Sort(order)
-	out := make([]exactPrompt, n)
+	out := make([]T, n)
 	for i, at := range order {
 		out[i] = tests[at]
 	}
@@ -269,7 +269,7 @@ func (m *marking) ask(ctx context.Context, p Player, now []exactPrompt, closed [
 		} else if len(m.score.Mistakes) < maxMistakes {
 			m.score.Mistakes = append(m.score.Mistakes, Mistake{prompts[i], a.text, now[i].Answers})
 		}
-		if m.asked++; m.asked <= m.o.Keep {
+		if m.asked++; m.asked <= m.o.Keep && m.o.Kept != nil {
 			m.o.Kept(Game{Result: verdict[right], Frames: []Frame{{Prompt: prompts[i], Move: a.text, Player: true}}})
 		}
 		if a.own {

@@ -76,7 +76,8 @@ func (t *Lottery) Solve(prompt string) ([]string, error) {
 	return []string{t.drawn(n)}, nil
 }
 
-// Score asks p for draws that are held out and counts what it guesses right.
+// Score asks p for different draws that are held out, o.Games of them at most, and counts what it guesses right. A draw that came
+// twice would be answered alike both times, and the interval takes the answers to be independent.
 func (t *Lottery) Score(ctx context.Context, p Player, o ScoreOptions) (Score, error) {
 	o, err := o.withDefaults(lotteryName)
 	if err != nil {
@@ -95,17 +96,17 @@ func (t *Lottery) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 	if len(held) == 0 {
 		return Score{}, &OptionError{Task: lotteryName, Option: "positions", Got: t.options.Positions, Want: "more: none of its draws is held out"}
 	}
-	prompts, legal := make([]string, o.Games), make([][]string, o.Games)
-	drawn := make([]string, o.Games)
-	for i := range prompts {
-		e := held[gameRNG(o.Seed, i).IntN(len(held))]
+	held = chosen(held, o.Games, o.Seed)
+	n := len(held)
+	prompts, legal, drawn := make([]string, n), make([][]string, n), make([]string, n)
+	for i, e := range held {
 		prompts[i], legal[i], drawn[i] = e.Prompt, strings.Split(digits, ""), e.Answers[0]
 	}
 	choices, own, err := ask(lotteryName, p, prompts, legal)
 	if err != nil {
 		return Score{}, err
 	}
-	s := Score{Boards: o.Games, MoveLimit: o.MoveLimit, Chance: 1 / float64(len(digits)), Decisions: len(choices), OwnLegal: share(own, len(choices)), Seed: o.Seed}
+	s := Score{Boards: n, MoveLimit: o.MoveLimit, Chance: 1 / float64(len(digits)), Decisions: len(choices), OwnLegal: share(own, len(choices)), Seed: o.Seed}
 	for i, c := range choices {
 		result := "unsolved"
 		if c.Answer == drawn[i] {
@@ -116,7 +117,7 @@ func (t *Lottery) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 		kept.note(prompts[i], true, c.Answer)
 		kept.end(o, prompts[i], true, result)
 	}
-	o.Progress(o.Games, o.Games)
+	o.Progress(n, n)
 	return s, nil
 }
 

@@ -44,6 +44,22 @@ func TestLotteryScore(t *testing.T) {
 	if known.ByChance() || known.Solved != DefaultGames {
 		t.Errorf("looking it up: %v", known)
 	}
+	// No draw is asked twice, and no more than are held out.
+	few := must(newLottery(Options{Positions: 1000}))
+	held := must(few.Examples(t.Context(), Test))
+	for _, games := range []int{10, len(held), 5000} {
+		asked := map[string]bool{}
+		s := mustScore(t, few, playerFunc(func(prompt string, legal []string) Choice {
+			if asked[prompt] {
+				t.Errorf("%d games: %q is asked twice", games, prompt)
+			}
+			asked[prompt] = true
+			return Choice{Answer: legal[0], OwnLegal: true}
+		}), ScoreOptions{Games: games, Seed: 1})
+		if want := min(games, len(held)); len(asked) != want || s.Boards != want || s.Decisions != want {
+			t.Errorf("%d games, %d draws are held out: %d asked, %+v", games, len(held), len(asked), s)
+		}
+	}
 	if _, err := game.Solve("99999="); err == nil {
 		t.Error("solved a draw that was not made")
 	}

@@ -207,6 +207,7 @@ func TestScoreJSON(t *testing.T) {
 	}{
 		{newTicTacToe(Options{}), []string{"games", "win", "draw", "loss", "opponent", "own_legal", "win_interval", "loss_interval"}},
 		{newPuzzle8(Options{}), []string{"boards", "solved", "own_legal", "solved_interval"}},
+		{must(newLottery(Options{})), []string{"boards", "solved", "own_legal", "solved_interval", "chance"}},
 	} {
 		s := mustScore(t, c.task, SolverPlayer(c.task), ScoreOptions{Games: 20})
 		b, err := json.Marshal(s)
