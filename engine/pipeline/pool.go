@@ -45,12 +45,24 @@ func (s *searcher) pool(ctx context.Context, list []search.Trial, steps int, p P
 	}
 	return stage(p, fmt.Sprintf("%d trials of %d steps", len(left), steps), len(left), func() (string, error) {
 		here := func(ctx context.Context, t search.Trial) error {
+			if err := s.mine(t); err != nil {
+				return err
+			}
 			_, err := s.try(ctx, t)
 			return err
 		}
 		take := func(t search.Trial, r io.Reader) error { return unpackTrial(s.trials, t, r) }
 		return fmt.Sprintf("%d trials", len(left)), s.Pool.Run(ctx, left, here, take, p.Update)
 	})
+}
+
+// mine refuses a trial of another search: a queue may hold some of one that was begun with other files or flags.
+func (s *searcher) mine(t search.Trial) error {
+	if b := s.base; t.Parent != b.Parent || t.Data != b.Data || t.Recipe != b.Recipe {
+		return fmt.Errorf("search: trial %s has another parent, other data or another recipe than this process was given: the files or the "+
+			"flags of the search changed while it ran", t.Name())
+	}
+	return nil
 }
 
 // Trials runs trials of a search that another process leads.
@@ -67,9 +79,8 @@ func OpenTrials(ctx context.Context, b backend.Backend, w *Workload, o SearchOpt
 
 // Run runs a trial and gives its outcome and its student as a tar. A trial of other data, another parent or another recipe is refused.
 func (t *Trials) Run(ctx context.Context, trial search.Trial) (io.ReadCloser, error) {
-	if b := t.s.base; trial.Parent != b.Parent || trial.Data != b.Data || trial.Recipe != b.Recipe {
-		return nil, fmt.Errorf("search: trial %s has another parent, other data or another recipe than this process was given: the files or the "+
-			"flags of the search changed while it ran", trial.Name())
+	if err := t.s.mine(trial); err != nil {
+		return nil, err
 	}
 	o, err := t.s.try(ctx, trial)
 	if err != nil {

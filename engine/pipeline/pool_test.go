@@ -19,10 +19,14 @@ import (
 type workers struct {
 	list []*Trials
 	ran  map[string]int
+	left error // of a trial of another search that this process was given
 }
 
 func (w *workers) Run(ctx context.Context, list []search.Trial, here func(context.Context, search.Trial) error,
 	take func(search.Trial, io.Reader) error, tell func(int, string)) error {
+	other := list[0]
+	other.Recipe = "other"
+	w.left = here(ctx, other)
 	for i, t := range list {
 		w.ran[t.Name()]++
 		if i%(len(w.list)+1) == 0 {
@@ -75,6 +79,9 @@ func TestPool(t *testing.T) {
 	}
 	if !slices.Equal(same(got.Front), same(alone.Front)) || !slices.Equal(same(got.Uniform), same(alone.Uniform)) {
 		t.Errorf("%+v, in one process %+v", got, alone)
+	}
+	if pool.left == nil {
+		t.Error("this process ran a trial of another recipe")
 	}
 	if len(pool.ran) < 4 {
 		t.Errorf("%d trials", len(pool.ran))

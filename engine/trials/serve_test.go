@@ -197,6 +197,32 @@ func TestShare(t *testing.T) {
 	all.Wait()
 }
 
+// Trials that a killed search left in the queue are none of one that goes on with other flags.
+func TestLeftTrials(t *testing.T) {
+	s := begun(t, ServeOptions{})
+	ctx, kill := context.WithCancel(t.Context())
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.Run(ctx, list(5), RunOptions{})
+	}()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if stream, err := s.js.Stream(t.Context(), trialStream); err == nil && stream.CachedInfo().State.Msgs == 5 {
+			break
+		}
+	}
+	kill()
+	<-kept
+	ran := map[string]int{}
+	next := []Trial{{ID: "t3", Text: []byte("x")}, {ID: "other", Text: []byte("x")}}
+	if err := s.Run(t.Context(), next, RunOptions{Here: func(_ context.Context, t Trial) error { ran[t.ID]++; return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	if len(ran) != 2 || ran["t3"] != 1 || ran["other"] != 1 {
+		t.Errorf("%v ran", ran)
+	}
+}
+
 // A trial that fails ends the search with its name and its reason, and a resumed one tries it again.
 func TestFailedTrial(t *testing.T) {
 	s := begun(t, ServeOptions{})

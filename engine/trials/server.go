@@ -279,10 +279,15 @@ func (s *Server) Run(ctx context.Context, list []Trial, o RunOptions) error {
 	defer stop(nil)
 	open := map[string]Trial{}
 	for _, t := range list {
+		open[t.ID] = t
+	}
+	if err := s.clear(ctx, open); err != nil {
+		return s.full(fmt.Errorf("trials: what another search left in the queue: %w", err))
+	}
+	for _, t := range list {
 		if err := s.offer(ctx, t); err != nil {
 			return err
 		}
-		open[t.ID] = t
 	}
 	watch, err := s.results.WatchAll(ctx)
 	if err != nil {
@@ -302,6 +307,26 @@ func (s *Server) Run(ctx context.Context, list []Trial, o RunOptions) error {
 	stop(nil)
 	<-here
 	return err
+}
+
+// clear takes trials out of the queue that are none of open: a search that was killed left them, and one with other flags goes on.
+func (s *Server) clear(ctx context.Context, open map[string]Trial) error {
+	stream, err := s.js.Stream(ctx, trialStream)
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(trialSubject+">"))
+	if err != nil {
+		return err
+	}
+	for subject := range info.State.Subjects {
+		if _, ok := open[strings.TrimPrefix(subject, trialSubject)]; !ok {
+			if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // offer queues a trial, once.
