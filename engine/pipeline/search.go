@@ -220,11 +220,16 @@ func (s *searcher) prepare(ctx context.Context, parent *Start) (err error) {
 	}
 	settings := s.Train
 	settings.Steps, settings.Seed, settings.SaveEvery, settings.EvalEvery, settings.LogEvery = 0, 0, 0, 0, 0
+	teacher, err := s.teacherHash()
+	if err != nil {
+		return err
+	}
 	recipe, err := json.Marshal(struct {
 		Train   train.Options
 		Distill any
 		Rows    int
-	}{settings, s.Distill, s.Rows})
+		Teacher string `json:",omitempty"` // SHA-256 of its weights; "" for the parent
+	}{settings, s.Distill, s.Rows, teacher})
 	if err != nil {
 		return err
 	}
@@ -232,6 +237,22 @@ func (s *searcher) prepare(ctx context.Context, parent *Start) (err error) {
 		Parent: parent.Hash, Data: hashOf([]byte(source.Hash() + held.Hash())), Recipe: hashOf(recipe), Seed: s.Train.Seed,
 	}
 	return os.MkdirAll(s.trials, 0o777)
+}
+
+// teacherHash is that of the weights of a teacher that is not the parent.
+func (s *searcher) teacherHash() (string, error) {
+	if s.Teacher == "" {
+		return "", nil
+	}
+	f, err := checkpoint.Open(runs.ResolveModel(s.Teacher))
+	if err != nil {
+		return "", fmt.Errorf("teacher: %w", err)
+	}
+	hash, err := f.WeightsSHA256()
+	if err != nil {
+		return "", fmt.Errorf("teacher: %w", err)
+	}
+	return hash, nil
 }
 
 func hashOf(text []byte) string {

@@ -75,6 +75,30 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// Trials with another teacher are other trials.
+func TestSearchTeacher(t *testing.T) {
+	w, from := base(t)
+	b := openBackend(t)
+	recipe := func(teacher string) string {
+		t.Helper()
+		o := searching(from, filepath.Join(t.TempDir(), "out"))
+		o.Teacher = teacher
+		one, err := OpenTrials(t.Context(), b, w, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return one.s.base.Recipe
+	}
+	if recipe(from) != recipe(filepath.Join(from, runs.ModelDir)) || recipe(from) == recipe("") {
+		t.Error("the recipe does not say who teaches")
+	}
+	o := searching(from, filepath.Join(t.TempDir(), "out"))
+	o.Teacher = t.TempDir()
+	if _, err := OpenTrials(t.Context(), b, w, o); err == nil {
+		t.Error("an empty folder teaches")
+	}
+}
+
 // byMatrix counts the students with bits of their own for each matrix, which fill the budget.
 func byMatrix(t *testing.T, out string) (n int) {
 	t.Helper()
