@@ -162,7 +162,7 @@ or killed leaves its trial to another. It must be the same program as the search
 	fs := cmd.Flags()
 	f.machine.register(fs)
 	fs.BoolVar(&f.quiet, "quiet", false, "no progress on stderr")
-	fs.StringVar(&f.dir, "dir", "", "folder for what the worker needs while it works, which is removed at its end; the system's for such where it is left out")
+	fs.StringVar(&f.dir, "dir", "", "folder for what the worker needs while it works, which is removed at its end, but left by one that is killed; the system's for such where it is left out")
 	fs.StringVar(&f.file, "password-file", "", "file with the password that the search was started with")
 	fs.StringVar(&f.o.Creds, "creds", "", "credentials file of NATS, where the search has --serve-config")
 	fs.StringVar(&f.o.CA, "tls-ca", "", "file with the authorities that the search's certificate is checked with; the system's where it is left out")

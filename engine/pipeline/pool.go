@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mito/backend"
@@ -77,7 +79,8 @@ func OpenTrials(ctx context.Context, b backend.Backend, w *Workload, o SearchOpt
 	return &Trials{s}, s.prepare(ctx, parent)
 }
 
-// Run runs a trial and gives its outcome and its student as a tar. A trial of other data, another parent or another recipe is refused.
+// Run runs a trial and gives its outcome and its student as a tar, after which nothing of it is left here. A trial of other data,
+// another parent or another recipe is refused.
 func (t *Trials) Run(ctx context.Context, trial search.Trial) (io.ReadCloser, error) {
 	if err := t.s.mine(trial); err != nil {
 		return nil, err
@@ -87,7 +90,11 @@ func (t *Trials) Run(ctx context.Context, trial search.Trial) (io.ReadCloser, er
 		return nil, err
 	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(packTrial(t.s.trials, o, w)) }()
+	go func() {
+		err := packTrial(t.s.trials, o, w)
+		// The search keeps it, and this process may run many.
+		w.CloseWithError(errors.Join(err, os.RemoveAll(filepath.Join(t.s.trials, o.Name))))
+	}()
 	return r, nil
 }
 
@@ -153,12 +160,20 @@ func unpackTrial(trials string, t search.Trial, r io.Reader) error {
 	return err
 }
 
-// Pack writes files and folders as a tar, each under a name.
+// Pack writes files and folders as a tar, each under a name. What is hidden in a folder stays out. The same files make the same bytes.
 func Pack(w io.Writer, list map[string]string) error {
 	out := tar.NewWriter(w)
-	for name, from := range list {
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		from, err := filepath.EvalSymlinks(list[name]) // WalkDir does not follow one
+		if err != nil {
+			return errors.Join(err, out.Close())
+		}
 		if err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
+			hidden := p != from && strings.HasPrefix(d.Name(), ".")
+			if err == nil && hidden && d.IsDir() {
+				return fs.SkipDir
+			}
+			if err != nil || hidden || d.IsDir() {
 				return err
 			}
 			inside, err := filepath.Rel(from, p)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -39,9 +40,13 @@ func (w *workers) Run(ctx context.Context, list []search.Trial, here func(contex
 		if err != nil {
 			return err
 		}
-		err = errors.Join(take(t, made), made.Close())
-		if err != nil {
+		err = take(t, made)
+		_, rest := io.Copy(io.Discard, made)
+		if err = errors.Join(err, rest, made.Close()); err != nil {
 			return err
+		}
+		if _, err := os.Stat(filepath.Join(w.list[i%len(w.list)].s.trials, t.Name())); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("a worker keeps trial %s: %v", t.Name(), err)
 		}
 		tell(i+1, "")
 	}
@@ -170,9 +175,23 @@ func TestPack(t *testing.T) {
 		os.WriteFile(filepath.Join(from, "one"), []byte("file"), 0o666)); err != nil {
 		t.Fatal(err)
 	}
-	var b bytes.Buffer
-	if err := Pack(&b, map[string]string{"folder": filepath.Join(from, "x"), "file": filepath.Join(from, "one")}); err != nil {
+	for _, hidden := range []string{"x/.git/config", "x/y/.env"} {
+		path := filepath.Join(from, hidden)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte("secret"), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(from, ".linked") // a folder that is named is taken, whatever its name
+	if err := os.Symlink(filepath.Join(from, "x"), link); err != nil {
+		t.Skip(err)
+	}
+	var b, again bytes.Buffer
+	list := map[string]string{"folder": link, "file": filepath.Join(from, "one"), "third": filepath.Join(from, "one")}
+	if err := errors.Join(Pack(&b, list), Pack(&again, list)); err != nil {
 		t.Fatal(err)
+	}
+	if bytes.Contains(b.Bytes(), []byte("secret")) || !bytes.Equal(b.Bytes(), again.Bytes()) {
+		t.Error("hidden files were packed, or the same files another way")
 	}
 	dir := t.TempDir()
 	if err := Unpack(dir, &b, 1000); err != nil {
