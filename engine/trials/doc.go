@@ -63,6 +63,9 @@ var ErrCredentials = errors.New("credentials")
 // ErrUnreachable says that a worker has not reached the server for as long as it waits.
 var ErrUnreachable = errors.New("the server of the search cannot be reached")
 
+// ErrRestarted says that the search a worker works for was stopped and goes on as another.
+var ErrRestarted = errors.New("trials: the search was started again with other flags or files: start the worker again")
+
 // Status is how far a search has come.
 type Status struct {
 	Done, Trials int

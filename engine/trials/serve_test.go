@@ -197,6 +197,29 @@ func TestShare(t *testing.T) {
 	all.Wait()
 }
 
+// A worker does not go on with a search that was started again with other flags, with other files or by another program.
+func TestRestarted(t *testing.T) {
+	for _, next := range []struct{ version, text, files string }{{"1", `"other"`, "files"}, {"1", `"job"`, "others"}, {"2", `"job"`, "files"}, {"1", `"job"`, "files"}} {
+		s := begun(t, ServeOptions{Address: "127.0.0.1:0"})
+		w, err := connect(t, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Begin(t.Context(), next.version, []byte(next.text), strings.NewReader(next.files)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.End(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err = w.Work(t.Context(), func(context.Context, Trial) (io.ReadCloser, error) { return made("nothing") })
+		var version *VersionError
+		if ok := next.version == "1" && next.text == `"job"` && next.files == "files"; ok != (err == nil) ||
+			!ok && !errors.Is(err, ErrRestarted) && !(errors.As(err, &version) && version.Server == "2") {
+			t.Errorf("%v: %v", next, err)
+		}
+	}
+}
+
 // Trials that a killed search left in the queue are none of one that goes on with other flags.
 func TestLeftTrials(t *testing.T) {
 	s := begun(t, ServeOptions{})

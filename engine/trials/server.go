@@ -26,6 +26,7 @@ const (
 	jobKey        = "job"
 	stateKey      = "state"
 	stateDone     = "done"
+	aliveKey      = "alive"
 	blobStore     = "BLOBS"
 	bundleName    = "bundle"
 	trialStream   = "TRIALS"
@@ -37,6 +38,9 @@ const (
 	// subjectFull is the error code of a subject that has its one message.
 	subjectFull = 10077
 	opTimeout   = 10 * time.Second
+	writeTime   = 5 * time.Second
+	writeBytes  = 5000      // more than a block of a disk, the rest of which may still be there when the disk is full
+	blobTime    = time.Hour // for files, over a network of any speed
 	statusEvery = time.Second
 	workerTTL   = 15 * time.Second
 )
@@ -233,24 +237,21 @@ func (s *Server) URL() string {
 // job is what workers read first.
 type job struct {
 	Version string          `json:"version"`
+	Files   string          `json:"files"` // digest of the bundle
 	Text    json.RawMessage `json:"text"`
 }
 
-// Begin says what trials have in common, for workers that are the same program, with files that they need. A job that is the same as
-// the store has is left as it is.
+// Begin says what trials have in common, for workers that are the same program, with files that they need.
 func (s *Server) Begin(ctx context.Context, version string, text []byte, bundle io.Reader) error {
 	info, err := s.blobs.Put(ctx, jetstream.ObjectMeta{Name: bundleName}, bundle)
 	if err != nil {
 		return s.full(fmt.Errorf("trials: storing the files of the search: %w", err))
 	}
-	packed, err := json.Marshal(job{Version: version, Text: text})
+	packed, err := json.Marshal(job{Version: version, Files: info.Digest, Text: text})
 	if err != nil {
 		return err
 	}
-	if _, err = s.job.Put(ctx, jobKey+"."+strings.TrimPrefix(info.Digest, "SHA-256="), packed); err == nil {
-		_, err = s.job.Put(ctx, jobKey, packed)
-	}
-	if err == nil {
+	if _, err = s.job.Put(ctx, jobKey, packed); err == nil {
 		_, err = s.job.PutString(ctx, stateKey, "open")
 	}
 	return s.full(err)
@@ -373,6 +374,9 @@ func (s *Server) gather(ctx context.Context, open map[string]Trial, all int, wat
 			if err := s.room(); err != nil {
 				return err
 			}
+			if err := s.writes(ctx); err != nil {
+				return err
+			}
 			s.tell(ctx, all-len(open), all, o)
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -390,6 +394,20 @@ func (s *Server) room() error {
 	return &StoreError{s.o.Dir, fmt.Errorf("%d of %d bytes are in use", info.Store, info.Config.MaxStore)}
 }
 
+// writes refuses to wait for a store that does not write, as where the disk was filled by others: NATS is silent about that.
+func (s *Server) writes(ctx context.Context) error {
+	one, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	_, err := s.job.Put(one, aliveKey, make([]byte, writeBytes))
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout):
+		return &StoreError{s.o.Dir, errors.New("the queue has stopped writing")}
+	}
+	return s.full(err)
+}
+
 // take keeps a result; false where it has to be made again.
 func (s *Server) take(ctx context.Context, t Trial, value []byte, o RunOptions) (bool, error) {
 	var r result
@@ -403,7 +421,9 @@ func (s *Server) take(ctx context.Context, t Trial, value []byte, o RunOptions) 
 	if r.Here {
 		return true, nil
 	}
-	made, err := s.blobs.Get(ctx, t.ID)
+	long, cancel := context.WithTimeout(ctx, blobTime) // Get's own bound is that of a small message
+	defer cancel()
+	made, err := s.blobs.Get(long, t.ID)
 	if errors.Is(err, jetstream.ErrObjectNotFound) { // it was taken, and then lost from the disk
 		if err := s.results.Purge(ctx, t.ID); err != nil {
 			return false, err

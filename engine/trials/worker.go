@@ -3,6 +3,7 @@
 package trials
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,11 +24,12 @@ const mostDeliveries = 8
 
 // Worker takes trials from a server.
 type Worker struct {
-	o    WorkOptions
-	nc   *nats.Conn
-	js   jetstream.JetStream
-	id   string
-	here bool // what trials make stays in this process
+	o     WorkOptions
+	nc    *nats.Conn
+	js    jetstream.JetStream
+	id    string
+	here  bool   // what trials make stays in this process
+	begun []byte // the job as it was read first; nil in the process that serves
 
 	job, results, workers jetstream.KeyValue
 	blobs                 jetstream.ObjectStore
@@ -69,7 +71,31 @@ func Connect(ctx context.Context, o WorkOptions) (w *Worker, text []byte, err er
 		w.nc.Close()
 		return nil, nil, err
 	}
+	w.begun = packed
 	return w, j.Text, nil
+}
+
+// same refuses to work for a search that was started again as another, which a worker finds where it left the one before.
+func (w *Worker) same(ctx context.Context) error {
+	if w.begun == nil {
+		return nil
+	}
+	var packed []byte
+	err := w.persist(ctx, func(ctx context.Context) error {
+		e, err := w.job.Get(ctx, jobKey)
+		if err == nil {
+			packed = e.Value()
+		}
+		return err
+	})
+	if err != nil || bytes.Equal(packed, w.begun) {
+		return err
+	}
+	var j job
+	if err := json.Unmarshal(packed, &j); err == nil && j.Version != w.o.Version {
+		return &VersionError{Server: j.Version, Worker: w.o.Version}
+	}
+	return ErrRestarted
 }
 
 // connect waits for the server, but not with credentials that it refuses.
@@ -149,9 +175,14 @@ func (w *Worker) open(ctx context.Context) (err error) {
 
 // persist repeats what fails while the server is away. It gives up when that takes longer than a worker waits.
 func (w *Worker) persist(ctx context.Context, f func(context.Context) error) error {
+	return w.persistFor(ctx, opTimeout, f)
+}
+
+// persistFor is persist with another time for each attempt.
+func (w *Worker) persistFor(ctx context.Context, each time.Duration, f func(context.Context) error) error {
 	end := time.Now().Add(w.o.Patience)
 	for {
-		one, cancel := context.WithTimeout(ctx, opTimeout)
+		one, cancel := context.WithTimeout(ctx, each)
 		err := f(one)
 		cancel()
 		switch {
@@ -172,6 +203,8 @@ func (w *Worker) persist(ctx context.Context, f func(context.Context) error) err
 
 // Bundle writes the files of the search.
 func (w *Worker) Bundle(ctx context.Context, dst io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, blobTime)
+	defer cancel()
 	r, err := w.blobs.Get(ctx, bundleName)
 	if err != nil {
 		return fmt.Errorf("trials: the files of the search: %w", err)
@@ -180,7 +213,8 @@ func (w *Worker) Bundle(ctx context.Context, dst io.Writer) error {
 	return errors.Join(err, r.Error(), r.Close())
 }
 
-// Work runs trials until the search is done. do runs one, and gives what it made. Errors: ErrUnreachable, ctx's.
+// Work runs trials until the search is done. do runs one, and gives what it made. Errors: ErrUnreachable,
+// ErrRestarted, *VersionError, ctx's.
 func (w *Worker) Work(ctx context.Context, do func(ctx context.Context, t Trial) (io.ReadCloser, error)) error {
 	w.at("")
 	alive, stop := context.WithCancel(ctx)
@@ -188,6 +222,9 @@ func (w *Worker) Work(ctx context.Context, do func(ctx context.Context, t Trial)
 	go w.beat(alive)
 	defer w.gone()
 	for {
+		if err := w.same(ctx); err != nil {
+			return err
+		}
 		var message jetstream.Msg
 		over := false
 		err := w.persist(ctx, func(op context.Context) (err error) {
@@ -234,6 +271,10 @@ func (w *Worker) one(ctx context.Context, m jetstream.Msg, do func(context.Conte
 	if known { // whoever ran it died before it was acknowledged
 		return w.acknowledge(ctx, m)
 	}
+	if err := w.same(ctx); err != nil { // it may have been waiting for a message while the search was started again
+		m.Nak()
+		return err
+	}
 	w.at(t.ID)
 	defer w.at("")
 	r := result{Worker: w.o.Name, Here: w.here}
@@ -242,10 +283,10 @@ func (w *Worker) one(ctx context.Context, m jetstream.Msg, do func(context.Conte
 		r.Error = fmt.Sprintf("%d workers ended while they were at it", meta.NumDelivered-1)
 	} else {
 		working, stop := context.WithCancel(ctx)
+		defer stop() // when what it made is stored, which may take longer than a silent worker is given
 		go w.keepAt(working, m)
 		var err error
 		made, err = do(ctx, t)
-		stop()
 		if ctx.Err() != nil {
 			m.Nak() // another takes it at once
 			return ctx.Err()
@@ -269,7 +310,7 @@ func (w *Worker) store(ctx context.Context, t Trial, r result, made io.ReadClose
 		if err = errors.Join(err, made.Close()); err != nil {
 			return err
 		}
-		if err := w.persist(ctx, func(ctx context.Context) error {
+		if err := w.persistFor(ctx, putTime(len(b)), func(ctx context.Context) error {
 			_, err := w.blobs.PutBytes(ctx, t.ID, b)
 			return err
 		}); err != nil {
@@ -287,6 +328,12 @@ func (w *Worker) store(ctx context.Context, t Trial, r result, made io.ReadClose
 		}
 		return err
 	})
+}
+
+// putTime is how long an attempt to store n bytes may take: long enough for a network of 16 KB a second, and no longer, since a server
+// that was killed meanwhile never says so.
+func putTime(n int) time.Duration {
+	return opTimeout + time.Duration(n)*time.Second/(16<<10)
 }
 
 func (w *Worker) acknowledge(ctx context.Context, m jetstream.Msg) error {
