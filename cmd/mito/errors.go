@@ -160,28 +160,34 @@ func distance(a, b string) int {
 }
 
 // stoppedError is a run that a signal ended and that says what was saved.
-type stoppedError struct{ text string }
+type stoppedError struct {
+	text string
+	err  error // what ended it; may be nil
+}
 
 func (e *stoppedError) Error() string { return e.text }
+
+func (e *stoppedError) Unwrap() error { return e.err }
 
 // interrupted turns the error of a command that a signal ended into words; commands that save say themselves what they did.
 func interrupted(ctx context.Context, err error) error {
 	if saved := (*stoppedError)(nil); ctx.Err() == nil || !errors.Is(err, context.Canceled) || errors.As(err, &saved) {
 		return err
 	}
-	return &stoppedError{"stopped by a signal before the end; nothing was saved"}
+	return &stoppedError{text: "stopped by a signal before the end; nothing was saved"}
 }
 
-// resumable adds to the error of an interrupted run how to go on. more are arguments that the command line lacked.
+// resumable adds to the error of a run that was interrupted, on this rank or another, how to go on. more are arguments that the
+// command line lacked.
 func resumable(ctx context.Context, err error, resumed bool, more ...string) error {
-	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+	if ctx.Err() == nil && !errors.Is(err, train.ErrStopped) || !errors.Is(err, context.Canceled) {
 		return err
 	}
 	if !resumed {
 		more = append(more, "--resume")
 	}
 	what := strings.TrimSuffix(err.Error(), ": "+context.Canceled.Error())
-	return &stoppedError{fmt.Sprintf("%s\nWhat was done is saved; this goes on from there:\n  %s", what, commandLine(more...))}
+	return &stoppedError{fmt.Sprintf("%s\nWhat was done is saved; this goes on from there:\n  %s", what, commandLine(more...)), err}
 }
 
 // commandLine is how the program was called, with further arguments, fit for a shell.

@@ -196,7 +196,7 @@ func (f *quantizeFlags) print(cmd *cobra.Command, dir string, w *student.Weights
 	}
 	digest, err := student.Digest(m, student.DigestOptions{Check: cmd.Context().Err})
 	if errors.Is(err, context.Canceled) {
-		return &stoppedError{fmt.Sprintf("stopped by a signal; %s is complete, mito verify --model %[1]s gives its digest", dir)}
+		return &stoppedError{text: fmt.Sprintf("stopped by a signal; %s is complete, mito verify --model %[1]s gives its digest", dir)}
 	}
 	if err != nil {
 		return err

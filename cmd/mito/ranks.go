@@ -14,6 +14,7 @@ import (
 
 	"mito/backend"
 	"mito/engine/dist"
+	"mito/engine/train"
 )
 
 // rankFlags say with which other processes a model is trained.
@@ -96,7 +97,11 @@ func (f *rankFlags) leave(err *error) {
 	if f.group == nil {
 		return
 	}
-	if e := f.group.Close(*err); *err == nil {
+	cause := *err
+	if errors.As(cause, new(*train.StoppedError)) { // all have stopped, and what they did is saved
+		cause = nil
+	}
+	if e := f.group.Close(cause); *err == nil {
 		*err = e
 	}
 }

@@ -158,6 +158,29 @@ func TestKilledRank(t *testing.T) {
 	}
 }
 
+// When one rank is told to stop, all end with what was done saved, say how to go on, and count none of them as lost.
+func TestStoppedRank(t *testing.T) {
+	mpiexec, dir := launcher(t), t.TempDir()
+	line := rankedLine("out", "--steps 100000 --save-every 5 --log-every 1 --eval-every 100000")
+	cmd := ranked(t, mpiexec, dir, []string{"-disable-auto-cleanup"}, line, line)
+	var stderr strings.Builder
+	cmd.Stderr, cmd.Stdout = &stderr, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, filepath.Join(dir, "out", "last", "model.safetensors"))
+	if err := syscall.Kill(rankProcess(t, cmd.Process.Pid, 1), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || strings.Count(stderr.String(), "What was done is saved") != 2 || strings.Contains(stderr.String(), "cannot go on without it") {
+		t.Errorf("%v: %s", err, stderr.String())
+	}
+	steps := regexp.MustCompile(`stopped after step (\d+) of 100000`).FindStringSubmatch(stderr.String())
+	if state := read(t, filepath.Join(dir, "out", "last", "state.json")); steps == nil || !strings.Contains(state, `"step": `+steps[1]+",") {
+		t.Errorf("%v: saved %s", steps, state)
+	}
+}
+
 // waitFor waits until a file is there.
 func waitFor(t *testing.T, path string) {
 	t.Helper()

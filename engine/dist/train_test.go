@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"gorgonia.org/tensor"
 
@@ -298,10 +300,11 @@ func TestResumeWithOtherRanks(t *testing.T) {
 	}
 }
 
-// Where one rank is told to stop, all stop at the same step and say so.
+// Where one rank is told to stop, all stop at the same step and say so, when the one that saves is done.
 func TestStopTogether(t *testing.T) {
 	o := testOptions(1000, 1)
 	saved := make([]int, 2)
+	var written atomic.Bool
 	err := inRanks(t, 2, Ordered, edge(), o, false, func(rank int, x *one) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
@@ -315,11 +318,18 @@ func TestStopTogether(t *testing.T) {
 			Save: func(bool) error {
 				saved[rank] = x.trainer.Steps()
 				_, err := x.trainer.State()
+				if rank == 0 {
+					time.Sleep(300 * time.Millisecond) // a slow disk
+					written.Store(true)
+				}
 				return err
 			},
 		})
-		if !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, context.Canceled) || !errors.As(err, new(*train.StoppedError)) || errors.Is(err, train.ErrStopped) != (rank == 0) {
 			return fmt.Errorf("ended with %w", err)
+		}
+		if !written.Load() {
+			return errors.New("it left before rank 0 had saved")
 		}
 		return nil
 	})
@@ -328,6 +338,27 @@ func TestStopTogether(t *testing.T) {
 	}
 	if saved[0] != 3 || saved[1] != 3 {
 		t.Errorf("saved at steps %v, want 3 and 3", saved)
+	}
+}
+
+// A run that could not be saved says so on every rank, and never that it goes on.
+func TestStopUnsaved(t *testing.T) {
+	err := inRanks(t, 2, Ordered, edge(), testOptions(1000, 1), false, func(rank int, x *one) error {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		err := x.trainer.Run(ctx, train.Hooks{Save: func(bool) error {
+			if rank == 0 {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}})
+		if err == nil || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "not saved") {
+			return fmt.Errorf("ended with %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -75,12 +75,34 @@ func (t *Trainer) Run(ctx context.Context, h Hooks) error {
 	return nil
 }
 
-// stop saves a run that cause ends. The error is cause's only where that succeeded.
+// StoppedError says that a run was ended before its last step, and is saved. Of several ranks all return it.
+type StoppedError struct {
+	Step, Steps int
+	Cause       error // of a context, or ErrStopped
+}
+
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("train: stopped after step %d of %d: %v", e.Step, e.Steps, e.Cause)
+}
+
+// Unwrap gives the cause.
+func (e *StoppedError) Unwrap() error { return e.Cause }
+
+// stop saves a run that cause ends. It returns a *StoppedError only where that succeeded, and on every rank when the one that saves is
+// done: a rank that left earlier would end the others.
 func (t *Trainer) stop(h Hooks, cause error) error {
-	if err := t.save(h, false); err != nil {
-		return fmt.Errorf("train: stopped after step %d of %d, and not saved: %w", t.step, t.o.Steps, err)
+	here := t.save(h, false)
+	err := t.agree(here)
+	if errors.Is(err, ErrStopped) {
+		err = errors.New("another rank failed")
 	}
-	return fmt.Errorf("train: stopped after step %d of %d: %w", t.step, t.o.Steps, cause)
+	switch {
+	case here != nil:
+		return fmt.Errorf("train: stopped after step %d of %d, and not saved: %w", t.step, t.o.Steps, err)
+	case err != nil:
+		return fmt.Errorf("train: stopped after step %d of %d, and perhaps not saved: %w", t.step, t.o.Steps, err)
+	}
+	return &StoppedError{t.step, t.o.Steps, cause}
 }
 
 // evaluate evaluates the step that was done. When ctx ends that, the run is saved as one whose step has still to be
