@@ -232,6 +232,7 @@ func TestDifferentRanks(t *testing.T) {
 		"the seed is 7, on rank 0 1":          "--seed 7",
 		"the corpus is":                       "--positions 290",
 		"the settings is":                     "--lr 0.002",
+		`"dropout":0.1`:                       "--dropout 0.1",
 		"the way to add up gradients is fast": "--allreduce fast",
 		"the model is":                        "--config narrow.json",
 	} {

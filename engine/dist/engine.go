@@ -2,6 +2,7 @@ package dist
 
 import (
 	"fmt"
+	"strings"
 
 	"gorgonia.org/tensor"
 )
@@ -29,6 +30,13 @@ type Engine interface {
 	Sum(t *tensor.Dense) error
 	// Close ends the engine, on every rank.
 	Close() error
+}
+
+// NotFound says that a loader did not find the library name, where its error is not that it found one which lacks another.
+func NotFound(err error, name string) bool {
+	text := err.Error()
+	return strings.HasPrefix(text, name+":") && strings.Contains(text, "cannot open shared object file") ||
+		strings.HasPrefix(text, "dlopen("+name+",") && strings.Contains(text, "no such file") && !strings.Contains(text, "Library not loaded")
 }
 
 // LibraryError says that an engine's library cannot be used.

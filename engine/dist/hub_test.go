@@ -160,6 +160,37 @@ func TestSame(t *testing.T) {
 	}
 }
 
+// Long texts are shown from where they differ.
+func TestApart(t *testing.T) {
+	long := strings.Repeat("é", 200)
+	for _, c := range [][4]string{
+		{"1", "2", "1", "2"},
+		{long + "x and more", long + "y", "…" + long[:60] + "x and more", "…" + long[:60] + "y"},
+		{long, long + "y", "…" + long[:60], "…" + long[:60] + "y"},
+		{"x" + long, "y" + long, "x" + long, "y" + long},
+		{long, "nothing", long, "nothing"},
+	} {
+		if a, b := apart(c[0], c[1]); a != c[2] || b != c[3] {
+			t.Errorf("%q and %q are shown as %q and %q", c[0], c[1], a, b)
+		}
+	}
+}
+
+// What the loader says of a library that is there, and lacks one that it needs, is not that it is not there.
+func TestNotFound(t *testing.T) {
+	for text, want := range map[string]bool{
+		"libnccl.so.2: cannot open shared object file: No such file or directory":                                                                     true,
+		"libcudart.so.13: cannot open shared object file: No such file or directory":                                                                  false,
+		"libnccl.so.2: invalid ELF header":                                                                                                            false,
+		"dlopen(libnccl.so.2, 0x000A): tried: 'libnccl.so.2' (no such file), '/usr/lib/libnccl.so.2' (no such file)":                                  true,
+		"dlopen(libnccl.so.2, 0x000A): Library not loaded: libx.dylib\n  Referenced from: libnccl.so.2\n  Reason: tried: 'libx.dylib' (no such file)": false,
+	} {
+		if got := NotFound(errors.New(text), "libnccl.so.2"); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
 // Whatever comes over the network is data.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte{1, 4, 0, 0, 0, 1, 2, 3, 4}, 2)

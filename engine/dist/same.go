@@ -64,8 +64,26 @@ func differences(have, want []Fact) (list []string) {
 	}
 	for _, name := range names {
 		if a, b := value(have, name), value(want, name); a != b {
+			a, b = apart(a, b)
 			list = append(list, fmt.Sprintf("%s is %.120s, on rank 0 %.120s", name, a, b))
 		}
 	}
 	return list
+}
+
+// apart shortens long texts from the front to where they differ, with a little of what both say before that.
+func apart(a, b string) (string, string) {
+	const most, before = 120, 30 // runes
+	x, y := []rune(a), []rune(b)
+	if max(len(x), len(y)) <= most {
+		return a, b
+	}
+	same := 0
+	for same < min(len(x), len(y)) && x[same] == y[same] {
+		same++
+	}
+	if same <= before {
+		return a, b
+	}
+	return "…" + string(x[same-before:]), "…" + string(y[same-before:])
 }

@@ -104,7 +104,7 @@ func load(names []string) (uintptr, error) {
 		if err == nil {
 			return handle, nil
 		}
-		if !strings.Contains(err.Error(), "cannot open shared object file") && !strings.Contains(err.Error(), "no such file") {
+		if !dist.NotFound(err, name) {
 			reason = err.Error() // it is there, and cannot be used
 		}
 	}

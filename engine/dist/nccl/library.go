@@ -48,7 +48,7 @@ func Load(path string) (*Library, error) {
 			handle = h
 			break
 		}
-		if !strings.Contains(err.Error(), "cannot open shared object file") {
+		if !dist.NotFound(err, name) {
 			reason = err.Error() // it is there, and cannot be used
 		}
 	}
@@ -75,8 +75,12 @@ func Load(path string) (*Library, error) {
 	if len(missing) > 0 {
 		return nil, refuse("the library lacks %s: want NCCL 2.23 or later", strings.Join(missing, ", "))
 	}
-	if v, err := l.Version(); err != nil || v < oldest {
-		return nil, refuse("the library is version %d, want %d or later: %v", v, oldest, err)
+	v, err := l.Version()
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	if v < oldest {
+		return nil, refuse("the library is version %d, want %d or later", v, oldest)
 	}
 	return l, nil
 }
