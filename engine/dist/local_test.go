@@ -37,7 +37,7 @@ type local struct {
 	rank  int
 	b     backend.Backend
 	sends int
-	early bool // Ready always says no
+	late  bool // Ready always says no
 	slow  bool // Blocks says yes
 }
 
@@ -77,7 +77,7 @@ func (l *local) Receive(t *tensor.Dense, from int) error {
 	return l.b.Upload(t, x)
 }
 
-func (l *local) Ready(from int) bool { return !l.early && len(l.links[[2]int{from, l.rank}]) > 0 }
+func (l *local) Ready(from int) bool { return !l.late && len(l.links[[2]int{from, l.rank}]) > 0 }
 
 func (l *local) Broadcast(t *tensor.Dense, root int) error {
 	if l.rank != root {

@@ -138,11 +138,11 @@ func alone(t *testing.T, c arch.Config, o train.Options, steps int) string {
 }
 
 // inRanks trains on several ranks and gives what each came to.
-func inRanks(t *testing.T, size int, mode string, c arch.Config, o train.Options, early bool, f func(rank int, x *one) error) error {
+func inRanks(t *testing.T, size int, mode string, c arch.Config, o train.Options, late bool, f func(rank int, x *one) error) error {
 	t.Helper()
 	net, hub := newNetwork(size), hubs(t, size, nil)
 	return together(size, func(rank int) error {
-		engine := &local{network: net, rank: rank, early: early}
+		engine := &local{network: net, rank: rank, late: late}
 		ranks, err := Join(engine, hub[rank], mode)
 		if err != nil {
 			return err
@@ -163,8 +163,8 @@ func TestBitsOfOneProcess(t *testing.T) {
 		want := alone(t, c, testOptions(steps, 1), steps)
 		for _, size := range []int{2, 3} {
 			for _, micro := range []int{1, 2, 3} {
-				for _, early := range []bool{false, true} {
-					err := inRanks(t, size, Ordered, c, testOptions(steps, micro), early, func(_ int, x *one) error {
+				for _, late := range []bool{false, true} {
+					err := inRanks(t, size, Ordered, c, testOptions(steps, micro), late, func(_ int, x *one) error {
 						if err := x.run(steps); err != nil {
 							return err
 						}
@@ -175,7 +175,7 @@ func TestBitsOfOneProcess(t *testing.T) {
 						return err
 					})
 					if err != nil {
-						t.Errorf("%s, %d ranks of %d micro-batches, early %v: %v", name, size, micro, early, err)
+						t.Errorf("%s, %d ranks of %d micro-batches, late %v: %v", name, size, micro, late, err)
 					}
 				}
 			}
