@@ -88,19 +88,9 @@ func Host(l net.Listener, size int, secret Secret, onLost func(error)) (*Hub, er
 	if t, ok := l.(*net.TCPListener); ok {
 		t.SetDeadline(deadline)
 	}
-	for missing := size - 1; missing > 0; {
-		conn, err := l.Accept()
-		if err != nil {
-			h.closePeers()
-			return nil, fmt.Errorf("dist: %d of %d ranks have not joined after %v: %w", missing, size, joinTime, err)
-		}
-		p, err := greet(conn, size, secret, deadline)
-		if err != nil || h.peers[p.rank] != nil {
-			conn.Close() // somebody else's, or twice the same
-			continue
-		}
-		h.peers[p.rank] = p
-		missing--
+	if missing, err := h.gather(l, secret, deadline); err != nil {
+		h.closePeers()
+		return nil, fmt.Errorf("dist: %d of %d ranks have not joined after %v: %w", missing, size, joinTime, err)
 	}
 	for _, p := range h.peers[1:] {
 		if err := p.send(frameHello, []byte(self())); err != nil {
@@ -110,6 +100,47 @@ func Host(l net.Listener, size int, secret Secret, onLost func(error)) (*Hub, er
 	}
 	h.start()
 	return h, nil
+}
+
+// gather accepts the other ranks, and says how many are missing where it cannot. Who connects and says nothing holds up nobody.
+func (h *Hub) gather(l net.Listener, secret Secret, deadline time.Time) (missing int, err error) {
+	joined, failed, done := make(chan *peer), make(chan error, 1), make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				failed <- err
+				return
+			}
+			go func() {
+				p, err := greet(conn, h.size, secret, deadline)
+				if err != nil { // somebody else's
+					conn.Close()
+					return
+				}
+				select {
+				case joined <- p:
+				case <-done:
+					conn.Close()
+				}
+			}()
+		}
+	}()
+	for missing = h.size - 1; missing > 0; {
+		select {
+		case p := <-joined:
+			if h.peers[p.rank] != nil { // twice the same
+				p.conn.Close()
+				continue
+			}
+			h.peers[p.rank] = p
+			missing--
+		case err := <-failed:
+			return missing, err
+		}
+	}
+	return 0, nil
 }
 
 // greet reads what a rank says first.

@@ -101,6 +101,14 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer wrong.Close()
+	for range 3 { // who says nothing
+		silent, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+	}
+	began := time.Now()
 	newPeer(0, "", wrong).send(frameHello, append(make([]byte, 32), 1, 0, 0, 0))
 	if err := together(2, func(rank int) error {
 		var h *Hub
@@ -117,6 +125,9 @@ func TestStrangers(t *testing.T) {
 		return errors.Join(err, h.Close())
 	}); err != nil {
 		t.Error(err)
+	}
+	if spent := time.Since(began); spent > 4*time.Second {
+		t.Errorf("strangers held up the ranks for %v", spent)
 	}
 }
 
