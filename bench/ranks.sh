@@ -34,13 +34,14 @@ run() {
 	awk '{print $1 + $2}' "$tmp/cpu" >>"$tmp/cpu-$how"
 }
 
+different=0
 for i in $(seq "$rounds"); do
 	for how in threads ordered fast; do
 		run $how "$tmp/$how-$i"
 		run $how-one "$tmp/$how-one-$i" --steps 1 # what a run takes beside its steps
 	done
 	t=$(rate "$tmp/threads-$i") o=$(rate "$tmp/ordered-$i") f=$(rate "$tmp/fast-$i")
-	cmp -s "$tmp/threads-$i/model/model.safetensors" "$tmp/ordered-$i/model/model.safetensors" && same=yes || same=NO
+	cmp -s "$tmp/threads-$i/model/model.safetensors" "$tmp/ordered-$i/model/model.safetensors" && same=yes || same=NO different=1
 	echo "round $i: 2 threads $t tok/s, 2 ranks ordered $o, fast $f; ordered has the bits of one process: $same"
 	awk "BEGIN {print $o / $t}" >>"$tmp/ordered"
 	awk "BEGIN {print $f / $t}" >>"$tmp/fast"
@@ -50,3 +51,7 @@ for how in threads ordered fast; do
 	echo "processor seconds, $how: $(median <"$tmp/cpu-$how") of a run, $(median <"$tmp/cpu-$how-one") of one with a single step"
 done
 echo "two ranks of one thread against two threads, medians of $rounds rounds: ordered $(median <"$tmp/ordered")x, fast $(median <"$tmp/fast")x"
+if [ "$different" != 0 ]; then
+	echo "two ranks in order have other weights than one process"
+	exit 1
+fi

@@ -38,7 +38,7 @@ func Open(o Options, b backend.Backend) (*dist.Ranks, error) {
 	}
 	if e.Size() != o.Launch.Size || e.Rank() != o.Launch.Rank {
 		return nil, errors.Join(fmt.Errorf("%s started this process as rank %d of %d, for %s it is rank %d of %d: start the ranks with the mpiexec of this library, "+
-			"or with srun --mpi=pmi2", o.Launch.By, o.Launch.Rank, o.Launch.Size, e.Name(), e.Rank(), e.Size()), e.Close())
+			"or with srun --mpi=pmi2, or give --ranks none", o.Launch.By, o.Launch.Rank, o.Launch.Size, e.Name(), e.Rank(), e.Size()), e.Close())
 	}
 	hub, err := meet(o, e)
 	if err != nil {
