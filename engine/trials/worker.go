@@ -266,6 +266,7 @@ func (w *Worker) one(ctx context.Context, m jetstream.Msg, do func(context.Conte
 		}
 		return err
 	}); err != nil {
+		m.Nak()
 		return err
 	}
 	if known { // whoever ran it died before it was acknowledged
@@ -338,12 +339,11 @@ func putTime(n int) time.Duration {
 
 func (w *Worker) acknowledge(ctx context.Context, m jetstream.Msg) error {
 	// A server that was killed may not know the delivery any more: then it delivers again, and the result is found.
-	one, cancel := context.WithTimeout(ctx, 2*time.Second)
+	// What is done is acknowledged where the worker is told to stop, too: else a search that goes on would wait for AckWait.
+	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := m.DoubleAck(one); err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return nil
+	m.DoubleAck(one)
+	return ctx.Err()
 }
 
 // keepAt says that a trial is still being run.
