@@ -23,7 +23,7 @@ func (e *emitter) checkGrammar() error {
 		return &GrammarError{"needs the tokenizer, and the model has none"}
 	case len(g.Least) > math.MaxUint16 || e.w.Config.VocabSize > math.MaxUint16:
 		return &GrammarError{fmt.Sprintf("has %d states and the model %d tokens, more than 65,535", len(g.Least), e.w.Config.VocabSize)}
-	case int(g.Least[0]) >= e.w.Config.Context:
+	case int(g.Least[0]) > e.w.Config.Context:
 		return &GrammarError{fmt.Sprintf("has no text that fits the context of %d tokens", e.w.Config.Context)}
 	}
 	return nil

@@ -236,7 +236,7 @@ int32_t student_write(student_state *s, int32_t max, const student_sampling *how
                       int (*out)(void *arg, int32_t token), void *arg) {
   uint8_t mask[STUDENT_MASK];
   int32_t n = 0, state = 0, token;
-  if (max > student_model.context - s->pos) max = student_model.context - s->pos;
+  if (max > student_model.context - s->pos + 1) max = student_model.context - s->pos + 1; /* the last is not read */
   if (max < student_grammar.least[0]) return -1;
   while (n < max && student_may(state, max - n, mask)) {
 #if STUDENT_SAMPLE
