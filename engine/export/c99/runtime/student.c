@@ -69,7 +69,7 @@ static int32_t nearest(float t) {
 }
 
 /* int(x) of |x| < 2^29 */
-static int32_t truncate(float x) {
+static int32_t whole(float x) {
 #if STUDENT_SOFT_FLOAT
   const uint32_t b = bits(x), e = b >> 23 & 255, m = (b & 0x7fffffu) | 0x800000u;
   const int32_t q = e < 127 ? 0 : (int32_t)(e < 150 ? m >> (150 - e) : m << (e - 150));
@@ -101,7 +101,7 @@ PART float exponential(float x) {
 }
 #endif
 
-static float rsqrt(float x) {
+static float inverse_root(float x) {
   float y = f32(0x5f3759dfu - (bits(x) >> 1)), h = 0.5f * x;
   int i;
   for (i = 0; i < 4; i++) y = y * (1.5f - (h * y) * y);
@@ -164,7 +164,7 @@ PART void layernorm(const float *x, const float *gain, const float *bias, float 
     const float d = x[i] - mean;
     k[i & 7] += d * d;
   }
-  r = rsqrt(sum(k) / (float)n + M->eps);
+  r = inverse_root(sum(k) / (float)n + M->eps);
   for (i = 0; i < n; i++) y[i] = (((x[i] - mean) * r) * gain[i]) + bias[i];
 }
 #endif
@@ -174,7 +174,7 @@ PART void rmsnorm(const float *x, int32_t n, const float *gain, float *y) {
   float l[8] = {0}, r;
   int32_t i;
   for (i = 0; i < n; i++) l[i & 7] += x[i] * x[i];
-  r = rsqrt(sum(l) / (float)n + M->eps);
+  r = inverse_root(sum(l) / (float)n + M->eps);
   for (i = 0; i < n; i++) y[i] = (x[i] * r) * gain[i];
 }
 #endif
@@ -469,7 +469,7 @@ PART void attend(const cache *c, int32_t n, float *q, float factor, int32_t *y, 
     sc = (float)acc[t & 1] * (ks[t] * scale);
     if ((bits(sc) & 0x7fffffffu) > worst) worst = bits(sc) & 0x7fffffffu;
     if (worst >= 0x4e000000u) break;
-    y[t] = truncate(sc);
+    y[t] = whole(sc);
     if (y[t] > best) best = y[t];
   }
   if (worst >= 0x4e000000u || m >= 0x71800000u) { /* 2^29 and 2^100 */
@@ -797,3 +797,21 @@ int32_t student_generate(student_state *s, int32_t max, const uint8_t *mask, con
 #if STUDENT_SELFTEST || STUDENT_DIGEST
 #include "selftest.c"
 #endif
+
+/* In one file the names are the program's again. */
+#undef PART
+#undef COPY
+#undef M
+#undef HAS
+#undef ROUND4
+#undef INFINITE
+#undef NOT_A_NUMBER
+#undef NORM
+#undef SXTB16
+#undef SXTB16_8
+#undef SMLAD
+#undef WITH
+#undef STATE
+#undef BIAS_OF
+#undef ROTATE
+#undef A

@@ -254,3 +254,5 @@ int32_t student_write(student_state *s, int32_t max, const student_sampling *how
   return n;
 }
 #endif
+
+#undef ENCODE
