@@ -67,3 +67,22 @@ int main(void) { return A + student_play(&state, "") != A - 1; }
 `)
 	compile(t, files, cc+" -std=gnu11 -Wall -Wextra -Werror -Wno-unused-local-typedefs -DSTUDENT_DIGEST=1 main.c -o program", "./program")
 }
+
+// A program in C++ calls the model's C, of which the header says that it is C.
+func TestCPlusPlus(t *testing.T) {
+	needCompiler(t)
+	if _, err := exec.LookPath("g++"); err != nil {
+		t.Skip("there is no g++")
+	}
+	cc, _ := Compiler()
+	for _, o := range []Options{{}, {SingleFile: true}} {
+		files, header, sources := player(t, o), "student.h", "student.c model.c text.c"
+		if o.SingleFile {
+			header, sources = singleName, "one.c"
+			files["one.c"] = []byte("#define STUDENT_IMPLEMENTATION\n#include \"" + header + "\"\n")
+		}
+		files["main.cc"] = []byte("#include \"" + header + "\"\nstatic student_state state;\nint main() { return student_play(&state, \"\") != -1; }\n")
+		compile(t, files, cc+" -std=c99 -c "+sources, "g++ -Wall -Wextra -Werror -c main.cc",
+			"g++ main.o "+strings.ReplaceAll(sources, ".c", ".o")+" -o program", "./program")
+	}
+}

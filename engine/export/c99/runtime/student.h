@@ -8,6 +8,10 @@
 
 #include "model.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* In a browser one program runs every model: it has all parts, and looks which are the model's. Elsewhere what is compiled is
    there. */
 #ifndef STUDENT_WEB
@@ -217,6 +221,10 @@ int32_t student_after(int32_t state, int32_t token);
 /* student_generate, held to the grammar: what is given out is one of its texts. Returns -1 too where no text has so few tokens. */
 int32_t student_write(student_state *s, int32_t max, const student_sampling *how, uint32_t *random, student_word *work,
                       int (*out)(void *arg, int32_t token), void *arg);
+#endif
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif
