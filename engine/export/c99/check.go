@@ -149,6 +149,6 @@ func HowToMeasure(name string) string {
 		name = "student"
 	}
 	return fmt.Sprintf(`Cycles and energy are the board's to say. On Cortex-M3 and larger, with CoreDebug->DEMCR |= 1 << 24 and DWT->CTRL |= 1 before it:
-  %[1]s_reset(&s); for (i = 0; i < 32; i++) { DWT->CYCCNT = 0; %[1]s_feed(&s, i %% %[2]s_VOCAB); next = %[1]s_argmax(&s, 0); cycles[i] = DWT->CYCCNT; }`,
+  %[1]s_reset(&s); for (i = 0; i < 32 && i < %[2]s_CONTEXT; i++) { DWT->CYCCNT = 0; %[1]s_feed(&s, i %% %[2]s_VOCAB); next = %[1]s_argmax(&s, 0); cycles[i] = DWT->CYCCNT; }`,
 		name, strings.ToUpper(name))
 }
