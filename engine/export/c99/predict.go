@@ -20,7 +20,7 @@ import (
 var sizesText string
 
 // Cost is what a model needs on a target. Flash is exact for the compiler and the level of Measured; so is RAM. Stack is what
-// was found painted over. Instructions are an estimate from a count of what a token does.
+// was found painted over, and about what legal answers or a grammar add. Instructions are an estimate from a count of what a token does.
 type Cost struct {
 	Target       string `json:"target"`
 	Flash        int    `json:"flash"`          // weights, tables and code
@@ -60,14 +60,15 @@ func Predict(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*Plan, err
 		if !known {
 			code = table.about(t)
 		}
-		text := table.text[t+" "+e.textKind()]
+		text, measured := e.textCode(t)
+		known = known && measured
 		if e.o.Grammar != nil {
 			more, measured := table.text[t+" grammar"]
 			text, known = text+more, known && measured
 		}
 		p.Costs = append(p.Costs, Cost{
 			Target: t, RAM: e.facts.RAM, Instructions: table.instructions(t, e.work(p.Position)), Known: known, Greedy: code.greedy + text,
-			Code: code.all + text, Stack: code.stack, BootStack: code.selftest, Flash: e.facts.Weights + e.facts.Tables + code.all + text,
+			Code: code.all + text, Stack: code.stack + e.maskStack(), BootStack: code.selftest, Flash: e.facts.Weights + e.facts.Tables + code.all + text,
 		})
 	}
 	return p, nil
@@ -111,6 +112,24 @@ func (p parts) key() string {
 		}
 	}
 	return strings.Join(key, "-")
+}
+
+// textCode is the size of text.c without a grammar, and whether it was measured.
+func (e *emitter) textCode(target string) (bytes int, measured bool) {
+	of := func(kind string) int { return table.text[target+" "+kind] }
+	if kind := e.textKind(); kind != "bpe" || len(e.rules) == 0 {
+		return of(kind), true
+	}
+	return of("bpe") + of("task") - of("chars"), false
+}
+
+// maskStack is about what student_play and student_write add to the stack of a token: a mask of the tokens that may come and their
+// own variables, which are not in the table.
+func (e *emitter) maskStack() int {
+	if len(e.rules) == 0 && e.o.Grammar == nil {
+		return 0
+	}
+	return pad((e.w.Config.VocabSize+7)/8, 8) + 64
 }
 
 // textKind names the parts of text.c.

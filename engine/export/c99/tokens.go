@@ -11,10 +11,17 @@ import (
 )
 
 // TokenizerError reports a tokenizer that text.c cannot do.
-type TokenizerError struct{ What string }
+type TokenizerError struct {
+	What string
+	Task bool // of the code that answers a task's prompts
+}
 
 func (e *TokenizerError) Error() string {
-	return fmt.Sprintf("the tokenizer %s, which the C code does not do: --no-tokenizer leaves it out, and the program gives tokens", e.What)
+	remedy := "--no-tokenizer leaves it out, and the program gives tokens"
+	if e.Task {
+		remedy = "leave out --task, and the program feeds the prompt's tokens itself; or train with a tokenizer of characters"
+	}
+	return fmt.Sprintf("the tokenizer %s, which the C code does not do: %s", e.What, remedy)
 }
 
 // tokens are a tokenizer as text.c reads it.
@@ -36,16 +43,16 @@ func newTokens(tok tokenizer.Tokenizer, vocab int) (*tokens, error) {
 		t.table = &table
 		t.added, plain = k.Added()
 		if !table.Plain {
-			return nil, &TokenizerError{"normalises text, or cuts it otherwise than by GPT-2's pattern"}
+			return nil, &TokenizerError{What: "normalises text, or cuts it otherwise than by GPT-2's pattern"}
 		}
 		if vocab > math.MaxUint16 {
-			return nil, &TokenizerError{fmt.Sprintf("has %d tokens, more than 65,535", vocab)}
+			return nil, &TokenizerError{What: fmt.Sprintf("has %d tokens, more than 65,535", vocab)}
 		}
 	default:
-		return nil, &TokenizerError{"is of the kind of SentencePiece"}
+		return nil, &TokenizerError{What: "is of the kind of SentencePiece"}
 	}
 	if !plain {
-		return nil, &TokenizerError{"puts tokens round a text, or has added tokens that look at what is beside them"}
+		return nil, &TokenizerError{What: "puts tokens round a text, or has added tokens that look at what is beside them"}
 	}
 	for id := range vocab {
 		var piece []byte

@@ -75,7 +75,8 @@ type Files map[string][]byte
 // Names lists the files in order.
 func (f Files) Names() []string { return slices.Sorted(maps.Keys(f)) }
 
-// Write makes the C of a student. Errors: *NameError, *adapters.Error, *task.UnknownError, *task.RulesError, *tokenizer.IDError, those of the weights.
+// Write makes the C of a student. Errors: *NameError, *adapters.Error, *task.UnknownError, *task.RulesError,
+// *TokenizerError, *GrammarError, *tokenizer.IDError, those of the weights.
 func Write(w *student.Weights, tok tokenizer.Tokenizer, o Options) (Files, error) {
 	if err := CheckName(o.Name); err != nil {
 		return nil, err
@@ -213,10 +214,8 @@ func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitte
 		if e.text, err = newTokens(tok, w.Config.VocabSize); err != nil {
 			return nil, err
 		}
-		if o.Task != "" {
-			if format := task.FormatOf(o.Task, func(text string) bool { _, err := tok.Encode(text); return err == nil }); format != "" {
-				return nil, &task.RulesError{Task: o.Task, Format: format}
-			}
+		if table := e.text.table; o.Task != "" && table != nil && len(table.Merges) > 0 {
+			return nil, &TokenizerError{What: "joins characters of a task's prompt", Task: true}
 		}
 		for _, r := range e.rules {
 			if len(e.text.single(r.Answer)) == 0 {
