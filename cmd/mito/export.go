@@ -195,13 +195,12 @@ func printPlan(w io.Writer, p *c99.Plan) {
 	unknown := false
 	for _, c := range p.Costs {
 		fmt.Fprint(tab, c.Target)
-		for _, v := range []int{c.Flash, c.Code, c.Greedy, c.RAM, c.Stack, c.BootStack, c.Instructions} {
-			about := ""
-			if unknown = unknown || !c.Known; !c.Known && v != c.RAM && v != c.Instructions {
-				about = "~"
-			}
-			fmt.Fprintf(tab, "\t%s%d", about, v)
+		about := ""
+		if !c.Known {
+			unknown, about = true, "~"
 		}
+		fmt.Fprintf(tab, "\t%[1]s%[2]d\t%[1]s%[3]d\t%[1]s%[4]d\t%[5]d\t%[1]s%[6]d\t%[1]s%[7]d\t%[8]d",
+			about, c.Flash, c.Code, c.Greedy, c.RAM, c.Stack, c.BootStack, c.Instructions)
 		fmt.Fprintln(tab, "\t")
 	}
 	tab.Flush()
