@@ -130,11 +130,12 @@ func TestCharts(t *testing.T) {
 
 // clicks steps through the games by their buttons and gives what the board shows after each.
 const clicks = `(() => {
-  const find = id => document.getElementById(id), said = [];
+  const find = id => document.getElementById(id), said = [], sides = [];
   const cells = () => said.push(find("board").classList.contains("text") ? find("board").textContent : [...find("board").children].map(c => "xo".split("").find(k => c.classList.contains(k)) || c.textContent.trim() || "-").join(""));
   for (const g of find("game").options) {
     find("game").value = g.value;
     find("game").dispatchEvent(new Event("change"));
+    sides.push(!find("sides").hidden);
     cells();
     while (!find("next").disabled) { find("next").click(); cells(); }
     find("back").click(); cells();
@@ -142,7 +143,7 @@ const clicks = `(() => {
     find("replays").dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"})); cells();
     find("last").click(); cells();
   }
-  return {said, ready: document.documentElement.dataset.ready, wide: document.documentElement.scrollWidth > innerWidth, status: find("status").textContent};
+  return {said, sides, ready: document.documentElement.dataset.ready, wide: document.documentElement.scrollWidth > innerWidth, status: find("status").textContent};
 })()`
 
 // The page runs in a real browser: its script has no error, the board replays what the report says, no request leaves it, and it is no
@@ -169,6 +170,7 @@ func TestHTMLInChromium(t *testing.T) {
 	const loaded = `new Promise(done => document.readyState === "complete" ? done() : addEventListener("load", () => done()))`
 	var got struct {
 		Said          []string
+		Sides         []bool // is it said whose the stones are?
 		Ready, Status string
 		Wide          bool
 	}
@@ -200,6 +202,9 @@ func TestHTMLInChromium(t *testing.T) {
 	}
 	if !slices.Equal(got.Said, want) {
 		t.Errorf("the board showed %q, want %q", got.Said, want)
+	}
+	if !slices.Equal(got.Sides, []bool{true, false, false}) {
+		t.Errorf("whose the stones are is said: %v, want of the first game only", got.Sides)
 	}
 	if got.Ready != "3" || got.Wide || got.Status != "Position 2 of 2: the end." {
 		t.Errorf("%+v", got)
