@@ -187,6 +187,33 @@ func TestGamesInChromium(t *testing.T) {
 	}
 }
 
+// A puzzle whose model was on every board that is next goes on when a tile is slid, and its buttons come back where the model fails.
+func TestPuzzleInChromium(t *testing.T) {
+	b := newTab(t)
+	g := randomGame(t, "puzzle8", "")
+	b.shown(g.w, g.tok, "puzzle8", "")
+	const slide = `(() => {
+	$('game-buttons').children[0].click();
+	stuck = true;
+	press(game.cells.findIndex((_, i) => legal(i)));
+	return $('turn').textContent;
+})()`
+	if says := evaluated[string](b, slide); says != "1 moves." {
+		t.Errorf("after a tile was slid: %q", says)
+	}
+	const fail = `(async () => {
+	const choose = student.choose;
+	let failed = '';
+	student.choose = () => { throw new Error('no answer'); };
+	await solve().catch(e => failed = e.message);
+	student.choose = choose;
+	return failed + ', ' + $('go').disabled;
+})()`
+	if says := evaluated[string](b, fail); says != "no answer, false" {
+		t.Errorf("after the model failed: %q", says)
+	}
+}
+
 // listener counts requests.
 type listener struct {
 	url string

@@ -43,6 +43,7 @@ const landing = cell => game.flips ? (turned(cell, turn).length ? cell : -1) : g
 
 // Puts a stone of the side to move, or slides a tile into the gap.
 function move(cell) {
+  stuck = false;
   passed = false;
   if (game.flips) {
     for (const c of [cell, ...turned(cell, turn)]) values[c] = turn;
@@ -127,14 +128,17 @@ function begin(side) {
   show();
 }
 
-// Lets the model slide tiles until the puzzle is solved, at most twice as often as the hardest one needs.
+// Lets the model slide tiles until the puzzle is solved, at most three times as often as the hardest one needs, and some.
 async function solve() {
   ready(false);
-  for (let left = game.limit; left > 0 && !over && !stuck; left--) {
-    modelMoves();
-    await new Promise(done => setTimeout(done, 150));
+  try {
+    for (let left = game.limit; left > 0 && !over && !stuck; left--) {
+      modelMoves();
+      await new Promise(done => setTimeout(done, 150));
+    }
+  } finally {
+    ready(true);
   }
-  ready(true);
 }
 
 // The side that has won, 0 for neither.
