@@ -87,7 +87,7 @@ func TestRegenerate(t *testing.T) {
 	}
 }
 
-// The programs import one function of the page, and export what it calls.
+// The programs hold no path of the machine that compiled them, and import nothing of an environment.
 func TestNoPaths(t *testing.T) {
 	for _, name := range []string{"wasm/scalar.wasm", "wasm/simd.wasm"} {
 		data, err := parts.ReadFile(name)
