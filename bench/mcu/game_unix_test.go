@@ -18,9 +18,12 @@ import (
 	"syscall"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/export"
 	"mito/engine/export/c99"
+	"mito/engine/student"
 	"mito/engine/task"
+	"mito/engine/tokenizer"
 )
 
 var gameStudent = flag.String("student", "", "folder of an INT8 student that plays tic-tac-toe: mito pipeline --preset device makes one")
@@ -45,7 +48,7 @@ func TestGame(t *testing.T) {
 	if board == nil {
 		t.Skip("there is no Cortex-M4F to play on")
 	}
-	ctx := context.Background()
+	ctx := t.Context()
 	p, err := board.build(ctx, exported(t, *gameStudent, "tictactoe", board.Name), t.TempDir(), whatPlay, "-DSTUDENT_SAMPLE=0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +61,7 @@ func TestGame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(player.stop)
 	for _, opponent := range []string{"random", "perfect", "exhaustive"} {
 		s, err := game.Score(ctx, player, task.ScoreOptions{Games: 100, Opponent: opponent, Seed: 1})
 		if err != nil {
@@ -76,6 +80,48 @@ func TestGame(t *testing.T) {
 	t.Logf("the program takes %d bytes of flash, %d of RAM and %d of stack; of the student %d are data, %d code, %d RAM", flash, static, stack, p.Map.Data, p.Map.Code, p.Map.RAM)
 	if flash > gameFlash || static+stack > gameRAM {
 		t.Errorf("%d bytes of flash and %d of RAM are allowed", gameFlash, gameRAM)
+	}
+}
+
+// A game that is broken off leaves no emulator behind.
+func TestGameBrokenOff(t *testing.T) {
+	b := &present(t)[0]
+	game, err := task.New("tictactoe", task.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.NewChars(game.Alphabet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples, err := game.Examples(t.Context(), task.All)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := weights(t, config(func(c *arch.Config) { c.VocabSize = tok.VocabSize() }), false)
+	boot, err := student.ProveBoot(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := c99.Write(w, tok, c99.Options{Task: "tictactoe", Proof: c99.Proof{Boot: boot}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := b.build(t.Context(), files, t.TempDir(), whatPlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	player, err := p.play(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer player.stop()
+	if c, err := player.Choose([]string{examples[0].Prompt}, nil); err != nil || len(c[0].Answer) != 1 {
+		t.Fatalf("%v: %v", c, err)
+	}
+	player.stop()
+	if s := player.cmd.ProcessState; s == nil || s.Exited() || player.in.Close() == nil {
+		t.Errorf("the emulator, which waits for a prompt, or its pipe is still there: %v", s)
 	}
 }
 
@@ -149,11 +195,19 @@ func (p *Program) play(ctx context.Context) (*remotePlayer, error) {
 		return nil, err
 	}
 	out, err := r.cmd.StdoutPipe()
+	if err == nil {
+		err = r.cmd.Start()
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.in.Close())
 	}
 	r.out = bufio.NewReader(out)
-	return r, r.cmd.Start()
+	return r, nil
+}
+
+// stop ends a program that did not end. After end it has nothing to do.
+func (r *remotePlayer) stop() {
+	_, _, _ = r.cmd.Process.Kill(), r.cmd.Wait(), r.in.Close()
 }
 
 // Choose asks the device. It masks illegal answers, so that its own choice is not known.
