@@ -66,7 +66,7 @@ func (a *Automaton) measure(list []*State) {
 	}
 	for changed := true; changed; {
 		changed = false
-		for i := range list {
+		for i := len(list) - 1; i >= 0; i-- { // states behind a state mostly have larger numbers
 			for _, to := range a.To[a.From[i]:a.From[i+1]] {
 				if n := a.Least[to] + 1; n < a.Least[i] {
 					a.Least[i], changed = n, true
