@@ -40,7 +40,7 @@ func digests(t testing.TB, list map[string]c99.Files) map[string]string {
 	return out
 }
 
-// One digest on every board, without an operating system and at every level.
+// One digest on every board, without an operating system: of all models at -Os, of one at -O3 too.
 func TestBoards(t *testing.T) {
 	boards := present(t)
 	list := models(t)

@@ -82,7 +82,7 @@ func needCompiler(t *testing.T) {
 	}
 }
 
-// The C compiles without a warning, and has one digest at every level, in one file and in six, under any name.
+// The C compiles without a warning, and has one digest with and without optimisation, in one file and in six, under any name.
 func TestOneDigest(t *testing.T) {
 	needCompiler(t)
 	ctx := context.Background()
