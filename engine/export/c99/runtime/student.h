@@ -101,8 +101,8 @@ extern const student_model_data student_model;
 
 typedef union { float f; int32_t i; uint32_t u; } student_word;
 
-/* One sequence. In memory lie the residual stream, a buffer, the scales of keys and values, scores, what is turned from token to
-   token, a quantised row, and the keys and values. */
+/* One sequence. With adapters it begins as zeros, as static memory does, or by student_adapt. In memory lie the residual stream, a
+   buffer, the scales of keys and values, scores, what is turned from token to token, a quantised row, and the keys and values. */
 typedef struct {
   int32_t pos; /* tokens read */
   float scale; /* of the row that the head reads */
@@ -181,8 +181,9 @@ typedef struct {
 extern const student_text_data student_text;
 #endif
 
-/* Writes the tokens of a text in UTF-8. Returns how many, or -1 where they are more than max or the text has what the vocabulary
-   has not. */
+/* Writes the tokens of a text in UTF-8. max is the room for them: as many as the text has bytes are always enough, and a word needs
+   as many as it has bytes before they are joined. Returns how many there are, or -1 where the room is too small or the text has what
+   the vocabulary has not. */
 int32_t student_encode(const char *text, int32_t *tokens, int32_t max);
 
 /* The bytes that a token stands for, which may be a part of a character. */
