@@ -143,6 +143,20 @@ func TestSanitizers(t *testing.T) {
 	}
 }
 
+// Beside matrices in blocks there are some without an index. clang's sanitizer sees what is added to a pointer that is NULL.
+func TestNoIndex(t *testing.T) {
+	if _, err := exec.LookPath("clang"); err != nil {
+		t.Skip("there is no clang")
+	}
+	files, err := Write(random(t, configs()["usual"], true), nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), files, "", "clang", "-O1", "-fsanitize=pointer-overflow", "-fsanitize-trap=pointer-overflow"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Flags that change the bits are refused.
 func TestGuards(t *testing.T) {
 	needCompiler(t)

@@ -376,8 +376,8 @@ PART void linear(STATE const student_matrix *m, const int8_t *q, float s, float 
 #if STUDENT_BLOCKS
   walk at;
   at.w = w;
-  at.columns = m->index + ((m->rows + 3) >> 2);
-  if (m->index) n = 4;
+  at.columns = NULL;
+  if (m->index) n = 4, at.columns = m->index + ((m->rows + 3) >> 2);
 #endif
   r = 0;
 #if STUDENT_SIMD128
