@@ -108,6 +108,13 @@ func TestGrammar(t *testing.T) {
 			}
 		}
 	}
+	w := random(t, tiny(func(c *arch.Config) { c.VocabSize = with.VocabSize() }), false)
+	for least, refused := range map[int]bool{w.Config.Context: false, w.Config.Context + 1: true} {
+		a := &grammar.Automaton{From: []int32{0, 0}, Least: []int32{int32(least)}}
+		if _, err := Write(w, with, Options{Grammar: a}); errors.As(err, new(*GrammarError)) != refused {
+			t.Errorf("a grammar of texts of %d tokens in a context of %d: %v", least, w.Config.Context, err)
+		}
+	}
 	if _, err := Write(random(t, configs()["usual"], false), nil, Options{Grammar: &grammar.Automaton{From: []int32{0, 0}, Least: []int32{0}}}); !errors.As(err, new(*GrammarError)) {
 		t.Errorf("without a tokenizer: %v", err)
 	}
