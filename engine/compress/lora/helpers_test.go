@@ -70,12 +70,15 @@ func adapter(t testing.TB, c Config, a arch.Config, seed uint64) *Adapter {
 	r := rand.New(rand.NewPCG(seed, 2))
 	values := map[string][]float32{}
 	for _, m := range modules {
-		for name, n := range map[string]int{suffixA: c.Rank * m.Cols, suffixB: c.Rank * m.Rows} {
-			v := make([]float32, n)
+		for _, f := range []struct {
+			name string
+			n    int
+		}{{suffixA, c.Rank * m.Cols}, {suffixB, c.Rank * m.Rows}} {
+			v := make([]float32, f.n)
 			for i := range v {
 				v[i] = float32(r.NormFloat64() * 0.3)
 			}
-			values[m.Name+name] = v
+			values[m.Name+f.name] = v
 		}
 	}
 	ad, err := c.FromTensors(modules, "", values)
