@@ -55,7 +55,7 @@ func TestSignalsEndEveryCommand(t *testing.T) {
 		"eval of floats":     {"eval --model FLOAT --corpus BOOK --all", 500 * time.Millisecond},
 		"eval of INT8":       {"eval --model INT8 --corpus BOOK --all --json", 500 * time.Millisecond},
 		"eval reading":       {"eval --model FLOAT --corpus BOOK --all", 60 * time.Millisecond},
-		"eval playing":       {"eval --model GAMES --task tictactoe --positions 200 --games 100000", 500 * time.Millisecond},
+		"eval playing":       {"eval --model GAMES --task tictactoe --positions 200 --games 100000", 200 * time.Millisecond},
 		"quantize":           {"quantize --model FLOAT --out out --calibrate 40000 --corpus BOOK", 700 * time.Millisecond},
 		"verify":             {"verify --model INT8", 200 * time.Millisecond},
 		"bench decode":       {"bench decode --rounds 100", time.Second},
