@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,23 +104,13 @@ var searchers4 = sync.Pool{New: func() any { return new(search4) }}
 
 // Score plays against the opponent that o names.
 func (t *Connect4) Score(ctx context.Context, p Player, o ScoreOptions) (Score, error) {
-	o, err := o.withDefaults(connect4Name)
-	if err != nil {
-		return Score{}, err
-	}
-	depth, err := opponentDepth(connect4Name, o.Opponent, maxDepth4)
-	if err != nil {
-		return Score{}, err
-	}
-	if depth == 0 {
-		o.Opponent = opponentRandom
-		return t.score(ctx, randomChooser[board4](rules4{}), p, o)
-	}
-	opponent := func(b board4, rng *rand.Rand) string {
+	opponent, o, err := searchOpponent(connect4Name, maxDepth4, rules4{}, o, func(b board4, depth int) []string {
 		s := searchers4.Get().(*search4).until(ctx)
 		defer searchers4.Put(s)
-		best := answers4(s.analyse(b, depth).best)
-		return best[rng.IntN(len(best))]
+		return answers4(s.analyse(b, depth).best)
+	})
+	if err != nil {
+		return Score{}, err
 	}
 	return t.score(ctx, opponent, p, o)
 }

@@ -61,6 +61,27 @@ func (m *match[P]) record(o outcome) Record {
 	}
 }
 
+// searchOpponent is the opponent that o names, for a game of which best lists the best answers of a search: random, or one of those of
+// its depth. The options come back with what they left out.
+func searchOpponent[P comparable](name string, most int, r rules[P], o ScoreOptions, best func(pos P, depth int) []string) (chooser[P], ScoreOptions, error) {
+	o, err := o.withDefaults(name)
+	if err != nil {
+		return nil, o, err
+	}
+	depth, err := opponentDepth(name, o.Opponent, most)
+	if err != nil {
+		return nil, o, err
+	}
+	if depth == 0 {
+		o.Opponent = opponentRandom
+		return randomChooser(r), o, nil
+	}
+	return func(pos P, rng *rand.Rand) string {
+		list := best(pos, depth)
+		return list[rng.IntN(len(list))]
+	}, o, nil
+}
+
 // playGames plays o.Games games, all in flight at once, alternating seats.
 func playGames[P comparable](ctx context.Context, name string, r rules[P], opponent chooser[P], p Player, o ScoreOptions) (Score, error) {
 	s := Score{Opponent: o.Opponent, Seed: o.Seed}

@@ -158,21 +158,11 @@ func (t *Othello) Solve(prompt string) ([]string, error) {
 
 // Score plays against the opponent that o names.
 func (t *Othello) Score(ctx context.Context, p Player, o ScoreOptions) (Score, error) {
-	o, err := o.withDefaults(othelloName)
+	opponent, o, err := searchOpponent(othelloName, maxDepth6, rules6{}, o, func(b board6, depth int) []string {
+		return answers6(best6(b, depth))
+	})
 	if err != nil {
 		return Score{}, err
-	}
-	depth, err := opponentDepth(othelloName, o.Opponent, maxDepth6)
-	if err != nil {
-		return Score{}, err
-	}
-	if depth == 0 {
-		o.Opponent = opponentRandom
-		return playGames(ctx, othelloName, rules6{}, randomChooser[board6](rules6{}), p, o)
-	}
-	opponent := func(b board6, rng *rand.Rand) string {
-		best := answers6(best6(b, depth))
-		return best[rng.IntN(len(best))]
 	}
 	return playGames(ctx, othelloName, rules6{}, opponent, p, o)
 }
