@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -76,37 +77,40 @@ func TestStoppedLabelsAreMadeAnew(t *testing.T) {
 	}
 }
 
-// Of several who ask at once one makes it; one that gives up does not keep the others from it.
+// Of several who ask at once one makes it; one that gives up does not keep the others from it. The clock is synctest's, which
+// moves on only when all wait: the impatient one has begun before the others ask, on a busy machine too.
 func TestMemo(t *testing.T) {
-	var m memo[int]
-	made := 0
-	produce := func(ctx context.Context) (int, error) {
-		made++
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(30 * time.Millisecond):
-			return 7, nil
+	synctest.Test(t, func(t *testing.T) {
+		var m memo[int]
+		made := 0
+		produce := func(ctx context.Context) (int, error) {
+			made++
+			select {
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			case <-time.After(30 * time.Millisecond):
+				return 7, nil
+			}
 		}
-	}
-	impatient, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if v, err := m.get(impatient, produce); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %d, %v", v, err)
-		}
-	})
-	time.Sleep(time.Millisecond)
-	for range 5 {
+		impatient, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
 		wg.Go(func() {
-			if v, err := m.get(t.Context(), produce); v != 7 || err != nil {
+			if v, err := m.get(impatient, produce); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %d, %v", v, err)
 			}
 		})
-	}
-	wg.Wait()
-	if made != 2 {
-		t.Errorf("made %d times, want once in vain and once", made)
-	}
+		time.Sleep(time.Millisecond)
+		for range 5 {
+			wg.Go(func() {
+				if v, err := m.get(t.Context(), produce); v != 7 || err != nil {
+					t.Errorf("got %d, %v", v, err)
+				}
+			})
+		}
+		wg.Wait()
+		if made != 2 {
+			t.Errorf("made %d times, want once in vain and once", made)
+		}
+	})
 }
