@@ -49,7 +49,7 @@ type presetInfo struct {
 	For     string `json:"for"`
 	Name    string `json:"name"`
 	About   string `json:"about"`
-	Teacher string `json:"teacher"`
+	Teacher string `json:"teacher"` // "" for none
 	Student string `json:"student"`
 	Steps   [2]int `json:"steps"` // of teacher and student
 }
@@ -157,7 +157,11 @@ func (i *info) print(w io.Writer) {
 	tab.Flush()
 	fmt.Fprintln(tab, "\nPipelines")
 	for _, p := range i.Presets {
-		fmt.Fprintf(tab, "  %s\t%s\tteacher %s, %d steps\tstudent %s, %d steps\t%s\n", p.For, p.Name, p.Teacher, p.Steps[0], p.Student, p.Steps[1], p.About)
+		teacher := "no teacher"
+		if p.Teacher != "" {
+			teacher = fmt.Sprintf("teacher %s, %d steps", p.Teacher, p.Steps[0])
+		}
+		fmt.Fprintf(tab, "  %s\t%s\t%s\tstudent %s, %d steps\t%s\n", p.For, p.Name, teacher, p.Student, p.Steps[1], p.About)
 	}
 	tab.Flush()
 	fmt.Fprintln(tab, "\nRecipes (what train and distill do without flags)")

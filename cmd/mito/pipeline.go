@@ -44,7 +44,8 @@ func newPipeline() *cobra.Command {
 		Use:   "pipeline",
 		Short: "From a task, examples or a text to a proven INT8 student, with a report",
 		Long: `Train a teacher, distil it into a student, quantise the student to INT8, prove that its bits do not depend on
-threads, batch or kernels, score all three and write a report. Without flags it does so for tictactoe.`,
+threads, batch or kernels, score all three and write a report. Without flags it does so for tictactoe. A preset without a teacher,
+which mito info shows, trains the student on the labels of the data.`,
 		Example: "  mito pipeline\n  mito pipeline --task connect4 --preset quick\n  mito pipeline --corpus book.txt --out book\n" +
 			"  mito pipeline --examples orders.tsv --out orders\n" +
 			"  mito pipeline --teacher gpt2-folder --tokenizer chars --arch edge --corpus book.txt",
@@ -89,6 +90,10 @@ threads, batch or kernels, score all three and write a report. Without flags it 
 			}
 			if teachers < 1 {
 				return usagef("--teachers is %d, want 1 or more", teachers)
+			}
+			learning := pipeline.Options{Preset: p, Given: given.dirs, Teachers: teachers, Assistant: assistant}
+			if err := learning.CheckTeachers(); err != nil {
+				return usage(err)
 			}
 			var lacks []string // what the command line lacks to name the folder
 			if out == "" {
@@ -222,7 +227,7 @@ func summary(w io.Writer, r *report.Report, out string) {
 		}
 		fmt.Fprintf(w, "%-20s %12d %12d %12.4f %14.0f%s\n", c.Name, c.Params, c.Bytes, c.LossNats, c.Speed, mark)
 	}
-	for i, s := range r.Teacher.Scores {
+	for i, s := range r.Student.Scores {
 		fmt.Fprintf(w, "\n%s\n", s.Name)
 		for _, c := range r.Candidates {
 			fmt.Fprintf(w, "%-20s %s\n", c.Name, c.Scores[i].Text)

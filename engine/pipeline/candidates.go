@@ -60,26 +60,30 @@ func (j *job) plan() []entry {
 			return made{dir: dir, scheme: "float32", bits: 32, foreign: j.teachers[i].Tokenizer}, nil
 		}})
 	}
-	for i := range max(1, j.Teachers) {
-		if len(j.Given) > 0 {
-			break
-		}
+	trained := max(1, j.Teachers)
+	if len(j.Given) > 0 || !j.taught() {
+		trained = 0
+	}
+	for i := range trained {
 		list = append(list, entry{name: teacherName(i), make: func(ctx context.Context) (made, error) { return j.teach(ctx, i) }})
 	}
-	parent := TeacherDir
+	parent := ""
+	if j.taught() {
+		parent = TeacherDir
+	}
 	if j.Assistant != "" {
 		list = append(list, entry{name: assistantDir, parent: parent, make: j.assist})
 		parent = assistantDir
 	}
-	list = append(list,
-		entry{name: StudentDir, parent: parent, make: func(ctx context.Context) (made, error) {
-			return floats(j.fit(ctx, StudentDir, j.Preset.Student, j.Seed, j.ships, j.judges, j.teachers))
-		}},
-		entry{name: aloneDir, row: "student alone", note: "the same steps without a teacher; the student's loss is beside it",
+	list = append(list, entry{name: StudentDir, parent: parent, make: func(ctx context.Context) (made, error) {
+		return floats(j.fit(ctx, StudentDir, j.Preset.Student, j.Seed, j.ships, j.judges, j.teachers))
+	}})
+	if j.taught() {
+		list = append(list, entry{name: aloneDir, row: "student alone", note: "the same steps without a teacher; the student's loss is beside it",
 			make: func(ctx context.Context) (made, error) {
 				return floats(j.fit(ctx, aloneDir, j.Preset.Student, j.Seed, j.ships, j.judges, nil))
-			}},
-	)
+			}})
+	}
 	if j.Preset.ShipAll {
 		list = append(list, entry{
 			name: heldOutDir, judge: task.Test, row: "student without the test positions", note: "loss on test positions that it never saw",

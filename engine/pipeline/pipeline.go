@@ -24,7 +24,7 @@ type Options struct {
 	Threads   int      // of the runtimes that decode
 	Resume    bool     // continue what Out holds
 	Given     []string // folders of models that teach as they are; none are trained then
-	Teachers  int      // their mean probabilities teach; fewer than one means one
+	Teachers  int      // their mean probabilities teach; fewer than one means one, where the preset has a teacher
 	Assistant string   // model preset of a model between teacher and student, arXiv:1902.03393; "" for none
 	Choice    *Choice  // the student that a budget leaves room for; nil without a budget
 	Command   string   // for the report
@@ -32,6 +32,17 @@ type Options struct {
 	Measure   eval.MeasureOptions // how long the speed of decoding is measured
 	Scorer    task.Marker         // marks the answers of an Exact task too; nil for none
 	Patience  time.Duration       // how long, in all, to measure again the speeds that other programs disturbed
+}
+
+// taught says that the student has a teacher.
+func (o *Options) taught() bool { return len(o.Given) > 0 || o.Preset.Teacher.Shape != "" }
+
+// CheckTeachers refuses several teachers, and an assistant, of a preset that trains no teacher.
+func (o *Options) CheckTeachers() error {
+	if !o.taught() && (o.Teachers > 1 || o.Assistant != "") {
+		return fmt.Errorf("the preset %s of %s has no teacher, so there is nothing for several of them or an assistant to do: give --teacher DIR, or another preset", o.Preset.Name, o.Preset.For)
+	}
+	return nil
 }
 
 // job is a pipeline under way.
@@ -55,6 +66,9 @@ type job struct {
 // done, what was fitted is saved and Resume goes on from there.
 func Run(ctx context.Context, b backend.Backend, w *Workload, o Options, p Progress) (_ *report.Report, err error) {
 	began := time.Now()
+	if err := o.CheckTeachers(); err != nil {
+		return nil, err
+	}
 	if err := CheckOutput(o.Out, o.Resume); err != nil {
 		return nil, err
 	}
@@ -120,6 +134,9 @@ func (j *job) begin() error {
 		Seeds:    map[string]uint64{"models": j.Seed, "games": j.Seed},
 	}
 	j.r.Notes = append(j.r.Notes, j.w.Notes...)
+	if !j.taught() {
+		j.note("No teacher: the labels of the data teach the student.")
+	}
 	var err error
 	if j.r.Splits, err = j.w.Splits(); err != nil {
 		return err
@@ -144,6 +161,9 @@ func (j *job) settings() map[string]any {
 	}
 	if len(j.Given) > 0 {
 		s["teacher"], s["teachers"] = j.Given, len(j.Given)
+	}
+	if !j.taught() {
+		s["teacher"], s["teachers"], s["distill"] = nil, 0, nil
 	}
 	return s
 }

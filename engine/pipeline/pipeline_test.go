@@ -362,7 +362,10 @@ func TestUnknownNames(t *testing.T) {
 		t.Errorf("model preset: %v", err)
 	}
 	for _, p := range Presets() {
-		for _, s := range []Stage{p.Teacher, p.Student} {
+		for i, s := range []Stage{p.Student, p.Teacher} {
+			if i > 0 && s.Shape == "" { // no teacher
+				continue
+			}
 			shape, err := ShapeOf(s.Shape)
 			if err != nil {
 				t.Fatal(err)

@@ -89,15 +89,16 @@ func TestEveryRunIsWhatItMustBe(t *testing.T) {
 		workload string
 		options  Options
 		runs     []want
+		alone    bool // the preset has no teacher
 	}{
-		"two teachers, all positions": {"tictactoe", Options{Teachers: 2}, []want{
+		"two teachers, all positions": {workload: "tictactoe", options: Options{Teachers: 2}, runs: []want{
 			{"teacher", teacher, seed, task.All, task.All, nil},
 			{"teacher-2", teacher, second, task.All, task.All, nil},
 			{"student", student, seed, task.All, task.All, []string{"teacher", "teacher-2"}},
 			{"student-alone", student, seed, task.All, task.All, nil},
 			{"student-held-out", student, seed, task.Train, task.Test, nil},
 		}},
-		"an assistant": {"tictactoe", Options{Teachers: 2, Assistant: "mini"}, []want{
+		"an assistant": {workload: "tictactoe", options: Options{Teachers: 2, Assistant: "mini"}, runs: []want{
 			{"teacher", teacher, seed, task.All, task.All, nil},
 			{"teacher-2", teacher, second, task.All, task.All, nil},
 			{"assistant", assistant, seed, task.All, task.All, []string{"teacher", "teacher-2"}},
@@ -105,15 +106,21 @@ func TestEveryRunIsWhatItMustBe(t *testing.T) {
 			{"student-alone", student, seed, task.All, task.All, nil},
 			{"student-held-out", student, seed, task.Train, task.Test, nil},
 		}},
-		"a split": {"puzzle8", Options{}, []want{
+		"a split": {workload: "puzzle8", runs: []want{
 			{"teacher", teacher, seed, task.Train, task.Test, nil},
 			{"student", student, seed, task.Train, task.Test, []string{"teacher"}},
 			{"student-alone", student, seed, task.Train, task.Test, nil},
+		}},
+		"no teacher": {workload: "puzzle8", alone: true, runs: []want{
+			{"student", student, seed, task.Train, task.Test, nil},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := tiny(t, c.workload)
 			p.Games = 2
+			if c.alone {
+				p.Teacher = Stage{}
+			}
 			b, w, out := openBackend(t), openTask(t, c.workload, p), filepath.Join(t.TempDir(), "out")
 			o := c.options
 			o.Preset, o.Out, o.Seed, o.Threads, o.Measure = p, out, seed, 2, once
@@ -161,7 +168,13 @@ func TestEveryRunIsWhatItMustBe(t *testing.T) {
 					}
 				}
 			}
-			if got, want := fmt.Sprint(r.Settings["teachers"], r.Settings["assistant"]), fmt.Sprint(max(1, o.Teachers), o.Assistant); got != want {
+			teachers := max(1, o.Teachers)
+			if c.alone {
+				if teachers = 0; r.Teacher.Dir != "" || r.Teacher.LossNats.Measured() || r.Speed.Teacher.Measured() {
+					t.Errorf("the report has a teacher: %+v", r.Teacher)
+				}
+			}
+			if got, want := fmt.Sprint(r.Settings["teachers"], r.Settings["assistant"]), fmt.Sprint(teachers, o.Assistant); got != want {
 				t.Errorf("the report says teachers and assistant %q, want %q", got, want)
 			}
 			var names, parents []string
@@ -172,10 +185,28 @@ func TestEveryRunIsWhatItMustBe(t *testing.T) {
 				"two teachers, all positions": "teacher teacher-2 student compressed |   teacher student",
 				"an assistant":                "teacher teacher-2 assistant student compressed |   teacher assistant student",
 				"a split":                     "teacher student compressed |  teacher student",
+				"no teacher":                  "student compressed |  student",
 			}[name]
 			if got := strings.Join(names, " ") + " | " + strings.Join(parents, " "); got != list {
 				t.Errorf("candidates %q, want %q", got, list)
 			}
 		})
+	}
+}
+
+// Several teachers and an assistant are refused where the preset trains no teacher, before anything is written.
+func TestTeachersOfNone(t *testing.T) {
+	p := tiny(t, "puzzle8")
+	p.Teacher = Stage{}
+	out := filepath.Join(t.TempDir(), "out")
+	for _, o := range []Options{{Teachers: 2}, {Assistant: "mini"}} {
+		o.Preset, o.Out = p, out
+		if _, err := Run(t.Context(), nil, nil, o, Silent{}); err == nil || !strings.Contains(err.Error(), "has no teacher") {
+			t.Errorf("%d teachers, assistant %q: %v", o.Teachers, o.Assistant, err)
+		}
+	}
+	given := Options{Preset: p, Teachers: 1, Given: []string{"folder"}}
+	if err := given.CheckTeachers(); err != nil {
+		t.Error(err)
 	}
 }

@@ -26,9 +26,10 @@ type Candidate struct {
 }
 
 // SetCandidates makes list the candidates of the report: their Pareto front, and teacher, student, compressed and speed as
-// far as the list has them.
+// far as the list has them; a teacher that it lacks has null for numbers.
 func (r *Report) SetCandidates(list []Candidate) {
 	r.Candidates, r.Front = list, Front(list)
+	r.Teacher, r.Speed.Teacher = Model{LossNats: NotMeasured, BitsPerByte: NotMeasured}, NotMeasured
 	for i := range list {
 		switch c := &list[i]; c.Name {
 		case TeacherName:

@@ -54,7 +54,7 @@ type Report struct {
 	Seed       uint64     `json:"seed"`
 	Backend    string     `json:"backend"`
 	Seconds    Number     `json:"seconds"`
-	Teacher    Model      `json:"teacher"`
+	Teacher    Model      `json:"teacher"` // with an empty dir where the labels alone taught
 	Student    Model      `json:"student"`
 	Compressed Compressed `json:"compressed"`
 	Speed      Speed      `json:"speed"`
