@@ -40,7 +40,7 @@ func Shapes() []Shape {
 	llama.Config.Activation, llama.Config.TieEmbeddings = arch.ActSwiGLU, false
 	return []Shape{
 		edge("pico", "13 K, for names and other short lines", 1, 32, 128, 4, 4, false),
-		edge("pico2", "20 K, two layers: a game in 24 KiB", 2, 32, 96, 4, 2, true),
+		edge("pico2", "17 K, two layers: a game in 24 KB", 2, 32, 80, 4, 2, true),
 		edge("nano", "50 K: a game in 64 KiB of a microcontroller's flash, with its runtime", 2, 64, 96, 4, 2, true),
 		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64; no room for the runtime in 64 KiB", 2, 64, 128, 4, 2, true),
 		edge("wide", "90 K: for the moves of a board", 2, 64, 224, 4, 2, true),
@@ -190,24 +190,24 @@ func Presets() []Preset {
 			Student: standard("puzzle", 64, 2500), Distill: solver,
 		},
 		{
-			Name: "standard", For: "puzzle8", About: "every board, with the moves left before the move; a 98 K student",
+			Name: "standard", For: "puzzle8", About: "every board, with the moves left before the move; a 98 K student, no teacher",
 			Task: task.Options{Format: task.FormatDistance, Seed: 1}, Games: 1000,
-			Teacher: standard("mini", 512, 2000), Student: standard("puzzle", 512, 9500), Distill: solver,
+			Student: standard("puzzle", 512, 2000), Distill: solver,
 		},
 		{
-			Name: "standard", For: "othello", About: "100,000 positions labelled 4 plies deep; a 90 K student",
+			Name: "standard", For: "othello", About: "100,000 positions labelled 4 plies deep; a 90 K student, no teacher",
 			Task: task.Options{Positions: 100_000, Seed: 1}, Games: 1000,
-			Teacher: standard("mini", 128, 500), Student: standard("wide", 128, 1500), Distill: solver,
+			Student: standard("wide", 128, 1500), Distill: solver,
 		},
 		{
-			Name: "standard", For: "mastermind", About: "the 5,184 pegs of a breaker's games; an 85 K student",
+			Name: "standard", For: "mastermind", About: "the 5,184 pegs of a breaker's games; an 85 K student, no teacher",
 			ShipAll: true, Games: 1000,
-			Teacher: standard("mini", 64, 300), Student: standard("deep", 64, 1000), Distill: solver,
+			Student: standard("deep", 64, 600), Distill: solver,
 		},
 		{
-			Name: "standard", For: "tictactoe", About: "a 20 K student, in 24 KB after mito quantize --bits 6",
+			Name: "standard", For: "tictactoe", About: "a 17 K student of 24 KB that never loses, no teacher",
 			ShipAll: true, Games: 1000,
-			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("pico2", game.Rows, 2500, 0.01), Distill: games,
+			Student: shared(stage("pico2", game.Rows, 2000, 0.01)), Distill: games,
 		},
 		{
 			Name: "default", For: "text", About: "characters, nanoGPT's CPU recipe: 2,000 steps of 12x64",
