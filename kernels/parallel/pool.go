@@ -169,7 +169,9 @@ func (p *Pool) awaitWorkers() {
 		if p.spin && i < spinLoads {
 			continue
 		}
-		p.waiting.Store(true)
+		// Swap, since QEMU 7.2 on amd64 lets an arm64 guest load the state before its store of the flag is seen, which no
+		// arm64 processor does: the last worker then found no waiter, and the caller slept for ever.
+		p.waiting.Swap(true)
 		if p.state.Load()&activeMask != 0 {
 			<-p.done
 		}
@@ -217,7 +219,7 @@ func (p *Pool) await(w *worker, seen uint64) uint64 {
 				}
 			}
 		}
-		w.parked.Store(true)
+		w.parked.Swap(true) // not Store: see awaitWorkers
 		if s := p.state.Load(); ready(s) {
 			if !w.parked.Swap(false) {
 				<-w.wake // the waker saw the flag: take its token, or it would wake a later sleep for nothing
