@@ -89,7 +89,7 @@ rmsNormQuantizeAVX2_scale:
 	VPSHUFD      $0xb1, X0, X1
 	VPMAXUD      X1, X0, X0
 	VMOVD        X0, DX
-	SUBL         $0x0d800000, DX
+	SUBL         $0x24000000, DX
 	CMPL         DX, $0x5b7fffff
 	JA           rmsNormQuantizeAVX2_fail
 	VMOVSS       edge42fe0000<>+0(SB), X1
@@ -337,7 +337,7 @@ residualRMSNormQuantizeAVX2_scale:
 	VPSHUFD      $0xb1, X0, X1
 	VPMAXUD      X1, X0, X0
 	VMOVD        X0, DX
-	SUBL         $0x0d800000, DX
+	SUBL         $0x24000000, DX
 	CMPL         DX, $0x5b7fffff
 	JA           residualRMSNormQuantizeAVX2_fail
 	VMOVSS       edge42fe0000<>+0(SB), X1
@@ -418,7 +418,7 @@ relu2QuantizeAVX2_relu2:
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXUD      X0, X1, X1
 	VMOVD        X1, DX
-	SUBL         $0x0d800000, DX
+	SUBL         $0x24000000, DX
 	CMPL         DX, $0x5b7fffff
 	JA           relu2QuantizeAVX2_fail
 	VMOVSS       edge42fe0000<>+0(SB), X0
@@ -598,7 +598,7 @@ rmsNormQuantizeAVX512_scale:
 	VPSHUFD       $0xb1, X0, X1
 	VPMAXUD       X1, X0, X0
 	VMOVD         X0, DX
-	SUBL          $0x0d800000, DX
+	SUBL          $0x24000000, DX
 	CMPL          DX, $0x5b7fffff
 	JA            rmsNormQuantizeAVX512_fail
 	VMOVSS        edge42fe0000<>+0(SB), X1
@@ -726,7 +726,7 @@ residualRMSNormQuantizeAVX512_scale:
 	VPSHUFD       $0xb1, X0, X1
 	VPMAXUD       X1, X0, X0
 	VMOVD         X0, DX
-	SUBL          $0x0d800000, DX
+	SUBL          $0x24000000, DX
 	CMPL          DX, $0x5b7fffff
 	JA            residualRMSNormQuantizeAVX512_fail
 	VMOVSS        edge42fe0000<>+0(SB), X1
@@ -793,7 +793,7 @@ relu2QuantizeAVX512_relu2:
 	VPSHUFD       $0xb1, X0, X1
 	VPMAXUD       X1, X0, X0
 	VMOVD         X0, DX
-	SUBL          $0x0d800000, DX
+	SUBL          $0x24000000, DX
 	CMPL          DX, $0x5b7fffff
 	JA            relu2QuantizeAVX512_fail
 	VMOVSS        edge42fe0000<>+0(SB), X1

@@ -14,7 +14,7 @@ func TestChains(t *testing.T) {
 		rng := kerneltest.Rand(t.Name())
 		for _, side := range kerneltest.Sides {
 			for _, n := range []int{1, 7, 8, 15, 16, 24, 32, 48, 96, 100, 384} {
-				for _, size := range []float32{0, 1e-38, 1e-3, 1, 1e19, float32(math.Inf(1)), float32(math.NaN())} {
+				for _, size := range []float32{0, 1e-38, 1e-20, 1e-3, 1, 1e19, float32(math.Inf(1)), float32(math.NaN())} {
 					name := fmt.Sprintf("n=%d size=%v", n, size)
 					row := func() []float32 { return kerneltest.Normal(rng, kerneltest.Guarded[float32](t, n, side)) }
 					x, gain, h, q := row(), row(), row(), kerneltest.Guarded[int8](t, n, side)

@@ -62,7 +62,7 @@ func (t target) quantize(label, fail string, q, h, n reg.GPVirtual, a reg.VecVir
 	m := asm.Fold(a, func(a, b, d reg.VecVirtual) { VPMAXUD(a, b, d) })
 	mi := GP32()
 	VMOVD(m, mi)
-	SUBL(U32(0x0d800000), mi) // 2^-100
+	SUBL(U32(0x24000000), mi) // 2^-55
 	CMPL(mi, U32(0x7f7fffff-0x24000000))
 	JA(LabelRef(fail))
 	top, inv, s := XMM(), t.vec(), XMM()
