@@ -178,7 +178,7 @@ func TestScoresBeyond(t *testing.T) {
 	})
 }
 
-// TestAttendQS8Unusual covers what whole-head kernels refuse: zero and infinite scales.
+// TestAttendQS8Unusual covers zero and infinite scales, of which whole-head kernels refuse some.
 func TestAttendQS8Unusual(t *testing.T) {
 	inf := float32(math.Inf(1))
 	s := &Shape{Heads: 2, KVHeads: 1, HeadDim: 8, PageSize: 16, Scale: 1}

@@ -19,10 +19,10 @@ type funcs struct {
 	// weigh adds Σ_i w[i]·v[i,d] to acc[d] for 16·blocks positions. v [blocks][8][len(acc)][2]; len(acc) is a multiple of 16.
 	weigh func(acc []int32, w []int16, v []int8, blocks int)
 	// attend computes all heads at once where D is a multiple of 8 and PageSize one of 16; nil for none. It returns false,
-	// perhaps with part of out written, when a scale is zero or something is not finite.
+	// perhaps with part of out written, when all values are zero or something is not finite.
 	attend func(a *attendQS8) bool
 	// store quantises keys and values of a token where D is a multiple of 8; nil for none. It returns false, perhaps with
-	// part written, when a scale is zero or not finite.
+	// part written, when a scale is not finite.
 	store func(k, v *float32, kp, vp *int8, ks, vs *float32, heads, dim, kStep, vStep, sStep, odd int) bool
 }
 

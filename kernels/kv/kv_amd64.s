@@ -40,16 +40,21 @@ attendQS8AVX2_absmax:
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXUD      X0, X1, X1
 	VMOVD        X1, DI
-	SUBL         $0x24000000, DI
-	CMPL         DI, $0x5b7fffff
+	CMPL         DI, $0x7f7fffff
 	JA           attendQS8AVX2_fail
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y0, Y0, Y0
+	CMPL         DI, $0x24000000
+	JB           attendQS8AVX2_absmax_zero
 	VMOVSS       decode42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X2
 	VDIVSS       X0, X1, X0
 	VBROADCASTSS X2, Y2
-	VMULSS       112(AX), X0, X0
-	VMOVSS       X0, (CX)
-	VPXOR        Y0, Y0, Y0
+
+attendQS8AVX2_absmax_zero:
+	VMULSS 112(AX), X0, X0
+	VMOVSS X0, (CX)
+	VPXOR  Y0, Y0, Y0
 
 attendQS8AVX2_quantize:
 	VMULPS       (DX), Y2, Y1
@@ -662,16 +667,21 @@ attendQS8AVX512VNNI_absmax:
 	VPSHUFD      $0xb1, X1, X0
 	VPMAXUD      X0, X1, X1
 	VMOVD        X1, DI
-	SUBL         $0x24000000, DI
-	CMPL         DI, $0x5b7fffff
+	CMPL         DI, $0x7f7fffff
 	JA           attendQS8AVX512VNNI_fail
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y0, Y0, Y0
+	CMPL         DI, $0x24000000
+	JB           attendQS8AVX512VNNI_absmax_zero
 	VMOVSS       decode42fe0000<>+0(SB), X0
 	VDIVSS       X1, X0, X2
 	VDIVSS       X0, X1, X0
 	VBROADCASTSS X2, Y2
-	VMULSS       112(AX), X0, X0
-	VMOVSS       X0, (CX)
-	VPXOR        Y0, Y0, Y0
+
+attendQS8AVX512VNNI_absmax_zero:
+	VMULSS 112(AX), X0, X0
+	VMOVSS X0, (CX)
+	VPXOR  Y0, Y0, Y0
 
 attendQS8AVX512VNNI_quantize:
 	VMULPS       (DX), Y2, Y1
@@ -1090,16 +1100,21 @@ storeQS8AVX2_kmax:
 	VPSHUFD      $0xb1, X3, X2
 	VPMAXUD      X2, X3, X3
 	VMOVD        X3, R10
-	SUBL         $0x24000000, R10
-	CMPL         R10, $0x5b7fffff
+	CMPL         R10, $0x7f7fffff
 	JA           storeQS8AVX2_fail
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y2, Y2, Y2
+	CMPL         R10, $0x24000000
+	JB           storeQS8AVX2_kmax_zero
 	VMOVSS       decode42fe0000<>+0(SB), X2
 	VDIVSS       X3, X2, X4
 	VDIVSS       X2, X3, X2
 	VBROADCASTSS X4, Y4
-	VMOVSS       X2, (SI)
-	MOVQ         DX, R10
-	MOVQ         R9, R11
+
+storeQS8AVX2_kmax_zero:
+	VMOVSS X2, (SI)
+	MOVQ   DX, R10
+	MOVQ   R9, R11
 
 storeQS8AVX2_key:
 	VMULPS       (AX), Y4, Y2
@@ -1134,16 +1149,21 @@ storeQS8AVX2_vmax:
 	VPSHUFD      $0xb1, X3, X2
 	VPMAXUD      X2, X3, X3
 	VMOVD        X3, R10
-	SUBL         $0x24000000, R10
-	CMPL         R10, $0x5b7fffff
+	CMPL         R10, $0x7f7fffff
 	JA           storeQS8AVX2_fail
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y2, Y2, Y2
+	CMPL         R10, $0x24000000
+	JB           storeQS8AVX2_vmax_zero
 	VMOVSS       decode42fe0000<>+0(SB), X2
 	VDIVSS       X3, X2, X4
 	VDIVSS       X2, X3, X2
 	VBROADCASTSS X4, Y4
-	VMOVSS       X2, (DI)
-	MOVQ         BX, R10
-	MOVQ         R9, R11
+
+storeQS8AVX2_vmax_zero:
+	VMOVSS X2, (DI)
+	MOVQ   BX, R10
+	MOVQ   R9, R11
 
 storeQS8AVX2_value:
 	VMULPS       (CX), Y4, Y2

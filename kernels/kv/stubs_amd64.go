@@ -6,17 +6,17 @@ package kv
 
 // attendQS8AVX2 is AttendQS8 for a head dimension that is a multiple of 8, on pages of whole blocks; a points to an attendQS8.
 //
-// It returns false, perhaps with part of out written, when a scale is zero or something is not finite or too large.
+// It returns false, perhaps with part of out written, when all values are zero or something is not finite or too large.
 func attendQS8AVX2(a *uint64) bool
 
 // attendQS8AVX512VNNI is AttendQS8 for a head dimension that is a multiple of 8, on pages of whole blocks; a points to an attendQS8.
 //
-// It returns false, perhaps with part of out written, when a scale is zero or something is not finite or too large.
+// It returns false, perhaps with part of out written, when all values are zero or something is not finite or too large.
 func attendQS8AVX512VNNI(a *uint64) bool
 
 // storeQS8AVX2 quantises heads·dim keys and values by vec.QuantizeRow. dim is a multiple of 8.
 //
 // Keys go to kp, four dimensions each 64 bytes; values to every second byte of vp, the upper ones if odd is 1; scales to ks and vs.
 // From head to head kp, vp and both of ks and vs advance by kStep, vStep and sStep bytes. It returns false, perhaps with part
-// written, when a scale is zero or not finite.
+// written, when a scale is not finite.
 func storeQS8AVX2(k *float32, v *float32, kp *int8, vp *int8, ks *float32, vs *float32, heads int, dim int, kStep int, vStep int, sStep int, odd int) bool

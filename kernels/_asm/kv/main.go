@@ -110,7 +110,7 @@ func attend(w wide) {
 	k.fail = k.label("fail")
 	TEXT(k.name, NOSPLIT, "func(a *uint64) bool")
 	Doc(k.name+" is AttendQS8 for a head dimension that is a multiple of 8, on pages of whole blocks; a points to an attendQS8.", "",
-		"It returns false, perhaps with part of out written, when a scale is zero or something is not finite or too large.")
+		"It returns false, perhaps with part of out written, when all values are zero or something is not finite or too large.")
 	k.a = asm.LoadInt("a")
 
 	k.heads("quantize", func(state reg.GPVirtual) { k.quantizeQuery(state) })
@@ -206,7 +206,7 @@ func (k *kernel) place(which int) reg.GPVirtual {
 	return p
 }
 
-// quantizeQuery is vec.QuantizeRow. Rows that it would give the scale 0 or NaN fail.
+// quantizeQuery is vec.QuantizeRow. Rows that it would give the scale NaN fail.
 func (k *kernel) quantizeQuery(state reg.GPVirtual) {
 	q, q8, dim := k.row(argQ), k.query(), k.load(argDim)
 	inv, qs := quantScales(k.label("absmax"), q, dim, k.fail)

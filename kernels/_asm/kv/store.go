@@ -8,8 +8,8 @@ import (
 	"mito/kernels/_asm/asm"
 )
 
-// quantScales finds the largest magnitude a of dim floats and returns 127/a in every lane and a/127 in lane 0. It jumps to
-// fail where vec.QuantizeRow gives the scale 0 or NaN.
+// quantScales finds the largest magnitude a of dim floats and returns 127/a in every lane and a/127 in lane 0, both 0 where
+// vec.QuantizeRow gives the scale 0. It jumps to fail where that gives NaN.
 func quantScales(label string, x, dim reg.GPVirtual, fail string) (inv, scale reg.VecVirtual) {
 	p, n := GP64(), GP64()
 	abs, a8 := YMM(), YMM()
@@ -27,15 +27,19 @@ func quantScales(label string, x, dim reg.GPVirtual, fail string) (inv, scale re
 	a := humax(a8)
 	ai := GP32()
 	VMOVD(a.AsX(), ai)
-	SUBL(U32(0x24000000), ai) // 2^-55
-	CMPL(ai, U32(0x7f7fffff-0x24000000))
+	CMPL(ai, U32(0x7f7fffff))
 	JA(LabelRef(fail))
 	top := XMM()
 	inv, scale = YMM(), YMM()
+	VXORPS(inv, inv, inv)
+	VXORPS(scale, scale, scale)
+	CMPL(ai, U32(0x24000000)) // 2^-55
+	JB(LabelRef(label + "_zero"))
 	VMOVSS(f32(127), top)
 	VDIVSS(a.AsX(), top, inv.AsX())
 	VDIVSS(top, a.AsX(), scale.AsX())
 	VBROADCASTSS(inv.AsX(), inv)
+	Label(label + "_zero")
 	return inv, scale
 }
 
@@ -65,7 +69,7 @@ func store() {
 	Doc(name+" quantises heads·dim keys and values by vec.QuantizeRow. dim is a multiple of 8.", "",
 		"Keys go to kp, four dimensions each 64 bytes; values to every second byte of vp, the upper ones if odd is 1; scales to ks and vs.",
 		"From head to head kp, vp and both of ks and vs advance by kStep, vStep and sStep bytes. It returns false, perhaps with part",
-		"written, when a scale is zero or not finite.")
+		"written, when a scale is not finite.")
 	k, v := asm.LoadInt("k"), asm.LoadInt("v")
 	kp, vp, ks, vs := asm.LoadInt("kp"), asm.LoadInt("vp"), asm.LoadInt("ks"), asm.LoadInt("vs")
 	heads, dim := asm.LoadInt("heads"), asm.LoadInt("dim")
