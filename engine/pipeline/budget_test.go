@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/compress/search"
 )
@@ -90,6 +91,13 @@ func TestRunUnderBudget(t *testing.T) {
 	q, err := quant.Load(filepath.Join(out, CompressedDir))
 	if err != nil {
 		t.Fatal(err)
+	}
+	folder, err := checkpoint.Open(filepath.Join(out, CompressedDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Compressed.Bytes, folder.Weights.Bytes(); got != want || got >= int64(q.Bytes()) {
+		t.Errorf("the report says %d bytes, the file holds %d, %d without blocks", got, want, q.Bytes())
 	}
 	need, ram, _, err := w.deviceCostOf(q)
 	if err != nil {

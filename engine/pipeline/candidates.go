@@ -162,7 +162,7 @@ func (j *job) compress(ctx context.Context) (m made, err error) {
 		}
 	}
 	err = stage(j.p, "INT8", 0, func() (string, error) {
-		w, _, err := quantize(ctx, from, m.dir, quant.Options{}, runs.CheckReplaceable)
+		w, r, err := quantize(ctx, from, m.dir, quant.Options{}, runs.CheckReplaceable)
 		if err != nil {
 			return "", err
 		}
@@ -179,7 +179,7 @@ func (j *job) compress(ctx context.Context) (m made, err error) {
 				return "", err
 			}
 		}
-		return fmt.Sprintf("%d bytes, the same digest in %d variants", w.Bytes(), len(proof.Variants)), nil
+		return fmt.Sprintf("%d bytes, the same digest in %d variants", quant.StoredBytes(w, r), len(proof.Variants)), nil
 	})
 	return m, err
 }

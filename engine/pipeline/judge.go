@@ -85,7 +85,7 @@ func (j *job) measure(ctx context.Context, e entry) (c report.Candidate, err err
 	if c.Model, err = j.evaluate(ctx, m, rt, e.judge); err != nil {
 		return c, err
 	}
-	if c.ActiveBytes, err = activeBytes(m.dir, rt); err != nil {
+	if c.ActiveBytes, err = activeBytes(m.dir, rt, c.Bytes); err != nil {
 		return c, err
 	}
 	var rate eval.Speed
@@ -118,10 +118,17 @@ func (j *job) evaluate(ctx context.Context, m made, rt decode.Runtime, split tas
 		return report.Model{}, err
 	}
 	loss, err := eval.Loss(ctx, rt, held)
+	if err != nil {
+		return report.Model{}, err
+	}
+	stored, err := storedBytes(m.dir, rt)
+	if err != nil {
+		return report.Model{}, err
+	}
 	return report.Model{
-		Dir: relative(j.Out, m.dir), Params: int64(rt.Params()), Bytes: int64(rt.Bytes()),
+		Dir: relative(j.Out, m.dir), Params: int64(rt.Params()), Bytes: stored,
 		LossNats: report.Number(loss.PerToken()), BitsPerByte: report.Number(loss.BitsPerByte()),
-	}, err
+	}, nil
 }
 
 // compareWith reports a model that does not ship.
@@ -137,9 +144,9 @@ func (j *job) compareWith(ctx context.Context, e entry) (err error) {
 	return err
 }
 
-// activeBytes is how many bytes of a model's weights one token reads: all of them, but of a table that is only looked up,
-// which is an embedding that is not the output head too, one row.
-func activeBytes(dir string, rt decode.Runtime) (int64, error) {
+// activeBytes is how many of the stored bytes of a model's weights one token reads: all of them, but of a table that is only
+// looked up, which is an embedding that is not the output head too, one row.
+func activeBytes(dir string, rt decode.Runtime, stored int64) (int64, error) {
 	f, err := checkpoint.Open(dir)
 	if err != nil {
 		return 0, err
@@ -148,7 +155,6 @@ func activeBytes(dir string, rt decode.Runtime) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := int64(rt.Bytes())
 	for _, m := range c.Modules() {
 		if m.Part != arch.Positions && (m.Part != arch.Embedding || c.TieEmbeddings) {
 			continue
@@ -157,9 +163,21 @@ func activeBytes(dir string, rt decode.Runtime) (int64, error) {
 		if rt.Kind() == decode.Int8 {
 			row = m.Cols + 4 // and its scale
 		}
-		n -= int64(m.Rows-1) * int64(row)
+		stored -= int64(m.Rows-1) * int64(row)
 	}
-	return n, nil
+	return stored, nil
+}
+
+// storedBytes is what the weights of a model take: of a student in its file, where zero blocks take nothing, and in float32 of others.
+func storedBytes(dir string, rt decode.Runtime) (int64, error) {
+	if rt.Kind() != decode.Int8 {
+		return int64(rt.Bytes()), nil
+	}
+	f, err := checkpoint.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	return f.Weights.Bytes(), nil
 }
 
 func relative(out, dir string) string {

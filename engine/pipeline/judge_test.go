@@ -154,7 +154,7 @@ func TestActiveBytes(t *testing.T) {
 		if name == "gpt" { // learned positions
 			want -= int64(4 * (c.Context - 1) * c.HiddenSize)
 		}
-		if got, err := activeBytes(f.Dir, rt); err != nil || got != want {
+		if got, err := activeBytes(f.Dir, rt, int64(rt.Bytes())); err != nil || got != want {
 			t.Errorf("%s: %d bytes active of %d, want %d (%v)", name, got, rt.Bytes(), want, err)
 		}
 		if err := rt.Close(); err != nil {
