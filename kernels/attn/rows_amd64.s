@@ -221,7 +221,7 @@ DATA exp_min2<>+60(SB)/4, $(-86.0)
 GLOBL exp_min2<>(SB), RODATA|NOPTR, $64
 
 // func softmaxRowAVX2(x *float32, n int, scale float32, top float32) (newTop float32, sum float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·softmaxRowAVX2(SB), NOSPLIT, $0-32
 	MOVQ    x+0(FP), AX
 	MOVQ    n+8(FP), CX
@@ -243,12 +243,12 @@ softmaxRowAVX2_max:
 	VMAXPS       X0, X1, X1
 	VPERMILPS    $0xb1, X1, X0
 	VMAXPS       X0, X1, X1
-	MOVSS        scale+16(FP), X0
+	VMOVSS       scale+16(FP), X0
 	VBROADCASTSS X0, Y0
 	VMULSS       X0, X1, X1
-	MOVSS        top+20(FP), X2
+	VMOVSS       top+20(FP), X2
 	VMAXSS       X2, X1, X1
-	MOVSS        X1, newTop+24(FP)
+	VMOVSS       X1, newTop+24(FP)
 	VBROADCASTSS X1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
@@ -312,21 +312,21 @@ softmaxRowAVX2_exp:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        X0, sum+28(FP)
+	VMOVSS       X0, sum+28(FP)
 	VZEROUPPER
 	RET
 
 // func gradRowAVX2(s *float32, dp *float32, n int, scale float32, lse float32, delta float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·gradRowAVX2(SB), NOSPLIT, $0-36
 	MOVQ         s+0(FP), AX
 	MOVQ         dp+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        scale+24(FP), X0
+	VMOVSS       scale+24(FP), X0
 	VBROADCASTSS X0, Y0
-	MOVSS        lse+28(FP), X1
+	VMOVSS       lse+28(FP), X1
 	VBROADCASTSS X1, Y1
-	MOVSS        delta+32(FP), X2
+	VMOVSS       delta+32(FP), X2
 	VBROADCASTSS X2, Y2
 
 gradRowAVX2_loop:
@@ -394,7 +394,7 @@ gradRowAVX2_loop:
 	RET
 
 // func softmaxRowAVX512(x *float32, n int, scale float32, top float32) (newTop float32, sum float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·softmaxRowAVX512(SB), NOSPLIT, $0-32
 	MOVQ    x+0(FP), AX
 	MOVQ    n+8(FP), CX
@@ -415,12 +415,12 @@ softmaxRowAVX512_max:
 	VMAXPS        X1, X0, X0
 	VPERMILPS     $0xb1, X0, X1
 	VMAXPS        X1, X0, X0
-	MOVSS         scale+16(FP), X1
+	VMOVSS        scale+16(FP), X1
 	VBROADCASTSS  X1, Z1
 	VMULSS        X1, X0, X0
-	MOVSS         top+20(FP), X3
+	VMOVSS        top+20(FP), X3
 	VMAXSS        X3, X0, X0
-	MOVSS         X0, newTop+24(FP)
+	VMOVSS        X0, newTop+24(FP)
 	VBROADCASTSS  X0, Z0
 	VMOVUPS       exp_log2e<>+0(SB), Z3
 	VMOVUPS       exp_ln2hi<>+0(SB), Z4
@@ -466,21 +466,21 @@ softmaxRowAVX512_exp:
 	VADDPS        X0, X1, X1
 	VPERMILPS     $0xb1, X1, X0
 	VADDPS        X0, X1, X1
-	MOVSS         X1, sum+28(FP)
+	VMOVSS        X1, sum+28(FP)
 	VZEROUPPER
 	RET
 
 // func gradRowAVX512(s *float32, dp *float32, n int, scale float32, lse float32, delta float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·gradRowAVX512(SB), NOSPLIT, $0-36
 	MOVQ         s+0(FP), AX
 	MOVQ         dp+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        scale+24(FP), X0
+	VMOVSS       scale+24(FP), X0
 	VBROADCASTSS X0, Z0
-	MOVSS        lse+28(FP), X1
+	VMOVSS       lse+28(FP), X1
 	VBROADCASTSS X1, Z1
-	MOVSS        delta+32(FP), X2
+	VMOVSS       delta+32(FP), X2
 	VBROADCASTSS X2, Z2
 	VMOVUPS      exp_log2e<>+0(SB), Z3
 	VMOVUPS      exp_ln2hi<>+0(SB), Z4

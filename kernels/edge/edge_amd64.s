@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func rmsNormQuantizeAVX2(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32) bool
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·rmsNormQuantizeAVX2(SB), NOSPLIT, $0-57
 	MOVQ   q+0(FP), AX
 	MOVQ   h+8(FP), CX
@@ -32,8 +32,8 @@ rmsNormQuantizeAVX2_squares:
 	VADDPS       X1, X0, X0
 	VPSHUFD      $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        count+40(FP), X1
-	MOVSS        eps+44(FP), X2
+	VMOVSS       count+40(FP), X1
+	VMOVSS       eps+44(FP), X2
 	VDIVSS       X1, X0, X0
 	VADDSS       X2, X0, X0
 	VPSRLD       $0x01, X0, X2
@@ -237,7 +237,7 @@ DATA edge80000000<>+60(SB)/4, $0x80000000
 GLOBL edge80000000<>(SB), RODATA|NOPTR, $64
 
 // func residualRMSNormQuantizeAVX2(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·residualRMSNormQuantizeAVX2(SB), NOSPLIT, $0-81
 	MOVQ         q+0(FP), AX
 	MOVQ         h+8(FP), CX
@@ -249,7 +249,7 @@ TEXT ·residualRMSNormQuantizeAVX2(SB), NOSPLIT, $0-81
 	MOVQ         SI, R8
 	MOVQ         acc+56(FP), R9
 	MOVQ         ws+64(FP), R10
-	MOVSS        xs+72(FP), X1
+	VMOVSS       xs+72(FP), X1
 	VBROADCASTSS X1, Y1
 
 residualRMSNormQuantizeAVX2_squares:
@@ -280,8 +280,8 @@ residualRMSNormQuantizeAVX2_squares:
 	VADDPS       X1, X0, X0
 	VPSHUFD      $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        count+40(FP), X1
-	MOVSS        eps+44(FP), X2
+	VMOVSS       count+40(FP), X1
+	VMOVSS       eps+44(FP), X2
 	VDIVSS       X1, X0, X0
 	VADDSS       X2, X0, X0
 	VPSRLD       $0x01, X0, X2
@@ -377,14 +377,14 @@ residualRMSNormQuantizeAVX2_fail:
 	RET
 
 // func relu2QuantizeAVX2(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·relu2QuantizeAVX2(SB), NOSPLIT, $0-57
 	MOVQ         q+0(FP), AX
 	MOVQ         h+8(FP), CX
 	MOVQ         acc+16(FP), DX
 	MOVQ         ws+24(FP), BX
 	MOVQ         n+32(FP), SI
-	MOVSS        xs+40(FP), X0
+	VMOVSS       xs+40(FP), X0
 	VBROADCASTSS X0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
@@ -517,7 +517,7 @@ ropeHeadsAVX2_next:
 	RET
 
 // func rmsNormQuantizeAVX512(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32) bool
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX2, AVX512DQ, AVX512F
 TEXT ·rmsNormQuantizeAVX512(SB), NOSPLIT, $0-57
 	MOVQ   q+0(FP), AX
 	MOVQ   h+8(FP), CX
@@ -544,8 +544,8 @@ rmsNormQuantizeAVX512_squares:
 	VADDPS       X1, X0, X0
 	VPSHUFD      $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        count+40(FP), X1
-	MOVSS        eps+44(FP), X3
+	VMOVSS       count+40(FP), X1
+	VMOVSS       eps+44(FP), X3
 	VDIVSS       X1, X0, X0
 	VADDSS       X3, X0, X0
 	VPSRLD       $0x01, X0, X3
@@ -629,7 +629,7 @@ rmsNormQuantizeAVX512_fail:
 	RET
 
 // func residualRMSNormQuantizeAVX512(q *int8, h *float32, x *float32, gain *float32, n int, count float32, eps float32, scale *float32, acc *int32, ws *float32, xs float32) bool
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX2, AVX512DQ, AVX512F
 TEXT ·residualRMSNormQuantizeAVX512(SB), NOSPLIT, $0-81
 	MOVQ         q+0(FP), AX
 	MOVQ         h+8(FP), CX
@@ -641,7 +641,7 @@ TEXT ·residualRMSNormQuantizeAVX512(SB), NOSPLIT, $0-81
 	MOVQ         SI, R8
 	MOVQ         acc+56(FP), R9
 	MOVQ         ws+64(FP), R10
-	MOVSS        xs+72(FP), X1
+	VMOVSS       xs+72(FP), X1
 	VBROADCASTSS X1, Y1
 
 residualRMSNormQuantizeAVX512_squares:
@@ -672,8 +672,8 @@ residualRMSNormQuantizeAVX512_squares:
 	VADDPS       X1, X0, X0
 	VPSHUFD      $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        count+40(FP), X1
-	MOVSS        eps+44(FP), X2
+	VMOVSS       count+40(FP), X1
+	VMOVSS       eps+44(FP), X2
 	VDIVSS       X1, X0, X0
 	VADDSS       X2, X0, X0
 	VPSRLD       $0x01, X0, X2
@@ -757,14 +757,14 @@ residualRMSNormQuantizeAVX512_fail:
 	RET
 
 // func relu2QuantizeAVX512(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX2, AVX512DQ, AVX512F
 TEXT ·relu2QuantizeAVX512(SB), NOSPLIT, $0-57
 	MOVQ         q+0(FP), AX
 	MOVQ         h+8(FP), CX
 	MOVQ         acc+16(FP), DX
 	MOVQ         ws+24(FP), BX
 	MOVQ         n+32(FP), SI
-	MOVSS        xs+40(FP), X0
+	VMOVSS       xs+40(FP), X0
 	VBROADCASTSS X0, Z0
 	VPXORD       Z1, Z1, Z1
 	VPXORD       Z2, Z2, Z2

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func fmaF32AVX2(n int, x float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·fmaF32AVX2(SB), NOSPLIT, $0-12
 	MOVQ         n+0(FP), AX
 	VXORPS       Y0, Y0, Y0
@@ -20,7 +20,7 @@ TEXT ·fmaF32AVX2(SB), NOSPLIT, $0-12
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
 	VXORPS       Y11, Y11, Y11
-	MOVSS        x+8(FP), X12
+	VMOVSS       x+8(FP), X12
 	VBROADCASTSS X12, Y12
 
 fmaF32AVX2_loop:
@@ -42,7 +42,7 @@ fmaF32AVX2_loop:
 	RET
 
 // func fmaF32AVX512(n int, x float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·fmaF32AVX512(SB), NOSPLIT, $0-12
 	MOVQ         n+0(FP), AX
 	VPXORD       Z0, Z0, Z0
@@ -57,7 +57,7 @@ TEXT ·fmaF32AVX512(SB), NOSPLIT, $0-12
 	VPXORD       Z9, Z9, Z9
 	VPXORD       Z10, Z10, Z10
 	VPXORD       Z11, Z11, Z11
-	MOVSS        x+8(FP), X12
+	VMOVSS       x+8(FP), X12
 	VBROADCASTSS X12, Z12
 
 fmaF32AVX512_loop:

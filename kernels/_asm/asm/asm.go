@@ -3,6 +3,7 @@ package asm
 
 import (
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -53,14 +54,27 @@ func LoadInt(name string) reg.GPVirtual {
 	return r
 }
 
-// Result returns where the function's first result lies.
-func Result() Mem {
-	b, err := ReturnIndex(0).Resolve()
+// LoadF32 loads the named float32 parameter. Load would use an instruction of SSE, which costs some processors over a hundred
+// cycles once the upper half of a register has been written.
+func LoadF32(name string) reg.VecVirtual {
+	x := XMM()
+	VMOVSS(address(Param(name)), x)
+	return x
+}
+
+// StoreF32 stores lane 0 of x as a result, in place of Store for the same reason.
+func StoreF32(x Op, result gotypes.Component) { VMOVSS(x, address(result)) }
+
+func address(c gotypes.Component) Mem {
+	b, err := c.Resolve()
 	if err != nil {
 		panic(err)
 	}
 	return b.Addr
 }
+
+// Result returns where the function's first result lies.
+func Result() Mem { return address(ReturnIndex(0)) }
 
 // Fold reduces the eight lanes of a YMM register with op and leaves the result in lane 0, in the stated order for sums.
 func Fold(v reg.VecVirtual, op func(a, b, d reg.VecVirtual)) reg.VecVirtual {

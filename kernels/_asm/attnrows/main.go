@@ -118,9 +118,8 @@ func (e *exp) of(x reg.VecVirtual) {
 }
 
 func broadcast(s set, name string) reg.VecVirtual {
-	x, v := XMM(), s.vec()
-	Load(Param(name), x)
-	VBROADCASTSS(x, v)
+	v := s.vec()
+	VBROADCASTSS(asm.LoadF32(name), v)
 	return v
 }
 
@@ -172,10 +171,8 @@ func softmax(s set, consts map[string]Mem) {
 	top := across(s, most[0], func(a, b, d Op) { VMAXPS(a, b, d) })
 	scale := broadcast(s, "scale")
 	VMULSS(scale.AsX(), top, top)
-	old := XMM()
-	Load(Param("top"), old)
-	VMAXSS(old, top, top)
-	Store(top, Return("newTop"))
+	VMAXSS(asm.LoadF32("top"), top, top)
+	asm.StoreF32(top, Return("newTop"))
 	shift := s.vec()
 	VBROADCASTSS(top, shift)
 
@@ -196,7 +193,7 @@ func softmax(s set, consts map[string]Mem) {
 	for i := 1; i < per; i++ {
 		VADDPS(sum[i], sum[0], sum[0])
 	}
-	Store(across(s, sum[0], func(a, b, d Op) { VADDPS(a, b, d) }), Return("sum"))
+	asm.StoreF32(across(s, sum[0], func(a, b, d Op) { VADDPS(a, b, d) }), Return("sum"))
 	asm.Ret()
 }
 

@@ -134,7 +134,7 @@ func (t target) rmsNorm(residual bool) {
 	xs := YMM()
 	if residual {
 		acc, ws = asm.LoadInt("acc"), asm.LoadInt("ws")
-		s := Load(Param("xs"), XMM())
+		s := asm.LoadF32("xs")
 		VBROADCASTSS(s, xs)
 	}
 	Label(label("squares"))
@@ -160,8 +160,8 @@ func (t target) rmsNorm(residual bool) {
 	SUBQ(Imm(16), i)
 	JNZ(LabelRef(label("squares")))
 	m := asm.Fold(sum, func(a, b, d reg.VecVirtual) { VADDPS(a, b, d) })
-	count := Load(Param("count"), XMM())
-	eps := Load(Param("eps"), XMM())
+	count := asm.LoadF32("count")
+	eps := asm.LoadF32("eps")
 	VDIVSS(count, m, m)
 	VADDSS(eps, m, m)
 	// vec.RSqrt1.
@@ -208,7 +208,7 @@ func (t target) relu2() {
 	q, h, acc, ws, n := asm.LoadInt("q"), asm.LoadInt("h"), asm.LoadInt("acc"), asm.LoadInt("ws"), asm.LoadInt("n")
 	label := func(s string) string { return name + "_" + s }
 	xs := t.vec()
-	s := Load(Param("xs"), XMM())
+	s := asm.LoadF32("xs")
 	VBROADCASTSS(s, xs)
 	none, a := t.zero(), t.zero()
 	to, i := GP64(), GP64()

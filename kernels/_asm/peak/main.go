@@ -30,9 +30,8 @@ func fma(name, lanes string, vec func() reg.VecVirtual, zero func(int) []reg.Vec
 	Doc(name+" does "+strconv.Itoa(chains)+" independent fused multiply-adds of "+lanes+" float32 lanes, all operands x, n times.", "", "n must be positive.")
 	n := asm.LoadInt("n")
 	acc := zero(chains)
-	x, a := XMM(), vec()
-	Load(Param("x"), x)
-	VBROADCASTSS(x, a)
+	a := vec()
+	VBROADCASTSS(asm.LoadF32("x"), a)
 	// x is not zero: an idle multiplier draws less power, and the clock would show it
 	Label(name + "_loop")
 	for i := range acc {
