@@ -43,7 +43,7 @@ func (c *chain) NewSession(batch int) (Session, error) {
 
 type chainWorker struct{ c *chain }
 
-func (w chainWorker) Forward(_ *session.Cache[struct{}], rows []session.Row, logits []float32) {
+func (w chainWorker) Begin(_ *session.Cache[struct{}], rows []session.Row, logits []float32) {
 	for _, r := range rows {
 		if r.Out >= 0 {
 			l := logits[r.Out*w.c.vocab:][:w.c.vocab]
@@ -52,6 +52,8 @@ func (w chainWorker) Forward(_ *session.Cache[struct{}], rows []session.Row, log
 		}
 	}
 }
+
+func (chainWorker) Layer(int) {}
 
 type chainSession struct {
 	*session.Session[struct{}]

@@ -284,8 +284,12 @@ func (r *float32Runtime) NewSession(batch int) (Session, error) {
 	if batch > 0 && per > maxCacheBytes/int64(batch) {
 		return nil, &CacheError{Batch: batch, Bytes: per}
 	}
+	pool := r.pool
+	if r.observer != nil && batch == 1 {
+		pool = nil // an observer sees the tokens of one sequence in their order
+	}
 	s, err := session.New(session.Model[attn.PageF32]{
-		Vocab: r.cfg.VocabSize, Context: r.cfg.Context, Pool: r.pool, Adapters: r.adapters,
+		Vocab: r.cfg.VocabSize, Context: r.cfg.Context, Pool: pool, Adapters: r.adapters,
 		NewWorker: func(rows int) session.Worker[attn.PageF32] { return newFloatWorker(r, rows) },
 		Pages: session.Pages[attn.PageF32]{
 			Layers: len(r.layers), Size: r.page, Window: r.cfg.WidestWindow(), Copy: (*attn.PageF32).CopyFrom, Bytes: (*attn.PageF32).Bytes,

@@ -20,8 +20,11 @@ type floatWorker struct {
 	out   []float32 // [rows,V]
 	attn  *attn.ScratchF32
 	mul   *gemm.Scratch
-	low   []float32     // what adapters keep of one row
-	rows  []session.Row // under way
+	low   []float32 // what adapters keep of one row
+
+	cache  *floatCache // these and the rest are of the rows under way
+	rows   []session.Row
+	logits []float32
 
 	cos, sin []float32 // of all positions of these rows
 }
@@ -54,10 +57,10 @@ func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	}
 }
 
-// Forward implements session.Worker.
-func (w *floatWorker) Forward(cache *floatCache, rows []session.Row, logits []float32) {
+// Begin implements session.Worker.
+func (w *floatWorker) Begin(cache *floatCache, rows []session.Row, logits []float32) {
 	r := w.r
-	w.rows = rows
+	w.cache, w.rows, w.logits = cache, rows, logits
 	if r.rotary != nil {
 		last := 0
 		for i := range rows {
@@ -73,11 +76,23 @@ func (w *floatWorker) Forward(cache *floatCache, rows []session.Row, logits []fl
 			vec.Add(x, x, r.positions[rows[i].Pos*c:][:c])
 		}
 	}
-	for l := range r.layers {
-		r.attention(w, cache, l, rows)
-		r.mlp(w, l, len(rows))
+	r.store(w, 0)
+}
+
+// Layer implements session.Worker.
+func (w *floatWorker) Layer(i int) {
+	w.r.attention(w, i)
+	w.r.mlp(w, i, len(w.rows))
+	if i+1 < len(w.r.layers) {
+		w.r.store(w, i+1)
+	} else {
+		w.r.writeLogits(w)
 	}
-	wanted := 0
+}
+
+// writeLogits computes the head for the rows that want it.
+func (r *float32Runtime) writeLogits(w *floatWorker) {
+	rows, c, ld, wanted := w.rows, r.cfg.HiddenSize, padded(r.cfg.HiddenSize), 0
 	for i := range rows {
 		if rows[i].Out >= 0 {
 			r.norm.apply(w.h[wanted*ld:][:c], w.x[i*ld:])
@@ -92,29 +107,37 @@ func (w *floatWorker) Forward(cache *floatCache, rows []session.Row, logits []fl
 	v, next := r.cfg.VocabSize, 0
 	for i := range rows {
 		if out := rows[i].Out; out >= 0 {
-			copy(logits[out*v:][:v], w.out[next*padded(v):])
+			copy(w.logits[out*v:][:v], w.out[next*padded(v):])
 			next++
 		}
 	}
 }
 
-func (r *float32Runtime) attention(w *floatWorker, cache *floatCache, layer int, rows []session.Row) {
-	l, c, ld := &r.layers[layer], r.cfg.HiddenSize, padded(r.cfg.HiddenSize)
+// store leaves the queries of a layer in w.qkv and stores the keys and values.
+func (r *float32Runtime) store(w *floatWorker, layer int) {
+	l, rows, c, ld := &r.layers[layer], w.rows, r.cfg.HiddenSize, padded(r.cfg.HiddenSize)
 	for i := range rows {
 		l.norm1.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
 	r.observe(layer, arch.NormedAttn, w.h, ld, len(rows), c)
 	l.qkv.mul(w, w.qkv, w.h, ld, len(rows), r.pool)
 	q, kv, wide := l.shape.Heads*l.shape.HeadDim, l.shape.KVHeads*l.shape.HeadDim, l.qkv.stride()
-	pages := cache.Layer(layer)
+	pages := w.cache.Layer(layer)
 	for i := range rows {
 		row, at := w.qkv[i*wide:][:wide], &rows[i]
 		r.place(w, row[:q], l.queryNorm, at.Pos)
 		r.place(w, row[q:][:kv], l.keyNorm, at.Pos)
-		table := cache.Table(at.Seq)
-		l.shape.StoreF32(&pages[table[at.Pos/r.page]], at.Pos%r.page, row[q:], row[q+kv:])
-		// Later rows of the sequence are stored after this: a row sees no more than it should.
-		l.shape.AttendF32(w.heads[i*q:][:q], row[:q], pages, table, at.Pos, w.attn)
+		l.shape.StoreF32(&pages[w.cache.Table(at.Seq)[at.Pos/r.page]], at.Pos%r.page, row[q:], row[q+kv:])
+	}
+}
+
+// attention reads the queries that store has left and adds what they find to the residual stream.
+func (r *float32Runtime) attention(w *floatWorker, layer int) {
+	l, rows, ld := &r.layers[layer], w.rows, padded(r.cfg.HiddenSize)
+	q, wide, pages := l.shape.Heads*l.shape.HeadDim, l.qkv.stride(), w.cache.Layer(layer)
+	for i := range rows {
+		at := &rows[i]
+		l.shape.AttendF32(w.heads[i*q:][:q], w.qkv[i*wide:][:q], pages, w.cache.Table(at.Seq), at.Pos, w.attn)
 	}
 	r.observe(layer, arch.Attended, w.heads, q, len(rows), q)
 	l.out.mul(w, w.h, w.heads, q, len(rows), r.pool)

@@ -70,7 +70,7 @@ func (s *Session[P]) row(i int) []float32 { return s.logits[i*s.m.Vocab:][:s.m.V
 // run sends the queued rows through the model, whole sequences to a thread.
 func (s *Session[P]) run() {
 	if len(s.spans) == 1 {
-		s.compute(s.first, s.rows)
+		s.together(s.rows)
 		return
 	}
 	// Weights are read once per group of rows, so a thread should not get too few.
@@ -94,7 +94,61 @@ func (s *task[P]) Do(lo, hi int) {
 func (s *Session[P]) compute(w Worker[P], rows []Row) {
 	for len(rows) > 0 {
 		n := min(len(rows), MaxRows)
-		w.Forward(&s.cache, rows[:n], s.logits)
+		w.Begin(&s.cache, rows[:n], s.logits)
+		for i := range s.m.Pages.Layers {
+			w.Layer(i)
+		}
 		rows = rows[n:]
+	}
+}
+
+// workerRows is the room of a worker.
+func (s *Session[P]) workerRows() int { return min(MaxRows, s.Batch()*s.m.Context) }
+
+// A thread that got fewer rows of a sequence would read the weights for too few and wait for the others too long.
+const fewestRows = 8
+
+// together is compute with the rows shared between threads.
+func (s *Session[P]) together(rows []Row) {
+	threads := s.m.Pool.Threads()
+	if min(threads, len(rows)/fewestRows) < 2 {
+		s.compute(s.first, rows)
+		return
+	}
+	if s.team == nil {
+		s.team = append(s.team, s.first)
+		for range threads - 1 {
+			s.team = append(s.team, s.m.NewWorker(s.workerRows()))
+		}
+	}
+	for len(rows) > 0 {
+		n := min(len(rows), threads*s.workerRows())
+		members := max(1, min(threads, n/fewestRows))
+		s.stage = stage[P]{s, rows[:n], members, -1}
+		for ; s.stage.layer < s.m.Pages.Layers; s.stage.layer++ {
+			s.m.Pool.Run(members, 1, &s.stage)
+		}
+		rows = rows[n:]
+	}
+	s.stage = stage[P]{}
+}
+
+// stage is a layer of rows that a team shares, as the pool sees it; -1 is what comes before the first.
+type stage[P any] struct {
+	s       *Session[P]
+	rows    []Row
+	members int
+	layer   int
+}
+
+// Do computes the shares of members lo to hi-1.
+func (t *stage[P]) Do(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		if t.layer >= 0 {
+			t.s.team[i].Layer(t.layer)
+			continue
+		}
+		n := len(t.rows)
+		t.s.team[i].Begin(&t.s.cache, t.rows[i*n/t.members:(i+1)*n/t.members], t.s.logits)
 	}
 }

@@ -20,11 +20,15 @@ type Row struct {
 	Adapter  int // of its sequence, from 1 on; 0 for none
 }
 
-// Worker computes rows on one thread at a time.
+// Worker sends rows through a model, on one thread at a time. A layer of all rows stores keys and values before any of them looks
+// at those of the layer, so that several workers can share the rows of a sequence: they meet between the calls.
 type Worker[P any] interface {
-	// Forward sends up to MaxRows rows through the model. Rows of one sequence come in ascending positions, for which the
-	// cache has room. It writes the logits of row r, if wanted, to logits[r.Out·V:].
-	Forward(c *Cache[P], rows []Row, logits []float32)
+	// Begin takes up to MaxRows rows and stores their keys and values of the first layer. Rows of one sequence come in ascending
+	// positions, for which the cache has room. The logits of row r, if wanted, will go to logits[r.Out·V:].
+	Begin(c *Cache[P], rows []Row, logits []float32)
+	// Layer sends the rows through layer i, from attention on, and stores their keys and values of the next. The last layer
+	// writes the logits.
+	Layer(i int)
 }
 
 // Model is what a session needs of a model with pages P.
@@ -48,7 +52,9 @@ type Session[P any] struct {
 	byseq   [][]float32
 	adapter []int // of each sequence, see Row
 	workers chan Worker[P]
-	first   Worker[P] // one of workers; outside a run of the pool it is free
+	first   Worker[P]   // one of workers; outside a run of the pool it is free
+	team    []Worker[P] // that share the rows of one sequence, first among them; made when there are rows enough
+	stage   stage[P]
 }
 
 type span struct{ lo, hi int }
@@ -64,9 +70,8 @@ func New[P any](m Model[P], batch int) (*Session[P], error) {
 	}
 	threads := min(m.Pool.Threads(), batch)
 	s.workers = make(chan Worker[P], threads)
-	rows := min(MaxRows, batch*m.Context)
 	for range threads {
-		s.first = m.NewWorker(rows)
+		s.first = m.NewWorker(s.workerRows())
 		s.workers <- s.first
 	}
 	return s, nil
@@ -157,8 +162,9 @@ func (s *Session[P]) Score(seq int, tokens []int32, visit func(i int, logits []f
 	if err := s.check(seq, tokens); err != nil {
 		return err
 	}
-	for lo := 0; lo < len(tokens); lo += MaxRows {
-		part := tokens[lo:min(lo+MaxRows, len(tokens))]
+	room := MaxRows * s.m.Pool.Threads()
+	for lo := 0; lo < len(tokens); lo += room {
+		part := tokens[lo:min(lo+room, len(tokens))]
 		s.begin()
 		s.add(seq, part, false)
 		s.runAll()

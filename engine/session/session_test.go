@@ -40,7 +40,7 @@ func (m toy) session(t *testing.T, batch, threads int) *Session[page] {
 			Copy:  func(dst, src *page) { copy(*dst, *src) },
 			Bytes: func(p *page) int { return 4 * len(*p) },
 		},
-		NewWorker: func(int) Worker[page] { return m },
+		NewWorker: func(int) Worker[page] { return &toyWorker{toy: m} },
 	}
 	if threads > 1 {
 		model.Pool = parallel.New(threads)
@@ -53,31 +53,55 @@ func (m toy) session(t *testing.T, batch, threads int) *Session[page] {
 	return s
 }
 
-func (m toy) Forward(c *Cache[page], rows []Row, logits []float32) {
+// toyWorker reads what a layer's pages hold as attention does, so rows of other workers must have been stored before.
+type toyWorker struct {
+	toy
+	c      *Cache[page]
+	rows   []Row
+	logits []float32
+	agree  []bool // of each row: its layers hold the same
+}
+
+func (w *toyWorker) at(layer int, r *Row, pos int) *int32 {
+	return &w.c.Layer(layer)[w.c.Table(r.Seq)[pos/w.c.Size()]][pos%w.c.Size()]
+}
+
+func (w *toyWorker) store(layer int) {
+	for i := range w.rows {
+		r := &w.rows[i]
+		*w.at(layer, r, r.Pos) = r.Token + int32(layer)
+	}
+}
+
+func (w *toyWorker) Begin(c *Cache[page], rows []Row, logits []float32) {
 	if len(rows) > MaxRows {
 		panic("more rows than a worker has room for")
 	}
-	for _, r := range rows {
+	w.c, w.rows, w.logits, w.agree = c, rows, logits, slices.Repeat([]bool{true}, len(rows))
+	w.store(0)
+}
+
+func (w *toyWorker) Layer(l int) {
+	for i := range w.rows {
+		r := &w.rows[i]
 		var seen []int32
 		first := 0
-		if m.window > 0 {
-			first = max(0, r.Pos+1-m.window)
+		if w.window > 0 {
+			first = max(0, r.Pos+1-w.window)
 		}
-		for l := range layers {
-			at := func(pos int) *int32 { return &c.Layer(l)[c.Table(r.Seq)[pos/c.Size()]][pos%c.Size()] }
-			*at(r.Pos) = r.Token + int32(l)
-			for pos := first; pos <= r.Pos; pos++ {
-				seen = append(seen, *at(pos)-int32(l))
+		for pos := first; pos <= r.Pos; pos++ {
+			seen = append(seen, *w.at(l, r, pos)-int32(l))
+			w.agree[i] = w.agree[i] && seen[pos-first] == *w.at(0, r, pos)
+		}
+		if l+1 == layers && r.Out >= 0 {
+			copy(w.logits[r.Out*vocab:][:vocab], expected(seen))
+			if !w.agree[i] {
+				w.logits[r.Out*vocab] = -1
 			}
 		}
-		if n := r.Pos + 1 - first; r.Out >= 0 {
-			copy(logits[r.Out*vocab:][:vocab], expected(seen[:n]))
-			for l := range layers {
-				if !slices.Equal(seen[:n], seen[l*n:][:n]) {
-					logits[r.Out*vocab] = -1 // layers disagree
-				}
-			}
-		}
+	}
+	if l+1 < layers {
+		w.store(l + 1)
 	}
 }
 
@@ -352,7 +376,8 @@ func TestWindowEviction(t *testing.T) {
 
 type nothing struct{}
 
-func (nothing) Forward(*Cache[page], []Row, []float32) {}
+func (nothing) Begin(*Cache[page], []Row, []float32) {}
+func (nothing) Layer(int)                            {}
 
 // TestRotary wants the same rows however the tables have grown, and no more positions than twice those asked for.
 func TestRotary(t *testing.T) {

@@ -20,9 +20,12 @@ type worker struct {
 	acc   []int32   // [rows,N padded] sums of INT8 products
 	attn  *kv.ScratchQS8
 	mul   mulTask
-	low   []float32     // [rows,ranks] what adapters keep between mul and the rest
-	in    []float32     // one dequantised row, for adapters
-	rows  []session.Row // under way
+	low   []float32 // [rows,ranks] what adapters keep between mul and the rest
+	in    []float32 // one dequantised row, for adapters
+
+	cache  *cache // these and the rest are of the rows under way
+	rows   []session.Row
+	logits []float32
 
 	cos, sin []float32 // of all positions of these rows
 }
@@ -41,10 +44,10 @@ func newWorker(m *Model, rows int) *worker {
 // firstPositions have room in a worker's scratch at once, which grows.
 const firstPositions = 1024
 
-// Forward implements session.Worker.
-func (w *worker) Forward(c *cache, rows []session.Row, logits []float32) {
+// Begin implements session.Worker.
+func (w *worker) Begin(c *cache, rows []session.Row, logits []float32) {
 	m := w.m
-	w.rows = rows
+	w.cache, w.rows, w.logits = c, rows, logits
 	if m.rotary != nil {
 		last := 0
 		for i := range rows {
@@ -59,18 +62,27 @@ func (w *worker) Forward(c *cache, rows []session.Row, logits []float32) {
 	for i := range rows {
 		m.normalize(w, i, w.x[i*width:][:width], m.layers[0].norm1, m.layers[0].norm1Bias)
 	}
-	for l := range m.layers {
-		m.attention(w, c, l, rows)
-		m.mlp(w, &m.layers[l], len(rows))
-		for i := range rows {
-			if l+1 < len(m.layers) {
-				m.residualNorm(w, i, m.layers[l].down, m.layers[l].downNorm, m.layers[l+1].norm1, m.layers[l+1].norm1Bias)
-			} else {
-				m.layers[l].down.addTo(w.x[i*width:][:width], w, i)
-			}
+	m.store(w, 0)
+}
+
+// Layer implements session.Worker.
+func (w *worker) Layer(i int) {
+	m, l := w.m, &w.m.layers[i]
+	m.attention(w, i)
+	m.mlp(w, l, len(w.rows))
+	width := m.cfg.HiddenSize
+	if i+1 == len(m.layers) {
+		for r := range w.rows {
+			l.down.addTo(w.x[r*width:][:width], w, r)
 		}
+		m.writeLogits(w)
+		return
 	}
-	m.logits(w, rows, logits)
+	next := &m.layers[i+1]
+	for r := range w.rows {
+		m.residualNorm(w, r, l.down, l.downNorm, next.norm1, next.norm1Bias)
+	}
+	m.store(w, i+1)
 }
 
 // lookup sets x to the token's embedding, plus that of its position where positions are learned.
@@ -107,14 +119,14 @@ func (m *Model) residualNorm(w *worker, i int, l linear, fused normAdder, gain, 
 	m.normalize(w, i, x, gain, bias)
 }
 
-// attention reads the normalised rows that w.q8 holds and leaves there those of the MLP.
-func (m *Model) attention(w *worker, c *cache, li int, rows []session.Row) {
+// store reads the normalised rows that w.q8 holds, keeps their queries in w.qkv and stores their keys and values.
+func (m *Model) store(w *worker, li int) {
 	l := &m.layers[li]
-	l.qkv.mul(w, len(rows), false)
+	l.qkv.mul(w, len(w.rows), false)
 	nq, nk := l.heads, l.shape.KVHeads*l.shape.HeadDim
-	n, pages := nq+2*nk, c.Layer(li)
-	for i := range rows {
-		r := &rows[i]
+	n, pages := nq+2*nk, w.cache.Layer(li)
+	for i := range w.rows {
+		r := &w.rows[i]
 		qkv := w.qkv[i*n:][:n]
 		l.qkv.into(qkv, w, i)
 		if l.queryNorm != nil {
@@ -125,16 +137,22 @@ func (m *Model) attention(w *worker, c *cache, li int, rows []session.Row) {
 			half := m.cfg.HeadDim / 2
 			edge.RoPEHeads(qkv[:nq+nk], m.cfg.HeadDim, w.cos[r.Pos*half:][:half], w.sin[r.Pos*half:][:half])
 		}
-		page := c.Table(r.Seq)[r.Pos/m.page]
+		page := w.cache.Table(r.Seq)[r.Pos/m.page]
 		l.shape.StoreQS8(&pages[page], r.Pos%m.page, qkv[nq:][:nk], qkv[nq+nk:], w.attn)
 	}
-	for i := range rows {
-		r := &rows[i]
-		l.shape.AttendQS8(w.heads[:nq], w.qkv[i*n:][:nq], pages, c.Table(r.Seq), r.Pos, w.attn)
+}
+
+// attention reads the queries that store has left and leaves the normalised rows of the MLP in w.q8.
+func (m *Model) attention(w *worker, li int) {
+	l := &m.layers[li]
+	nq, n, pages := l.heads, l.heads+2*l.shape.KVHeads*l.shape.HeadDim, w.cache.Layer(li)
+	for i := range w.rows {
+		r := &w.rows[i]
+		l.shape.AttendQS8(w.heads[:nq], w.qkv[i*n:][:nq], pages, w.cache.Table(r.Seq), r.Pos, w.attn)
 		w.scale[i] = vec.QuantizeRow(w.q8[i*nq:][:nq], w.heads[:nq])
 	}
-	l.out.mul(w, len(rows), false)
-	for i := range rows {
+	l.out.mul(w, len(w.rows), false)
+	for i := range w.rows {
 		m.residualNorm(w, i, l.out, l.outNorm, l.norm2, l.norm2Bias)
 	}
 }
@@ -173,9 +191,9 @@ func (m *Model) mlp(w *worker, l *layer, rows int) {
 	l.down.mul(w, rows, m.unsignedMLP)
 }
 
-// logits computes the head for the rows that want it.
-func (m *Model) logits(w *worker, rows []session.Row, logits []float32) {
-	width, v, n := m.cfg.HiddenSize, m.cfg.VocabSize, 0
+// writeLogits computes the head for the rows that want it.
+func (m *Model) writeLogits(w *worker) {
+	rows, width, v, n := w.rows, m.cfg.HiddenSize, m.cfg.VocabSize, 0
 	for i := range rows {
 		if rows[i].Out >= 0 {
 			m.normalize(w, n, w.x[i*width:][:width], m.norm, m.normBias)
@@ -189,7 +207,7 @@ func (m *Model) logits(w *worker, rows []session.Row, logits []float32) {
 	n = 0
 	for i := range rows {
 		if rows[i].Out >= 0 {
-			m.head.into(logits[rows[i].Out*v:][:v], w, n)
+			m.head.into(w.logits[rows[i].Out*v:][:v], w, n)
 			n++
 		}
 	}
