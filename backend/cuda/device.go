@@ -110,7 +110,7 @@ func (d *device) close() error {
 		}
 	}
 	if d.stream != (cu.Stream{}) {
-		note(d.stream.Synchronize())
+		note(cudax.Synchronize(d.stream))
 	}
 	for _, m := range d.modules {
 		note(m.Unload())

@@ -59,7 +59,7 @@ func (d *device) zero(dst cudax.Address, bytes int64) error {
 	return cudax.Memset(cu.DevicePtr(dst), 0, bytes, d.stream)
 }
 
-func (d *device) synchronize() error { return d.stream.Synchronize() }
+func (d *device) synchronize() error { return cudax.Synchronize(d.stream) }
 
 func (d *device) streamHandle() uintptr { return cudax.StreamHandle(d.stream) }
 
@@ -79,7 +79,7 @@ func (d *device) replay(r recording) error { return r.(*cudax.Graph).Launch(d.st
 func (d *device) upload(dst cudax.Address, src []byte) error {
 	for len(src) > 0 {
 		if d.staged == len(d.pinned) {
-			if err := d.stream.Synchronize(); err != nil {
+			if err := cudax.Synchronize(d.stream); err != nil {
 				return err
 			}
 			d.staged = 0
@@ -100,14 +100,14 @@ func (d *device) upload(dst cudax.Address, src []byte) error {
 func (d *device) download(dst []byte, src cudax.Address) error {
 	for len(dst) > 0 {
 		n := min(len(dst), len(d.pinned))
-		if err := d.stream.Synchronize(); err != nil { // earlier uploads have left the staging memory
+		if err := cudax.Synchronize(d.stream); err != nil { // earlier uploads have left the staging memory
 			return err
 		}
 		d.staged = 0
 		if err := cu.MemcpyDtoHAsync(unsafe.Pointer(&d.pinned[0]), cu.DevicePtr(src), int64(n), d.stream); err != nil {
 			return err
 		}
-		if err := d.stream.Synchronize(); err != nil {
+		if err := cudax.Synchronize(d.stream); err != nil {
 			return err
 		}
 		copy(dst, d.pinned[:n])

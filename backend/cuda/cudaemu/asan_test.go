@@ -11,6 +11,9 @@ import (
 	"mito/backend/cuda/cudax"
 )
 
+// sanitized: static shared memory is not poisoned then, but guarded.
+const sanitized = true
+
 // AddressSanitizer ends the process where a kernel leaves an allocation or its shared memory. Each access is made by a
 // process of its own.
 func TestOutOfBounds(t *testing.T) {

@@ -26,6 +26,17 @@ var _ string
 // other number seeds a shuffle. A kernel without races gives the same result in each.
 func SetOrder(order uint) { C.cudaemu_set_order(C.uint(order)) }
 
+// The values of SetLanding that are not seeds.
+const (
+	LandLate = iota
+	LandAtOnce
+)
+
+// SetLanding sets when work lands that nobody has waited for yet, in streams and in asynchronous copies of kernels: as late as
+// possible (0, as at first), at once (1), or at random moments, copies out of order (any other number, a seed). What waits where
+// it must gives the same result in each.
+func SetLanding(how uint) { C.cudaemu_set_landing(C.uint(how)) }
+
 // SetThreads sets how many OS threads run blocks; 1 at first.
 func SetThreads(n int) { C.cudaemu_set_threads(C.int(n)) }
 
@@ -35,6 +46,10 @@ func SetMemory(bytes int64) { C.cudaemu_set_memory(C.ulonglong(bytes)) }
 // SetMultiprocessors sets how many multiprocessors the device says that it has, to backends opened afterwards; 4 at first.
 // Kernels are cut by that number: cards of 108 and 132 take other paths.
 func SetMultiprocessors(n int) { C.cudaemu_set_multiprocessors(C.int(n)) }
+
+// SetMaxShared sets how many bytes of shared memory a block may ask for, to backends opened afterwards: 163 KiB at first, 227 KiB
+// at most.
+func SetMaxShared(bytes int) { C.cudaemu_set_max_shared(C.int(bytes)) }
 
 // LastFault says why a kernel last failed, or is empty.
 func LastFault() string { return C.GoString(C.cudaemu_last_fault()) }

@@ -41,9 +41,10 @@ func newRig(t testing.TB, kernels ...string) *rig {
 	must(t, err)
 	s, err := cu.MakeStream(cu.NonBlocking)
 	must(t, err)
-	t.Cleanup(func() {
+	t.Cleanup(func() { // ends the context too, and with it what a kernel broke
 		must(t, s.Destroy())
 		must(t, m.Unload())
+		must(t, d.ReleasePrimaryCtx())
 		runtime.UnlockOSThread()
 	})
 	return &rig{t, m, s}
@@ -57,13 +58,22 @@ func must(t testing.TB, err error) {
 }
 
 func (r *rig) alloc(n int64) cu.DevicePtr {
-	p, err := cu.MemAlloc(n)
+	p, err := cu.MemAlloc(n) // freed with the context
 	must(r.t, err)
-	r.t.Cleanup(func() { must(r.t, cu.MemFree(p)) })
 	return p
 }
 
+// launch runs a kernel and waits for it.
 func (r *rig) launch(kernel string, threads, shared int, a *cudax.Args) error {
+	r.t.Helper()
+	if err := r.start(kernel, threads, shared, a); err != nil {
+		return err
+	}
+	return cudax.Synchronize(r.stream)
+}
+
+func (r *rig) start(kernel string, threads, shared int, a *cudax.Args) error {
+	r.t.Helper()
 	f, err := r.module.Function(kernel)
 	must(r.t, err)
 	return cudax.Launch(f, cudax.Dim{X: 1, Y: 1, Z: 1}, cudax.Dim{X: threads, Y: 1, Z: 1}, shared, r.stream, a)
@@ -101,55 +111,184 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// Kernels that would hang or be undefined on a GPU fail with a reason.
+// Kernels that would hang or be undefined on a GPU fail with a reason, and every call after that fails until the context ends.
 func TestFaults(t *testing.T) {
-	r := newRig(t, "test_divergent_barrier", "test_mask")
-	y := r.alloc(4 * 64)
 	for kernel, reason := range map[string]string{
 		"test_divergent_barrier": "deadlock",
 		"test_mask":              "not in its mask",
 	} {
-		err := r.launch(kernel, 64, 0, new(cudax.Args).Ptr(cudax.Address(y)))
-		if !errors.Is(err, cudax.ErrLaunchFailed) || !strings.Contains(err.Error(), reason) {
-			t.Errorf("%s: %v", kernel, err)
-		}
-		if fault := cudaemu.LastFault(); !strings.Contains(fault, kernel) || !strings.Contains(fault, "block 0,0,0 thread") {
-			t.Errorf("%s: fault %q", kernel, fault)
-		}
+		t.Run(kernel, func(t *testing.T) {
+			r := newRig(t, kernel)
+			y := r.alloc(4 * 64)
+			host := make([]float32, 64)
+			err := r.launch(kernel, 64, 0, new(cudax.Args).Ptr(cudax.Address(y)))
+			if !errors.Is(err, cudax.ErrLaunchFailed) || !strings.Contains(err.Error(), reason) {
+				t.Errorf("%v", err)
+			}
+			if fault := cudaemu.LastFault(); !strings.Contains(fault, kernel) || !strings.Contains(fault, "block 0,0,0 thread") {
+				t.Errorf("fault %q", fault)
+			}
+			_, allocation := cu.MemAlloc(16)
+			for call, err := range map[string]error{
+				"copy": cu.MemcpyHtoD(y, unsafe.Pointer(&host[0]), 256), "wait": cudax.Synchronize(r.stream), "allocation": allocation,
+				"launch": r.start(kernel, 64, 0, new(cudax.Args).Ptr(cudax.Address(y))), "free": cu.MemFree(y),
+			} {
+				if err == nil {
+					t.Errorf("%s after the fault succeeded", call)
+				}
+			}
+		})
 	}
-	// The emulator goes on after a fault.
-	must(t, cu.MemcpyHtoD(y, unsafe.Pointer(&make([]float32, 64)[0]), 256))
+	newRig(t).alloc(16) // a new context works
 }
 
-// A copy that was not waited for has not arrived.
+// A copy that was not waited for has not arrived, but where copies land at once.
 func TestAsyncCopy(t *testing.T) {
 	r := newRig(t, "test_async_copy")
+	defer cudaemu.SetLanding(cudaemu.LandLate)
 	x, y := r.alloc(16), r.alloc(16)
-	for _, want := range [][]float32{{1, 2, 3, 4}, {5, 6, 7, 8}} {
+	copied := func(want []float32, wait int) bool {
 		must(t, cu.MemcpyHtoD(x, unsafe.Pointer(&want[0]), 16))
-		must(t, r.launch("test_async_copy", 32, 0, new(cudax.Args).Ptr(cudax.Address(y)).Ptr(cudax.Address(x)).I32(0)))
-		if got := r.floats(y, 4); slices.Equal(got, want) {
-			t.Errorf("without waiting: %v", got)
+		must(t, r.launch("test_async_copy", 32, 0, new(cudax.Args).Ptr(cudax.Address(y)).Ptr(cudax.Address(x)).I32(wait)))
+		return slices.Equal(r.floats(y, 4), want)
+	}
+	for how, value := range []float32{1, 5, 9} {
+		cudaemu.SetLanding(uint(how))
+		want := []float32{value, value + 1, value + 2, value + 3}
+		if how != 2 && copied(want, 0) != (how == cudaemu.LandAtOnce) {
+			t.Errorf("landing %d: without waiting, arrived: %v", how, how == cudaemu.LandLate)
 		}
-		must(t, r.launch("test_async_copy", 32, 0, new(cudax.Args).Ptr(cudax.Address(y)).Ptr(cudax.Address(x)).I32(1)))
-		if got := r.floats(y, 4); !slices.Equal(got, want) {
-			t.Errorf("with waiting: %v, want %v", got, want)
+		if !copied(want, 1) {
+			t.Errorf("landing %d: with waiting, not arrived", how)
 		}
 	}
+}
+
+// A copy that overwrites what other threads still read shows where copies do not land late.
+func TestAsyncCopyRaces(t *testing.T) {
+	r := newRig(t, "test_async_refill")
+	defer cudaemu.SetLanding(cudaemu.LandLate)
+	x, y := r.alloc(2*16*64), r.alloc(4*64)
+	host := make([]float32, 2*4*64)
+	for i := range host {
+		host[i] = float32(i)
+	}
+	must(t, cu.MemcpyHtoD(x, unsafe.Pointer(&host[0]), int64(4*len(host))))
+	result := func(how uint, early int) []float32 {
+		cudaemu.SetLanding(how)
+		must(t, r.launch("test_async_refill", 64, 0, new(cudax.Args).Ptr(cudax.Address(y)).Ptr(cudax.Address(x)).I32(early)))
+		return r.floats(y, 64)
+	}
+	want := result(cudaemu.LandLate, 0)
+	for how := range uint(8) {
+		if got := result(how, 0); !slices.Equal(got, want) {
+			t.Errorf("landing %d: %v, want %v", how, got, want)
+		}
+		if got := result(how, 1); slices.Equal(got, want) != (how == cudaemu.LandLate) {
+			t.Errorf("landing %d: the early copy shows: %v", how, how == cudaemu.LandLate)
+		}
+	}
+}
+
+// Work of a stream may wait until the host waits for it: memory that the host changes too early, and results that it reads too
+// early, are wrong.
+func TestLateStreams(t *testing.T) {
+	r := newRig(t, "test_early_exit")
+	defer cudaemu.SetLanding(cudaemu.LandLate)
+	host, err := cudax.AllocPinned(16)
+	must(t, err)
+	defer func() { must(t, cudax.FreePinned(host)) }()
+	p := r.alloc(16)
+	upload := func(v, later byte) byte {
+		host[0] = v
+		must(t, cu.MemcpyHtoDAsync(p, unsafe.Pointer(&host[0]), 16, r.stream))
+		host[0] = later // too early
+		must(t, cudax.Synchronize(r.stream))
+		got := make([]byte, 16)
+		must(t, cu.MemcpyDtoH(unsafe.Pointer(&got[0]), p, 16))
+		return got[0]
+	}
+	read := func(v byte) byte { // without waiting for the stream
+		must(t, cudax.Memset(p, v, 16, r.stream))
+		got := make([]byte, 16)
+		must(t, cu.MemcpyDtoH(unsafe.Pointer(&got[0]), p, 16))
+		must(t, cudax.Synchronize(r.stream))
+		return got[0]
+	}
+	if got := upload(1, 2); got != 2 {
+		t.Errorf("a source that was changed too early: %d arrived", got)
+	}
+	if got := read(7); got == 7 {
+		t.Error("a result that was read too early was there")
+	}
+	cudaemu.SetLanding(cudaemu.LandAtOnce)
+	if got := upload(3, 4); got != 3 {
+		t.Errorf("landing at once: %d arrived", got)
+	}
+	if got := read(8); got != 8 {
+		t.Errorf("landing at once: read %d", got)
+	}
+	late, early := 0, 0
+	cudaemu.SetLanding(5)
+	for i := range 32 {
+		if upload(byte(2*i), byte(2*i+1))%2 == 1 {
+			late++
+		} else {
+			early++
+		}
+	}
+	if late == 0 || early == 0 {
+		t.Errorf("landing at random: %d late, %d early", late, early)
+	}
+}
+
+// An event says how long what lies between took, once it was waited for and not before.
+func TestEvents(t *testing.T) {
+	r := newRig(t, "test_early_exit")
+	begin, err := cu.MakeEvent(cu.DefaultEvent)
+	must(t, err)
+	end, err := cu.MakeEvent(cu.DefaultEvent)
+	must(t, err)
+	y := r.alloc(4 * 64)
+	must(t, begin.Record(r.stream))
+	must(t, r.start("test_early_exit", 64, 0, new(cudax.Args).Ptr(cudax.Address(y))))
+	must(t, end.Record(r.stream))
+	if _, err := begin.Elapsed(end); err == nil {
+		t.Error("an event that has not happened has a time")
+	}
+	must(t, end.Synchronize())
+	if ms, err := begin.Elapsed(end); err != nil || ms < 0 {
+		t.Errorf("%v ms, %v", ms, err)
+	}
+	must(t, cu.DestroyEvent(&begin))
+	must(t, cu.DestroyEvent(&end))
 }
 
 func TestSharedMemory(t *testing.T) {
 	r := newRig(t, "test_unwritten", "test_early_exit")
 	y := r.alloc(4 * 64)
-	must(t, r.launch("test_unwritten", 64, 256, new(cudax.Args).Ptr(cudax.Address(y))))
-	for i, v := range r.floats(y, 64) {
-		if !math.IsNaN(float64(v)) {
-			t.Fatalf("unwritten shared memory [%d] is %v", i, v)
+	for range 2 {
+		for dynamic := range 2 {
+			must(t, r.launch("test_unwritten", 64, 256, new(cudax.Args).Ptr(cudax.Address(y)).I32(dynamic)))
+			for i, v := range r.floats(y, 64) {
+				if !math.IsNaN(float64(v)) && (dynamic == 1 || !sanitized) {
+					t.Fatalf("unwritten shared memory [%d] is %v (dynamic %d)", i, v, dynamic)
+				}
+			}
 		}
 	}
-	if err := r.launch("test_unwritten", 64, 64<<10, new(cudax.Args).Ptr(cudax.Address(y))); !errors.Is(err, cudax.ErrInvalidValue) {
+	if err := r.launch("test_unwritten", 64, 64<<10, new(cudax.Args).Ptr(cudax.Address(y)).I32(1)); !errors.Is(err, cudax.ErrInvalidValue) {
 		t.Errorf("64 KiB without raising the limit: %v", err)
 	}
+	f, err := r.module.Function("test_unwritten")
+	must(t, err)
+	if err := cudax.SetMaxDynamicShared(f, 227<<10); err == nil {
+		t.Error("a block was given more than the device has")
+	}
+	cudaemu.SetMaxShared(227 << 10)
+	defer cudaemu.SetMaxShared(163 << 10)
+	must(t, cudax.SetMaxDynamicShared(f, 227<<10))
+	must(t, r.launch("test_unwritten", 64, 227<<10, new(cudax.Args).Ptr(cudax.Address(y)).I32(1)))
 	must(t, r.launch("test_early_exit", 64, 0, new(cudax.Args).Ptr(cudax.Address(y))))
 	if v := r.floats(y, 64); v[39] != 1 || !math.IsNaN(float64(v[40])) {
 		t.Errorf("after an early exit: %v", v)

@@ -1,7 +1,7 @@
 //go:build cuda && cudaemu
 
 // A CUDA driver of one emulated device: as much of the driver API as this
-// program calls. Streams execute at once; a capturing stream records instead.
+// program calls. Work waits in streams (streams.h); a capturing stream records instead.
 #include "cuda_emu.h"
 
 #include <chrono>
@@ -13,10 +13,15 @@
 #include <string>
 
 #include "cudaemu.h"
+#include "streams.h"
 
 namespace {
 
+using emu::Graph;
+using emu::Stream;
+
 int multiprocessors = EMU_MULTIPROCESSORS;
+int max_dynamic_shared = EMU_MAX_DYNAMIC_SHARED;
 
 enum Result {
 	SUCCESS = 0,
@@ -27,6 +32,7 @@ enum Result {
 	INVALID_CONTEXT = 201,
 	INVALID_HANDLE = 400,
 	NOT_FOUND = 500,
+	NOT_READY = 600,
 	LAUNCH_FAILED = 719,
 	NOT_SUPPORTED = 801,
 	CAPTURE_UNSUPPORTED = 900,
@@ -45,41 +51,46 @@ struct Module {
 	std::map<std::string, Function> functions;
 };
 struct Event {
-	double ms = 0;
-};
-struct Graph {
-	std::vector<std::function<int()>> operations;
-};
-struct Stream {
-	std::unique_ptr<Graph> capture;
-	bool invalidated = false;
+	struct State {
+		int pending = 0;  // records that did not run yet
+		double ms = -1;
+	};
+	Stream* stream = nullptr;
+	std::shared_ptr<State> state = std::make_shared<State>();
 };
 
 Context primary;
 thread_local Context* current;
-Stream null_stream;
 std::mutex memory_mutex;
-std::map<DevicePtr, size_t> allocations;
+int retained;
+std::map<DevicePtr, size_t> allocations, pinned;
 size_t memory_used;
 size_t memory_total = 4ull << 30;
 
-Stream& stream(void* s) { return s ? *(Stream*)s : null_stream; }
+// usable is what a call returns that needs a context in which nothing failed: an error stays until the context ends.
+int usable() { return !current ? INVALID_CONTEXT : emu::failed(); }
 
-// enqueue runs an operation, or records it where the stream is capturing.
-int enqueue(void* s, std::function<int()> operation) {
-	if (!current) return INVALID_CONTEXT;
-	if (!stream(s).capture) return operation();
-	stream(s).capture->operations.push_back(std::move(operation));
-	return SUCCESS;
+// enqueue gives an operation to a stream, or records it where that is capturing. Like the driver, it also returns errors of
+// earlier work.
+int enqueue(void* s, emu::Operation operation) {
+	if (int r = usable()) return r;
+	if (auto& graph = emu::capture_of((Stream*)s)) return graph->operations.push_back(std::move(operation)), SUCCESS;
+	emu::enqueue((Stream*)s, std::move(operation));
+	return emu::failed();
 }
 
 // Calls that wait, or that take effect at once, must not be made while a stream
 // of the thread captures. One stream is all this program has.
 thread_local Stream* capturing;
+thread_local bool invalidated;
 int not_in_capture() {
 	if (!capturing) return SUCCESS;
-	capturing->invalidated = true;
+	invalidated = true;
 	return CAPTURE_UNSUPPORTED;
+}
+int waitable() {
+	if (int r = usable()) return r;
+	return not_in_capture();
 }
 
 double now_ms() {
@@ -102,20 +113,39 @@ int device_attribute(int* v, int attribute, int) {
 	case 16: *v = multiprocessors; break;
 	case 75: *v = EMU_COMPUTE_MAJOR; break;
 	case 76: *v = EMU_COMPUTE_MINOR; break;
-	case 97: *v = EMU_MAX_DYNAMIC_SHARED; break;
+	case 97: *v = max_dynamic_shared; break;
 	case 115: *v = 1; break;
 	default: *v = 0;
 	}
 	return SUCCESS;
 }
 
-int primary_retain(void** c, int) { return *c = &primary, SUCCESS; }
+int primary_retain(void** c, int) {
+	std::lock_guard<std::mutex> lock(memory_mutex);
+	retained++;
+	return *c = &primary, SUCCESS;
+}
+// The last release ends the context with all that is in it, and with its error.
+int primary_release(int) {
+	std::lock_guard<std::mutex> lock(memory_mutex);
+	if (!retained) return INVALID_CONTEXT;
+	if (--retained) return SUCCESS;
+	emu::drop();
+	emu::clear_failed();
+	for (auto& a : allocations) free((void*)a.first);
+	allocations.clear();
+	memory_used = 0;
+	return SUCCESS;
+}
 int context_set(void* c) { return current = (Context*)c, SUCCESS; }
 int context_get(void** c) { return *c = current, SUCCESS; }
-int context_synchronize() { return current ? not_in_capture() : INVALID_CONTEXT; }
+int context_synchronize() {
+	if (int r = waitable()) return r;
+	return emu::finish_all(), emu::failed();
+}
 
 int module_load(void** m, const void* image) {
-	if (!current) return INVALID_CONTEXT;
+	if (int r = usable()) return r;
 	const char* text = (const char*)image;
 	if (!strstr(text, ".version") || !strstr(text, ".target")) return INVALID_IMAGE;
 	return *m = new Module{text, {}}, SUCCESS;
@@ -137,7 +167,7 @@ int module_function(void** f, void* m, const char* name) {
 int function_set(void* f, int attribute, int value) {
 	if (!f) return INVALID_HANDLE;
 	if (attribute != 8) return SUCCESS;
-	if (value < 0 || value > EMU_MAX_DYNAMIC_SHARED) return INVALID_VALUE;
+	if (value < 0 || value > max_dynamic_shared) return INVALID_VALUE;
 	((Function*)f)->max_dynamic_shared = value;
 	return SUCCESS;
 }
@@ -147,7 +177,7 @@ int function_get(int* v, int attribute, void* f) {
 }
 
 int memory_alloc(DevicePtr* d, size_t n) {
-	if (!current) return INVALID_CONTEXT;
+	if (int r = usable()) return r;
 	if (!n) return INVALID_VALUE;
 	if (int r = not_in_capture()) return r;
 	std::lock_guard<std::mutex> lock(memory_mutex);
@@ -160,7 +190,7 @@ int memory_alloc(DevicePtr* d, size_t n) {
 	allocations[(DevicePtr)p] = n;
 	return *d = (DevicePtr)p, SUCCESS;
 }
-int memory_free(DevicePtr d) {
+int forget(DevicePtr d) {
 	std::lock_guard<std::mutex> lock(memory_mutex);
 	auto it = allocations.find(d);
 	if (it == allocations.end()) return INVALID_VALUE;
@@ -169,38 +199,98 @@ int memory_free(DevicePtr d) {
 	free((void*)d);
 	return SUCCESS;
 }
-int memory_alloc_async(DevicePtr* d, size_t n, void* s) { return stream(s).capture ? NOT_SUPPORTED : memory_alloc(d, n); }
-int memory_free_async(DevicePtr d, void* s) { return stream(s).capture ? NOT_SUPPORTED : memory_free(d); }
+// The driver waits for the device before it frees memory.
+int memory_free(DevicePtr d) {
+	emu::finish_all();
+	if (int r = usable()) return r;
+	return forget(d);
+}
+int memory_alloc_async(DevicePtr* d, size_t n, void* s) {
+	return emu::capture_of((Stream*)s) ? NOT_SUPPORTED : memory_alloc(d, n);
+}
+int memory_free_async(DevicePtr d, void* s) {
+	return emu::capture_of((Stream*)s) ? NOT_SUPPORTED : enqueue(s, [=] { return forget(d); });
+}
 int memory_info(size_t* available, size_t* total) {
 	std::lock_guard<std::mutex> lock(memory_mutex);
 	*available = memory_total - memory_used;
 	return *total = memory_total, SUCCESS;
 }
-int host_alloc(void** p, size_t n, unsigned) { return posix_memalign(p, 4096, n) ? OUT_OF_MEMORY : SUCCESS; }
-int host_free(void* p) { return free(p), SUCCESS; }
+int host_alloc(void** p, size_t n, unsigned) {
+	if (posix_memalign(p, 4096, n)) return OUT_OF_MEMORY;
+	std::lock_guard<std::mutex> lock(memory_mutex);
+	pinned[(DevicePtr)*p] = n;
+	return SUCCESS;
+}
+int host_free(void* p) {
+	emu::finish_all();
+	std::lock_guard<std::mutex> lock(memory_mutex);
+	pinned.erase((DevicePtr)p);
+	return free(p), SUCCESS;
+}
+bool is_pinned(DevicePtr p) {
+	std::lock_guard<std::mutex> lock(memory_mutex);
+	auto it = pinned.upper_bound(p);
+	return it != pinned.begin() && p < (--it)->first + it->second;
+}
 
+// A copy without a stream waits for the null stream and for those that wait for it, not for others.
 int copy(DevicePtr d, DevicePtr s, size_t n) {
-	if (!current) return INVALID_CONTEXT;
-	if (int r = not_in_capture()) return r;
+	if (int r = waitable()) return r;
+	emu::finish_blocking();
+	if (int r = emu::failed()) return r;
 	return memcpy((void*)d, (void*)s, n), SUCCESS;
 }
 int copy_async(DevicePtr d, DevicePtr s, size_t n, void* q) {
 	return enqueue(q, [=] { return memcpy((void*)d, (void*)s, n), SUCCESS; });
 }
+// From memory that may be paged out, the driver takes a copy before it returns; to such memory, it waits.
+int upload_async(DevicePtr d, DevicePtr s, size_t n, void* q) {
+	if (is_pinned(s) || emu::capture_of((Stream*)q)) return copy_async(d, s, n, q);
+	auto taken = std::make_shared<std::vector<char>>((char*)s, (char*)s + n);
+	return enqueue(q, [=] { return memcpy((void*)d, taken->data(), n), SUCCESS; });
+}
+int download_async(DevicePtr d, DevicePtr s, size_t n, void* q) {
+	int r = copy_async(d, s, n, q);
+	if (r || is_pinned(d) || emu::capture_of((Stream*)q)) return r;
+	return emu::finish((Stream*)q), emu::failed();
+}
 int set_async(DevicePtr d, unsigned char c, size_t n, void* s) {
 	return enqueue(s, [=] { return memset((void*)d, c, n), SUCCESS; });
 }
 
-int stream_create(void** s, unsigned) { return *s = new Stream, SUCCESS; }
-int stream_destroy(void* s) { return delete (Stream*)s, SUCCESS; }
-int stream_wait(void*) { return not_in_capture(); }
+int stream_create(void** s, unsigned flags) { return *s = emu::new_stream(!(flags & 1)), SUCCESS; }
+int stream_destroy(void* s) { return emu::delete_stream((Stream*)s), SUCCESS; }
+int stream_wait(void* s) {
+	if (int r = waitable()) return r;
+	return emu::finish((Stream*)s), emu::failed();
+}
 
 int event_create(void** e, unsigned) { return *e = new Event, SUCCESS; }
 int event_destroy(void* e) { return delete (Event*)e, SUCCESS; }
-int event_record(void* e, void* s) {
-	return enqueue(s, [=] { return ((Event*)e)->ms = now_ms(), SUCCESS; });
+int event_record(void* p, void* s) {
+	Event& e = *(Event*)p;
+	auto state = e.state;
+	e.stream = (Stream*)s;
+	if (!emu::capture_of((Stream*)s)) state->pending++;
+	return enqueue(s, [state] {
+		if (state->pending) state->pending--;
+		return state->ms = now_ms(), SUCCESS;
+	});
 }
-int event_elapsed(float* ms, void* a, void* b) { return *ms = (float)(((Event*)b)->ms - ((Event*)a)->ms), SUCCESS; }
+int event_wait(void* p) {
+	if (int r = waitable()) return r;
+	Event& e = *(Event*)p;
+	auto state = e.state;
+	emu::finish(e.stream, [state] { return state->pending == 0; });
+	return emu::failed();
+}
+int event_elapsed(float* ms, void* a, void* b) {
+	auto &first = *((Event*)a)->state, &last = *((Event*)b)->state;
+	if (first.pending || last.pending) return NOT_READY;
+	if (first.ms < 0 || last.ms < 0) return INVALID_HANDLE;
+	return *ms = (float)(last.ms - first.ms), SUCCESS;
+}
 
 int launch_kernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                   void* s, void** params, void**) {
@@ -225,18 +315,19 @@ int launch_kernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, u
 }
 
 int begin_capture(void* s, int) {
-	if (stream(s).capture) return CAPTURE_UNSUPPORTED;
-	stream(s).capture.reset(new Graph);
-	stream(s).invalidated = false;
-	return capturing = &stream(s), SUCCESS;
+	auto& graph = emu::capture_of((Stream*)s);
+	if (graph) return CAPTURE_UNSUPPORTED;
+	graph.reset(new Graph);
+	invalidated = false;
+	return capturing = (Stream*)s, SUCCESS;
 }
 int end_capture(void* s, void** g) {
-	Stream& st = stream(s);
+	auto& graph = emu::capture_of((Stream*)s);
 	*g = nullptr;
 	capturing = nullptr;
-	if (!st.capture) return CAPTURE_UNSUPPORTED;
-	if (st.invalidated) return st.capture.reset(), CAPTURE_INVALIDATED;
-	return *g = st.capture.release(), SUCCESS;
+	if (!graph) return CAPTURE_UNSUPPORTED;
+	if (invalidated) return graph.reset(), CAPTURE_INVALIDATED;
+	return *g = graph.release(), SUCCESS;
 }
 int graph_nodes(void* g, void**, size_t* n) { return *n = ((Graph*)g)->operations.size(), SUCCESS; }
 int graph_instantiate(void** x, void* g, unsigned long long) { return *x = new Graph(*(Graph*)g), SUCCESS; }
@@ -256,6 +347,7 @@ int error_name(int e, const char** s) {
 	case INVALID_CONTEXT: *s = "CUDA_ERROR_INVALID_CONTEXT"; break;
 	case INVALID_HANDLE: *s = "CUDA_ERROR_INVALID_HANDLE"; break;
 	case NOT_FOUND: *s = "CUDA_ERROR_NOT_FOUND"; break;
+	case NOT_READY: *s = "CUDA_ERROR_NOT_READY"; break;
 	case LAUNCH_FAILED: *s = "CUDA_ERROR_LAUNCH_FAILED"; break;
 	case NOT_SUPPORTED: *s = "CUDA_ERROR_NOT_SUPPORTED"; break;
 	case CAPTURE_UNSUPPORTED: *s = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
@@ -274,6 +366,12 @@ int default_pool(void** p, int) { return *p = &primary, SUCCESS; }
 }  // namespace
 
 extern "C" void cudaemu_set_multiprocessors(int n) { multiprocessors = n > 0 ? n : 1; }
+
+extern "C" void cudaemu_set_max_shared(int bytes) {
+	max_dynamic_shared = bytes < EMU_DEFAULT_DYNAMIC_SHARED ? EMU_DEFAULT_DYNAMIC_SHARED
+	                     : bytes > EMU_MOST_DYNAMIC_SHARED  ? EMU_MOST_DYNAMIC_SHARED
+	                                                        : bytes;
+}
 
 extern "C" void cudaemu_set_memory(unsigned long long bytes) {
 	std::lock_guard<std::mutex> lock(memory_mutex);
@@ -294,7 +392,7 @@ extern "C" void* emu_cuda_lookup(const char* name) {
 	    {"cuDeviceGetAttribute", (void*)device_attribute},
 	    {"cuDeviceGetDefaultMemPool", (void*)default_pool},
 	    {"cuDevicePrimaryCtxRetain", (void*)primary_retain},
-	    {"cuDevicePrimaryCtxRelease_v2", (void*)ok},
+	    {"cuDevicePrimaryCtxRelease_v2", (void*)primary_release},
 	    {"cuCtxSetCurrent", (void*)context_set},
 	    {"cuCtxGetCurrent", (void*)context_get},
 	    {"cuCtxSynchronize", (void*)context_synchronize},
@@ -316,8 +414,8 @@ extern "C" void* emu_cuda_lookup(const char* name) {
 	    {"cuMemcpyHtoD_v2", (void*)copy},
 	    {"cuMemcpyDtoH_v2", (void*)copy},
 	    {"cuMemcpyDtoD_v2", (void*)copy},
-	    {"cuMemcpyHtoDAsync_v2", (void*)copy_async},
-	    {"cuMemcpyDtoHAsync_v2", (void*)copy_async},
+	    {"cuMemcpyHtoDAsync_v2", (void*)upload_async},
+	    {"cuMemcpyDtoHAsync_v2", (void*)download_async},
 	    {"cuMemcpyDtoDAsync_v2", (void*)copy_async},
 	    {"cuMemsetD8Async", (void*)set_async},
 	    {"cuStreamCreate", (void*)stream_create},
@@ -326,7 +424,7 @@ extern "C" void* emu_cuda_lookup(const char* name) {
 	    {"cuEventCreate", (void*)event_create},
 	    {"cuEventDestroy_v2", (void*)event_destroy},
 	    {"cuEventRecord", (void*)event_record},
-	    {"cuEventSynchronize", (void*)stream_wait},
+	    {"cuEventSynchronize", (void*)event_wait},
 	    {"cuEventElapsedTime", (void*)event_elapsed},
 	    {"cuLaunchKernel", (void*)launch_kernel},
 	    {"cuStreamBeginCapture_v2", (void*)begin_capture},

@@ -39,8 +39,33 @@ EXPORT test_async_copy(float* y, const float* x, int wait) {
 }
 KERNEL(test_async_copy)
 
-// Shared memory that nobody wrote is NaN in dynamic memory.
-EXPORT test_unwritten(float* y) { y[threadIdx.x] = ((float*)emu::dynamic_shared())[threadIdx.x]; }
+// Every thread fills its part of a buffer, reads that of another and refills its own: after the barrier behind the reads, or early.
+EXPORT test_async_refill(float* y, const float* x, int early) {
+	__shared__ __align__(16) float s[64][4];
+	int t = threadIdx.x;
+	auto fill = [&](int part) {
+		emu_cp_async16(s[t], x + 4 * (t + 64 * part));
+		emu_cp_commit();
+	};
+	fill(0);
+	emu_cp_wait(0);
+	__syncthreads();
+	if (early) fill(1);
+	float first = s[63 - t][0];
+	__syncthreads();
+	if (!early) fill(1);
+	emu_cp_wait(0);
+	__syncthreads();
+	y[t] = first + s[63 - t][1];
+}
+KERNEL(test_async_refill)
+
+// Shared memory that nobody wrote, dynamic or not, also by the block before.
+EXPORT test_unwritten(float* y, int dynamic) {
+	__shared__ float s[64];
+	y[threadIdx.x] = (dynamic ? (float*)emu::dynamic_shared() : s)[threadIdx.x];
+	s[threadIdx.x] = 1;
+}
 KERNEL(test_unwritten)
 
 // An early exit of some threads does not keep the others at a barrier.

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include <link.h>
 #include <sys/mman.h>
 
 #include "cudaemu.h"
@@ -33,9 +34,9 @@ namespace {
 
 constexpr size_t kStack = 64 << 10;
 constexpr size_t kPage = 4096;
-constexpr size_t kDynamicShared = EMU_MAX_DYNAMIC_SHARED;
+constexpr size_t kDynamicShared = EMU_MOST_DYNAMIC_SHARED;
 
-std::atomic<unsigned> thread_order{0};
+std::atomic<unsigned> thread_order{0}, landing_order{kLandLate};
 std::atomic<int> os_threads{1};
 
 alignas(128) thread_local unsigned char dynamic_memory[kDynamicShared];
@@ -161,12 +162,15 @@ void order_threads(int n, unsigned order) {
 	for (int i = 0; i < n; i++) o[i] = order == 1 ? n - 1 - i : i;
 	if (order < 2) return;
 	uint32_t r = order * 2654435761u + worker.block.x;
-	for (int i = n - 1; i > 0; i--) {
-		r ^= r << 13;
-		r ^= r >> 17;
-		r ^= r << 5;
-		std::swap(o[i], o[r % (i + 1)]);
-	}
+	for (int i = n - 1; i > 0; i--) std::swap(o[i], o[next_random(r, order) % (i + 1)]);
+}
+
+// What a thread copied without waiting may land whenever others run.
+void land_some(Thread* t) {
+	unsigned how = landing();
+	if (how < 2) return;
+	for (auto& c : t->copies)
+		if (next_random(worker.random, how) & 1) land(c);
 }
 
 void prepare_block() {
@@ -197,6 +201,7 @@ void prepare_block() {
 	w.failed = false;
 	order_threads(n, thread_order);
 	memset(dynamic_memory, 0xff, w.dynamic_shared);
+	if (w.static_shared.begin) memset(w.static_shared.begin, 0xff, w.static_shared.size);
 }
 
 // Threads of a failed block are abandoned where they stand.
@@ -252,6 +257,24 @@ bool run_block() {
 	return true;
 }
 
+// The linker says where the section of static shared memory lies in the thread-local memory that a thread starts with; the thread
+// has its copy at the same distance from the beginning of its own.
+#ifndef __SANITIZE_ADDRESS__
+extern "C" char __start_emu_shared[], __stop_emu_shared[];
+int find_shared(dl_phdr_info* object, size_t, void* result) {
+	for (int i = 0; i < object->dlpi_phnum; i++) {
+		auto& part = object->dlpi_phdr[i];
+		uintptr_t first = object->dlpi_addr + part.p_vaddr, at = (uintptr_t)__start_emu_shared;
+		if (part.p_type != PT_TLS || at < first || (uintptr_t)__stop_emu_shared > first + part.p_memsz) continue;
+		*(Range*)result = {(char*)object->dlpi_tls_data + (at - first), (size_t)(__stop_emu_shared - __start_emu_shared)};
+		return 1;
+	}
+	return 0;
+}
+#else
+int find_shared(dl_phdr_info*, size_t, void*) { return 0; }
+#endif
+
 std::map<std::string, Kernel>& kernels() {
 	static std::map<std::string, Kernel> all;
 	return all;
@@ -263,6 +286,7 @@ __attribute__((noinline)) void wait_change(const uint32_t* generation, uint32_t 
 	Thread* t = worker.current;
 	t->wait = generation;
 	t->seen = seen;
+	land_some(t);
 	emu_switch(&t->sp, worker.scheduler_sp);
 }
 
@@ -271,6 +295,15 @@ void fail(const char* what) {
 	worker.failed = true;
 	emu_switch(&worker.current->sp, worker.scheduler_sp);
 	__builtin_unreachable();
+}
+
+unsigned landing() { return landing_order; }
+
+uint32_t next_random(uint32_t& state, unsigned seed) {
+	if (!state) state = seed * 2654435761u | 1;
+	state ^= state << 13;
+	state ^= state >> 17;
+	return state ^= state << 5;
 }
 
 unsigned char* dynamic_shared() { return dynamic_memory; }
@@ -287,6 +320,7 @@ bool launch(const Kernel& kernel, dim3 grid, dim3 block, size_t dynamic, void** 
 		w.block_dim = block;
 		w.grid_dim = grid;
 		w.dynamic_shared = dynamic;
+		if (!w.static_shared.begin) dl_iterate_phdr(find_shared, &w.static_shared);
 		ASAN_POISON_MEMORY_REGION(dynamic_memory + dynamic, kDynamicShared - dynamic);
 		for (size_t b; ok && (b = next++) < blocks;) {
 			w.block = {(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y), (unsigned)(b / grid.x / grid.y)};
@@ -324,5 +358,6 @@ const Kernel* find_kernel(const char* name) {
 }  // namespace emu
 
 extern "C" void cudaemu_set_order(unsigned order) { emu::thread_order = order; }
+extern "C" void cudaemu_set_landing(unsigned how) { emu::landing_order = how; }
 extern "C" void cudaemu_set_threads(int n) { emu::os_threads = n < 1 ? 1 : n; }
 extern "C" const char* cudaemu_last_fault(void) { return emu::last_fault(); }

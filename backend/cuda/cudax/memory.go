@@ -55,3 +55,6 @@ func KeepPool(d cu.Device) error {
 func Memset(p cu.DevicePtr, b byte, n int64, s cu.Stream) error {
 	return result(C.cuMemsetD8Async(C.CUdeviceptr(p), C.uchar(b), C.size_t(n), streamOf(s)))
 }
+
+// Synchronize waits for what was enqueued on s. Unlike cu's, its error has the driver's description.
+func Synchronize(s cu.Stream) error { return result(C.cuStreamSynchronize(streamOf(s))) }

@@ -3,8 +3,9 @@
 // Each thread of a block is a fiber, so barriers and warp collectives are real
 // rendezvous; blocks run one after another, or on several OS threads. What a
 // kernel may not rely on is made to fail: threads run in a chosen order between
-// barriers, asynchronous copies land as late as they may, shared memory starts
-// as NaN, and a rendezvous that some thread never reaches is reported.
+// barriers, asynchronous copies land as late as they may, or at once, or in any
+// order between, shared memory starts as NaN, and a rendezvous that some thread
+// never reaches is reported.
 #pragma once
 
 // a*b+c rounds twice, as with the _rn intrinsics.
@@ -33,12 +34,12 @@
 #define __restrict__ __restrict
 #define __align__(n) __attribute__((aligned(n)))
 // One block at a time runs on an OS thread, so thread-local storage is the
-// block's own. AddressSanitizer guards plain statics only; there is one OS
-// thread then.
+// block's own; the section is where prepare_block finds it. AddressSanitizer
+// guards plain statics only; there is one OS thread then.
 #ifdef __SANITIZE_ADDRESS__
 #define __shared__ static
 #else
-#define __shared__ static thread_local
+#define __shared__ static thread_local __attribute__((section("emu_shared")))
 #endif
 
 struct uint3 {
@@ -82,10 +83,12 @@ struct Warp {
 	WarpSlot slot[kMasks];
 };
 
+// bytes of src and zeros after them, to a total of size.
 struct AsyncCopy {
 	void* dst;
 	const void* src;
-	int bytes;
+	int bytes, size;
+	bool landed;
 };
 
 struct Thread {
@@ -100,6 +103,11 @@ struct Thread {
 	std::vector<size_t> groups;
 };
 
+struct Range {
+	char* begin;
+	size_t size;
+};
+
 // The state of one OS thread that runs blocks.
 struct Worker {
 	void* scheduler_sp;
@@ -109,8 +117,10 @@ struct Worker {
 	int alive, arrived;
 	uint32_t barrier;
 	size_t dynamic_shared;
+	Range static_shared;
 	const char* kernel;
 	bool failed;
+	uint32_t random;
 	std::vector<Thread> threads;
 	std::vector<Warp> warps;
 	std::vector<void*> stacks;
@@ -118,6 +128,12 @@ struct Worker {
 	const std::function<void()>* body;
 };
 extern thread_local Worker worker;
+
+// When work lands that was started and not waited for; other numbers seed a shuffle.
+enum { kLandLate, kLandAtOnce };
+unsigned landing();
+// next_random changes state and returns it; a state of 0 is made of the seed first.
+uint32_t next_random(uint32_t& state, unsigned seed);
 
 // wait_change gives up the processor until *generation is no longer seen.
 void wait_change(const uint32_t* generation, uint32_t seen);

@@ -92,8 +92,23 @@ inline unsigned __ballot_sync(uint32_t mask, int predicate) {
 	return r;
 }
 
-// Asynchronous copies land only when they are waited for.
-inline void emu_cp_async16(void* dst, const void* src) { emu::worker.current->copies.push_back({dst, src, 16}); }
+namespace emu {
+inline void land(AsyncCopy& c) {
+	if (c.landed) return;
+	c.landed = true;
+	memcpy(c.dst, c.src, c.bytes);
+	memset((char*)c.dst + c.bytes, 0, c.size - c.bytes);
+}
+}  // namespace emu
+
+// Asynchronous copies land when they are waited for at the latest. bytes are read, the rest of size is zero.
+inline void emu_cp_async(void* dst, const void* src, int bytes, int size) {
+	if (((uintptr_t)dst | (uintptr_t)src) & (size - 1)) emu::fail("asynchronous copy: an address is not aligned to its size");
+	auto& copies = emu::worker.current->copies;
+	copies.push_back({dst, src, bytes, size, false});
+	if (emu::landing() == emu::kLandAtOnce) emu::land(copies.back());
+}
+inline void emu_cp_async16(void* dst, const void* src) { emu_cp_async(dst, src, 16, 16); }
 inline void emu_cp_commit() {
 	auto* t = emu::worker.current;
 	t->groups.push_back(t->copies.size());
@@ -103,7 +118,8 @@ inline void emu_cp_wait(int keep) {
 	int done = (int)t->groups.size() - keep;
 	if (done <= 0) return;
 	size_t n = t->groups[done - 1];
-	for (size_t i = 0; i < n; i++) memcpy(t->copies[i].dst, t->copies[i].src, t->copies[i].bytes);
+	bool backwards = emu::landing() > emu::kLandAtOnce;
+	for (size_t i = 0; i < n; i++) emu::land(t->copies[backwards ? n - 1 - i : i]);
 	t->copies.erase(t->copies.begin(), t->copies.begin() + n);
 	t->groups.erase(t->groups.begin(), t->groups.begin() + done);
 	for (auto& g : t->groups) g -= n;

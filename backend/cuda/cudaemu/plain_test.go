@@ -1,0 +1,5 @@
+//go:build cuda && cudaemu && !asan
+
+package cudaemu_test
+
+const sanitized = false
