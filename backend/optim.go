@@ -6,6 +6,7 @@ import "gorgonia.org/tensor"
 type AdamWArgs struct {
 	Beta1, Beta2, Eps float32
 	WeightDecay       float32 // decoupled: p -= lr·decay·p
+	NoDecay           int     // so many elements at the end of p take no weight decay
 }
 
 // MuonArgs holds the constants of Muon.

@@ -14,9 +14,12 @@ func optimCases(n, c int) []Case {
 	var cs []Case
 	for _, decay := range []float32{0, 0.1} {
 		cs = append(cs, Case{Op: "AdamW", Size: sized("decay", decay, n, c), Bytes: 28 * float64(n*c), build: func(e *env) *trial {
-			return adamW(e, n, c, decay)
+			return adamW(e, n, c, decay, 0)
 		}})
 	}
+	cs = append(cs, Case{Op: "AdamW", Size: sized("part", n, c), Bytes: 28 * float64(n*c), build: func(e *env) *trial {
+		return adamW(e, n, c, 0.1, (n*c+2)/3)
+	}})
 	for _, maxNorm := range []float32{0, 0.5, 1e6} {
 		cs = append(cs, Case{Op: "ClipScale", Size: sized("max", maxNorm, n, c), build: func(e *env) *trial { return clipScale(e, maxNorm) }})
 	}
@@ -63,14 +66,18 @@ func (e *env) stepIf(with bool) ([]float32, *tensor.Dense) {
 	return s, nil
 }
 
-func adamW(e *env, n, c int, decay float32) *trial {
+func adamW(e *env, n, c int, decay float32, noDecay int) *trial {
 	const t = 3
-	good := backend.AdamWArgs{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: decay}
+	good := backend.AdamWArgs{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: decay, NoDecay: noDecay}
 	p, g, m, v := e.normal(n*c), e.normal(n*c), e.normal(n*c), e.positive(n*c)
 	s, st := e.scalars(t, good.Beta1, good.Beta2)
 	// p takes its decay and the step, each rounded at p's size; m and v are two products and their sum.
 	po, mo, vo := out{name: "p", start: p, tol: tolerance{c: 3}}, out{name: "m", start: m, tol: tolerance{c: 3}}, out{name: "v", start: v, tol: tolerance{c: 3}}
 	for i := range p {
+		decay := decay
+		if i >= n*c-noDecay {
+			decay = 0
+		}
 		a, b, d := ref.AdamW(float64(p[i]), float64(g[i])*float64(s[backend.StepGradScale]), float64(m[i]), float64(v[i]),
 			float64(s[backend.StepLR]), float64(good.Beta1), float64(good.Beta2), float64(good.Eps), float64(decay), t)
 		po.want, mo.want, vo.want = append(po.want, a), append(mo.want, b), append(vo.want, d)
@@ -93,6 +100,9 @@ func adamW(e *env, n, c int, decay float32) *trial {
 		refuse("beta2", func(a *backend.AdamWArgs) { a.Beta2 = bad })
 	}
 	refuse("eps", func(a *backend.AdamWArgs) { a.Eps = 0 })
+	for _, bad := range []int{-1, n*c + 1} {
+		refuse("elements without decay", func(a *backend.AdamWArgs) { a.NoDecay = bad })
+	}
 	return tr
 }
 

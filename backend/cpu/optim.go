@@ -49,7 +49,7 @@ func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) 
 		return err
 	}
 	s := f32(step)
-	b.tasks.adamW = adamWTask{p: f32(p), g: f32(g), m: f32(m), v: f32(v), args: vec.AdamWArgs{
+	b.tasks.adamW = adamWTask{p: f32(p), g: f32(g), m: f32(m), v: f32(v), decayed: n - args.NoDecay, args: vec.AdamWArgs{
 		LR: s[backend.StepLR], Beta1: args.Beta1, Beta2: args.Beta2, Eps: args.Eps, WeightDecay: args.WeightDecay,
 		BiasCorr1: s[backend.StepBias1], BiasCorr2: s[backend.StepBias2], GradScale: s[backend.StepGradScale],
 	}}
@@ -59,11 +59,16 @@ func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) 
 
 type adamWTask struct {
 	p, g, m, v []float32
+	decayed    int // elements that take weight decay
 	args       vec.AdamWArgs
 }
 
 func (t *adamWTask) Do(lo, hi int) {
-	vec.AdamW(t.p[lo:hi], t.g[lo:hi], t.m[lo:hi], t.v[lo:hi], t.args)
+	split := min(max(t.decayed, lo), hi)
+	vec.AdamW(t.p[lo:split], t.g[lo:split], t.m[lo:split], t.v[lo:split], t.args)
+	plain := t.args
+	plain.WeightDecay = 0
+	vec.AdamW(t.p[split:hi], t.g[split:hi], t.m[split:hi], t.v[split:hi], plain)
 }
 
 // Lerp implements backend.Optim.

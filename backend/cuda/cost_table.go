@@ -28,7 +28,6 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 	}, kernels.AttentionDeltaF32)
 
 	set(streams(3, 1, 3), kernels.AddF32, kernels.MulF32)
-	set(streams(5, 3, 3), kernels.AxpbyF32)
 	set(streams(4, 3, 3), kernels.LerpF32)
 	set(streams(2, 2, 2), kernels.ReLUF32, kernels.ReLU2F32)
 	set(streams(2, 20, 2), kernels.GELUF32, kernels.SiLUF32)
@@ -46,9 +45,13 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 		return Cost{Bytes: f32 * n * (2 + a.has(6))}
 	}, kernels.EmbedF32)
 	set(func(a arguments) Cost {
-		rows, cols, vocab := a.i(4), a.i(5), a.i(6)
-		return Cost{Float32: rows * cols, Bytes: f32 * (rows*cols + rows + vocab*cols*float64(a.grid.Y))}
+		rows, cols, vocab := a.i(5), a.i(6), a.i(7)
+		return Cost{Float32: rows * cols, Bytes: f32 * (rows*cols + rows + vocab*(1+cols*float64(a.grid.Y)))}
 	}, kernels.EmbedBackwardF32)
+	set(func(a arguments) Cost { // ids read and rows written, in as many rounds as an id has bytes
+		rounds := float64(embedSortRounds(int(a.i(5))))
+		return Cost{Bytes: f32 * (3*rounds*a.i(4) + a.i(5))}
+	}, kernels.EmbedSortI32)
 	set(streams(4, 0, 3), kernels.GatherRowsI32)
 	set(func(a arguments) Cost {
 		n := a.i(4) * a.i(5) * a.i(6) * 2

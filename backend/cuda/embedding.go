@@ -3,6 +3,7 @@ package cuda
 import (
 	"gorgonia.org/tensor"
 
+	"mito/backend"
 	"mito/backend/cuda/cudax"
 	"mito/backend/internal/check"
 	kernels "mito/kernels/cuda"
@@ -19,29 +20,47 @@ func (b *Backend) Embed(dst, table, ids *tensor.Dense, accumulate bool) error {
 	return b.elements(n * c)
 }
 
-// EmbedBackward implements backend.Embedding. The rows are cut into shares so that there is a block for every
-// processor also where the vocabulary is small; the shares' sums are added in order.
+// embedSortRounds is how many bytes of an id embed_sort_i32 sorts by: as many as the number vocab needs, which stands for what is no
+// id.
+func embedSortRounds(vocab int) int {
+	rounds := 1
+	for rounds < 4 && vocab>>(8*rounds) != 0 {
+		rounds++
+	}
+	return rounds
+}
+
+// EmbedBackward implements backend.Embedding. The rows are sorted by their ids. Those of one id are cut into shares so that there is
+// a block for every processor also where the vocabulary is small; the shares' sums are added in order.
 func (b *Backend) EmbedBackward(dtable, dy, ids *tensor.Dense) error {
-	n, c, vocab, err := check.Embed(b, "EmbedBackward", dy, dtable, ids)
+	const op = "EmbedBackward"
+	n, c, vocab, err := check.Embed(b, op, dy, dtable, ids)
 	if err != nil {
 		return err
 	}
-	const most, least = 64, 64 // shares, and rows of one
-	shares := max(1, min(16*b.card.processors/vocab, most, n/least, int(b.work.room()/(4*int64(vocab)*int64(c)))))
-	each := ceil(ceil(n, shares), 32) * 32
-	shares = ceil(n, each)
-	var partial cudax.Address
+	lists := backend.Align(4 * int64(2*n+vocab+1)) // order, scratch, bounds
+	const most, least = 64, 64                     // shares, and rows of one
+	room := b.work.room() - lists
+	shares := max(1, min(16*b.card.processors/vocab, most, n/least, int(room/(4*int64(vocab)*int64(c)))))
+	bytes := lists
 	if shares > 1 {
-		if partial, err = b.work.take("EmbedBackward", int64(shares)*int64(vocab)*int64(c)*4); err != nil {
-			return err
-		}
+		bytes += int64(shares) * int64(vocab) * int64(c) * 4
 	}
-	b.begin("EmbedBackward", kernels.EmbedBackwardF32).Ptr(at(dtable)).Ptr(partial).Ptr(at(dy)).Ptr(at(ids)).
-		I32(n).I32(c).I32(vocab).I32(each)
+	order, err := b.work.take(op, bytes)
+	if err != nil {
+		return err
+	}
+	spare, bounds := order+cudax.Address(4*n), order+cudax.Address(8*n)
+	partial := order + cudax.Address(lists)
+	b.begin(op, kernels.EmbedSortI32).Ptr(order).Ptr(spare).Ptr(bounds).Ptr(at(ids)).I32(n).I32(vocab)
+	if err := b.run(line(1), line(1024)); err != nil {
+		return err
+	}
+	b.begin(op, kernels.EmbedBackwardF32).Ptr(at(dtable)).Ptr(partial).Ptr(at(dy)).Ptr(order).Ptr(bounds).I32(n).I32(c).I32(vocab)
 	if err := b.run(cudax.Dim{X: vocab, Y: shares, Z: 1}, line(min(256, ceil(c, 32)*32))); err != nil || shares == 1 {
 		return err
 	}
-	return b.addPartials("EmbedBackward", at(dtable), partial, shares, vocab*c, vocab*c)
+	return b.addPartials(op, at(dtable), partial, shares, vocab*c, vocab*c)
 }
 
 // RoPE implements backend.Embedding. A position outside the tables gives NaN.

@@ -41,7 +41,7 @@ func (b *Backend) AdamW(p, g, m, v, step *tensor.Dense, args backend.AdamWArgs) 
 		return err
 	}
 	b.begin("AdamW", kernels.AdamWF32).Ptr(at(p)).Ptr(at(g)).Ptr(at(m)).Ptr(at(v)).Ptr(at(step)).
-		F32(args.Beta1).F32(args.Beta2).F32(args.Eps).F32(args.WeightDecay).I64(int64(n))
+		F32(args.Beta1).F32(args.Beta2).F32(args.Eps).F32(args.WeightDecay).I64(int64(n)).I64(int64(n - args.NoDecay))
 	return b.elements(n)
 }
 

@@ -25,10 +25,10 @@ type optimizer struct {
 	spare         *tensor.Dense // the raw parameters while the average stands in for them, or nil
 	step          *tensor.Dense // [backend.StepLen]
 	sumsq         *tensor.Dense // [1]
-	adamw         []adamwGroup
-	muon          *muonGroup // nil without Muon, or where it has no matrix
-	host          []float32  // [backend.StepLen], what step is uploaded from
-	hostStep      any        // the same, boxed once
+	adamw         *adamwGroup   // nil where Muon updates everything
+	muon          *muonGroup    // nil without Muon, or where it has no matrix
+	host          []float32     // [backend.StepLen], what step is uploaded from
+	hostStep      any           // the same, boxed once
 	norm          [1]float32
 	masked        []masked
 }
@@ -36,7 +36,7 @@ type optimizer struct {
 // masked is a tensor of the run that a mask of the model keeps sparse: a parameter or its moving average.
 type masked struct{ tensor, mask *tensor.Dense }
 
-// adamwGroup is a range of parameters that AdamW updates with one call.
+// adamwGroup is the range of parameters that AdamW updates, with one call.
 type adamwGroup struct {
 	value, grad, first, second *tensor.Dense
 	args                       backend.AdamWArgs
@@ -93,35 +93,35 @@ func (p *optimizer) wants() []backend.Want {
 	return append(wants, p.muon.wants()...)
 }
 
-// group sorts the parameters into calls of AdamW and Muon.
+// group makes the call of AdamW: of tables and vectors, which lie behind the matrices, and of these too where they are not Muon's.
 func (p *optimizer) group() error {
-	groups := p.m.Params.Groups()
-	for i, g := range groups {
+	first, end, noDecay := -1, 0, 0
+	for _, g := range p.m.Params.Groups() {
 		if g.Kind == model.Matrix && p.o.Optimizer == Muon {
 			continue
 		}
-		decay := p.o.WeightDecay
+		if first < 0 {
+			first = g.Offset
+		}
+		end = g.Offset + g.Length
 		if g.Kind == model.Vector {
-			decay = 0
+			noDecay = g.Length
 		}
-		// Tables lie behind the matrices and have the same constants.
-		if g.Kind == model.Matrix && i+1 < len(groups) && groups[i+1].Kind == model.Table {
-			groups[i+1].Offset, groups[i+1].Length = g.Offset, g.Length+groups[i+1].Length
-			continue
-		}
-		group := adamwGroup{args: backend.AdamWArgs{
-			Beta1: float32(p.o.Beta1), Beta2: float32(p.o.Beta2), Eps: float32(p.o.Eps), WeightDecay: float32(decay),
+	}
+	if first >= 0 {
+		p.adamw = &adamwGroup{args: backend.AdamWArgs{
+			Beta1: float32(p.o.Beta1), Beta2: float32(p.o.Beta2), Eps: float32(p.o.Eps), WeightDecay: float32(p.o.WeightDecay),
+			NoDecay: noDecay,
 		}}
 		for _, v := range []struct{ dst, of **tensor.Dense }{
-			{&group.value, &p.m.Params.Value}, {&group.grad, &p.m.Params.Grad}, {&group.first, &p.first}, {&group.second, &p.second},
+			{&p.adamw.value, &p.m.Params.Value}, {&p.adamw.grad, &p.m.Params.Grad}, {&p.adamw.first, &p.first}, {&p.adamw.second, &p.second},
 		} {
-			t, err := p.b.View(*v.of, g.Offset, g.Length)
+			t, err := p.b.View(*v.of, first, end-first)
 			if err != nil {
 				return err
 			}
 			*v.dst = t
 		}
-		p.adamw = append(p.adamw, group)
 	}
 	return backend.First(p.mask(), p.muon.upload(p.b))
 }
@@ -171,8 +171,7 @@ func (p *optimizer) apply() error {
 	if err := b.ClipScale(p.step, p.sumsq, float32(p.o.ClipNorm)); err != nil {
 		return err
 	}
-	for i := range p.adamw {
-		g := &p.adamw[i]
+	if g := p.adamw; g != nil {
 		if err := b.AdamW(g.value, g.grad, g.first, g.second, p.step, g.args); err != nil {
 			return err
 		}

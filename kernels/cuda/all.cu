@@ -3,6 +3,7 @@
 #include "attention_bf16.cu"
 #include "attention_f32.cu"
 #include "elementwise.cu"
+#include "embed_sort.cu"
 #include "embedding.cu"
 #include "gemm_bf16.cu"
 #include "gemm_f32.cu"

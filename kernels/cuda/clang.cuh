@@ -20,6 +20,8 @@ typedef unsigned long size_t;
 #define __launch_bounds__(...) __attribute__((launch_bounds(__VA_ARGS__)))
 #define __align__(n) __attribute__((aligned(n)))
 
+__device__ __forceinline__ int __popc(unsigned v) { return __builtin_popcount(v); }
+
 struct alignas(8) float2 {
 	float x, y;
 };

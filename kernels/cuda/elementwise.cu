@@ -129,12 +129,6 @@ EXPORT_STRIDING(8) dropout_f32(float* dst, const float* x, long long n, int cols
 }
 KERNEL(dropout_f32)
 
-// dst = alpha·a + beta·b
-EXPORT_STRIDING(8) axpby_f32(float* dst, float alpha, const float* a, float beta, const float* b, long long n) {
-	map2(dst, a, b, n, [=](float x, float y) { return alpha * x + beta * y; });
-}
-KERNEL(axpby_f32)
-
 // y [n] += row of cols elements, repeated
 EXPORT_STRIDING(8) add_row_f32(float* y, const float* row, long long n, int cols) {
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;

@@ -15,33 +15,29 @@ EXPORT_STRIDING(8) embed_f32(float* dst, const float* table, const int* ids, lon
 }
 KERNEL(embed_f32)
 
-// Gradient of the table without atomics: block (v, s) walks through the rows of
-// its share s in order and adds those whose id is v. Every warp looks at all ids
-// of the share itself, so that no barrier is needed; thread t takes the columns t,
-// t+blockDim, … . With one share the result is added to dtable; with more, it is
-// left in partial [shares, vocab, cols].
-EXPORT embed_backward_f32(float* dtable, float* partial, const float* dy, const int* ids, int rows, int cols, int vocab,
-                          int rows_per_share) {
-	int v = blockIdx.x, share = blockIdx.y;
-	int first = share * rows_per_share, last = min(first + rows_per_share, rows);
-	for (int c0 = 0; c0 < cols; c0 += blockDim.x) {
-		int c = c0 + threadIdx.x;
-		bool single = gridDim.y == 1;
+// Gradient of the table without atomics, from rows sorted by embed_sort_i32: block (v, s) adds the rows of share s of
+// those whose id is v, in order; thread t takes the columns t, t+blockDim, … . With one share the result is added to
+// dtable; with more, it is left in partial [shares, vocab, cols].
+EXPORT embed_backward_f32(float* dtable, float* partial, const float* dy, const int* order, const int* bounds, int rows, int cols,
+                          int vocab) {
+	int v = blockIdx.x, share = blockIdx.y, shares = gridDim.y;
+	int begin = bounds[v], count = bounds[v + 1] - begin, each = (count + shares - 1) / shares;
+	int first = begin + min(share * each, count), last = begin + min((share + 1) * each, count);
+	if (shares == 1 && !count) return;
+	for (int c = threadIdx.x; c < cols; c += blockDim.x) {
 		size_t at = (size_t)v * cols + c;
-		float s = single && c < cols ? dtable[at] : 0.0f;
-		bool any = false;
-		for (int r0 = first; r0 < last; r0 += 32) {
-			int r = r0 + lane_id();
-			unsigned hits = __ballot_sync(kFullWarp, r < last && ids[r] == v);
-			any |= hits != 0;
-			for (; hits; hits &= hits - 1) {
-				int bit = __ffs(hits) - 1;
-				if (c < cols) s += dy[(size_t)(r0 + bit) * cols + c];
-			}
+		float s = shares == 1 ? dtable[at] : 0.0f;
+		int i = first;
+		for (; i + 8 <= last; i += 8) { // loads that do not wait for each other
+			float x[8];
+			UNROLL
+			for (int j = 0; j < 8; j++) x[j] = dy[(size_t)order[i + j] * cols + c];
+			UNROLL
+			for (int j = 0; j < 8; j++) s += x[j];
 		}
-		if (c >= cols) continue;
-		if (!single) partial[(size_t)share * vocab * cols + at] = s;
-		else if (any) dtable[at] = s;
+		for (; i < last; i++) s += dy[(size_t)order[i] * cols + c];
+		if (shares == 1) dtable[at] = s;
+		else partial[(size_t)share * vocab * cols + at] = s;
 	}
 }
 KERNEL(embed_backward_f32)

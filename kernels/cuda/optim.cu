@@ -12,9 +12,9 @@ EXPORT clip_scale_f32(float* step, const float* sumsq, float max_norm) {
 }
 KERNEL(clip_scale_f32)
 
-// vec.AdamW
+// vec.AdamW; elements from decayed on take no weight decay
 EXPORT_STRIDING(6) adamw_f32(float* p, const float* g, float* m, float* v, const float* step, float beta1, float beta2, float eps,
-                 float weight_decay, long long n) {
+                 float weight_decay, long long n, long long decayed) {
 	float lr = step[kStepLR], grad_scale = step[kStepGradScale];
 	float corr1 = quot(1.0f, step[kStepBias1]), corr2 = quot(1.0f, step[kStepBias2]);
 	float rest1 = sub(1.0f, beta1), rest2 = sub(1.0f, beta2), keep = sub(1.0f, mul(lr, weight_decay));
@@ -26,7 +26,7 @@ EXPORT_STRIDING(6) adamw_f32(float* p, const float* g, float* m, float* v, const
 		m[i] = mi;
 		v[i] = vi;
 		float d = add(__fsqrt_rn(mul(vi, corr2)), eps);
-		p[i] = sub(mul(p[i], keep), mul(lr, quot(mul(mi, corr1), d)));
+		p[i] = sub(mul(p[i], i < decayed ? keep : 1.0f), mul(lr, quot(mul(mi, corr1), d)));
 	}
 }
 KERNEL(adamw_f32)

@@ -25,7 +25,6 @@ const (
 	AttentionF32x32
 	AddF32
 	AddRowF32
-	AxpbyF32
 	DropoutF32
 	GELUBackwardF32
 	GELUF32
@@ -39,6 +38,7 @@ const (
 	SiLUF32
 	SwiGLUBackwardF32
 	SwiGLUF32
+	EmbedSortI32
 	EmbedBackwardF32
 	EmbedF32
 	GatherRowsI32
@@ -109,7 +109,6 @@ var Table = [KernelCount]Entry{
 	AttentionF32x32:      {"attention_f32_32", "attention_f32", "llllliiiiifl"},
 	AddF32:               {"add_f32", "elementwise", "llll"},
 	AddRowF32:            {"add_row_f32", "elementwise", "llli"},
-	AxpbyF32:             {"axpby_f32", "elementwise", "lflfll"},
 	DropoutF32:           {"dropout_f32", "elementwise", "llliiflll"},
 	GELUBackwardF32:      {"gelu_backward_f32", "elementwise", "llll"},
 	GELUF32:              {"gelu_f32", "elementwise", "lll"},
@@ -123,7 +122,8 @@ var Table = [KernelCount]Entry{
 	SiLUF32:              {"silu_f32", "elementwise", "lll"},
 	SwiGLUBackwardF32:    {"swiglu_backward_f32", "elementwise", "llllll"},
 	SwiGLUF32:            {"swiglu_f32", "elementwise", "llll"},
-	EmbedBackwardF32:     {"embed_backward_f32", "embedding", "lllliiii"},
+	EmbedSortI32:         {"embed_sort_i32", "embed_sort", "llllii"},
+	EmbedBackwardF32:     {"embed_backward_f32", "embedding", "llllliii"},
 	EmbedF32:             {"embed_f32", "embedding", "lllliii"},
 	GatherRowsI32:        {"gather_rows_i32", "embedding", "lllllii"},
 	RoPEF32:              {"rope_f32", "embedding", "lllliiiii"},
@@ -155,7 +155,7 @@ var Table = [KernelCount]Entry{
 	LayerNormF32:         {"layernorm_f32", "norm", "llllllfii"},
 	NormBackwardF32:      {"norm_backward_f32", "norm", "llllllliiill"},
 	RMSNormF32:           {"rmsnorm_f32", "norm", "llllfii"},
-	AdamWF32:             {"adamw_f32", "optim", "lllllffffl"},
+	AdamWF32:             {"adamw_f32", "optim", "lllllffffll"},
 	ClipScaleF32:         {"clip_scale_f32", "optim", "llf"},
 	QAttentionF32:        {"qattention_f32", "quant", "lllllliiiiiiif"},
 	QEmbedF32:            {"qembed_f32", "quant", "lllllii"},

@@ -350,6 +350,7 @@ func AdamW(b tensor.Engine, p, g, m, v, step *tensor.Dense, args backend.AdamWAr
 	that(&c, args.Beta1 >= 0 && args.Beta1 < 1, "beta1", args.Beta1, "in [0,1)")
 	that(&c, args.Beta2 >= 0 && args.Beta2 < 1, "beta2", args.Beta2, "in [0,1)")
 	that(&c, args.Eps > 0, "eps", args.Eps, "positive")
+	that(&c, args.NoDecay >= 0 && args.NoDecay <= n, "elements without decay", args.NoDecay, "at most as many as p has")
 	return n, c.err
 }
 
