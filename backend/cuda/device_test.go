@@ -5,9 +5,11 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gorgonia.org/tensor"
 
@@ -102,6 +104,38 @@ func TestCapture(t *testing.T) {
 	}
 	if got := read(t, b, y); got[0] != 23 || got[1] != 45 {
 		t.Errorf("after new contents: y = %v, want [23 45]", got)
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Replays are timed by the device, one by one, and only as long as somebody asks.
+func TestDeviceTime(t *testing.T) {
+	b := openOrSkip(t)
+	x := newTensor(t, b, make([]float32, 1<<16))
+	g, err := b.Capture(func() error { return b.Add(x, x, x) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	replays := func(n int) {
+		for range n {
+			if err := g.Replay(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	began := time.Now()
+	stop := DeviceTime(b)
+	replays(3)
+	few, err := stop()
+	if took := time.Since(began); err != nil || few <= 0 || few > took {
+		t.Errorf("3 replays: %v of %v, %v", few, took, err)
+	}
+	replays(3)
+	stop = DeviceTime(b)
+	if none, err := stop(); err != nil || none != 0 {
+		t.Errorf("no replay: %v, %v", none, err)
 	}
 	if err := g.Close(); err != nil {
 		t.Error(err)
@@ -381,5 +415,37 @@ func TestGatherRows(t *testing.T) {
 	}
 	if err := slab.Free(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Rows are sorted by their ids, of one to three bytes, and keep their order; what is no id stands behind the rest.
+func TestEmbedSort(t *testing.T) {
+	b := openOrSkip(t)
+	r := rand.New(rand.NewPCG(2, 3))
+	for _, vocab := range []int{1, 5, 255, 256, 70000} {
+		for _, n := range []int{1, 31, 32, 3001} {
+			ids := make([]int32, n)
+			key := func(row int32) int { return min(int(uint32(ids[row])), vocab) }
+			want := make([]int32, n)
+			for i := range ids {
+				ids[i], want[i] = r.Int32N(int32(vocab)+1)-int32(i%2), int32(i) // from -1 to vocab
+			}
+			slices.SortStableFunc(want, func(x, y int32) int { return key(x) - key(y) })
+			order, spare, bounds := newOf(t, b, backend.I32, n, ids), newOf(t, b, backend.I32, n, ids), newOf(t, b, backend.I32, vocab+1, make([]int32, vocab+1))
+			b.begin("EmbedSort", kernels.EmbedSortI32).Ptr(at(order)).Ptr(at(spare)).Ptr(at(bounds)).Ptr(at(newOf(t, b, backend.I32, n, ids))).
+				I32(n).I32(vocab)
+			got, begin := make([]int32, n), make([]int32, vocab+1)
+			if err := errors.Join(b.run(line(1), line(1024)), b.Download(got, order), b.Download(begin, bounds)); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%d rows of %d ids: %v, want %v", n, vocab, got, want)
+			}
+			for v, at := range begin {
+				if first, _ := slices.BinarySearchFunc(want, v, func(row int32, v int) int { return key(row) - v }); int(at) != first {
+					t.Fatalf("%d rows: id %d of %d begins at %d, want %d", n, v, vocab, at, first)
+				}
+			}
+		}
 	}
 }
