@@ -101,7 +101,7 @@ func adapterEntry(e entry, lc lora.Config) (entry, error) {
 		return e, err
 	}
 	e.build = model.Options{Trained: func(string) bool { return false }, Product: lc.Products(modules)}
-	e.init, e.o.LR = lora.Init(), 2e-2 // ten times that of the whole model
+	e.init, e.o.LR = lora.Init(1), 2e-2 // ten times that of the whole model
 	e.adapter, e.modules = &lc, modules
 	return e, nil
 }

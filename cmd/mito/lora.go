@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -30,6 +31,7 @@ type loraFlags struct {
 	batch, cacheMiB                  int
 	resume, int8                     bool
 	merge, unmerge                   bool
+	start                            pipeline.AdaptStart
 	adapter, preset                  string
 }
 
@@ -91,6 +93,8 @@ func (f *loraFlags) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.lora.Alpha, "alpha", 16, "the adapters' output is multiplied by alpha/rank")
 	fs.BoolVar(&f.lora.RSLoRA, "rslora", false, "multiply by alpha/sqrt(rank) instead")
 	fs.Float64Var(&f.lora.Dropout, "dropout", 0, "dropout of the adapters' inputs")
+	fs.IntVar(&f.start.Align, "align", 0, "batches by whose gradient A is aligned before the first step; 0 draws it")
+	fs.Float64Var(&f.start.Gamma, "gamma", 1, "A begins so many times as large; with --alpha divided by it B learns so many times as fast beside A")
 	fs.StringSliceVar(&f.lora.Targets, "targets", lora.DefaultTargets(), "modules to adapt, or patterns of them, with commas between")
 	fs.StringVar(&f.layers, "layers", "", "layers that adapt, such as 2,3 or 2-5; all where it is left out")
 	fs.StringVar(&f.cache, "cache", "none", "keep what the layers below the first of --layers compute: none, memory or disk (in --out)")
@@ -143,7 +147,7 @@ func (f *loraFlags) check(fs *pflag.FlagSet) (err error) {
 	if err := f.work.check(fs, "split", "labels"); err != nil {
 		return err
 	}
-	if err := f.train.Validate(); err != nil {
+	if err := errors.Join(f.start.Validate(), f.train.Validate()); err != nil {
 		return usage(err)
 	}
 	return pipeline.CheckOutput(f.out, f.resume)
@@ -244,7 +248,8 @@ func (f *loraFlags) options(w *pipeline.Workload) pipeline.AdaptOptions {
 		f.train.SaveEvery = max(1, f.train.Steps/10)
 	}
 	o := pipeline.AdaptOptions{
-		Name: "adapter", Dir: f.out, Resume: f.resume, Lora: f.lora, Train: f.train, Rows: f.batch,
+		Start: f.start,
+		Name:  "adapter", Dir: f.out, Resume: f.resume, Lora: f.lora, Train: f.train, Rows: f.batch,
 		Split: task.Split(f.split), Judge: task.Test, PrefixDisk: f.cache == "disk",
 	}
 	if f.cache != "none" {

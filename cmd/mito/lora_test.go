@@ -30,6 +30,8 @@ func loraEffects() commandRows {
 		"rank":      {{"", "--rank 4", weights}, {"", "--rank 65", isRefused("rank is 65, want at most")}},
 		"alpha":     {{"", "--alpha 4", weights}, {"", "--alpha 0", isRefused("alpha is 0")}},
 		"rslora":    {{"", "--rslora", weights}},
+		"align":     {{"", "--align 2", weights}, {"", "--align -1", isRefused("align is -1")}},
+		"gamma":     {{"", "--gamma 4", weights}, {"", "--gamma -1", isRefused("gamma is -1")}},
 		"dropout":   {{"", "--dropout 0.5", weights}, {"", "--dropout 1", isRefused("dropout is 1")}},
 		"targets":   {{"", "--targets q_proj,mlp.*", weights}, {"", "--targets lm_head", isRefused("are not adapted")}},
 		"layers":    {{"", "--layers 1", weights}, {"", "--layers 7", isRefused("layer is 7")}, {"", "--layers 1-", isRefused("--layers is")}},

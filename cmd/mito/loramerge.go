@@ -58,7 +58,7 @@ func (f *loraFlags) checkMerge(cmd *cobra.Command) error {
 
 // ofTraining are the flags that say how one adapter is trained.
 func ofTraining() []string {
-	return []string{"rank", "alpha", "rslora", "dropout", "targets", "layers", "cache", "cache-mib", "int8", "steps", "batch",
+	return []string{"rank", "alpha", "rslora", "align", "gamma", "dropout", "targets", "layers", "cache", "cache-mib", "int8", "steps", "batch",
 		"micro-batches", "optimizer", "lr", "muon-lr", "weight-decay", "clip", "schedule", "warmup", "labels", "eval-every",
 		"save-every", "log-every", "split"}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"mito/backend"
@@ -40,6 +41,34 @@ type AdaptOptions struct {
 	// at multiples of its context then, so that they come again.
 	Prefix     int64
 	PrefixDisk bool // keep it in the run folder, for runs that are resumed, instead of in memory
+
+	Start AdaptStart
+}
+
+// AdaptStart is how the factors begin. It is a part of what a run is: a resumed run must have the same.
+type AdaptStart struct {
+	// Align is the number of batches, the first ones, by whose gradient A is aligned, see lora.Config.Align; 0 draws it.
+	Align int `json:"align,omitempty"`
+	// Gamma is how many times as large A is, see lora.Init; 0 means 1.
+	Gamma float64 `json:"-"`
+}
+
+// Validate refuses what no run can begin with. Errors: *train.OptionError.
+func (s AdaptStart) Validate() error {
+	if s.Align < 0 {
+		return &train.OptionError{Field: "align", Got: s.Align, Want: "0 (off) or more batches"}
+	}
+	if !(s.Gamma >= 0) || math.IsInf(s.Gamma, 0) {
+		return &train.OptionError{Field: "gamma", Got: s.Gamma, Want: "a positive number, or 0 for 1"}
+	}
+	return nil
+}
+
+func (s AdaptStart) gamma() float64 {
+	if s.Gamma == 0 {
+		return 1
+	}
+	return s.Gamma
 }
 
 // AdaptTraining is how adapters are trained where no flag says otherwise: AdamW, whose steps suit the small factors, at a rate
@@ -63,7 +92,7 @@ type Adapted struct {
 // Adapt trains an adapter of a base on a workload. When ctx is done it saves, so that Resume continues, and returns ctx's
 // error. Errors: *lora.ConfigError, those of Fit.
 func Adapt(ctx context.Context, b backend.Backend, base *Base, w *Workload, o AdaptOptions, p Progress) (_ *Adapted, err error) {
-	if err := CheckOutput(o.Dir, o.Resume); err != nil {
+	if err := errors.Join(o.Start.Validate(), CheckOutput(o.Dir, o.Resume)); err != nil {
 		return nil, err
 	}
 	modules, err := o.Lora.Modules(base.Floats.Config)
@@ -81,7 +110,7 @@ func Adapt(ctx context.Context, b backend.Backend, base *Base, w *Workload, o Ad
 	if err != nil {
 		return nil, err
 	}
-	m, err := adapting(b, base, &o.Lora, modules, o.Train.Seed)
+	m, err := adapting(b, base, &o, modules)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +147,9 @@ func Adapt(ctx context.Context, b backend.Backend, base *Base, w *Workload, o Ad
 		return nil, err
 	}
 	defer closing(f.eval, &err)
+	if err := o.align(ctx, m, base, modules, source); err != nil {
+		return nil, err
+	}
 	a := &Adapted{Dir: f.out}
 	if a.Before, err = f.eval.loss(ctx); err != nil { // B is zero so far
 		return nil, err
@@ -149,14 +181,14 @@ func (o *AdaptOptions) source(w *Workload) (data.Source, error) {
 }
 
 // adapting builds a frozen model with fresh adapters.
-func adapting(b backend.Backend, base *Base, c *lora.Config, modules []arch.Module, seed uint64) (*model.Model, error) {
+func adapting(b backend.Backend, base *Base, o *AdaptOptions, modules []arch.Module) (*model.Model, error) {
 	m, err := model.Build(b, base.Floats.Config, model.Options{
-		Grads: true, Trained: func(string) bool { return false }, Product: c.Products(modules),
+		Grads: true, Trained: func(string) bool { return false }, Product: o.Lora.Products(modules),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(m.Load(base.Floats), m.InitializeAdded(seed, lora.Init())); err != nil {
+	if err := errors.Join(m.Load(base.Floats), m.InitializeAdded(o.Train.Seed, lora.Init(o.Start.gamma()))); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -173,7 +205,11 @@ type adaptObjective struct {
 type prefixObjective struct{ *adaptObjective }
 
 func newAdaptObjective(m *model.Model, base *Base, modules []arch.Module, source data.Source, o *AdaptOptions) (adaptRun, error) {
-	text, err := json.Marshal(o.Lora)
+	text, err := json.Marshal(struct {
+		lora.Config
+		AdaptStart
+		Grown float64 `json:"gamma,omitempty"` // beyond 1, so that runs from before it go on
+	}{o.Lora, o.Start, o.Start.gamma() - 1})
 	if err != nil {
 		return nil, err
 	}

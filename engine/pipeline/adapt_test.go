@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/lora"
 	"mito/engine/compress/prune"
@@ -366,4 +367,92 @@ func TestStem(t *testing.T) {
 	if err != nil || !slices.Equal(again.Adapters, r.Adapters) {
 		t.Errorf("resumed: %+v, %v", again, err)
 	}
+}
+
+// An aligned adapter begins as its base, reads what the gradient asks for and learns more from the same steps; in parts of a batch it
+// is the same, and a run that was begun otherwise is not gone on with.
+func TestAlignedAdapter(t *testing.T) {
+	w, base := adaptWorld(t)
+	o := adaptOptions(filepath.Join(t.TempDir(), "drawn"))
+	o.Train.Steps, o.Train.LR = 1, 1e-12 // A stays where it began
+	drawn := adapt(t, w, base, o)
+	o.Dir, o.Start = filepath.Join(t.TempDir(), "aligned"), AdaptStart{Align: 3}
+	aligned := adapt(t, w, base, o)
+	if aligned.Before != drawn.Before {
+		t.Errorf("loss %v before the first step, the base's is %v", aligned.Before, drawn.Before)
+	}
+	for i, share := range heldShares(t, w, base, o, aligned.Adapter) {
+		if name := aligned.Adapter.Pairs[i].Module.Name; share > 1+1e-6 || share < 0.3 {
+			t.Errorf("%s: A reads %.3f of the gradient", name, share)
+		}
+	}
+	for i, share := range heldShares(t, w, base, o, drawn.Adapter) {
+		if name := drawn.Adapter.Pairs[i].Module.Name; share > 0.3 {
+			t.Errorf("%s: a drawn A reads %.3f of the gradient already", name, share)
+		}
+	}
+	parts := o
+	parts.Dir, parts.Train.MicroBatches = filepath.Join(t.TempDir(), "parts"), 4
+	if got := adapt(t, w, base, parts); fileHash(t, got.Dir, lora.WeightsName) != fileHash(t, aligned.Dir, lora.WeightsName) {
+		t.Error("four micro-batches give another adapter")
+	}
+	for _, start := range []AdaptStart{{}, {Align: 2}, {Align: 3, Gamma: 2}} {
+		other := o
+		other.Start, other.Resume, other.Train.Steps = start, true, 12
+		if _, err := Adapt(t.Context(), openBackend(t), base, w, other, Silent{}); err == nil {
+			t.Errorf("a run that began with %+v goes on with %+v", o.Start, start)
+		}
+	}
+	for says, start := range map[string]AdaptStart{"align is -1": {Align: -1}, "gamma is -1": {Gamma: -1}, "gamma is NaN": {Gamma: math.NaN()}} {
+		bad := o
+		bad.Dir, bad.Start = filepath.Join(t.TempDir(), "bad"), start
+		if _, err := Adapt(t.Context(), openBackend(t), base, w, bad, Silent{}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v, want %q", start, err, says)
+		}
+	}
+}
+
+// heldShares are the shares of Σg² of the base's gradients that lie in what the rows of A span, taken as orthogonal, by module.
+func heldShares(t *testing.T, w *Workload, base *Base, o AdaptOptions, a *lora.Adapter) (shares []float64) {
+	t.Helper()
+	b := openBackend(t)
+	var modules []arch.Module
+	for _, p := range a.Pairs {
+		modules = append(modules, p.Module)
+	}
+	m, err := adapting(b, base, &o, modules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	source, err := o.source(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gradients, err := o.baseGradients(t.Context(), m, base, modules, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range a.Pairs {
+		g := gradients[i]
+		all, held := 0.0, 0.0
+		for _, v := range g {
+			all += v * v
+		}
+		for r := range a.Rank {
+			row, length := p.A[r*p.Module.Cols:][:p.Module.Cols], 0.0
+			for _, v := range row {
+				length += float64(v) * float64(v)
+			}
+			for out := range p.Module.Rows {
+				dot := 0.0
+				for j, v := range row {
+					dot += float64(v) * g[out*p.Module.Cols+j]
+				}
+				held += dot * dot / length
+			}
+		}
+		shares = append(shares, held/all)
+	}
+	return shares
 }

@@ -38,8 +38,9 @@ func (c *Config) Products(modules []arch.Module) func(*model.Linear, *model.Decl
 	}
 }
 
-// Init is how fresh adapters are drawn: A with the variance of PEFT's, 1/(3·in); B is zero.
-func Init() model.Init { return model.Init{FanIn: 1 / math.Sqrt(3)} }
+// Init is how fresh adapters are drawn: A with γ times the standard deviation of PEFT's, √(1/(3·in)); B is zero. Adam moves both factors by
+// as much in a step, so that with γ, and s divided by it, B learns γ times as fast beside A (LoRA+, arXiv:2402.12354).
+func Init(gamma float64) model.Init { return model.Init{FanIn: gamma / math.Sqrt(3)} }
 
 // product is a linear layer with an adapter. A pass adds the adapter to the weight once, W' = W + s·B·A, and then multiplies by
 // W' as a layer without an adapter does; only the gradients of the factors take products of their own, thin ones. Where the

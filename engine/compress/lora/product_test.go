@@ -57,7 +57,7 @@ func TestZeroIsTheBase(t *testing.T) {
 			check(t, err)
 			check(t, plain.Load(w))
 			m := built(t, b, w, &Config{Rank: 3, Alpha: 5, Targets: all()})
-			check(t, m.InitializeAdded(4, Init()))
+			check(t, m.InitializeAdded(4, Init(1)))
 			if got := m.Params.Added[0].Shape; got[0] != 3 || got[1] != c.HiddenSize {
 				t.Errorf("A is %v", got)
 			}
