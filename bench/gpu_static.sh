@@ -74,6 +74,12 @@ for arch in sm_80 sm_90; do
 						row = 2 * (width + 8)
 						dynamic = name ~ /_d(q|kv)_/ ? (128 + (width > 64 ? 64 : 128)) * row : 192 * row
 					}
+					# Products hold four steps of both operands as float32, of 32 along k.
+					if (name ~ /^gemm_bf16_.*_(64|128)$/) {
+						tile = name
+						sub(/.*_/, "", tile)
+						dynamic = 4 * 2 * tile * 32 * 4
+					}
 					warps = floor((threads[name] + 31) / 32)
 					blocks = floor(65536 / (floor((registers[name] * 32 + 255) / 256) * 256 * warps))
 					blocks = least(blocks, floor(room / (shared[name] + dynamic + 1024)))
@@ -88,8 +94,8 @@ if [ "$1" = write ]; then
 	{
 		echo "# What each kernel takes, by ptxas $version: bench/gpu_static.sh writes this table and CI holds kernels to it."
 		echo "# Blocks: as many as registers, threads and shared memory of a multiprocessor are enough for. Kernels whose PTX"
-		echo "# names no number of threads count as 256; dynamic shared memory is that of attention in bfloat16, other kernels"
-		echo "# ask for as much as their rows need, which is left out. Nothing here was measured on a GPU."
+		echo "# names no number of threads count as 256; dynamic shared memory is that of attention in bfloat16 and of products"
+		echo "# on tensor cores; other kernels ask for as much as their rows need, which is left out. Nothing here was measured on a GPU."
 		echo "# arch kernel threads registers spilt_bytes static_shared dynamic_shared blocks"
 		cat "$tmp/lines"
 	} >"$table"

@@ -131,7 +131,7 @@ func (d *device) close() error {
 // usesDynamicShared are the kernels that may ask for more than 48 KiB.
 func usesDynamicShared(k kernels.Kernel) bool {
 	switch kernels.Table[k].Module {
-	case "attention_bf16", "attention_f32", "norm", "loss", "quant":
+	case "attention_bf16", "attention_f32", "gemm_bf16", "norm", "loss", "quant":
 		return true
 	}
 	return false

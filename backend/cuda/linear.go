@@ -63,6 +63,9 @@ func (b *Backend) product(op string, x *matrix) error {
 // tiling is how a product is cut into blocks: square tiles of c, and parts of k.
 type tiling struct{ tile, parts, part int }
 
+// pipeStep is how much of k a block multiplies between two barriers.
+const pipeStep = 32
+
 // minPart is the least of k that is worth a part of its own.
 const minPart = 256
 
@@ -86,10 +89,19 @@ func tilingOf(m, n, k, processors int, room int64) tiling {
 			t = tiling{tile: 64, parts: small}
 		}
 	}
-	const step = 32
-	t.part = ceil(ceil(k, t.parts), step) * step
+	t.part = ceil(ceil(k, t.parts), pipeStep) * pipeStep
 	t.parts = ceil(k, t.part)
 	return t
+}
+
+// stages is how many steps of k lie in shared memory at once, and the bytes of these: both operands of a step as float32.
+func (t *tiling) stages(maxShared int) (n, bytes int) {
+	const most, least, rest = 4, 3, 1 << 10 // rest: what else a block has there
+	stage := 2 * t.tile * pipeStep * f32
+	if n = most; n*stage+rest > maxShared {
+		n = least
+	}
+	return n, n * stage
 }
 
 func (b *Backend) productBF16(op string, x *matrix) error {
@@ -119,6 +131,9 @@ func (b *Backend) productBF16(op string, x *matrix) error {
 	for i := range x.also {
 		args.Ptr(x.also[i].c).Ptr(x.also[i].a).Ptr(x.also[i].b)
 	}
+	stages, bytes := t.stages(b.card.maxShared)
+	args.I32(stages)
+	b.task.shared = bytes
 	return b.run(cudax.Dim{X: ceil(x.n, t.tile), Y: ceil(x.m, t.tile), Z: apart * t.parts}, line(threads))
 }
 

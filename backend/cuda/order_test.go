@@ -4,6 +4,7 @@ package cuda_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -57,5 +58,43 @@ func TestThreadOrders(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// Products hold three or four steps of their operands in shared memory: whenever the copies land, and also where rows begin on no 16
+// bytes, they give the same bits.
+func TestPipelines(t *testing.T) {
+	defer cudaemu.SetMaxShared(163 << 10)
+	defer cudaemu.SetLanding(cudaemu.LandLate)
+	for _, s := range [][3]int{{150, 136, 300}, {130, 65, 97}, {65, 130, 20}} {
+		m, n, k := s[0], s[1], s[2]
+		var want [][]float32
+		for _, shared := range []int{163 << 10, 99 << 10} { // with 99 KiB, as on an RTX 4090, a block has room for three
+			cudaemu.SetMaxShared(shared)
+			p := newPairOf(t, backend.BFloat16, 24<<20)
+			for _, landing := range []uint{cudaemu.LandLate, cudaemu.LandAtOnce, 7} {
+				cudaemu.SetLanding(landing)
+				p.rng = rand.New(rand.NewPCG(1, 2))
+				for form := range 4 {
+					args := backend.MatMulArgs{TransA: form&2 != 0, TransB: form&1 != 0}
+					a, b, c := p.normal(m, k), p.normal(k, n), p.normal(m, n)
+					if args.TransA {
+						a = p.normal(k, m)
+					}
+					if args.TransB {
+						b = p.normal(n, k)
+					}
+					got := make([]float32, m*n)
+					must(t, p.on[1].MatMul(c[1], a[1], b[1], args))
+					must(t, p.on[1].Download(got, c[1]))
+					if len(want) <= form {
+						want = append(want, got)
+					}
+					if !slices.Equal(got, want[form]) {
+						t.Errorf("%v, form %d, %d KiB, landing %d: other bits", s, form, shared>>10, landing)
+					}
+				}
+			}
+		}
 	}
 }

@@ -15,12 +15,13 @@
 //	attention.cuh    which queries see which keys
 //	epilogue.cuh     what a product does with its result on the way to memory
 //	stated.cuh       the stated arithmetic of kernels/vec, with explicit rounding
-//	gemm_*.cuh       tiles of matrix products in float32 and bfloat16
+//	gemm_*.cuh       tiles of matrix products in float32 and bfloat16; gemm_pipe.cuh copies their operands several steps ahead
 //	gemm_*.cu        the products: several of one shape in a launch, parts of a long sum added up at its end
 //	muon.cuh         the matrices of one call of Muon
 //	muon*.cu         Muon of all matrices at once
 //	attention_*.cu   attention forward and backward in float32 and bfloat16
 //	quant.cu         the student's INT8 operations
+//	embed_sort.cu    rows of a batch sorted by their ids
 //	elementwise, norm, reduce, embedding, loss, optim
 //
 // resources.txt says how many registers, how much shared memory and how many blocks a multiprocessor each kernel takes;

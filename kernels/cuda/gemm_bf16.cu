@@ -1,5 +1,6 @@
 // Matrix products on tensor cores.
 #include "gemm_bf16.cuh"
+#include "gemm_pipe.cuh"
 
 // finish_parts adds up the parts of the tile at row0 and col0, in order: v = [c] or [bias] + part 0 + part 1 …, then the
 // epilogue. The block that comes last to the tile calls it.
@@ -29,12 +30,14 @@ struct Members {
 // the members: part z takes [z·k_part, (z+1)·k_part) of k; with more than one part, it
 // is left in partial [members, parts, m, n], alpha applied, and the block that comes
 // last to a tile, by its counter, adds them up. Counters are zero between launches.
+// Dynamic shared memory holds so many stages of both operands.
 template <int Rows, int Cols, int WarpRows, int WarpCols, bool TransA, bool TransB>
 DEVICE void gemm_bf16(Epilogue out, float* partial, unsigned* counters, const Members& x, const float* bias, int m, int n, int k,
-                      int k_part, float alpha, int accumulate) {
-	using Gemm = GemmBf16<Rows, Cols, WarpRows, WarpCols, TransA, TransB>;
-	using Out = typename Gemm::Out;
-	__shared__ __align__(16) uint16_t tiles[Gemm::kTiles];
+                      int k_part, float alpha, int accumulate, int stages) {
+	using Gemm = GemmPipe<Rows, Cols, WarpRows, WarpCols, TransA, TransB>;
+	using Out = Strip<Cols / WarpCols>;
+	static_assert(WarpRows * WarpCols * Out::kSize <= kLeastStages * (Rows + Cols) * kPipeStep / 2, "the strips lie where the stages were");
+	DYNAMIC_SHARED(unsigned char, memory);
 	__shared__ bool last;
 	int parts = x.chain ? 1 : gridDim.z / x.count, member = blockIdx.z / parts, part = blockIdx.z % parts;
 	int row0 = blockIdx.y * Rows, col0 = blockIdx.x * Cols;
@@ -43,7 +46,7 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, unsigned* counters, const Me
 	for (int i = member; i < (x.chain ? x.count : member + 1); i++) {
 		const float* a = i == 0 ? x.a[0] : i == 1 ? x.a[1] : x.a[2];
 		const float* b = i == 0 ? x.b[0] : i == 1 ? x.b[1] : x.b[2];
-		Gemm::multiply(acc, tiles, a, b, m, n, k, row0, col0, k_first, k_end);
+		Gemm::template multiply<false, false>(acc, memory, stages, a, b, m, n, k, row0, col0, k_first, k_end);
 	}
 	out.c = member == 0 ? x.c[0] : member == 1 ? x.c[1] : x.c[2];
 	partial += (size_t)member * parts * m * n;
@@ -52,7 +55,7 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, unsigned* counters, const Me
 	Epilogue to = out;
 	if (parts > 1) to = {partial + (size_t)part * m * n, nullptr, nullptr, Epilogue::kPlain};
 	bool quads = (n & 3) == 0 && to.on16();
-	float* strip = (float*)tiles + warp_id() * Out::kSize;
+	float* strip = (float*)memory + warp_id() * Out::kSize;
 	UNROLL
 	for (int i = 0; i < Gemm::kM; i++) {
 		Out::put(strip, acc[i], alpha);
@@ -76,10 +79,10 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, unsigned* counters, const Me
 #define GEMM_BF16_PARAMS                                                                                                     \
 	float *c, float *partial, unsigned *counters, const float *a, const float *b, const float *bias, float *second,          \
 	    const float *other, int m, int n, int k, int k_part, float alpha, int accumulate, int kind, int members, int chain, \
-	    float *c1, const float *a1, const float *b1, float *c2, const float *a2, const float *b2
+	    float *c1, const float *a1, const float *b1, float *c2, const float *a2, const float *b2, int stages
 #define GEMM_BF16_ARGS                                                                                              \
 	Epilogue{c, second, other, kind}, partial, counters, Members{{c, c1, c2}, {a, a1, a2}, {b, b1, b2}, members, chain}, \
-	    bias, m, n, k, k_part, alpha, accumulate
+	    bias, m, n, k, k_part, alpha, accumulate, stages
 
 #define GEMM_BF16(form, trans_a, trans_b)                                                 \
 	EXPORT __launch_bounds__(256) gemm_bf16_##form##_128(GEMM_BF16_PARAMS) {              \

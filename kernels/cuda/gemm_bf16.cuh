@@ -1,4 +1,5 @@
-// gemm_bf16.cuh holds the parts of matrix products on tensor cores: the operands are
+// gemm_bf16.cuh holds the parts of matrix products on tensor cores, of Muon's all but the
+// epilogue, of others the way of a result to memory (see gemm_pipe.cuh): the operands are
 // float32 in memory and rounded to bfloat16 on their way into shared memory; products
 // accumulate in float32.
 //

@@ -10,6 +10,9 @@ DEVICE void ldmatrix4_trans(uint32_t (&r)[4], const void* row) { emu_ldmatrix<4,
 DEVICE void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { emu_mma_bf16(d, a, b); }
 DEVICE void mma_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { emu_mma_s8(d, a, b); }
 DEVICE void cp_async16(void* dst, const void* src) { emu_cp_async16(dst, src); }
+// Of so many bytes, with zeros after them.
+DEVICE void cp_async16(void* dst, const void* src, int bytes) { emu_cp_async(dst, src, bytes, 16); }
+DEVICE void cp_async4(void* dst, const void* src, int bytes) { emu_cp_async(dst, src, bytes, 4); }
 DEVICE void cp_async_commit() { emu_cp_commit(); }
 template <int Keep>
 DEVICE void cp_async_wait() {
@@ -47,6 +50,13 @@ DEVICE void mma_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) 
 }
 DEVICE void cp_async16(void* dst, const void* src) {
 	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(dst)), "l"(src) : "memory");
+}
+// Of so many bytes, with zeros after them.
+DEVICE void cp_async16(void* dst, const void* src, int bytes) {
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(dst)), "l"(src), "r"(bytes) : "memory");
+}
+DEVICE void cp_async4(void* dst, const void* src, int bytes) {
+	asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(dst)), "l"(src), "r"(bytes) : "memory");
 }
 DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int Keep>
