@@ -59,6 +59,9 @@ func avx512Funcs() funcs {
 			1: {{4, gemmF32Kernel1x128AVX512}, {3, gemmF32Kernel1x96AVX512}, {2, gemmF32Kernel1x64AVX512}},
 			2: {{3, gemmF32Kernel2x96AVX512}, {2, gemmF32Kernel2x64AVX512}},
 			3: {{3, gemmF32Kernel3x96AVX512}, {2, gemmF32Kernel3x64AVX512}},
+			4: {{2, gemmF32Kernel4x64AVX512}},
+			5: {{2, gemmF32Kernel5x64AVX512}},
+			6: {{2, gemmF32Kernel6x64AVX512}},
 		},
 		packRows: packRowsAVX2, packCols: packCols8, packStrip: packStripAVX512,
 		blocks: avx2Blocks(), // eight lanes: a block has eight columns

@@ -333,6 +333,27 @@ func gemmF32Kernel3x96AVX512(t *tile)
 //go:noescape
 func gemmF32Kernel3x64AVX512(t *tile)
 
+// gemmF32Kernel4x64AVX512 computes a tile of 4 x 64, the columns from 2 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel4x64AVX512(t *tile)
+
+// gemmF32Kernel5x64AVX512 computes a tile of 5 x 64, the columns from 2 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel5x64AVX512(t *tile)
+
+// gemmF32Kernel6x64AVX512 computes a tile of 6 x 64, the columns from 2 panel(s):
+//
+//	for i, j { s := src[i,j]; for k { s = fma(a[i,k], b[k,j], s) }; c[i,j] = s }
+//
+//go:noescape
+func gemmF32Kernel6x64AVX512(t *tile)
+
 // packRowsAVX2 copies rows of n elements, n a multiple of 8 and at most 32, rows positive:
 //
 //	for r, j { dst[r*n+j] = src[r*ld+j] }

@@ -62,6 +62,9 @@ func main() {
 		kernel(avx512, rows, 3, 2)
 		kernel(avx512, rows, 2, 2)
 	}
+	for rows := 4; rows <= 6; rows++ {
+		kernel(avx512, rows, 2, 2)
+	}
 	packRows()
 	packCols()
 	packStripAVX2()
@@ -69,6 +72,10 @@ func main() {
 	blocks()
 	Generate()
 }
+
+// ahead is how many bytes before they are needed the weights of 4 to 8 rows are asked for: their products fill the processor's
+// window before its loads have run ahead far enough by themselves.
+const ahead = 2048
 
 // kernel generates a micro-kernel of the given rows and of panels·vecs·lanes columns.
 func kernel(s set, rows, panels, vecs int) {
@@ -106,6 +113,13 @@ func kernel(s set, rows, panels, vecs int) {
 	bPanel := multiples(b, offBPS, field, panels)
 	k := field(offK)
 	step := func() {
+		if rows > 3 && rows <= 8 && s.lanes == 16 && vecs == 2 {
+			for v := range columns {
+				m := bPanel[v/vecs]
+				m.Disp = ahead + 64*(v%vecs)
+				PREFETCHT0(m)
+			}
+		}
 		// With several rows each vector of B is loaded once; with one the product takes it from memory.
 		load := func(v int) Op {
 			m := bPanel[v/vecs]
