@@ -185,9 +185,9 @@ func Presets() []Preset {
 			Teacher: shared(stage("micro", game.Rows, 60, 0.01)), Student: stage("micro", game.Rows, 100, 0.01), Distill: games,
 		},
 		{
-			Name: "standard", For: "connect4", About: "150,000 positions labelled 8 plies deep, in the order of play; a 96 K student, no teacher",
-			Task: task.Options{Positions: 150_000, Format: task.FormatMoves, Seed: 1}, Games: 1000, Opponents: []string{"random", "depth-2", "depth-4"},
-			Student: standard("puzzle", 64, 2500), Distill: solver,
+			Name: "standard", For: "connect4", About: "300,000 positions labelled 8 plies deep, in the order of play; a 96 K student, no teacher",
+			Task: task.Options{Positions: 300_000, Format: task.FormatMoves, Seed: 1}, Games: 1000, Opponents: []string{"random", "depth-2", "depth-4"},
+			Student: standard("puzzle", 64, 3500), Distill: solver,
 		},
 		{
 			Name: "standard", For: "puzzle8", About: "every board, with the moves left before the move; a 98 K student, no teacher",
