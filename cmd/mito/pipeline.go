@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -130,7 +131,7 @@ which mito info shows, trains the student on the labels of the data.`,
 				return err
 			}
 			progress := newProgress(cmd, output.quiet)
-			choice, err := chooseFor(w, limit, &p, progress)
+			choice, err := chooseFor(cmd.Context(), w, limit, &p, progress)
 			if err != nil {
 				return err
 			}
@@ -158,7 +159,7 @@ which mito info shows, trains the student on the labels of the data.`,
 	fs.StringVar(&shape, "arch", "", "architecture of the student, one of those that mito info lists; the preset's where it is left out")
 	given.register(fs, "folder of a model that teaches as it is, in place of one that is trained; may be given several times")
 	scorer.register(fs)
-	fs.StringVar(&budget, "budget", "", "what the student may cost on a device: flash=BYTES with its code, ram=BYTES with the stack, tok_s=N tokens a second here; chooses the architecture, the context of a text, and what is pruned; K and M are 1024 and 1024²")
+	fs.StringVar(&budget, "budget", "", "what the student may cost on a device: flash=BYTES with its code, ram=BYTES with the stack, tok_s=N tokens a second here; chooses the architecture, the context of a text, and what is pruned or has fewer bits; K and M are 1024 and 1024²")
 	fs.IntVar(&games, "games", 0, "games, boards or held-out prompts of each score; the preset's number where it is left out")
 	return cmd
 }
@@ -179,12 +180,12 @@ func parseBudget(text, shape string) (*search.Budget, error) {
 }
 
 // chooseFor picks the student that a budget leaves room for and says which; nil without a budget.
-func chooseFor(w *pipeline.Workload, b *search.Budget, preset *pipeline.Preset, p pipeline.Progress) (*pipeline.Choice, error) {
+func chooseFor(ctx context.Context, w *pipeline.Workload, b *search.Budget, preset *pipeline.Preset, p pipeline.Progress) (*pipeline.Choice, error) {
 	if b == nil {
 		return nil, nil
 	}
 	p.Start("budget", 0)
-	c, err := w.Choose(*b, preset)
+	c, err := w.Choose(ctx, *b, preset)
 	if small := (*search.BudgetError)(nil); errors.As(err, &small) {
 		p.End(pipeline.Stopped)
 		return nil, usagef("--%w", small)

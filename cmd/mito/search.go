@@ -115,8 +115,11 @@ func (f *searchFlags) run(cmd *cobra.Command) (err error) {
 	if small := (*search.BudgetError)(nil); errors.As(err, &small) {
 		return usagef("--%w", small)
 	}
-	if err != nil {
+	if err != nil && o.Begun() {
 		return resumable(cmd.Context(), err, o.Resume)
+	}
+	if err != nil {
+		return err
 	}
 	result := struct {
 		Task    string  `json:"task"`

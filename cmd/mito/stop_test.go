@@ -57,6 +57,7 @@ func TestSignalsEndEveryCommand(t *testing.T) {
 		"eval reading":       {"eval --model FLOAT --corpus BOOK --all", 60 * time.Millisecond},
 		"eval playing":       {"eval --model GAMES --task tictactoe --positions 200 --games 100000", 200 * time.Millisecond},
 		"quantize":           {"quantize --model FLOAT --out out --calibrate 40000 --corpus BOOK", 700 * time.Millisecond},
+		"search":             {"search --model FLOAT --out out --budget flash=300K --calibrate 40000 --corpus BOOK", 2 * time.Second},
 		"verify":             {"verify --model INT8", 200 * time.Millisecond},
 		"bench decode":       {"bench decode --rounds 100", time.Second},
 		"bench train":        {"bench train --rounds 100", time.Second},

@@ -68,7 +68,11 @@ func readC(from *Source, o Options) (*student.Weights, c99.Options, error) {
 	if made.Grammar, err = automaton(from.Tok, o.C.Grammar); err != nil {
 		return nil, made, err
 	}
-	made.Codes, err = codesOf(from, w)
+	q, err := from.Quantization()
+	if err != nil {
+		return nil, made, err
+	}
+	made.Codes, err = Codes(w, q.Codes())
 	return w, made, err
 }
 
@@ -98,13 +102,9 @@ func automaton(tok tokenizer.Tokenizer, g *grammar.Grammar) (*grammar.Automaton,
 	return a, err
 }
 
-// codesOf finds what the matrices that are stored in codes are multiples of.
-func codesOf(from *Source, w *student.Weights) (map[string]c99.Codes, error) {
-	q, err := from.Quantization()
-	if err != nil {
-		return nil, err
-	}
-	bits, codes := q.Codes(), map[string]c99.Codes{}
+// Codes finds what the matrices of a student that have fewer than 8 bits, by the names of their modules, are multiples of.
+func Codes(w *student.Weights, bits map[string]int) (map[string]c99.Codes, error) {
+	codes := map[string]c99.Codes{}
 	return codes, w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
 		if m == nil || bits[name] == 0 {
 			return nil

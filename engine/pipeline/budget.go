@@ -9,9 +9,11 @@ import (
 	"slices"
 
 	"mito/engine/arch"
-	"mito/engine/compress/quant"
+	"mito/engine/checkpoint"
 	"mito/engine/compress/search"
+	"mito/engine/export"
 	"mito/engine/export/c99"
+	"mito/engine/files"
 	"mito/engine/report"
 	"mito/engine/runs"
 	"mito/engine/student"
@@ -55,8 +57,8 @@ var errUnmeasured = errors.New("no model with its parts was compiled and measure
 // of the student of the workload's preset p fits whole it is that, if the preset is a standard one, which was found by measured search, or
 // if it fills half of the flash. Otherwise it is the longest context, of a text only, and
 // then the largest preset that fits whole; where that leaves much of the flash empty, or none fits, the smallest larger one whose
-// pruned students fit. Errors: *search.BudgetError that names the nearest budget that can be kept.
-func (w *Workload) Choose(b search.Budget, p *Preset) (*Choice, error) {
+// pruned students fit. Errors: *search.BudgetError that names the nearest budget that can be kept, ctx's.
+func (w *Workload) Choose(ctx context.Context, b search.Budget, p *Preset) (*Choice, error) {
 	var least nearest
 	if c, err := w.tuned(p, b, &least); c != nil || err != nil {
 		return c, err
@@ -76,7 +78,7 @@ func (w *Workload) Choose(b search.Budget, p *Preset) (*Choice, error) {
 		if whole != nil && (b.Flash == 0 || float64(whole.filled(w)) >= wellFilled*float64(b.Flash)) {
 			return whole, nil
 		}
-		pruned, err := w.prunable(tokens, b, whole)
+		pruned, err := w.prunable(ctx, tokens, b, whole)
 		if err != nil {
 			return nil, err
 		}
@@ -128,12 +130,12 @@ func (w *Workload) studentShapes(tokens int) (list []Shape) {
 // fits is the choice of a preset as a whole; nil where the budget has no room for it.
 func (w *Workload) fits(s Shape, tokens int, b search.Budget, least *nearest) (*Choice, error) {
 	config := s.At(w.Tokenizer.VocabSize(), tokens)
-	flash, ram, known, err := w.deviceCost(config, 0)
+	flash, ram, known, err := w.deviceCost(config, 0, search.Whole)
 	if err != nil || !known {
 		least.why = cmp.Or(err, errUnmeasured)
 		return nil, nil // the C export does not have it, or nobody has measured it
 	}
-	small, _, _, err := w.deviceCost(config, mostPruned)
+	small, _, _, err := w.deviceCost(config, mostPruned, search.Whole)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +150,7 @@ func (w *Workload) fits(s Shape, tokens int, b search.Budget, least *nearest) (*
 		return nil, nil
 	}
 	c := &Choice{Budget: b, Shape: s.Name, Context: tokens}
-	c.fact = fmt.Sprintf("%s with a context of %d tokens, 8 bits (the C export stores fewer as 8), nothing pruned: %d bytes of flash and %d of RAM by the C export's prediction",
+	c.fact = fmt.Sprintf("%s with a context of %d tokens, 8 bits, nothing pruned: %d bytes of flash and %d of RAM by the C export's prediction",
 		s.Name, tokens, flash, ram)
 	if b.TokS > 0 {
 		c.fact += fmt.Sprintf(", %.0f tokens/s here", rate)
@@ -166,12 +168,12 @@ func (c *Choice) filled(w *Workload) int64 {
 	if err != nil {
 		return 0
 	}
-	flash, _, _, _ := w.deviceCost(s.At(w.Tokenizer.VocabSize(), c.Context), 0)
+	flash, _, _, _ := w.deviceCost(s.At(w.Tokenizer.VocabSize(), c.Context), 0, search.Whole)
 	return flash
 }
 
 // prunable is the choice of the smallest preset larger than whole of which pruned students fit; nil for none.
-func (w *Workload) prunable(tokens int, b search.Budget, whole *Choice) (*Choice, error) {
+func (w *Workload) prunable(ctx context.Context, tokens int, b search.Budget, whole *Choice) (*Choice, error) {
 	if b.Flash == 0 {
 		return nil, nil
 	}
@@ -182,26 +184,25 @@ func (w *Workload) prunable(tokens int, b search.Budget, whole *Choice) (*Choice
 			continue
 		}
 		config := s.At(w.Tokenizer.VocabSize(), tokens)
-		flash, _, known, err := w.deviceCost(config, 0)
+		flash, _, known, err := w.deviceCost(config, 0, search.Whole)
 		if err != nil || !known || flash > squeezed*b.Flash || flash <= b.Flash {
 			continue
 		}
-		file, err := search.Flash(config, 0, search.Whole)
-		if err != nil {
+		c := &Choice{Budget: b, Shape: s.Name, Context: tokens, Search: true}
+		if c.code, err = w.mostCode(config); err != nil {
 			return nil, err
 		}
-		c := &Choice{Budget: b, Shape: s.Name, Context: tokens, Search: true, code: max(0, flash-file)}
 		if c.ofFiles().Flash <= 0 {
 			continue
 		}
-		_, err = search.SpaceOf(config).Int8().Candidates(config, c.ofFiles(), budgetTrials, 1, search.Speed)
+		_, err = search.SpaceOf(config).Candidates(ctx, config, c.ofFiles(), budgetTrials, 1, search.Speed)
 		if small := (*search.BudgetError)(nil); errors.As(err, &small) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		c.Why = fmt.Sprintf("%s with a context of %d tokens, INT8, pruned by a search until it fits: whole it would take %d bytes of flash", s.Name, tokens, flash)
+		c.Why = fmt.Sprintf("%s with a context of %d tokens, pruned or given fewer bits by a search until it fits: whole, with 8 bits, it would take %d bytes of flash", s.Name, tokens, flash)
 		if whole != nil {
 			c.Why += fmt.Sprintf(", and the largest preset that fits whole, %s, leaves more than a quarter of the flash empty", whole.Shape)
 		}
@@ -218,19 +219,47 @@ func (c *Choice) ofFiles() search.Budget {
 	return b
 }
 
-// deviceCost predicts what a student of a configuration takes.
-func (w *Workload) deviceCost(c arch.Config, sparsity float64) (flash, ram int64, known bool, err error) {
+// mostCode is the most that a student of a configuration takes beside the file of its weights: whole, in blocks or in codes of fewer bits.
+func (w *Workload) mostCode(c arch.Config) (most int64, err error) {
+	for _, form := range []struct {
+		sparsity float64
+		bits     string
+	}{{0, search.Whole}, {mostPruned, search.Whole}, {0, "4"}} {
+		flash, _, _, err := w.deviceCost(c, form.sparsity, form.bits)
+		if err != nil {
+			return 0, err
+		}
+		file, err := search.Flash(c, form.sparsity, form.bits)
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, flash-file)
+	}
+	return most, nil
+}
+
+// deviceCost predicts what a student of a configuration takes, with so many zero blocks or weights of so many bits.
+func (w *Workload) deviceCost(c arch.Config, sparsity float64, bits string) (flash, ram int64, known bool, err error) {
 	q, err := search.Dummy(c, sparsity)
 	if err != nil {
 		return 0, 0, false, err
 	}
-	return w.deviceCostOf(q)
+	coarse, err := search.Coarse(c, bits)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	return w.deviceCostOf(q, coarse)
 }
 
-// deviceCostOf predicts the flash and RAM, with the stack, of a student on the processor where it takes most. known is false where no
+// deviceCostOf predicts the flash and RAM, with the stack, of a student on the processor where it takes most. coarse are the bits of the
+// modules that have fewer than 8. known is false where no
 // model with its parts was measured; its code is then taken as large as that of any.
-func (w *Workload) deviceCostOf(q *student.Weights) (flash, ram int64, known bool, err error) {
-	var o c99.Options
+func (w *Workload) deviceCostOf(q *student.Weights, coarse map[string]int) (flash, ram int64, known bool, err error) {
+	codes, err := export.Codes(q, coarse)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	o := c99.Options{Codes: codes}
 	if w.Task != nil {
 		if _, err := task.Rules(w.Task.Name()); err == nil {
 			o.Task = w.Task.Name()
@@ -238,7 +267,8 @@ func (w *Workload) deviceCostOf(q *student.Weights) (flash, ram int64, known boo
 	}
 	p, err := c99.Predict(q, w.Tokenizer, o)
 	if err != nil && o.Task != "" { // its prompts are not those that the rules of the task read
-		p, err = c99.Predict(q, w.Tokenizer, c99.Options{})
+		o.Task = ""
+		p, err = c99.Predict(q, w.Tokenizer, o)
 	}
 	if err != nil {
 		return 0, 0, false, err
@@ -292,35 +322,50 @@ func (n *nearest) refuse(b search.Budget) error {
 // searchDir is the folder of the search in that of a pipeline.
 const searchDir = "search"
 
-// squeeze searches for the student that fits the budget, and returns its float model and its share of zero blocks.
-func (j *job) squeeze(ctx context.Context) (dir string, sparsity float64, err error) {
+// squeeze searches for the student that fits the budget, puts it into dir and returns its share of zero blocks.
+func (j *job) squeeze(ctx context.Context, dir string) (sparsity float64, err error) {
 	o := SearchOptions{
 		Healing: Healing{Dir: j.made[StudentDir].dir, Out: filepath.Join(j.Out, searchDir), Resume: true,
 			Train: j.Preset.Student.Train, Batch: j.Preset.Student.Rows, Distill: j.Preset.Distill},
-		Budget: j.Choice.ofFiles(), Trials: budgetTrials, Rows: budgetRows, Int8: true,
+		Budget: j.Choice.ofFiles(), Trials: budgetTrials, Rows: budgetRows,
 	}
 	o.Train.Labels, o.Train.Seed, o.Train.SaveEvery, o.Train.EvalEvery = train.Drawn, j.Seed, 0, 0
 	o.Train.Steps = max(1, o.Train.Steps/2)
 	r, err := Search(ctx, j.b, j.w, o, j.p)
 	if err != nil {
-		return "", 0, err
+		return 0, err
 	}
 	t := r.Best.Trial
-	j.note("The search under the budget tried %d students; the best of its last round has %d layers, %d heads, %d neurons and %.1f%% zero 4x8 blocks, a loss of %.4f on the training data that was kept for the choice.",
-		r.Rungs[0].Trials, t.Layers, t.Heads, t.Neurons, 100*t.Sparsity, r.Best.Loss)
+	j.note("The search under the budget tried %d students; the best of its last round has %d layers, %d heads, %d neurons, %.1f%% zero 4x8 blocks and weights of %s bits, a loss of %.4f on the training data that was kept for the choice.",
+		r.Rungs[0].Trials, t.Layers, t.Heads, t.Neurons, 100*t.Sparsity, t.Bits, r.Best.Loss)
 	if j.Preset.ShipAll {
 		j.note("The search trained without the test positions, unlike the student that it began with; losses are on all positions of the task, which can be listed.")
 	}
-	return runs.ResolveModel(filepath.Join(o.Out, trialsDir, r.Best.Name, trialRun)), t.Sparsity, nil
+	return t.Sparsity, j.w.adopt(filepath.Join(o.Out, trialsDir, r.Best.Name, filepath.FromSlash(r.Best.Student)), dir)
 }
 
-// afford holds the student that ships to the budget, as the C export predicts what it takes.
-func (j *job) afford(dir string) error {
-	q, err := quant.Load(dir)
+// adopt copies an INT8 student of the workload to where it ships from.
+func (w *Workload) adopt(from, dir string) (err error) {
+	lock, err := files.LockBeside(dir)
 	if err != nil {
 		return err
 	}
-	flash, ram, _, err := j.w.deviceCostOf(q)
+	defer closing(closer(lock.Release), &err)
+	if err := runs.CheckReplaceable(dir); err != nil {
+		return err
+	}
+	f, err := checkpoint.Open(from)
+	if err != nil {
+		return err
+	}
+	return checkpoint.Save(dir, &checkpoint.Contents{
+		Config: f.Config, Tensors: f.Weights.Tensors, Generation: f.Generation, SaveTokenizer: w.Tokenizer.Save,
+	})
+}
+
+// afford holds the student that ships to the budget, as the C export predicts what it takes.
+func (j *job) afford(q *student.Weights, coarse map[string]int) error {
+	flash, ram, _, err := j.w.deviceCostOf(q, coarse)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/compress/search"
+	"mito/engine/files"
 )
 
 // What is chosen is the largest preset that fits, a larger one that is pruned where much would stay empty, a shorter context where
@@ -44,7 +45,7 @@ func TestChoose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.w.Choose(b, &c.own)
+		got, err := c.w.Choose(t.Context(), b, &c.own)
 		if err != nil {
 			t.Errorf("%s %s: %v", c.w.Name, c.budget, err)
 			continue
@@ -60,11 +61,11 @@ func TestChoose(t *testing.T) {
 			t.Fatal(err)
 		}
 		var small *search.BudgetError
-		if _, err := games.Choose(b, &micro); !errors.As(err, &small) || !strings.Contains(small.Want, want) {
+		if _, err := games.Choose(t.Context(), b, &micro); !errors.As(err, &small) || !strings.Contains(small.Want, want) {
 			t.Errorf("%s: %v", text, err)
 		} else if near, err := search.Parse(strings.Fields(small.Want)[0]); err != nil {
 			t.Errorf("%s: the nearest is not told as a budget: %q", text, small.Want)
-		} else if _, err := games.Choose(near, &micro); err != nil && text != "tok_s=1000M" { // a speed is measured anew
+		} else if _, err := games.Choose(t.Context(), near, &micro); err != nil && text != "tok_s=1000M" { // a speed is measured anew
 			t.Errorf("%s: the nearest, %s, is refused: %v", text, small.Want, err)
 		}
 	}
@@ -76,7 +77,7 @@ func TestRunUnderBudget(t *testing.T) {
 	p.ShipAll = false
 	w := openTask(t, "tictactoe", p)
 	const flash = 48 << 10
-	c, err := w.Choose(search.Budget{Flash: flash}, &p)
+	c, err := w.Choose(t.Context(), search.Budget{Flash: flash}, &p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,11 +100,75 @@ func TestRunUnderBudget(t *testing.T) {
 	if got, want := r.Compressed.Bytes, folder.Weights.Bytes(); got != want || got >= int64(q.Bytes()) {
 		t.Errorf("the report says %d bytes, the file holds %d, %d without blocks", got, want, q.Bytes())
 	}
-	need, ram, _, err := w.deviceCostOf(q)
+	var found Searched
+	if err := files.ReadJSON(filepath.Join(out, searchDir, searchFile), &found, 0); err != nil {
+		t.Fatal(err)
+	}
+	best, err := checkpoint.Open(filepath.Join(out, searchDir, trialsDir, found.Best.Name, found.Best.Student))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := best.WeightsSHA256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := folder.WeightsSHA256(); err != nil || got != want {
+		t.Errorf("the student that ships is not the best of the search, %s: %v", found.Best.Name, err)
+	}
+	quantization, err := folder.Quantization()
+	if err != nil {
+		t.Fatal(err)
+	}
+	coarse := quantization.Codes()
+	if bits := r.Candidates[len(r.Candidates)-1].Bits; (bits < 8) != (len(coarse) > 0) || (found.Best.Trial.Bits != search.Whole) != (bits < 8) {
+		t.Errorf("%v bits, codes %v of a trial of %s", bits, coarse, found.Best.Trial.Bits)
+	}
+	need, ram, _, err := w.deviceCostOf(q, coarse)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := r.Device; d == nil || d.Flash != need || d.RAM != ram || need > flash || d.FlashBudget != flash || d.Chosen != c.Why {
 		t.Errorf("%d and %d bytes, the report says %+v", need, ram, r.Device)
+	}
+}
+
+// Fewer bits take less flash on a device, and students of them are among those that a budget is searched with.
+func TestFewerBitsUnderBudget(t *testing.T) {
+	w := openTask(t, "tictactoe", tiny(t, "tictactoe"))
+	shape, err := ShapeOf("micro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := shape.At(w.Tokenizer.VocabSize(), w.Context)
+	cost := map[string]int64{}
+	for _, bits := range []string{search.Whole, "6", "4", "3"} {
+		if cost[bits], _, _, err = w.deviceCost(c, 0, bits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole := cost[search.Whole]; cost["6"] > whole*9/10 || cost["4"] > cost["6"]*9/10 || cost["3"] >= cost["4"] {
+		t.Errorf("flash by bits: %v", cost)
+	}
+	code, err := w.mostCode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := search.Budget{Flash: cost["4"]}
+	list, err := search.SpaceOf(c).Candidates(t.Context(), c, (&Choice{Budget: b, code: code}).ofFiles(), 50, 1, search.Speed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coarse := 0
+	for _, one := range list {
+		if one.Bits != search.Whole && one.Shape == search.SpaceOf(c).Whole() {
+			coarse++
+		}
+		flash, _, _, err := w.deviceCost(one.Config(c), one.Sparsity, one.Bits)
+		if err != nil || flash > b.Flash {
+			t.Errorf("%+v takes %d bytes of flash of %d, %v", one, flash, b.Flash, err)
+		}
+	}
+	if coarse == 0 {
+		t.Errorf("no student of fewer bits among %d", len(list))
 	}
 }

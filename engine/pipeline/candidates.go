@@ -1,11 +1,13 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 
+	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/report"
 	"mito/engine/runs"
@@ -154,18 +156,23 @@ func (j *job) assist(ctx context.Context) (made, error) {
 
 // compress quantises the student and proves its bits.
 func (j *job) compress(ctx context.Context) (m made, err error) {
-	m = made{dir: filepath.Join(j.Out, CompressedDir), scheme: "int8", bits: 8}
-	from := j.made[StudentDir].dir
+	m = made{dir: filepath.Join(j.Out, CompressedDir), scheme: "int8"}
 	if j.Choice != nil && j.Choice.Search {
-		if from, m.sparsity, err = j.squeeze(ctx); err != nil {
+		if m.sparsity, err = j.squeeze(ctx, m.dir); err != nil {
 			return m, err
 		}
 	}
 	err = stage(j.p, "INT8", 0, func() (string, error) {
-		w, r, err := quantize(ctx, from, m.dir, quant.Options{}, runs.CheckReplaceable)
+		if j.Choice == nil || !j.Choice.Search {
+			if _, _, err := quantize(ctx, j.made[StudentDir].dir, m.dir, quant.Options{}, runs.CheckReplaceable); err != nil {
+				return "", err
+			}
+		}
+		w, f, coarse, err := openStudent(m.dir)
 		if err != nil {
 			return "", err
 		}
+		m.bits = meanBits(w, coarse)
 		proof, err := verify.Student(ctx, w, func() (*student.Weights, error) { return quant.Load(m.dir) })
 		if err != nil {
 			return "", err
@@ -175,13 +182,39 @@ func (j *job) compress(ctx context.Context) (m made, err error) {
 		}
 		m.digest, m.variants = proof.Digest, proof.Names()
 		if j.Choice != nil {
-			if err := j.afford(m.dir); err != nil {
+			if err := j.afford(w, coarse); err != nil {
 				return "", err
 			}
 		}
-		return fmt.Sprintf("%d bytes, the same digest in %d variants", quant.StoredBytes(w, r), len(proof.Variants)), nil
+		return fmt.Sprintf("%d bytes, the same digest in %d variants", f.Weights.Bytes(), len(proof.Variants)), nil
 	})
 	return m, err
+}
+
+// openStudent reads an INT8 student, and the bits of its modules that have fewer than 8.
+func openStudent(dir string) (*student.Weights, *checkpoint.Folder, map[string]int, error) {
+	f, err := checkpoint.Open(dir)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	w, err := quant.Read(f)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	q, err := f.Quantization()
+	return w, f, q.Codes(), err
+}
+
+// meanBits is the mean over the weights of the matrices.
+func meanBits(w *student.Weights, coarse map[string]int) float64 {
+	bits, weights := 0, 0
+	_ = w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
+		if m != nil {
+			bits, weights = bits+len(m.Q)*cmp.Or(coarse[name], checkpoint.WholeBits), weights+len(m.Q)
+		}
+		return nil
+	})
+	return float64(bits) / float64(weights)
 }
 
 // fit trains one model of the pipeline into a folder of its own.

@@ -135,6 +135,9 @@ func packFile(out *tar.Writer, path, name string) error {
 
 // unpackTrial makes the folder of a trial of what packTrial wrote. It is there as a whole or not at all.
 func unpackTrial(trials string, t search.Trial, r io.Reader) error {
+	if err := os.MkdirAll(trials, 0o777); err != nil {
+		return err
+	}
 	half, err := os.MkdirTemp(trials, ".half-")
 	if err != nil {
 		return err

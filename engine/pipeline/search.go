@@ -32,9 +32,8 @@ type SearchOptions struct {
 	Healing // of a trial of the last round; Dir is the parent, Out the folder of the search, Seed that of all draws
 
 	Budget search.Budget
-	Trials int  // in the first round
-	Rows   int  // training sequences that scores are computed from
-	Int8   bool // no weights of fewer bits
+	Trials int // in the first round
+	Rows   int // training sequences that scores are computed from
 
 	Pool Pool // runs the trials of a round, on other machines too; nil for one after the other in this process
 }
@@ -83,6 +82,12 @@ func (o *SearchOptions) Check() error {
 	return runs.CheckFree(o.Out)
 }
 
+// Begun says that the folder of the search holds something of a trial, which another search with Resume goes on from.
+func (o *SearchOptions) Begun() bool {
+	trials, err := os.ReadDir(filepath.Join(o.Out, trialsDir))
+	return err == nil && len(trials) > 0
+}
+
 // searcher is a search under way.
 type searcher struct {
 	SearchOptions
@@ -106,21 +111,15 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 	if err != nil {
 		return nil, err
 	}
-	space := search.SpaceOf(s.config)
-	if o.Int8 {
-		space = space.Int8()
-	}
-	candidates, err := space.Candidates(s.config, o.Budget, o.Trials, o.Train.Seed, search.Speed)
+	candidates, err := search.SpaceOf(s.config).Candidates(ctx, s.config, o.Budget, o.Trials, o.Train.Seed, search.Speed)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.prepare(ctx, parent); err != nil {
 		return nil, err
 	}
-	if !o.Int8 {
-		if candidates, err = s.withMeasured(ctx, candidates, parent); err != nil {
-			return nil, err
-		}
+	if candidates, err = s.withMeasured(ctx, candidates, parent); err != nil {
+		return nil, err
 	}
 	r := &Searched{Dir: o.Out, Parent: parent.Hash, Budget: o.Budget, Rungs: search.Rungs(len(candidates), o.Train.Steps)}
 	uniform := map[string]bool{}
@@ -236,7 +235,7 @@ func (s *searcher) prepare(ctx context.Context, parent *Start) (err error) {
 	s.base = search.Trial{
 		Parent: parent.Hash, Data: hashOf([]byte(source.Hash() + held.Hash())), Recipe: hashOf(recipe), Seed: s.Train.Seed,
 	}
-	return os.MkdirAll(s.trials, 0o777)
+	return nil
 }
 
 // teacherHash is that of the weights of a teacher that is not the parent.

@@ -1,12 +1,15 @@
 package search
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"mito/engine/arch"
+	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/decode"
 	"mito/engine/student"
@@ -65,12 +68,6 @@ func SpaceOf(c arch.Config) Space {
 	return s
 }
 
-// Int8 is the space without weights of fewer bits, for devices: the C export stores all codes as INT8.
-func (s Space) Int8() Space {
-	s.Bits = []string{Whole}
-	return s
-}
-
 // Whole is the shape of the parent.
 func (s Space) Whole() Shape { return Shape{s.Layers[0], s.Heads[0], s.Neurons[0]} }
 
@@ -99,12 +96,14 @@ func (s Shape) Config(c arch.Config) arch.Config {
 	return out
 }
 
-// Dummy is an INT8 student of a configuration with so many zero blocks in every matrix inside the layers, spread evenly.
+// Dummy is an INT8 student of a configuration with so many zero blocks in every matrix inside the layers, spread evenly. Its weights are
+// codes of 3 bits and more.
 func Dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
 	w, err := student.NewWeights(c)
 	if err != nil {
 		return nil, err
 	}
+	const most = 3 // checkpoint.MaxCode(3)
 	r := rand.New(rand.NewPCG(1, 2))
 	return w, w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
 		switch {
@@ -118,12 +117,12 @@ func Dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
 			dead := int(sparsity * float64(down*across))
 			for i, b := range r.Perm(down * across) {
 				if i >= dead {
-					m.Q[b/across*blockRows*m.Cols+b%across*blockCols] = int8(i%100 + 1)
+					m.Q[b/across*blockRows*m.Cols+b%across*blockCols] = int8(i%most + 1)
 				}
 			}
 		default:
 			for i := range m.Q {
-				m.Q[i] = int8(i%100 + 1)
+				m.Q[i] = int8(i%most + 1)
 			}
 		}
 		for i := range m.Scale {
@@ -138,25 +137,30 @@ func inside(w *student.Weights, m *student.Matrix) bool {
 	return m != &w.Embedding && m != &w.Positions && m != &w.Head
 }
 
+// Coarse are the bits of the matrices that bits, as quant.ParseRules reads them, leave fewer than 8, by the names of their modules.
+func Coarse(c arch.Config, bits string) (map[string]int, error) {
+	rules, err := quant.ParseRules(bits)
+	if err != nil {
+		return nil, err
+	}
+	each, err := quant.BitsOf(c, rules)
+	maps.DeleteFunc(each, func(_ string, n int) bool { return n == checkpoint.WholeBits })
+	return each, err
+}
+
 // Flash is the size of the file of a student of a configuration with so many zero blocks, its weights of so many bits.
 func Flash(c arch.Config, sparsity float64, bits string) (int64, error) {
 	w, err := Dummy(c, sparsity)
 	if err != nil {
 		return 0, err
 	}
+	coarse, err := Coarse(c, bits)
+	if err != nil {
+		return 0, err
+	}
 	report := quant.Report{Blocks: sparsity > 0}
-	if bits != Whole {
-		rules, err := quant.ParseRules(bits)
-		if err != nil {
-			return 0, err
-		}
-		each, err := quant.BitsOf(c, rules)
-		if err != nil {
-			return 0, err
-		}
-		for name, n := range each {
-			report.Matrices = append(report.Matrices, quant.MatrixError{Name: name, Bits: n})
-		}
+	for name, n := range coarse {
+		report.Matrices = append(report.Matrices, quant.MatrixError{Name: name, Bits: n})
 	}
 	return int64(quant.FileSize(w, &report)), nil
 }
@@ -220,14 +224,17 @@ type Candidate struct {
 
 // Candidates lists what fits the budget: first, where they fit, the whole parent with the same sparsity everywhere, and with the same
 // bits, as many as fit; then others in an order drawn by the seed, n in all at most. speed is Speed, or nil where it does not matter. Errors: *BudgetError that says the
-// smallest budget that can be kept.
-func (s Space) Candidates(c arch.Config, b Budget, n int, seed uint64, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
+// smallest budget that can be kept, ctx's.
+func (s Space) Candidates(ctx context.Context, c arch.Config, b Budget, n int, seed uint64, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
 	var list []Candidate
 	var least Budget
 	for _, layers := range s.Layers {
 		for _, heads := range s.Heads {
 			for _, neurons := range s.Neurons {
 				shape := Shape{layers, heads, neurons}
+				if err := ctx.Err(); err != nil {
+					return nil, err
+				}
 				found, err := s.fitting(shape, c, b, &least, speed)
 				if err != nil {
 					return nil, err
