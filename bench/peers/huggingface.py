@@ -149,6 +149,7 @@ SHAPES = {
     "ReLU², window": ("mito", dict(sliding_window=9)),
     "layers of unequal shape": ("mito", dict(layer_shapes=[
         dict(num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=f, sliding_window=0) for h, f in ((4, 80), (2, 48))])),
+    "per-layer embeddings": ("mito", dict(ple_dim=12)),
     "RMSNorm, learned positions": ("mito", dict(position_embedding="learned")),
 }
 

@@ -493,6 +493,7 @@ MORE = {
     "relu": dict(hidden_act="relu"),
     "GELU behind RMSNorm, learned positions": dict(hidden_act="gelu", position_embedding="learned"),
     "unscaled": dict(attention_scale=1.0),
+    "per-layer embeddings": dict(ple_dim=12),
     "layers of unequal shape": dict(layer_shapes=[
         dict(num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=f, sliding_window=w) for h, f, w in ((4, 96, 0), (2, 64, 7))]),
 }

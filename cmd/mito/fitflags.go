@@ -34,7 +34,7 @@ type fitFlags struct {
 
 	arch, config, from, out, split string
 	reference                      string
-	batch                          int
+	batch, pleDim                  int
 	qat                            float64
 	bits                           string
 	resume                         bool
@@ -58,6 +58,7 @@ func (f *fitFlags) register(fs *pflag.FlagSet, shape func(pipeline.Recipe) strin
 	f.ranks.register(fs)
 	fs.StringVar(&f.arch, "arch", shape(r), "architecture of the model, one of those that mito info lists; --model means the same")
 	fs.StringVar(&f.config, "config", "", "JSON file with keys of config.json that replace those of --arch")
+	fs.IntVar(&f.pleDim, "ple-dim", 0, "width of per-layer embeddings: every layer has a table of all tokens, of which a token reads one row; 0 for none, or what --config says")
 	fs.StringVar(&f.out, "out", "", "folder of the run (required)")
 	fs.StringVar(&f.split, "split", string(task.Train), "task: positions to train on, train or all")
 	fs.BoolVar(&f.resume, "resume", false, "continue the run in --out, or begin it where there is none")
@@ -182,9 +183,15 @@ func (f *fitFlags) shape(w *pipeline.Workload, start *pipeline.Start) (c arch.Co
 		return c, usage(err)
 	}
 	if c = shape.At(w.Tokenizer.VocabSize(), w.Context); f.config != "" {
-		c, err = override(c, f.config)
+		if c, err = override(c, f.config); err != nil {
+			return c, err
+		}
 	}
-	return c, err
+	if f.pleDim != 0 {
+		c.PLEDim = f.pleDim
+		return c, usage(c.Validate())
+	}
+	return c, nil
 }
 
 // options checks the flags and makes the options of a fitting.
@@ -246,7 +253,7 @@ func (f *fitFlags) check(fs *pflag.FlagSet) error {
 		return err
 	}
 	if f.from != "" {
-		if err := without(fs, "--from", "arch", "config", "bpe"); err != nil {
+		if err := without(fs, "--from", "arch", "config", "ple-dim", "bpe"); err != nil {
 			return err
 		}
 	}

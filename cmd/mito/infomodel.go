@@ -8,9 +8,11 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"mito/engine/checkpoint"
 	"mito/engine/decode"
 	"mito/engine/export"
 	"mito/engine/export/c99"
+	"mito/engine/export/hf"
 )
 
 // modelMemory says what a model takes before anything runs.
@@ -18,6 +20,7 @@ type modelMemory struct {
 	Dir       string `json:"dir"`
 	Kind      string `json:"kind"`
 	Params    int    `json:"params"`
+	Active    int64  `json:"active_params"` // that a token uses: of a table that is only looked up, one row
 	Vocab     int    `json:"vocab"`
 	Context   int    `json:"context"`
 	Weights   int    `json:"weight_bytes"` // as they ship
@@ -47,12 +50,28 @@ func gatherModel(ctx context.Context, flag string) (m *modelMemory, err error) {
 	}
 	defer closing(rt, &err)
 	m = &modelMemory{Dir: flag, Kind: rt.Kind(), Params: rt.Params(), Vocab: rt.VocabSize(), Context: rt.Context(), Weights: rt.Bytes()}
+	if m.Active, err = activeParams(dir); err != nil {
+		return nil, err
+	}
 	m.PageBytes, m.Page = rt.CacheBytes(1)
 	m.PerToken = m.PageBytes / m.Page
 	m.Sequence, _ = rt.CacheBytes(m.Context)
 	m.Window = m.Sequence < (m.Context+m.Page-1)/m.Page*m.PageBytes
 	m.Device, err = devicePlan(ctx, dir)
 	return m, err
+}
+
+// activeParams is the number of parameters that a token uses.
+func activeParams(dir string) (int64, error) {
+	f, err := checkpoint.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	c, err := hf.Config(f.Config)
+	if err != nil {
+		return 0, err
+	}
+	return c.Active(), nil
 }
 
 // devicePlan is what mito export c --dry-run says of a student, nil for a float model. A tokenizer that C has not is left out.
@@ -79,7 +98,7 @@ func devicePlan(ctx context.Context, dir string) (*c99.Plan, error) {
 
 func (m *modelMemory) print(w io.Writer) {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "%s\t%s, %d parameters, vocabulary %d, context %d\n", m.Dir, m.Kind, m.Params, m.Vocab, m.Context)
+	fmt.Fprintf(tab, "%s\t%s, %d parameters, of which a token uses %d, vocabulary %d, context %d\n", m.Dir, m.Kind, m.Params, m.Active, m.Vocab, m.Context)
 	fmt.Fprintf(tab, "weights\t%d bytes\n", m.Weights)
 	fmt.Fprintf(tab, "cache\t%d bytes a token, in pages of %d positions with %d bytes\n", m.PerToken, m.Page, m.PageBytes)
 	for _, n := range sideBySideTexts {

@@ -53,6 +53,10 @@ type Config struct {
 	MLPBias          bool    `json:"mlp_bias"`
 	TieEmbeddings    bool    `json:"tie_word_embeddings"`
 
+	// PLEDim is the width of the per-layer embeddings: every layer has a table of all tokens, of which a token reads one row; 0 for
+	// none.
+	PLEDim int `json:"ple_dim,omitempty"`
+
 	// AuxVocab is the number of classes of a second output head, which is trained beside the first and does not ship;
 	// 0 for none.
 	AuxVocab int `json:"aux_vocab_size,omitempty"`

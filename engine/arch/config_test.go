@@ -26,7 +26,7 @@ func uneven() Config {
 func gpt2() Config {
 	c := small()
 	c.Norm, c.Position, c.Activation, c.TieEmbeddings, c.QKNorm, c.AuxVocab = NormLayer, PositionLearned, ActSwiGLU, false, true, 3
-	c.AttentionBias, c.MLPBias = true, true
+	c.AttentionBias, c.MLPBias, c.PLEDim = true, true, 5
 	return c
 }
 
@@ -50,6 +50,9 @@ func TestFields(t *testing.T) {
 		{"num_key_value_heads", func(c *Config) { c.KVHeads = 3 }},
 		{"num_key_value_heads", func(c *Config) { c.KVHeads = 8 }},
 		{"num_key_value_heads", func(c *Config) { c.KVHeads = -1 }},
+		{"ple_dim", func(c *Config) { c.PLEDim = -1 }},
+		{"ple_dim", func(c *Config) { c.PLEDim = MaxWidth + 1 }},
+		{"ple_dim", func(c *Config) { c.VocabSize, c.HiddenSize, c.PLEDim = MaxVocab, 1, MaxWidth }},
 		{"head_dim", func(c *Config) { c.HeadDim = 0 }},
 		{"head_dim", func(c *Config) { c.HeadDim = 7 }},
 		{"head_dim", func(c *Config) { c.Heads, c.KVHeads, c.HeadDim = 1<<16, 1, 1<<16 }},

@@ -4,5 +4,5 @@
 // It imports the standard library only, so that the student's runtime, which ships, can use it. A test holds it to that.
 //
 // Letters: C width of the model, H query heads, G key/value heads, D head width, F width of the MLP, V vocabulary,
-// P positions (the context).
+// P positions (the context), E width of the per-layer embeddings.
 package arch

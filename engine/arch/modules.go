@@ -24,6 +24,9 @@ const (
 	Gate      // [F,C]; swiglu only
 	Up        // [F,C]
 	Down      // [C,F]
+	PLETable  // [V,E]; per-layer embeddings only
+	PLEGate   // [E,C]; per-layer embeddings only
+	PLEOut    // [C,E]; per-layer embeddings only
 
 	FinalNorm
 	Head    // [V,C]; absent where embeddings are tied
@@ -36,6 +39,7 @@ var names = [...]string{
 	Norm1: "input_layernorm", Query: "self_attn.q_proj", Key: "self_attn.k_proj", Value: "self_attn.v_proj",
 	Output: "self_attn.o_proj", QueryNorm: "self_attn.q_norm", KeyNorm: "self_attn.k_norm",
 	Norm2: "post_attention_layernorm", Gate: "mlp.gate_proj", Up: "mlp.up_proj", Down: "mlp.down_proj",
+	PLETable: "per_layer_embed", PLEGate: "per_layer_gate", PLEOut: "per_layer_projection",
 	FinalNorm: "model.norm", Head: "lm_head", AuxHead: "aux_head",
 }
 
@@ -43,10 +47,15 @@ var names = [...]string{
 func (p Part) String() string { return names[p] }
 
 // Table says that rows of the weight are looked up by token or position, or give its logits: an embedding or a head.
-func (p Part) Table() bool { return p == Embedding || p == Positions || p == Head || p == AuxHead }
+func (p Part) Table() bool {
+	return p == Embedding || p == Positions || p == PLETable || p == Head || p == AuxHead
+}
+
+// Lookup says that rows of the weight are looked up by token or position.
+func (p Part) Lookup() bool { return p == Embedding || p == Positions || p == PLETable }
 
 // Residual says that the module's output is added to the residual stream.
-func (p Part) Residual() bool { return p == Output || p == Down }
+func (p Part) Residual() bool { return p == Output || p == Down || p == PLEOut }
 
 // Input is a row of activations that one or more matrices are multiplied by.
 type Input int
@@ -56,8 +65,9 @@ const (
 	NoInput    Input = iota
 	NormedAttn       // of Norm1: query, key, value
 	Attended         // the heads' outputs: output
-	NormedMLP        // of Norm2: gate, up
+	NormedMLP        // of Norm2: gate, up, the gate of per-layer embeddings
 	HiddenMLP        // behind the activation: down
+	GatedPLE         // the token's row of the per-layer embeddings times its gate: their output
 	NormedHead       // of FinalNorm: head; a tied embedding too
 )
 
@@ -68,10 +78,12 @@ func (p Part) Input() Input {
 		return NormedAttn
 	case Output:
 		return Attended
-	case Gate, Up:
+	case Gate, Up, PLEGate:
 		return NormedMLP
 	case Down:
 		return HiddenMLP
+	case PLEOut:
+		return GatedPLE
 	case Head, AuxHead:
 		return NormedHead
 	}
@@ -155,6 +167,11 @@ func (c Config) Modules() []Module {
 		}
 		add(i, Up, l.IntermediateSize, width, c.MLPBias)
 		add(i, Down, width, l.IntermediateSize, c.MLPBias)
+		if c.PLEDim > 0 {
+			add(i, PLETable, c.VocabSize, c.PLEDim, false)
+			add(i, PLEGate, c.PLEDim, width, false)
+			add(i, PLEOut, width, c.PLEDim, false)
+		}
 	}
 	add(-1, FinalNorm, 0, width, ln)
 	if !c.TieEmbeddings {
@@ -186,6 +203,22 @@ func (c Config) Params() (n int64) {
 	return n
 }
 
+// Active is the number of parameters that a token uses: of a table that is only looked up, one row.
+func (c Config) Active() int64 {
+	n := c.Params()
+	for _, m := range c.Modules() {
+		if c.OnlyLookup(m) {
+			n -= int64(m.Rows-1) * int64(m.Cols)
+		}
+	}
+	return n
+}
+
+// OnlyLookup says that a token reads one row of the module's weight: it is a table, and no tied head.
+func (c Config) OnlyLookup(m Module) bool {
+	return m.Part.Lookup() && (m.Part != Embedding || !c.TieEmbeddings)
+}
+
 // Shipped is the configuration without what is for training only: the second head.
 func (c Config) Shipped() Config {
 	c.AuxVocab = 0
@@ -213,7 +246,7 @@ func (c Config) Index() Index {
 // short are the names of matrices that people type.
 var short = map[Part]string{
 	Embedding: "embed", Positions: "positions", Query: "attn.q", Key: "attn.k", Value: "attn.v", Output: "attn.o",
-	Gate: "mlp.gate", Up: "mlp.up", Down: "mlp.down", Head: "head",
+	Gate: "mlp.gate", Up: "mlp.up", Down: "mlp.down", PLETable: "ple.table", PLEGate: "ple.gate", PLEOut: "ple.out", Head: "head",
 }
 
 // Matches says that a pattern of path.Match names the module: by what it is (mlp.up, embed, attn.*), by its layer too

@@ -28,6 +28,7 @@ func TestModules(t *testing.T) {
 		"model.layers.0.mlp.gate_proj.weight[14 10]", "model.layers.0.mlp.gate_proj.bias[14]",
 		"model.layers.0.mlp.up_proj.weight[14 10]", "model.layers.0.mlp.up_proj.bias[14]",
 		"model.layers.0.mlp.down_proj.weight[10 14]", "model.layers.0.mlp.down_proj.bias[10]",
+		"model.layers.0.per_layer_embed.weight[11 5]", "model.layers.0.per_layer_gate.weight[5 10]", "model.layers.0.per_layer_projection.weight[10 5]",
 		"model.norm.weight[10]", "model.norm.bias[10]", "lm_head.weight[11 10]", "aux_head.weight[3 10]",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -36,6 +37,12 @@ func TestModules(t *testing.T) {
 	small := small()
 	if got, want := small.Params(), int64(11*10+2*(10*24*2+2*12*10+2*14*10+20)+10); got != want {
 		t.Errorf("%d parameters, want %d", got, want)
+	}
+	if got := small.Active(); got != small.Params() { // a tied embedding is read whole, as the head
+		t.Errorf("%d parameters are active of %d", got, small.Params())
+	}
+	if got, want := c.Active(), c.Params()-10*10-23*10-10*5; got != want {
+		t.Errorf("%d parameters are active, want %d: one row of embedding, positions and per-layer embeddings", got, want)
 	}
 }
 
@@ -47,7 +54,7 @@ func TestInputs(t *testing.T) {
 			if place.Layer != m.Layer || place.Part != m.Part {
 				t.Errorf("%s lies at %v", m.Name, place)
 			}
-			if !m.IsMatrix() || m.Part == Embedding || m.Part == Positions {
+			if !m.IsMatrix() || m.Part.Lookup() {
 				if in := m.Part.Input(); in != NoInput {
 					t.Errorf("%s reads %v", m.Name, in)
 				}
@@ -61,6 +68,8 @@ func TestInputs(t *testing.T) {
 				want = c.Layer(m.Layer).Heads * c.HeadDim
 			case HiddenMLP:
 				want = c.Layer(m.Layer).IntermediateSize
+			case GatedPLE:
+				want = c.PLEDim
 			}
 			if m.Cols != want {
 				t.Errorf("%s has %d columns, its input %d", m.Name, m.Cols, want)

@@ -71,6 +71,7 @@ func (c *Config) rules() []rule {
 		{in(c.HiddenSize, 1, MaxWidth), "hidden_size", c.HiddenSize, upTo(MaxWidth)},
 		{in(c.Layers, 1, MaxLayers), "num_hidden_layers", c.Layers, upTo(MaxLayers)},
 		{in(c.Context, 1, MaxContext), "max_position_embeddings", c.Context, upTo(MaxContext)},
+		{in(c.PLEDim, 0, MaxWidth) && fit(c.VocabSize, max(1, c.PLEDim)), "ple_dim", c.PLEDim, fmt.Sprintf("0 (no per-layer embeddings) to %d, and tables of at most %d weights", MaxWidth, int64(maxCells))},
 		{in(c.HeadDim, 1, MaxWidth), "head_dim", c.HeadDim, "1 or more; hidden_size must divide by num_attention_heads where it is left out"},
 	}
 	rules = append(rules, c.layerRules(whole, "")...)

@@ -26,7 +26,7 @@ func drawn(c arch.Config, name string, rank int, seed uint64, only ...arch.Part)
 		return v
 	}
 	for _, m := range c.Modules() {
-		if m.Layer >= 0 && m.IsMatrix() && (len(only) == 0 || slices.Contains(only, m.Part)) {
+		if m.Layer >= 0 && m.IsMatrix() && !m.Part.Table() && (len(only) == 0 || slices.Contains(only, m.Part)) {
 			a.Additions = append(a.Additions, adapters.Addition{
 				Layer: m.Layer, Part: m.Part, Rank: rank, Scale: 0.5, A: draw(rank * m.Cols), B: draw(rank * m.Rows),
 			})

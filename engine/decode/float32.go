@@ -88,7 +88,23 @@ type floatLayer struct {
 	up                 floatLinear // [F,C], below the gate [F,C] with SwiGLU
 	down               floatLinear // [C,F]
 	mlp                int         // F
+	ple                *floatPerLayer
 	shape              attn.DecodeShape
+}
+
+// floatPerLayer are per-layer embeddings: what the layer adds behind the MLP.
+type floatPerLayer struct {
+	table     []float32   // [V,E]
+	gate, out floatLinear // [E,C], [C,E]
+}
+
+// linears are the products of a layer.
+func (l *floatLayer) linears() []*floatLinear {
+	list := []*floatLinear{&l.qkv, &l.out, &l.up, &l.down}
+	if l.ple != nil {
+		list = append(list, &l.ple.gate, &l.ple.out)
+	}
+	return list
 }
 
 // defaultPage is the number of positions in a page of the float32 cache: enough that attention over pages costs what it does
@@ -115,7 +131,7 @@ func NewFloat32(w *model.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, 
 	page = min(page, padded(c.Context))
 	l := floatLoader{tensors: w.Tensors, cfg: c, modules: c.Index(), page: page, adapters: o.Adapters}
 	r := &float32Runtime{cfg: c, tok: tok, norm: l.norm(-1, arch.FinalNorm), page: page, observer: o.Observer, adapters: adapters.Names(o.Adapters)}
-	r.embed, r.positions = l.table(arch.Embedding), l.table(arch.Positions)
+	r.embed, r.positions = l.table(-1, arch.Embedding), l.table(-1, arch.Positions)
 	if c.Position == arch.PositionRoPE {
 		r.rotary = session.NewRotary(c.Context, func(positions int) (cos, sin []float32) {
 			first := c
@@ -123,7 +139,7 @@ func NewFloat32(w *model.Weights, tok tokenizer.Tokenizer, o Options) (Runtime, 
 			return model.RoPETables(first)
 		})
 	}
-	head := l.table(arch.Head)
+	head := l.table(-1, arch.Head)
 	if head == nil {
 		head = r.embed
 	}
@@ -171,9 +187,9 @@ func (l *floatLoader) take(t arch.Tensor) []float32 {
 	return x
 }
 
-// table takes the weight of a module outside the layers, nil where the model has none.
-func (l *floatLoader) table(p arch.Part) []float32 {
-	m, ok := l.modules[arch.Place{Layer: -1, Part: p}]
+// table takes the weight or gain of a module, nil where the model has none.
+func (l *floatLoader) table(layer int, p arch.Part) []float32 {
+	m, ok := l.modules[arch.Place{Layer: layer, Part: p}]
 	if !ok {
 		return nil
 	}
@@ -187,15 +203,6 @@ func (l *floatLoader) norm(layer int, p arch.Part) floatNorm {
 		n.bias = l.take(m.BiasTensor())
 	}
 	return n
-}
-
-// gain is that of a norm over heads, nil where the model has none.
-func (l *floatLoader) gain(layer int, p arch.Part) []float32 {
-	m, ok := l.modules[arch.Place{Layer: layer, Part: p}]
-	if !ok {
-		return nil
-	}
-	return l.take(m.Weight())
 }
 
 // linear stacks the rows of those matrices that the layer has; they read the same input.
@@ -230,13 +237,21 @@ func (l *floatLoader) layer(i int) floatLayer {
 	c, shape := &l.cfg, l.cfg.Layer(i)
 	return floatLayer{
 		norm1: l.norm(i, arch.Norm1), norm2: l.norm(i, arch.Norm2),
-		queryNorm: l.gain(i, arch.QueryNorm), keyNorm: l.gain(i, arch.KeyNorm),
+		queryNorm: l.table(i, arch.QueryNorm), keyNorm: l.table(i, arch.KeyNorm),
 		qkv: l.linear(i, arch.Query, arch.Key, arch.Value), out: l.linear(i, arch.Output),
-		up: l.linear(i, arch.Gate, arch.Up), down: l.linear(i, arch.Down), mlp: shape.IntermediateSize,
+		up: l.linear(i, arch.Gate, arch.Up), down: l.linear(i, arch.Down), mlp: shape.IntermediateSize, ple: l.perLayer(i),
 		shape: attn.DecodeShape{
 			Heads: shape.Heads, KVHeads: shape.KVHeads, HeadDim: c.HeadDim, Window: shape.Window, PageSize: l.page, Scale: shape.Scale,
 		},
 	}
+}
+
+// perLayer takes the per-layer embeddings of a layer, nil where the model has none.
+func (l *floatLoader) perLayer(i int) *floatPerLayer {
+	if l.cfg.PLEDim == 0 {
+		return nil
+	}
+	return &floatPerLayer{table: l.table(i, arch.PLETable), gate: l.linear(i, arch.PLEGate), out: l.linear(i, arch.PLEOut)}
 }
 
 func (r *float32Runtime) Kind() string                   { return Float32 }

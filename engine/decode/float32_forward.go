@@ -17,6 +17,7 @@ type floatWorker struct {
 	qkv   []float32 // [rows,(H+2G)·D]
 	heads []float32 // [rows,H·D]
 	up    []float32 // [rows,F], or gate and up [rows,2F]
+	ple   []float32 // [rows,E] the gate of per-layer embeddings, then times the tokens' rows
 	out   []float32 // [rows,V]
 	attn  *attn.ScratchF32
 	mul   *gemm.Scratch
@@ -43,7 +44,7 @@ func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	for i := range r.layers {
 		l := &r.layers[i]
 		qkv, up = max(qkv, l.qkv.stride()), max(up, l.up.stride())
-		for _, x := range []*floatLinear{&l.qkv, &l.out, &l.up, &l.down} {
+		for _, x := range l.linears() {
 			low = max(low, x.adapt.Ranks())
 		}
 		if l.shape.Heads > widest.Heads {
@@ -52,7 +53,7 @@ func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	}
 	return &floatWorker{
 		r: r, x: buffer(c.HiddenSize), h: buffer(c.HiddenSize), qkv: make([]float32, rows*qkv),
-		heads: buffer(c.Heads * c.HeadDim), up: make([]float32, rows*up),
+		heads: buffer(c.Heads * c.HeadDim), up: make([]float32, rows*up), ple: buffer(c.PLEDim),
 		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&widest, min(c.Context, firstPositions)), mul: gemm.NewScratch(), low: make([]float32, low),
 	}
 }
@@ -82,7 +83,7 @@ func (w *floatWorker) Begin(cache *floatCache, rows []session.Row, logits []floa
 // Layer implements session.Worker.
 func (w *floatWorker) Layer(i int) {
 	w.r.attention(w, i)
-	w.r.mlp(w, i, len(w.rows))
+	w.r.mlp(w, i)
 	if i+1 < len(w.r.layers) {
 		w.r.store(w, i+1)
 	} else {
@@ -157,13 +158,21 @@ func (r *float32Runtime) place(w *floatWorker, x, gain []float32, pos int) {
 	}
 }
 
-func (r *float32Runtime) mlp(w *floatWorker, layer, rows int) {
-	l := &r.layers[layer]
+func (r *float32Runtime) mlp(w *floatWorker, layer int) {
+	l, rows := &r.layers[layer], len(w.rows)
 	c, ld, f, wide := r.cfg.HiddenSize, padded(r.cfg.HiddenSize), l.mlp, l.up.stride()
 	for i := range rows {
 		l.norm2.apply(w.h[i*ld:][:c], w.x[i*ld:])
 	}
 	r.observe(layer, arch.NormedMLP, w.h, ld, rows, c)
+	e, apart := r.cfg.PLEDim, padded(r.cfg.PLEDim)
+	if l.ple != nil {
+		l.ple.gate.mul(w, w.ple, w.h, ld, rows, r.pool)
+		for i := range w.rows {
+			row := w.ple[i*apart:][:e]
+			vec.Mul(row, row, l.ple.table[int(w.rows[i].Token)*e:][:e])
+		}
+	}
 	l.up.mul(w, w.up, w.h, ld, rows, r.pool)
 	for i := range rows {
 		row := w.up[i*wide:][:wide]
@@ -181,4 +190,9 @@ func (r *float32Runtime) mlp(w *floatWorker, layer, rows int) {
 	r.observe(layer, arch.HiddenMLP, w.up, wide, rows, f)
 	l.down.mul(w, w.h, w.up, wide, rows, r.pool)
 	vec.Add(w.x[:rows*ld], w.x, w.h)
+	if l.ple != nil {
+		r.observe(layer, arch.GatedPLE, w.ple, apart, rows, e)
+		l.ple.out.mul(w, w.h, w.ple, apart, rows, r.pool)
+		vec.Add(w.x[:rows*ld], w.x, w.h)
+	}
 }

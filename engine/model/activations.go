@@ -80,6 +80,7 @@ type middleActivations struct {
 	zeroOne      *tensor.Dense         // [2,C] zeros and ones
 	passed       *tensor.Dense         // [N,C] the rows of zeroOne that others names
 	dx           *tensor.Dense         // [N',C]
+	ple          *tensor.Dense         // [N,E] per-layer embeddings of all tokens, nil without
 }
 
 // layerActivations is what one layer keeps for its backward pass.
@@ -100,6 +101,7 @@ type layerActivations struct {
 	mid                  *tensor.Dense // residual stream between the branches [N,C]
 	up, gate, hidden     *tensor.Dense // [N,F]
 	states               struct{ q, k, v, o, gate, up, down State }
+	ple                  *perLayerState // nil without per-layer embeddings
 }
 
 // layerGradients are the gradients inside one layer.
@@ -109,6 +111,7 @@ type layerGradients struct {
 	dq, dk, dv       *tensor.Dense // [N,H·D] and [N,G·D]
 	dqHeads, dkHeads *tensor.Dense // the same, one row per head
 	dHidden, dUp     *tensor.Dense // [N,F]
+	ple              *perLayerGradients
 }
 
 // NewActivations reserves what a plain batch needs: all layers and all tokens.
@@ -252,7 +255,7 @@ func (l *layerActivations) placers() (list []Placer) {
 		return nil
 	}
 	s := &l.states
-	for _, state := range []State{s.q, s.k, s.v, s.o, s.gate, s.up, s.down} {
+	for _, state := range append([]State{s.q, s.k, s.v, s.o, s.gate, s.up, s.down}, l.ple.list()...) {
 		if p, ok := state.(Placer); ok {
 			list = append(list, p)
 		}
@@ -336,6 +339,9 @@ func (m *Model) buildMiddle(mk *Maker, a *Activations, d Middle) {
 			a.middle.starts[w] = mk.Make(backend.I32, a.Batch, d.Time)
 		}
 	}
+	if e := m.Config.PLEDim; e > 0 {
+		a.middle.ple = mk.F32(a.Batch*a.Time, e)
+	}
 	if a.shape.Training {
 		a.middle.dx = mk.F32(n, width)
 	}
@@ -384,6 +390,7 @@ func (m *Model) buildLayer(mk *Maker, i, batch, time int, training bool) *layerA
 		s.gate, s.states.gate = mk.F32(n, mlp), state(l.gate)
 	}
 	s.states.up, s.states.down = state(&l.up), state(&l.down)
+	s.ple = l.ple.build(mk, n, training)
 	return s
 }
 
@@ -410,6 +417,7 @@ func (m *Model) buildGradients(mk *Maker, a *Activations) {
 		if c.Activation == arch.ActSwiGLU {
 			g.dUp = mk.F32(n, mlp)
 		}
+		g.ple = m.blocks[i].ple.buildGradients(mk, n)
 		a.grads[i] = g
 	})
 }

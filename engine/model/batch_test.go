@@ -11,7 +11,7 @@ import (
 // Layers in the middle that see fewer tokens, with their positions: logits and gradients are those of the oracle, in whole
 // batches and in micro-batches.
 func TestMiddle(t *testing.T) {
-	for _, v := range some("edge", "gpt2", "llama", "dropout", "window", "uneven layers") {
+	for _, v := range some("edge", "gpt2", "llama", "dropout", "window", "uneven layers", "ple", "ple, gpt2, dropout") {
 		c := v.config()
 		if c.LayerShapes == nil {
 			c.Layers = 3

@@ -12,13 +12,14 @@ import (
 //	x ← x + o(attention(rope(norm(q(n))), rope(norm(k(n))), v(n)))   n = norm1(x)
 //	x ← x + down(act(up(n)))                                         n = norm2(x)
 //
-// with norms of q and k, and a gate beside up, where the configuration has them.
+// with norms of q and k, a gate beside up, and a [perLayer] behind down, where the configuration has them.
 type Block struct {
 	norm1, norm2 Norm
 	q, k, v, o   Linear
 	qNorm, kNorm *Norm // nil without QK-norm, arXiv:2010.04245
 	gate         *Linear
 	up, down     Linear
+	ple          *perLayer // nil without per-layer embeddings
 	shape        arch.Layer
 	headDim      int
 	act          backend.Activation
@@ -39,6 +40,9 @@ func newBlock(c *arch.Config, i int, all map[arch.Place]declared, linear func(ar
 		b.gate = &gate
 	}
 	b.up, b.down = linear(arch.Up), linear(arch.Down)
+	if c.PLEDim > 0 {
+		b.ple = &perLayer{table: at(arch.PLETable).weight, gate: linear(arch.PLEGate), out: linear(arch.PLEOut), place: 2*c.Layers + 1 + i}
+	}
 	return b
 }
 
@@ -47,7 +51,11 @@ func (l *Block) linears() []*Linear {
 	if l.gate != nil {
 		list = append(list, l.gate)
 	}
-	return append(list, &l.up, &l.down)
+	list = append(list, &l.up, &l.down)
+	if l.ple != nil {
+		list = append(list, &l.ple.gate, &l.ple.out)
+	}
+	return list
 }
 
 func (l *Block) norms() []*Norm {
@@ -89,6 +97,7 @@ func (l *Block) Forward(m *Model, a *Activations, i int, out, x *tensor.Dense) e
 		l.down.Product.Forward(b, s.branch, s.hidden, s.states.down),
 		a.dropout(b, s.branch, s.branch, 2*i+2),
 		b.Add(out, s.mid, s.branch),
+		l.ple.forward(m, a, i, out),
 	)
 }
 
@@ -135,13 +144,15 @@ func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense, n
 		return err
 	}
 	dy := a.masked(s.branch, dx)
+	dHidden := g.dHidden
 	if !norms && !l.up.trained() && (l.gate == nil || !l.gate.trained()) {
-		return l.down.Product.Backward(b, nil, dy, s.hidden, s.states.down, false)
+		dHidden = nil
 	}
-	if err := backend.First(
-		l.down.Product.Backward(b, g.dHidden, dy, s.hidden, s.states.down, false),
-		l.activateBackward(b, s, g, norms),
-	); err != nil || !norms {
+	err := l.down.Product.Backward(b, dHidden, dy, s.hidden, s.states.down, false)
+	if err == nil && dHidden != nil {
+		err = l.activateBackward(b, s, g, norms)
+	}
+	if err = backend.First(err, l.ple.backward(m, a, i, dx, norms)); err != nil || !norms {
 		return err
 	}
 	if err := l.norm2.Backward(b, g.dn, g.dn, s.mid, s.stats2); err != nil || !attends {

@@ -95,6 +95,9 @@ var variants = []variant{
 		c.Activation, c.QKNorm = arch.ActSwiGLU, true
 		c.SetLayers([]arch.Layer{{Heads: 1, KVHeads: 1, IntermediateSize: 3}, {Heads: 4, KVHeads: 2, IntermediateSize: 14, Window: 2}})
 	}},
+	{name: "ple", change: func(c *arch.Config) { c.PLEDim = 5 }},
+	{name: "ple, gpt2, dropout", change: func(c *arch.Config) { gpt2(c); c.PLEDim = 3 }, dropout: 0.2},
+	{name: "ple, llama", change: func(c *arch.Config) { llama(c); c.PLEDim = 16 }},
 	{name: "one layer", change: func(c *arch.Config) { c.Layers = 1 }},
 	{name: "dropout", change: func(c *arch.Config) {}, dropout: 0.3},
 	{name: "dropout, learned", change: gpt2, dropout: 0.2},

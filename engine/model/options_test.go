@@ -68,7 +68,7 @@ func (p *lowRank) Backward(b backend.Backend, dx, dy, x *tensor.Dense, st State,
 // An adapter on every linear layer of a frozen base: its gradients are those of the float64 oracle, the base has none, and
 // with B = 0 the model computes the bits of the base.
 func TestAdapters(t *testing.T) {
-	for _, v := range some("edge", "gpt2", "llama", "qk-norm", "uneven layers") {
+	for _, v := range some("edge", "gpt2", "llama", "qk-norm", "uneven layers", "ple") {
 		b := openCPU(t, 2)
 		m := buildModel(t, b, v.config(), Options{
 			Grads: true, Trained: func(string) bool { return false },
@@ -102,7 +102,7 @@ func TestAdapters(t *testing.T) {
 
 func countMatrices(m *Model) (n int) {
 	for _, mod := range m.Config.Modules() {
-		if mod.IsMatrix() && mod.Layer >= 0 {
+		if mod.IsMatrix() && mod.Layer >= 0 && !mod.Part.Table() {
 			n++
 		}
 	}
@@ -166,6 +166,9 @@ func TestFrozen(t *testing.T) {
 			"a product":  func(name string) bool { return strings.HasPrefix(name, "model.layers.0.mlp.down_proj") },
 			"an upper":   func(name string) bool { return strings.HasPrefix(name, "model.layers.0.mlp.up_proj") },
 			"the tables": func(name string) bool { return strings.Contains(name, "embed") || name == "lm_head.weight" },
+			"a table":    func(name string) bool { return strings.HasPrefix(name, "model.layers.1.per_layer_embed") },
+			"its gate":   func(name string) bool { return strings.HasPrefix(name, "model.layers.0.per_layer_gate") },
+			"its output": func(name string) bool { return strings.HasPrefix(name, "model.layers.0.per_layer_projection") },
 			"nothing":    func(string) bool { return false },
 		} {
 			m := buildModel(t, b, v.config(), Options{Grads: true, Trained: trained})

@@ -23,9 +23,9 @@ type oracle struct {
 // picked is the batch as the layers in the middle see it.
 func (b *batch) picked() *batch {
 	p := *b
-	p.time, p.positions, p.middle = b.middle.Time, nil, nil
+	p.time, p.positions, p.inputs, p.middle = b.middle.Time, nil, nil, nil
 	for _, row := range b.kept {
-		p.positions = append(p.positions, b.positions[row])
+		p.positions, p.inputs = append(p.positions, b.positions[row]), append(p.inputs, b.inputs[row])
 	}
 	return &p
 }
@@ -152,6 +152,15 @@ func (o *oracle) mlp(x []float64, name string, shape arch.Layer) []float64 {
 	return o.linear(h, name+"down_proj", shape.IntermediateSize)
 }
 
+// perLayer is what per-layer embeddings add; ids are the tokens of the rows of x.
+func (o *oracle) perLayer(x []float64, name string, ids []int32) []float64 {
+	h := o.linear(x, name+"gate", o.HiddenSize)
+	for i, v := range ref.Embed(o.w[name+"embed.weight"], ids, o.PLEDim, nil) {
+		h[i] *= v
+	}
+	return o.linear(h, name+"projection", o.PLEDim)
+}
+
 func add(x, y []float64) []float64 {
 	z := make([]float64, len(x))
 	for i := range x {
@@ -175,7 +184,11 @@ func (o *oracle) logits() []float64 {
 			x = pick(stream, whole.kept, o.HiddenSize)
 		}
 		x = add(x, o.dropout(o.attention(o.norm(x, name+"input_layernorm", o.HiddenSize, rms), name+"self_attn.", o.shape(i)), 2*i+1))
-		x = add(x, o.dropout(o.mlp(o.norm(x, name+"post_attention_layernorm", o.HiddenSize, rms), name+"mlp.", o.shape(i)), 2*i+2))
+		h := o.norm(x, name+"post_attention_layernorm", o.HiddenSize, rms)
+		x = add(x, o.dropout(o.mlp(h, name+"mlp.", o.shape(i)), 2*i+2))
+		if o.PLEDim > 0 {
+			x = add(x, o.dropout(o.perLayer(h, name+"per_layer_", o.b.inputs), 2*o.Layers+1+i))
+		}
 		if whole.middle != nil && i+1 == whole.middle.To {
 			o.b = whole
 			for n, row := range whole.kept {

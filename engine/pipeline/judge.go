@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 
-	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/data"
 	"mito/engine/decode"
@@ -145,7 +145,7 @@ func (j *job) compareWith(ctx context.Context, e entry) (err error) {
 }
 
 // activeBytes is how many of the stored bytes of a model's weights one token reads: all of them, but of a table that is only
-// looked up, which is an embedding that is not the output head too, one row.
+// looked up, which is an embedding that is not the output head too or a per-layer one, one row.
 func activeBytes(dir string, rt decode.Runtime, stored int64) (int64, error) {
 	f, err := checkpoint.Open(dir)
 	if err != nil {
@@ -156,14 +156,19 @@ func activeBytes(dir string, rt decode.Runtime, stored int64) (int64, error) {
 		return 0, err
 	}
 	for _, m := range c.Modules() {
-		if m.Part != arch.Positions && (m.Part != arch.Embedding || c.TieEmbeddings) {
+		if !c.OnlyLookup(m) {
 			continue
 		}
-		row := 4 * m.Cols
+		table := int64(4*m.Rows) * int64(m.Cols)
 		if rt.Kind() == decode.Int8 {
-			row = m.Cols + 4 // and its scale
+			table = 0
+			for _, t := range f.Weights.Tensors { // weights or codes, and scales
+				if strings.HasPrefix(t.Name, m.Name+".") {
+					table += int64(len(t.Data))
+				}
+			}
 		}
-		stored -= int64(m.Rows-1) * int64(row)
+		stored -= table - table/int64(m.Rows)
 	}
 	return stored, nil
 }

@@ -48,13 +48,13 @@ func ProveBoot(w *Weights) (Boot, error) {
 	return Boot{Layers: len(short.Layers), Hash: h.Sum32()}, nil
 }
 
-// firstLayers are the weights with as many of the layers as have so many weights in all, and one at least.
+// firstLayers are the weights with as many of the layers as multiply by so many weights in all, and one at least.
 func (w *Weights) firstLayers(most int) *Weights {
 	short := *w
 	total, n := 0, 0
 	for i := range w.Layers {
 		l := &w.Layers[i]
-		for _, m := range []*Matrix{&l.Query, &l.Key, &l.Value, &l.Output, &l.Gate, &l.Up, &l.Down} {
+		for _, m := range []*Matrix{&l.Query, &l.Key, &l.Value, &l.Output, &l.Gate, &l.Up, &l.Down, &l.PLE.Gate, &l.PLE.Out} {
 			total += len(m.Q)
 		}
 		if n > 0 && total > most {

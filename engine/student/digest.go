@@ -281,6 +281,9 @@ func (w *Weights) hash() [sha256.Size]byte {
 		matrix(&l.Gate)
 		matrix(&l.Up)
 		matrix(&l.Down)
+		matrix(&l.PLE.Table)
+		matrix(&l.PLE.Gate)
+		matrix(&l.PLE.Out)
 	}
 	floats(w.Norm)
 	floats(w.NormBias)

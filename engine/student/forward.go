@@ -18,6 +18,8 @@ type worker struct {
 	q8    []int8    // [rows,K] quantised inputs of the next product
 	scale []float32 // [rows] their scales
 	acc   []int32   // [rows,N padded] sums of INT8 products
+	ple   []float32 // [rows,E] the gate of per-layer embeddings, then times the tokens' rows
+	pleQ  []int8    // [E]
 	attn  *kv.ScratchQS8
 	mul   mulTask
 	low   []float32 // [rows,ranks] what adapters keep between mul and the rest
@@ -36,6 +38,7 @@ func newWorker(m *Model, rows int) *worker {
 		m: m, x: make([]float32, rows*m.cfg.HiddenSize), h: make([]float32, d.x), qkv: make([]float32, rows*d.qkv),
 		heads: make([]float32, d.heads), q8: make([]int8, rows*d.x), scale: make([]float32, rows), acc: make([]int32, rows*d.scratch.acc),
 		low: make([]float32, rows*d.scratch.low), in: make([]float32, d.scratch.in),
+		ple: make([]float32, rows*m.cfg.PLEDim), pleQ: make([]int8, m.cfg.PLEDim),
 	}
 	w.attn = kv.NewScratchQS8(&m.layers[0].shape, min(m.cfg.Context, firstPositions))
 	return w
@@ -70,17 +73,18 @@ func (w *worker) Layer(i int) {
 	m, l := w.m, &w.m.layers[i]
 	m.attention(w, i)
 	m.mlp(w, l, len(w.rows))
+	m.perLayer(w, l, len(w.rows))
 	width := m.cfg.HiddenSize
 	if i+1 == len(m.layers) {
 		for r := range w.rows {
-			l.down.addTo(w.x[r*width:][:width], w, r)
+			l.last.addTo(w.x[r*width:][:width], w, r)
 		}
 		m.writeLogits(w)
 		return
 	}
 	next := &m.layers[i+1]
 	for r := range w.rows {
-		m.residualNorm(w, r, l.down, l.downNorm, next.norm1, next.norm1Bias)
+		m.residualNorm(w, r, l.last, l.lastNorm, next.norm1, next.norm1Bias)
 	}
 	m.store(w, i+1)
 }
@@ -167,6 +171,9 @@ func (m *Model) normHeads(x, gain []float32) {
 // mlp reads the normalised rows that w.q8 holds and multiplies by the down projection.
 func (m *Model) mlp(w *worker, l *layer, rows int) {
 	f := l.mlp
+	if l.ple != nil {
+		m.gate(w, l.ple, rows)
+	}
 	l.up.mul(w, rows, false)
 	for i := range rows {
 		if l.upReLU2 != nil {
@@ -189,6 +196,32 @@ func (m *Model) mlp(w *worker, l *layer, rows int) {
 		w.scale[i] = vec.QuantizeRow(q, h[:f])
 	}
 	l.down.mul(w, rows, m.unsignedMLP)
+}
+
+// gate multiplies the tokens' rows of the per-layer embeddings by the gate of the normalised rows that w.q8 holds.
+func (m *Model) gate(w *worker, p *perLayer, rows int) {
+	p.gate.mul(w, rows, false)
+	n := m.cfg.PLEDim
+	for i := range rows {
+		row, h := w.ple[i*n:][:n], w.h[:n]
+		p.gate.into(row, w, i)
+		p.table.lookup(h, w.pleQ, int(w.rows[i].Token))
+		vec.Mul(row, row, h)
+	}
+}
+
+// perLayer adds the MLP's products to the residual stream and multiplies what the gate made by the output of the per-layer embeddings,
+// where the layer has them.
+func (m *Model) perLayer(w *worker, l *layer, rows int) {
+	if l.ple == nil {
+		return
+	}
+	n, width := m.cfg.PLEDim, m.cfg.HiddenSize
+	for i := range rows {
+		l.down.addTo(w.x[i*width:][:width], w, i)
+		w.scale[i] = vec.QuantizeRow(w.q8[i*n:][:n], w.ple[i*n:][:n])
+	}
+	l.ple.out.mul(w, rows, false)
 }
 
 // writeLogits computes the head for the rows that want it.

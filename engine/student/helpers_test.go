@@ -47,6 +47,12 @@ func configs() map[string]arch.Config {
 			{Heads: 2, KVHeads: 1, IntermediateSize: 64, Window: 5}, {Heads: 6, KVHeads: 3, IntermediateSize: 20, Scale: 1}, {Heads: 3, KVHeads: 3, IntermediateSize: 33},
 		})
 	})
+	add("ple", func(c *arch.Config) { c.PLEDim = 16 })
+	add("ple, gpt2", func(c *arch.Config) {
+		c.Norm, c.Position, c.Activation, c.PLEDim = arch.NormLayer, arch.PositionLearned, arch.ActGELU, 5
+		c.AttentionBias, c.MLPBias, c.KVHeads = true, true, 4
+	})
+	add("ple, llama, wide", func(c *arch.Config) { c.Activation, c.TieEmbeddings, c.PLEDim = arch.ActSwiGLU, false, 150 })
 	add("one", func(c *arch.Config) {
 		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize, c.Layers = 1, 1, 1, 1, 1, 2, 1
 		c.Position = arch.PositionLearned
@@ -112,6 +118,12 @@ func randomWeights(c arch.Config, seed uint64) *Weights {
 		}
 		l.Up = matrix(shape.IntermediateSize, c.HiddenSize, c.MLPBias)
 		l.Down = matrix(c.HiddenSize, shape.IntermediateSize, c.MLPBias)
+		if c.PLEDim > 0 {
+			l.PLE = PLE{matrix(c.VocabSize, c.PLEDim, false), matrix(c.PLEDim, c.HiddenSize, false), matrix(c.HiddenSize, c.PLEDim, false)}
+			for i := range l.PLE.Table.Scale {
+				l.PLE.Table.Scale[i] *= 10
+			}
+		}
 		w.Layers = append(w.Layers, l)
 	}
 	w.Norm, w.NormBias = norm()

@@ -42,10 +42,24 @@ type layer struct {
 	norm1, norm1Bias, norm2, norm2Bias []float32
 	queryNorm, keyNorm                 []float32
 	qkv, out, up, down                 linear    // up holds Gate's rows, if any, before Up's
-	outNorm, downNorm                  normAdder // out and down fused with the norm behind them, nil where that cannot be
+	ple                                *perLayer // nil without per-layer embeddings
+	last                               linear    // of those that add to the residual stream
+	outNorm, lastNorm                  normAdder // out and last fused with the norm behind them, nil where that cannot be
 	upReLU2                            relu2er   // up fused with ReLU², nil likewise
 	mlp, heads                         int       // F, H·D
 	shape                              kv.Shape
+}
+
+// perLayer are the per-layer embeddings of a layer.
+type perLayer struct{ table, gate, out linear }
+
+// linears are the products of a layer.
+func (l *layer) linears() []linear {
+	list := []linear{l.qkv, l.out, l.up, l.down}
+	if l.ple != nil {
+		list = append(list, l.ple.gate, l.ple.out)
+	}
+	return list
 }
 
 // Model is a student ready to run. It is immutable but for Close.
@@ -133,9 +147,18 @@ func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 	} else {
 		l.up = p.adapt(p.pack(at+"mlp.up_proj", &w.Up), i, arch.Up)
 	}
+	l.last = l.down
+	if c.PLEDim > 0 {
+		l.ple = &perLayer{
+			table: p.pack(at+arch.PLETable.String(), &w.PLE.Table),
+			gate:  p.adapt(p.pack(at+arch.PLEGate.String(), &w.PLE.Gate), i, arch.PLEGate),
+			out:   p.adapt(p.pack(at+arch.PLEOut.String(), &w.PLE.Out), i, arch.PLEOut),
+		}
+		l.last = l.ple.out
+	}
 	if c.Norm == arch.NormRMS {
 		l.outNorm, _ = l.out.(normAdder)
-		l.downNorm, _ = l.down.(normAdder)
+		l.lastNorm, _ = l.last.(normAdder)
 	}
 	if c.Activation == arch.ActReLU2 {
 		l.upReLU2, _ = l.up.(relu2er)
@@ -146,11 +169,11 @@ func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 // measure finds the sizes of a row's buffers.
 func (m *Model) measure() {
 	w := &m.widest
-	w.x = m.cfg.HiddenSize
+	w.x = max(m.cfg.HiddenSize, m.cfg.PLEDim)
 	m.head.need(&w.scratch)
 	for i := range m.layers {
 		l := &m.layers[i]
-		for _, x := range []linear{l.qkv, l.out, l.up, l.down} {
+		for _, x := range l.linears() {
 			x.need(&w.scratch)
 		}
 		qkv, _ := l.qkv.size()
@@ -177,8 +200,12 @@ func (m *Model) Bytes() int {
 		n += m.head.bytes()
 	}
 	for i := range m.layers {
-		l := &m.layers[i]
-		n += l.qkv.bytes() + l.out.bytes() + l.up.bytes() + l.down.bytes()
+		for _, x := range m.layers[i].linears() {
+			n += x.bytes()
+		}
+		if p := m.layers[i].ple; p != nil {
+			n += p.table.bytes()
+		}
 	}
 	return n
 }

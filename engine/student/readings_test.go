@@ -199,6 +199,9 @@ func specWeights(w *Weights) (out []byte) {
 		matrix(&l.Gate)
 		matrix(&l.Up)
 		matrix(&l.Down)
+		matrix(&l.PLE.Table)
+		matrix(&l.PLE.Gate)
+		matrix(&l.PLE.Out)
 	}
 	floats(w.Norm, w.NormBias)
 	matrix(&w.Head)
@@ -214,7 +217,7 @@ func TestDigestIsTheSpec(t *testing.T) {
 	}
 	all := configs()
 	all["game"] = gameConfig()
-	for _, name := range []string{"game", "edge", "llama", "gpt2", "odd sizes", "uneven"} {
+	for _, name := range []string{"game", "edge", "llama", "gpt2", "odd sizes", "uneven", "ple"} {
 		w := randomWeights(all[name], 1)
 		functions := sha256.Sum256(spec("").functions(w))
 		h := sha256.New()
@@ -246,6 +249,7 @@ var readings = map[spec]string{
 	"attention: weights cut": "", "attention: divided by Z": "", "attention: no shift": "long",
 	"rope: neighbouring pairs": "", "rope: recurrence in f32": "", "QK-norm: after rope": "odd sizes", "window: one longer": "window",
 	"heads: h mod G": "", "output: a scale for each head": "", "gelu: u*z*a + u*b": "gpt2", "swiglu: (g*u)/(1+e)": "llama",
+	"ple: added before down": "ple", "ple: gate reads behind down": "ple", "ple: tables of other layers": "ple", "ple: (g*e)*ts": "ple",
 }
 
 // TestWrongReadings plants each and wants the digest to notice, by the functions alone where they are what is misread.
@@ -303,7 +307,14 @@ func TestEveryWeightCounts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow under an emulator, and no instruction that a processor may lack takes part")
 	}
-	w := randomWeights(gameConfig(), 1)
+	t.Run("game", func(t *testing.T) { everyWeightCounts(t, gameConfig()) })
+	with := gameConfig()
+	with.PLEDim = 8
+	t.Run("ple", func(t *testing.T) { everyWeightCounts(t, with) })
+}
+
+func everyWeightCounts(t *testing.T, c arch.Config) {
+	w := randomWeights(c, 1)
 	seen := map[*Matrix]map[int]bool{}
 	rows := map[int32]bool{}
 	for _, tokens := range specStream(&w.Config) {
@@ -321,7 +332,11 @@ func TestEveryWeightCounts(t *testing.T) {
 			t.Errorf("a matrix [%d,%d]: %d columns count", m.Rows, m.Cols, len(columns))
 		}
 	}
-	if want := 6*w.Config.Layers + 1; len(seen) != want {
+	each := 6
+	if c.PLEDim > 0 {
+		each = 8
+	}
+	if want := each*c.Layers + 1; len(seen) != want {
 		t.Errorf("%d matrices, want %d", len(seen), want)
 	}
 
@@ -340,7 +355,11 @@ func TestEveryWeightCounts(t *testing.T) {
 	}
 	for range trials {
 		l := &w.Layers[rng.IntN(len(w.Layers))]
-		m := []*Matrix{&w.Embedding, &l.Query, &l.Key, &l.Value, &l.Output, &l.Up, &l.Down}[rng.IntN(7)]
+		list := []*Matrix{&w.Embedding, &l.Query, &l.Key, &l.Value, &l.Output, &l.Up, &l.Down}
+		if c.PLEDim > 0 {
+			list = append(list, &l.PLE.Table, &l.PLE.Gate, &l.PLE.Out)
+		}
+		m := list[rng.IntN(len(list))]
 		i := rng.IntN(len(m.Q))
 		old := m.Q[i]
 		m.Q[i]++

@@ -455,8 +455,37 @@ func (s *sequence) step(tok int32) []float32 {
 		for i, u := range up {
 			up[i] = s.activation(c.Activation, u, gate[i])
 		}
-		for i, y := range s.linear(&l.Down, s.quantize(up)) {
+		down := s.linear(&l.Down, s.quantize(up))
+		if c.PLEDim == 0 || s.spec != "ple: added before down" {
+			for i, y := range down {
+				x[i] += y
+			}
+		}
+		if c.PLEDim == 0 {
+			continue
+		}
+		if s.spec == "ple: gate reads behind down" {
+			h = s.quantize(s.norm(x, l.Norm2, l.Norm2Bias, ln, eps))
+		}
+		p := s.linear(&l.PLE.Gate, h)
+		row, scale := l.PLE.Table.Q[int(tok)*c.PLEDim:], l.PLE.Table.Scale[tok]
+		if s.spec == "ple: tables of other layers" {
+			other := w.Layers[(li+1)%len(w.Layers)].PLE.Table
+			row, scale = other.Q[int(tok)*c.PLEDim:], other.Scale[tok]
+		}
+		for i := range p {
+			e := float32(row[i])
+			if s.spec == "ple: (g*e)*ts" {
+				p[i] = float32(p[i]*e) * scale
+				continue
+			}
+			p[i] = p[i] * float32(e*scale)
+		}
+		for i, y := range s.linear(&l.PLE.Out, s.quantize(p)) {
 			x[i] += y
+			if s.spec == "ple: added before down" {
+				x[i] += down[i]
+			}
 		}
 	}
 	head := &w.Head

@@ -27,6 +27,13 @@ type Layer struct {
 	Output             Matrix    // [C,H·D]
 	Norm2, Norm2Bias   []float32 // [C]
 	Gate, Up, Down     Matrix    // [F,C] (Gate only with swiglu), [F,C], [C,F]
+	PLE                PLE       // only with per-layer embeddings
+}
+
+// PLE holds the per-layer embeddings of a layer; E is arch.Config.PLEDim.
+type PLE struct {
+	Table     Matrix // [V,E], of which a token reads one row
+	Gate, Out Matrix // [E,C], [C,E]
 }
 
 // Weights is the shipped model. No float copy of an INT8 matrix exists.
@@ -133,6 +140,12 @@ func (w *Weights) place(m arch.Module) place {
 		return place{matrix: &l.Up}
 	case arch.Down:
 		return place{matrix: &l.Down}
+	case arch.PLETable:
+		return place{matrix: &l.PLE.Table}
+	case arch.PLEGate:
+		return place{matrix: &l.PLE.Gate}
+	case arch.PLEOut:
+		return place{matrix: &l.PLE.Out}
 	case arch.FinalNorm:
 		return place{gain: &w.Norm, bias: &w.NormBias}
 	default:
@@ -208,6 +221,9 @@ func (k *checker) absent(w *Weights) {
 	for i := range w.Layers {
 		if l := &w.Layers[i]; !c.QKNorm && (l.QueryNorm != nil || l.KeyNorm != nil) {
 			k.fail(fmt.Sprintf("model.layers.%d.%s.weight", i, arch.QueryNorm), errors.New("present although qk_norm is false"))
+		}
+		if p := &w.Layers[i].PLE; c.PLEDim == 0 && (p.Table.Q != nil || p.Gate.Q != nil || p.Out.Q != nil) {
+			k.fail(fmt.Sprintf("model.layers.%d.%s.weight", i, arch.PLETable), errors.New("present although ple_dim is 0"))
 		}
 	}
 }

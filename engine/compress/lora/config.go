@@ -55,7 +55,7 @@ func (c *Config) Modules(a arch.Config) ([]arch.Module, error) {
 	var list []arch.Module
 	met := map[string]bool{}
 	for _, m := range a.Modules() {
-		if m.Layer < 0 || !m.IsMatrix() {
+		if m.Layer < 0 || !m.IsMatrix() || m.Part.Table() {
 			continue
 		}
 		meant := false
@@ -126,7 +126,7 @@ func matches(pattern string, p arch.Part) bool {
 // linears lists what can be adapted, by the last part of its name.
 func linears(a arch.Config) (names []string) {
 	for _, m := range a.Modules() {
-		if m.Layer == 0 && m.IsMatrix() {
+		if m.Layer == 0 && m.IsMatrix() && !m.Part.Table() {
 			names = append(names, lastPart(m.Part))
 		}
 	}

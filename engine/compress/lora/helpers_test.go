@@ -48,6 +48,12 @@ func swiglu() arch.Config {
 	return c
 }
 
+func perLayer() arch.Config {
+	c := small()
+	c.PLEDim = 5
+	return c
+}
+
 // weights draws those of a configuration.
 func weights(c arch.Config, seed uint64) *model.Weights {
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -51,7 +51,7 @@ func grads(t testing.TB, m *model.Model) map[string][]float32 {
 // With B = 0 a model computes the bits of its base, whatever A is.
 func TestZeroIsTheBase(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b backend.Backend) {
-		for _, c := range []arch.Config{small(), swiglu()} {
+		for _, c := range []arch.Config{small(), swiglu(), perLayer()} {
 			w := weights(c, 1)
 			plain, err := model.New(b, c, false)
 			check(t, err)
@@ -71,7 +71,7 @@ func TestZeroIsTheBase(t *testing.T) {
 // once, and neither transposed nor to the wrong layer. rsLoRA only changes the scale.
 func TestMergedIsTheSame(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b backend.Backend) {
-		for _, c := range []arch.Config{small(), swiglu()} {
+		for _, c := range []arch.Config{small(), swiglu(), perLayer()} {
 			for _, lc := range []Config{
 				{Rank: 3, Alpha: 6, Targets: all()}, {Rank: 4, Alpha: 2, RSLoRA: true, Targets: []string{"q_proj", "mlp.*"}},
 				{Rank: 2, Alpha: 1, Targets: []string{"self_attn.v_proj", "down_proj"}, Layers: []int{1}},

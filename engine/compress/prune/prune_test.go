@@ -26,7 +26,9 @@ func configs() map[string]arch.Config {
 	gpt.Norm, gpt.Position, gpt.Activation, gpt.AttentionBias, gpt.MLPBias = arch.NormLayer, arch.PositionLearned, arch.ActGELU, true, true
 	uneven := edge.Clone()
 	uneven.SetLayers([]arch.Layer{{Heads: 4, KVHeads: 2, IntermediateSize: 96, Scale: 0.3}, {Heads: 2, KVHeads: 1, IntermediateSize: 40, Window: 5}})
-	return map[string]arch.Config{"edge": edge, "llama": llama, "gpt": gpt, "uneven": uneven}
+	ple := llama.Clone()
+	ple.PLEDim = 20
+	return map[string]arch.Config{"edge": edge, "llama": llama, "gpt": gpt, "uneven": uneven, "ple": ple}
 }
 
 func weights(c arch.Config, seed uint64) *model.Weights {

@@ -105,10 +105,12 @@ func (p Plan) slices(c arch.Config, part arch.Part, layer int) (rows, cols []int
 		return p.Neurons[layer], p.Width
 	case arch.Down:
 		return p.Width, p.Neurons[layer]
-	case arch.QueryNorm, arch.KeyNorm:
+	case arch.PLEOut:
+		return p.Width, nil
+	case arch.QueryNorm, arch.KeyNorm, arch.PLETable:
 		return nil, nil
 	}
-	return nil, p.Width // norms and tables
+	return nil, p.Width // norms, tables and the gate of per-layer embeddings
 }
 
 // heads are the channels of the query heads that stay.

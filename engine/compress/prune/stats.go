@@ -80,7 +80,7 @@ func (o observer) Forward(b backend.Backend, y, x *tensor.Dense, s model.State) 
 func (in *inputs) watch(l *model.Linear, _ *model.Declarer) model.Product {
 	m := l.Module
 	switch m.Part {
-	case arch.Query, arch.Output, arch.Up, arch.Down:
+	case arch.Query, arch.Output, arch.Up, arch.Down, arch.PLEOut:
 		if in.wanted(m.Layer) {
 			return observer{model.Dense{W: l.Weight, B: l.Bias}, place{m.Layer, m.Part.Input()}, in}
 		}

@@ -115,7 +115,7 @@ func (s *scorer) units(k Kind) [][]float64 {
 			case m.Part.Residual():
 				width(scores, m.Cols, false)
 				width(bias, 1, false)
-			case m.Part != arch.QueryNorm && m.Part != arch.KeyNorm:
+			case m.Part != arch.QueryNorm && m.Part != arch.KeyNorm && m.Part != arch.PLETable:
 				width(scores, m.Cols, true)
 				if !m.IsMatrix() {
 					width(bias, m.Cols, true)

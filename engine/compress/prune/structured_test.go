@@ -145,6 +145,9 @@ func TestSilentLayerGoes(t *testing.T) {
 		w := weights(c, 12)
 		silence(w, arch.Output, 0, upTo(c.Index()[arch.Place{Part: arch.Output}].Cols))
 		silence(w, arch.Down, 0, upTo(c.Layer(0).IntermediateSize))
+		if c.PLEDim > 0 {
+			silence(w, arch.PLEOut, 0, upTo(c.PLEDim))
+		}
 		before := logits(t, w, cal)
 		got, err := Structured(t.Context(), b, w, cal, Options{Kind: Layers, Score: Taylor, Keep: c.Layers - 1})
 		if err != nil {
@@ -168,7 +171,7 @@ func TestWidth(t *testing.T) {
 		// Channel 2 and the last are nearly nothing.
 		small := []int{2, c.HiddenSize - 1}
 		for _, m := range c.Modules() {
-			if m.Part == arch.QueryNorm || m.Part == arch.KeyNorm {
+			if m.Part == arch.QueryNorm || m.Part == arch.KeyNorm || m.Part == arch.PLETable {
 				continue
 			}
 			for i := range w.Tensors[m.Weight().Name] {

@@ -37,6 +37,8 @@ func configs() map[string]arch.Config {
 	})
 	add("llama", func(c *arch.Config) { c.Activation, c.TieEmbeddings = arch.ActSwiGLU, false })
 	add("layernorm with rope", func(c *arch.Config) { c.Norm, c.Activation = arch.NormLayer, arch.ActReLU })
+	add("ple", func(c *arch.Config) { c.PLEDim = 20 })
+	add("ple and gate", func(c *arch.Config) { c.PLEDim, c.Activation, c.MLPBias = 33, arch.ActSwiGLU, true })
 	add("qk-norm and window", func(c *arch.Config) { c.QKNorm, c.Window, c.KVHeads = true, 5, 1 })
 	add("uneven", func(c *arch.Config) {
 		c.SetLayers([]arch.Layer{{Heads: 2, KVHeads: 1, IntermediateSize: 64, Window: 7}, {Heads: 3, KVHeads: 3, IntermediateSize: 20, Scale: 1}})

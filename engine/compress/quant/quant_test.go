@@ -164,7 +164,9 @@ func configs() map[string]arch.Config {
 	full.AttentionBias, full.MLPBias, full.QKNorm, full.TieEmbeddings = true, true, true, false
 	small := config0()
 	small.HiddenSize, small.IntermediateSize, small.HeadDim, small.VocabSize, small.Context = 32, 64, 8, 16, 12
-	return map[string]arch.Config{"edge": config0(), "full": full, "small": small}
+	ple := small
+	ple.PLEDim, ple.Activation, ple.MLPBias = 40, arch.ActSwiGLU, true
+	return map[string]arch.Config{"edge": config0(), "full": full, "small": small, "ple": ple}
 }
 
 func randomTensors(t testing.TB, c arch.Config, seed uint64) map[string][]float32 {

@@ -36,7 +36,7 @@ func smooth(c arch.Config, tensors map[string][]float32, cal *Calibration, power
 	index := c.Index()
 	for layer := range c.Layers {
 		for norm, readers := range map[arch.Part][]arch.Part{
-			arch.Norm1: {arch.Query, arch.Key, arch.Value}, arch.Norm2: {arch.Gate, arch.Up},
+			arch.Norm1: {arch.Query, arch.Key, arch.Value}, arch.Norm2: {arch.Gate, arch.Up, arch.PLEGate},
 		} {
 			var list []arch.Module
 			for _, p := range readers {

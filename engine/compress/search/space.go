@@ -104,6 +104,10 @@ func Dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
 		return nil, err
 	}
 	const most = 3 // checkpoint.MaxCode(3)
+	inside := map[string]bool{}
+	for _, m := range w.Config.Modules() {
+		inside[m.Name] = !m.Part.Table()
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	return w, w.Visit(func(name string, m *student.Matrix, v *[]float32) error {
 		switch {
@@ -112,7 +116,7 @@ func Dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
 				(*v)[i] = 1
 			}
 			return nil
-		case inside(w, m):
+		case inside[name]:
 			down, across := (m.Rows+blockRows-1)/blockRows, (m.Cols+blockCols-1)/blockCols
 			dead := int(sparsity * float64(down*across))
 			for i, b := range r.Perm(down * across) {
@@ -130,11 +134,6 @@ func Dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
 		}
 		return nil
 	})
-}
-
-// inside says that a matrix is one of the layers'.
-func inside(w *student.Weights, m *student.Matrix) bool {
-	return m != &w.Embedding && m != &w.Positions && m != &w.Head
 }
 
 // Coarse are the bits of the matrices that bits, as quant.ParseRules reads them, leave fewer than 8, by the names of their modules.
@@ -174,7 +173,7 @@ func RAM(c arch.Config) int64 {
 		cache += int64(c.Context) * 2 * int64(l.KVHeads) * int64(c.HeadDim+4)
 		qkv := (l.Heads + 2*l.KVHeads) * c.HeadDim
 		// Sums and activations of the widest product in four bytes, its input in one.
-		row = max(row, int64(9*max(qkv, l.IntermediateSize)))
+		row = max(row, int64(9*max(qkv, l.IntermediateSize)+4*c.PLEDim))
 	}
 	return cache + row + int64(4*(c.HiddenSize+c.VocabSize))
 }

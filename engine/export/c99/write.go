@@ -178,6 +178,9 @@ type Facts struct {
 
 func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitter, error) {
 	e := &emitter{w: w, o: o, codes: map[*student.Matrix]Codes{}}
+	if w.Config.PLEDim > 0 {
+		return nil, fmt.Errorf("the model has per-layer embeddings (ple_dim %d), which devices and pages do not compute yet", w.Config.PLEDim)
+	}
 	blocks := false
 	if err := w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
 		if c, ok := o.Codes[name]; ok && m != nil {

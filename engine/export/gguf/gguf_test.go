@@ -345,6 +345,7 @@ func TestRefusedModels(t *testing.T) {
 		},
 		"has no architecture of rmsnorm":   func(c *arch.Config) { c.Activation = arch.ActReLU },
 		"scales its attention by 1":        func(c *arch.Config) { c.Scale = 1 },
+		"per-layer embeddings (ple_dim 5)": func(c *arch.Config) { c.PLEDim = 5 },
 		"second output head":               func(c *arch.Config) { c.AuxVocab = 3 },
 		"grouped-query attention":          func(c *arch.Config) { gpt(c); c.KVHeads = 2 },
 		"mlp.up_proj has a bias":           func(c *arch.Config) { c.MLPBias = true },

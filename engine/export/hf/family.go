@@ -72,6 +72,8 @@ func (f *family) reason(c *arch.Config) string {
 	switch {
 	case c.AuxVocab > 0:
 		return "a second output head"
+	case c.PLEDim > 0:
+		return "per-layer embeddings"
 	case !uniform(c):
 		return "layers of unequal shape"
 	case c.Norm != f.norm || c.Position != f.position:

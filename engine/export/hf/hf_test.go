@@ -77,6 +77,7 @@ func shapes() map[string]struct {
 		m := arch.Layer{Heads: 2, KVHeads: 1, IntermediateSize: 12}
 		c.SetLayers([]arch.Layer{l, m, l})
 	})
+	add("per-layer embeddings", "mito", func(c *arch.Config) { c.PLEDim = 5 })
 	add("second head", "mito", func(c *arch.Config) { c.AuxVocab = 3 })
 	add("rms learned", "mito", func(c *arch.Config) { c.Position = arch.PositionLearned })
 	return out

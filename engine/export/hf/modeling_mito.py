@@ -1,5 +1,5 @@
-"""A transformer of mito's whose architecture transformers does not have: layers of unequal shape, or a sliding window
-where there is no gate. Loaded by AutoModelForCausalLM.from_pretrained(FOLDER, trust_remote_code=True)."""
+"""A transformer of mito's whose architecture transformers does not have: layers of unequal shape, per-layer embeddings,
+or a sliding window where there is no gate. Loaded by AutoModelForCausalLM.from_pretrained(FOLDER, trust_remote_code=True)."""
 
 import math
 
@@ -101,10 +101,18 @@ class Layer(nn.Module):
         self.self_attn = Attention(config, shape)
         self.post_attention_layernorm = Norm(config.hidden_size, config)
         self.mlp = MLP(config, shape)
+        ple = getattr(config, "ple_dim", 0)
+        self.per_layer_embed = nn.Embedding(config.vocab_size, ple) if ple else None
+        self.per_layer_gate = nn.Linear(config.hidden_size, ple, bias=False) if ple else None
+        self.per_layer_projection = nn.Linear(ple, config.hidden_size, bias=False) if ple else None
 
-    def forward(self, x, positions, padding, theta):
+    def forward(self, x, ids, positions, padding, theta):
         x = x + self.self_attn(self.input_layernorm(x), positions, padding, theta)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        h = self.post_attention_layernorm(x)
+        x = x + self.mlp(h)
+        if self.per_layer_embed is not None:
+            x = x + self.per_layer_projection(self.per_layer_gate(h) * self.per_layer_embed(ids))
+        return x
 
 
 class MitoModel(nn.Module):
@@ -158,7 +166,7 @@ class MitoForCausalLM(PreTrainedModel, GenerationMixin):
         if self.model.embed_positions is not None:
             x = x + self.model.embed_positions(positions)
         for layer in self.model.layers:
-            x = layer(x, positions, attention_mask, self.model.theta)
+            x = layer(x, input_ids, positions, attention_mask, self.model.theta)
         logits = self.lm_head(self.model.norm(x))
         loss = None
         if labels is not None:

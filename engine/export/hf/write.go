@@ -64,6 +64,7 @@ func Why(c arch.Config, tensors []checkpoint.Tensor) string {
 		}
 	}
 	add(c.AuxVocab > 0, "a second output head")
+	add(c.PLEDim > 0, "per-layer embeddings")
 	add(!uniform(&c), "layers of unequal shape")
 	add(windows(&c) != noWindow, "a sliding window of "+fmt.Sprint(c.Window))
 	add(c.Norm == arch.NormLayer, "LayerNorm")

@@ -31,6 +31,7 @@ var shapes = map[string]func(c *arch.Config){
 		c.Norm, c.Position, c.Activation, c.AttentionBias, c.MLPBias = arch.NormLayer, arch.PositionLearned, arch.ActGELU, true, true
 	},
 	"qwen3": func(c *arch.Config) { c.Activation, c.QKNorm = arch.ActSwiGLU, true },
+	"ple":   func(c *arch.Config) { c.PLEDim = 5 },
 	"uneven": func(c *arch.Config) {
 		c.SetLayers([]arch.Layer{{Heads: 4, KVHeads: 2, IntermediateSize: 20}, {Heads: 2, KVHeads: 1, IntermediateSize: 7, Window: 3}})
 	},
@@ -195,8 +196,13 @@ func TestGraph(t *testing.T) {
 			if len(inputs) != 1+2*c.Layers || len(outputs) != 1+2*c.Layers || inputs[0] != "input_ids" || outputs[0] != "logits" || outputs[1] != "present.0.key" {
 				t.Errorf("%s: inputs %v, outputs %v", name, inputs, outputs)
 			}
-			// Rows that several matrices read are rounded once: norm1, output, norm2, down and q, k, v of each layer; the head.
-			if want := 7*c.Layers + 1; int8 && kinds["QuantizeLinear"] != want || !int8 && kinds["QuantizeLinear"]+kinds["DequantizeLinear"] != 0 {
+			// Rows that several matrices read are rounded once: norm1, output, norm2, down, what the per-layer embeddings make, and
+			// q, k, v of each layer; the head.
+			each := 7
+			if c.PLEDim > 0 {
+				each++
+			}
+			if want := each*c.Layers + 1; int8 && kinds["QuantizeLinear"] != want || !int8 && kinds["QuantizeLinear"]+kinds["DequantizeLinear"] != 0 {
 				t.Errorf("%s: %d roundings, want %d", name, kinds["QuantizeLinear"], want)
 			}
 		}

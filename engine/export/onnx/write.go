@@ -95,7 +95,11 @@ func (b *builder) build() {
 	x := b.embed()
 	for i := range c.Layers {
 		x = b.add(x, b.attention(i, b.norm(x, i, arch.Norm1)))
-		x = b.add(x, b.mlp(i, b.norm(x, i, arch.Norm2)))
+		n := b.norm(x, i, arch.Norm2)
+		x = b.add(x, b.mlp(i, n))
+		if c.PLEDim > 0 {
+			x = b.add(x, b.perLayer(i, n))
+		}
 	}
 	x = b.norm(x, -1, arch.FinalNorm)
 	head, weight := b.index[arch.Place{Layer: -1, Part: arch.Embedding}], b.embedding
@@ -172,24 +176,27 @@ func (b *builder) quantised(m arch.Module, q Codes) (codes, scale string) {
 // embed looks the tokens up.
 func (b *builder) embed() string {
 	m := b.index[arch.Place{Layer: -1, Part: arch.Embedding}]
-	var x string
-	if q, ok := b.codes[m.Name]; ok {
-		codes, scale := b.quantised(m, q)
-		rows := b.op("Cast", []string{b.op("Gather", []string{codes, "input_ids"}, attr{"axis", int64(0)})}, attr{"to", int64(typeFloat)})
-		scales := b.op("Gather", []string{scale, "input_ids"}, attr{"axis", int64(0)})
-		x = b.mul(rows, b.op("Unsqueeze", []string{scales, b.ints(-1)}))
-		if b.c.TieEmbeddings {
-			b.embedding = b.op("DequantizeLinear", []string{codes, scale}, attr{"axis", int64(0)})
-		}
-	} else {
-		b.embedding = b.matrix(m)
-		x = b.op("Gather", []string{b.embedding, "input_ids"}, attr{"axis", int64(0)})
+	x, table, scale := b.lookup(m)
+	if b.embedding = table; scale != "" && b.c.TieEmbeddings {
+		b.embedding = b.op("DequantizeLinear", []string{table, scale}, attr{"axis", int64(0)})
 	}
 	if b.c.Position == arch.PositionLearned {
 		p := b.index[arch.Place{Layer: -1, Part: arch.Positions}]
 		x = b.add(x, b.op("Gather", []string{b.matrix(p), b.positions}, attr{"axis", int64(0)}))
 	}
 	return x
+}
+
+// lookup gathers the tokens' rows of a table. It returns the table too, with its scales where it is INT8.
+func (b *builder) lookup(m arch.Module) (x, table, scale string) {
+	if q, ok := b.codes[m.Name]; ok {
+		table, scale = b.quantised(m, q)
+		rows := b.op("Cast", []string{b.op("Gather", []string{table, "input_ids"}, attr{"axis", int64(0)})}, attr{"to", int64(typeFloat)})
+		scales := b.op("Gather", []string{scale, "input_ids"}, attr{"axis", int64(0)})
+		return b.mul(rows, b.op("Unsqueeze", []string{scales, b.ints(-1)})), table, scale
+	}
+	table = b.matrix(m)
+	return b.op("Gather", []string{table, "input_ids"}, attr{"axis", int64(0)}), table, ""
 }
 
 // rounded rounds x [batch, tokens, cols] to INT8 as the student does, where the matrix that it meets is INT8: each token has
@@ -310,4 +317,10 @@ func (b *builder) mlp(i int, x string) string {
 		up = b.mul(b.mul(up, b.float(0.5)), b.add(b.op("Tanh", []string{inner}), b.float(1)))
 	}
 	return b.linear(up, i, arch.Down)
+}
+
+// perLayer is what the per-layer embeddings of a layer add.
+func (b *builder) perLayer(i int, x string) string {
+	row, _, _ := b.lookup(b.index[arch.Place{Layer: i, Part: arch.PLETable}])
+	return b.linear(b.mul(b.linear(x, i, arch.PLEGate), row), i, arch.PLEOut)
 }

@@ -31,8 +31,8 @@ func Errorf(format, text string, args ...any) *Error {
 	return &Error{Format: format, What: fmt.Sprintf(text, args...)}
 }
 
-// Plain checks what every one of these formats needs: layers that are alike, attention scaled by 1/√D, no second head and
-// no window that is narrower than the context. A window that the context fits in is none. Errors: *Error.
+// Plain checks what every one of these formats needs: layers that are alike, attention scaled by 1/√D, no second head, no
+// per-layer embeddings and no window that is narrower than the context. A window that the context fits in is none. Errors: *Error.
 func Plain(format string, c *arch.Config) error {
 	first := c.Layer(0)
 	for i := range c.Layers {
@@ -46,6 +46,10 @@ func Plain(format string, c *arch.Config) error {
 			return &Error{format, fmt.Sprintf("layer %d sees a window of %d of %d tokens, and its models see all", i, l.Window, c.Context),
 				fmt.Sprintf("--full-attention writes a twin that sees all, which computes the same on up to %d tokens", l.Window)}
 		}
+	}
+	if c.PLEDim > 0 {
+		return &Error{format, fmt.Sprintf("the model has per-layer embeddings (ple_dim %d), and its models have one embedding", c.PLEDim),
+			"write ONNX or a folder for transformers, which keep them"}
 	}
 	if c.AuxVocab > 0 {
 		return &Error{format, "the model has a second output head, which is for training", "quantize or distil it first; what ships has none"}

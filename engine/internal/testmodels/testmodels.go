@@ -56,6 +56,8 @@ func Configs() map[string]arch.Config {
 		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize = 33, 3, 1, 10, 172, 65
 		c.AttentionBias, c.MLPBias, c.QKNorm, c.Window, c.Activation = true, true, true, 7, arch.ActSwiGLU
 	})
+	add("ple", func(c *arch.Config) { c.PLEDim = 16 })
+	add("ple, llama", func(c *arch.Config) { c.Activation, c.TieEmbeddings, c.PLEDim = arch.ActSwiGLU, false, 50 })
 	add("uneven", func(c *arch.Config) {
 		c.SetLayers([]arch.Layer{
 			{Heads: 2, KVHeads: 1, IntermediateSize: 64, Window: 5}, {Heads: 6, KVHeads: 3, IntermediateSize: 20, Scale: 1}, {Heads: 3, KVHeads: 3, IntermediateSize: 33},

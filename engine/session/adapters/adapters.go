@@ -28,7 +28,7 @@ type Adapter struct {
 // Addition is what an adapter adds to one weight.
 type Addition struct {
 	Layer int
-	Part  arch.Part // a matrix inside a layer
+	Part  arch.Part // a matrix inside a layer, no table
 	Rank  int
 	Scale float32
 	A, B  []float32 // [r,K], [N,r]
@@ -51,7 +51,7 @@ func Check(list []Adapter, c arch.Config) error {
 			at := arch.Place{Layer: d.Layer, Part: d.Part}
 			m, ok := index[at]
 			switch {
-			case !ok || d.Layer < 0 || !m.IsMatrix() || seen[at]:
+			case !ok || d.Layer < 0 || !m.IsMatrix() || m.Part.Table() || seen[at]:
 				return &Error{a.Name, fmt.Sprintf("layer %d has no %v to add to, or it has been added to already", d.Layer, d.Part)}
 			case d.Rank < 1 || len(d.A) != d.Rank*m.Cols || len(d.B) != d.Rank*m.Rows:
 				return &Error{a.Name, fmt.Sprintf("the factors of %s have %d and %d values, want %d and %d at rank %d",

@@ -81,6 +81,9 @@ func (m *builder) build(r *Runner, w *student.Weights) error {
 	// Room for the widest layer; the others see the beginning of it.
 	wide := m.room(n, c)
 	r.xQ = m.over(wide.quantized, n, c.HiddenSize)
+	if e := c.PLEDim; e > 0 {
+		r.pleRow, r.ple, r.pleQ = m.make(backend.F32, n, e), m.make(backend.F32, n, e), m.over(wide.quantized, n, e)
+	}
 	for i := range w.Layers {
 		l := m.layer(&w.Layers[i], c)
 		m.views(&l, wide, r, c.Layer(i))
@@ -98,7 +101,7 @@ func (m *builder) room(n int, c *arch.Config) room {
 		q: m.make(backend.F32, n, heads), out: m.make(backend.F32, n, heads), spare: m.make(backend.F32, n, heads),
 		k: m.make(backend.F32, n, kv), v: m.make(backend.F32, n, kv),
 		hidden: m.make(backend.F32, n, width), gated: m.make(backend.F32, n, width),
-		quantized: m.make(backend.I8, n, max(c.HiddenSize, heads, width)),
+		quantized: m.make(backend.I8, n, max(c.HiddenSize, heads, width, c.PLEDim)),
 	}
 }
 
@@ -127,6 +130,9 @@ func (m *builder) layer(l *student.Layer, c *arch.Config) layer {
 	}
 	if c.Activation == arch.ActSwiGLU {
 		out.gate = m.matrix(&l.Gate)
+	}
+	if c.PLEDim > 0 {
+		out.ple = &perLayer{table: m.matrix(&l.PLE.Table), gate: m.matrix(&l.PLE.Gate), out: m.matrix(&l.PLE.Out)}
 	}
 	return out
 }

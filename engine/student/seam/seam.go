@@ -20,6 +20,7 @@ type layer struct {
 	query, key, value, output          matrix
 	queryNorm, keyNorm                 *tensor.Dense
 	gate, up, down                     matrix
+	ple                                *perLayer // nil without per-layer embeddings
 	args                               backend.AttentionArgs
 
 	q, k, v, out   *tensor.Dense // [N,H·D], [N,G·D], [N,G·D], [N,H·D]
@@ -27,6 +28,9 @@ type layer struct {
 	hidden, gated  *tensor.Dense // [N,F]
 	outQ, hiddenQ  *tensor.Dense // quantised [N,H·D], [N,F]
 }
+
+// perLayer are the per-layer embeddings of a layer.
+type perLayer struct{ table, gate, out matrix }
 
 // heads are the rows of a projection, one for each head, and room for a copy of them; nil without QK-norm.
 type heads struct{ x, copy *tensor.Dense }
@@ -47,6 +51,8 @@ type Runner struct {
 	x, h, logits *tensor.Dense // [N,C], [N,C], [N,V]
 	xQ           *tensor.Dense // quantised [N,C]
 	scales       *tensor.Dense // of whatever was quantised last [N]
+	pleRow, ple  *tensor.Dense // [N,E] the tokens' rows, and their products with the gate
+	pleQ         *tensor.Dense // quantised [N,E]
 }
 
 // New uploads the weights and makes room for batches of batch sequences of time tokens. Errors: those of
@@ -172,12 +178,20 @@ func (r *Runner) place(x *tensor.Dense, h heads, gain *tensor.Dense) (err error)
 
 func (r *Runner) mlp(l *layer) error {
 	err := backend.First(r.normalize(l.norm2, l.norm2Bias), r.linear(l.hidden, r.xQ, l.up))
+	if l.ple != nil {
+		err = backend.First(err,
+			r.linear(r.ple, r.xQ, l.ple.gate), r.b.QEmbed(r.pleRow, l.ple.table.q, l.ple.table.scale, r.ids), r.b.Mul(r.ple, r.ple, r.pleRow))
+	}
 	if l.gate.q != nil {
 		err = backend.First(err, r.linear(l.gated, r.xQ, l.gate), r.b.SwiGLU(l.hidden, l.gated, l.hidden))
 	} else {
 		err = backend.First(err, r.b.Activate(l.hidden, l.hidden, activations[r.config.Activation]))
 	}
-	return backend.First(err, r.residual(l.hiddenQ, l.hidden, l.down))
+	err = backend.First(err, r.residual(l.hiddenQ, l.hidden, l.down))
+	if l.ple != nil {
+		err = backend.First(err, r.residual(r.pleQ, r.ple, l.ple.out))
+	}
+	return err
 }
 
 var activations = map[string]backend.Activation{

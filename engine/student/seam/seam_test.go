@@ -49,6 +49,8 @@ func configs() map[string]arch.Config {
 			{Heads: 2, KVHeads: 1, IntermediateSize: 64, Window: 5}, {Heads: 6, KVHeads: 3, IntermediateSize: 20, Scale: 1}, {Heads: 3, KVHeads: 3, IntermediateSize: 33},
 		})
 	})
+	add("ple", func(c *arch.Config) { c.PLEDim = 16 })
+	add("ple, llama, wide", func(c *arch.Config) { c.Activation, c.PLEDim = arch.ActSwiGLU, 150 })
 	add("class 460K", func(c *arch.Config) {
 		c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, c.IntermediateSize, c.VocabSize, c.Layers = 96, 4, 4, 24, 384, 64, 4
 		c.Context = 128
