@@ -826,27 +826,18 @@ relu2QuantizeAVX512_fail:
 // func ropeHeadsAVX512(x *float32, cos *float32, sin *float32, heads int, half int)
 // Requires: AVX, AVX512F
 TEXT ·ropeHeadsAVX512(SB), NOSPLIT, $0-40
-	MOVQ  x+0(FP), AX
-	MOVQ  cos+8(FP), CX
-	MOVQ  sin+16(FP), DX
-	MOVQ  heads+24(FP), BX
-	MOVQ  half+32(FP), SI
-	MOVQ  SI, DI
-	MOVQ  SI, R9
-	ANDQ  $0x0f, R9
-	XORQ  R8, R8
-	BTSQ  R9, R8
-	DECQ  R8
-	KMOVW R8, K1
-	ANDQ  $-16, DI
-	SHLQ  $0x02, DI
-	SHLQ  $0x02, SI
+	MOVQ x+0(FP), AX
+	MOVQ cos+8(FP), CX
+	MOVQ sin+16(FP), DX
+	MOVQ heads+24(FP), BX
+	MOVQ half+32(FP), SI
+	MOVQ SI, DI
+	SHLQ $0x02, DI
+	SHLQ $0x02, SI
 
 ropeHeadsAVX512_head:
-	XORQ  R8, R8
-	LEAQ  (AX)(SI*1), R9
-	TESTQ DI, DI
-	JZ    ropeHeadsAVX512_tail
+	XORQ R8, R8
+	LEAQ (AX)(SI*1), R9
 
 ropeHeadsAVX512_part:
 	VMOVUPS (AX)(R8*1), Z0
@@ -864,26 +855,8 @@ ropeHeadsAVX512_part:
 	ADDQ    $0x40, R8
 	CMPQ    R8, DI
 	JL      ropeHeadsAVX512_part
-
-ropeHeadsAVX512_tail:
-	CMPQ      R8, SI
-	JGE       ropeHeadsAVX512_next
-	VMOVUPS.Z (AX)(R8*1), K1, Z0
-	VMOVUPS.Z (R9)(R8*1), K1, Z1
-	VMOVUPS.Z (CX)(R8*1), K1, Z2
-	VMOVUPS.Z (DX)(R8*1), K1, Z3
-	VMULPS    Z2, Z0, Z4
-	VMULPS    Z3, Z1, Z5
-	VSUBPS    Z5, Z4, Z4
-	VMOVUPS   Z4, K1, (AX)(R8*1)
-	VMULPS    Z2, Z1, Z1
-	VMULPS    Z3, Z0, Z0
-	VADDPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (R9)(R8*1)
-
-ropeHeadsAVX512_next:
-	LEAQ (AX)(SI*2), AX
-	DECQ BX
-	JNZ  ropeHeadsAVX512_head
+	LEAQ    (AX)(SI*2), AX
+	DECQ    BX
+	JNZ     ropeHeadsAVX512_head
 	VZEROUPPER
 	RET

@@ -93,6 +93,17 @@ func BenchmarkChains(b *testing.B) {
 				RMSNormQuantize(q[:96], h, x, gain, 1e-5)
 			}
 		})
+		for _, dim := range []int{24, 32} {
+			b.Run(fmt.Sprintf("8 heads of %d turned/%s", dim, v), func(b *testing.B) {
+				defer SetVariant(Variant())
+				if err := SetVariant(v); err != nil {
+					b.Fatal(err)
+				}
+				for b.Loop() {
+					RoPEHeads(x[:8*dim], dim, h[:dim/2], gain[:dim/2])
+				}
+			})
+		}
 		b.Run("relu2/"+v, func(b *testing.B) {
 			defer SetVariant(Variant())
 			if err := SetVariant(v); err != nil {

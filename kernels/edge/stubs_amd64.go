@@ -39,5 +39,5 @@ func residualRMSNormQuantizeAVX512(q *int8, h *float32, x *float32, gain *float3
 // It returns false when the scale would be zero or is not finite.
 func relu2QuantizeAVX512(q *int8, h *float32, acc *int32, ws *float32, n int, xs float32, scale *float32) bool
 
-// ropeHeadsAVX512 is vec.RoPE of heads heads of 2·half elements.
+// ropeHeadsAVX512 is vec.RoPE of heads heads of 2·half elements; half is a multiple of 16.
 func ropeHeadsAVX512(x *float32, cos *float32, sin *float32, heads int, half int)

@@ -234,30 +234,19 @@ func (t target) relu2() {
 	t.quantize(label("quantize"), label("fail"), q, h, n, a, "scale")
 }
 
-// rope turns whole heads. The AVX-512 form masks what is left of a half; the AVX2 form takes it four at a time.
+// rope turns whole heads. The AVX2 form takes what is left of a half four at a time. Masks would make a head's loads wait for the
+// stores of the one before, which count with all of their lanes.
 func (t target) rope() {
-	name := "ropeHeads" + t.name
-	TEXT(name, NOSPLIT, "func(x, cos, sin *float32, heads, half int)")
+	name, step := "ropeHeads"+t.name, "4"
 	if t.wide() {
-		Doc(name + " is vec.RoPE of heads heads of 2·half elements.")
-	} else {
-		Doc(name + " is vec.RoPE of heads heads of 2·half elements; half is a multiple of 4.")
+		step = "16"
 	}
+	TEXT(name, NOSPLIT, "func(x, cos, sin *float32, heads, half int)")
+	Doc(name + " is vec.RoPE of heads heads of 2·half elements; half is a multiple of " + step + ".")
 	x, cos, sin, heads, half := asm.LoadInt("x"), asm.LoadInt("cos"), asm.LoadInt("sin"), asm.LoadInt("heads"), asm.LoadInt("half")
-	var tail reg.OpmaskVirtual
 	whole := GP64()
 	MOVQ(half, whole)
-	if t.wide() {
-		bit, rest := GP64(), GP64()
-		MOVQ(half, rest)
-		ANDQ(Imm(15), rest)
-		XORQ(bit, bit)
-		BTSQ(rest, bit)
-		DECQ(bit)
-		tail = K()
-		KMOVW(bit.As32(), tail)
-		ANDQ(I8(-16), whole)
-	} else {
+	if !t.wide() {
 		ANDQ(I8(-8), whole)
 	}
 	SHLQ(Imm(2), whole)
@@ -267,39 +256,37 @@ func (t target) rope() {
 	XORQ(i, i)
 	LEAQ(Mem{Base: x, Index: half, Scale: 1}, up)
 	at := func(p reg.GPVirtual) Mem { return Mem{Base: p, Index: i, Scale: 1} }
-	turn := func(vec func() reg.VecVirtual, load func(Mem, reg.VecVirtual), store func(reg.VecVirtual, Mem)) {
+	turn := func(vec func() reg.VecVirtual) {
 		a, b, c, s, ac, bs := vec(), vec(), vec(), vec(), vec(), vec()
-		load(at(x), a)
-		load(at(up), b)
-		load(at(cos), c)
-		load(at(sin), s)
+		VMOVUPS(at(x), a)
+		VMOVUPS(at(up), b)
+		VMOVUPS(at(cos), c)
+		VMOVUPS(at(sin), s)
 		VMULPS(c, a, ac)
 		VMULPS(s, b, bs)
 		VSUBPS(bs, ac, ac)
-		store(ac, at(x))
+		VMOVUPS(ac, at(x))
 		VMULPS(c, b, b)
 		VMULPS(s, a, a)
 		VADDPS(a, b, b)
-		store(b, at(up))
+		VMOVUPS(b, at(up))
 	}
-	plain := func(m Mem, v reg.VecVirtual) { VMOVUPS(m, v) }
-	back := func(v reg.VecVirtual, m Mem) { VMOVUPS(v, m) }
-	TESTQ(whole, whole)
-	JZ(LabelRef(name + "_tail"))
+	if !t.wide() {
+		TESTQ(whole, whole)
+		JZ(LabelRef(name + "_tail"))
+	}
 	Label(name + "_part")
-	turn(t.vec, plain, back)
+	turn(t.vec)
 	ADDQ(U8(t.bytes), i)
 	CMPQ(i, whole)
 	JL(LabelRef(name + "_part"))
-	Label(name + "_tail")
-	CMPQ(i, half)
-	JGE(LabelRef(name + "_next"))
-	if t.wide() {
-		turn(t.vec, func(m Mem, v reg.VecVirtual) { VMOVUPS_Z(m, tail, v) }, func(v reg.VecVirtual, m Mem) { VMOVUPS(v, tail, m) })
-	} else {
-		turn(XMM, plain, back)
+	if !t.wide() {
+		Label(name + "_tail")
+		CMPQ(i, half)
+		JGE(LabelRef(name + "_next"))
+		turn(XMM)
+		Label(name + "_next")
 	}
-	Label(name + "_next")
 	LEAQ(Mem{Base: x, Index: half, Scale: 2}, x)
 	DECQ(heads)
 	JNZ(LabelRef(name + "_head"))
