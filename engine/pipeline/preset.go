@@ -142,14 +142,14 @@ func Presets() []Preset {
 			Teacher: shared(stage("mini", game.Rows, 300, 0.01)), Student: stage("micro", game.Rows, 500, 0.01), Distill: games,
 		},
 		{
-			Name: "quick", For: "commands", About: "20,000 prompts, a short run",
+			Name: "quick", For: "commands", About: "20,000 prompts, a short run, no teacher",
 			Task: task.Quick(1), Games: 1000,
-			Teacher: stage("mini", 64, 150, 0.005), Student: stage("micro", 64, 300, 0.005), Distill: game.Distill,
+			Student: stage("micro", 64, 700, 0.005), Distill: game.Distill,
 		},
 		{
-			Name: "standard", For: "commands", About: "20,000 prompts, a 60 K student of 900 steps",
+			Name: "standard", For: "commands", About: "20,000 prompts, a 60 K student of 1,200 steps, no teacher",
 			Task: task.Quick(1), Games: 2000,
-			Teacher: stage("mini", 64, 250, 0.005), Student: stage("micro", 64, 900, 0.005), Distill: game.Distill,
+			Student: stage("micro", 64, 1200, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "default", For: "examples", About: "a file of prompts and right answers",
