@@ -152,14 +152,14 @@ func Presets() []Preset {
 			Student: stage("micro", 64, 1200, 0.005), Distill: game.Distill,
 		},
 		{
-			Name: "default", For: "examples", About: "a file of prompts and right answers",
+			Name: "default", For: "examples", About: "a file of prompts and right answers, as commands",
 			Games:   1000,
-			Teacher: stage("mini", 64, 250, 0.005), Student: stage("micro", 64, 900, 0.005), Distill: game.Distill,
+			Student: stage("micro", 64, 1200, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "quick", For: "examples", About: "a file of prompts and right answers, a short run, to try things",
 			Games:   1000,
-			Teacher: stage("mini", 64, 150, 0.005), Student: stage("micro", 64, 300, 0.005), Distill: game.Distill,
+			Student: stage("micro", 64, 700, 0.005), Distill: game.Distill,
 		},
 		{
 			Name: "standard", For: "list", About: "one item a line, such as names; a student of 13 K",
