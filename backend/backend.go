@@ -2,6 +2,7 @@ package backend
 
 import (
 	"fmt"
+	"strings"
 
 	"gorgonia.org/tensor"
 )
@@ -61,24 +62,28 @@ const (
 	Float32 Precision = iota
 	// BFloat16 rounds the factors of matrix products to bfloat16 and accumulates in float32.
 	BFloat16
+	// CublasLt is BFloat16 whose products NVIDIA's cuBLASLt computes where that is installed and, by a measurement when a shape first
+	// comes, faster than mito's kernel. Which it is may change from run to run, and with it the last bits of results.
+	CublasLt
 )
 
-// ParsePrecision reads "fp32" or "bf16".
+var precisionNames = [...]string{Float32: "fp32", BFloat16: "bf16", CublasLt: "bf16-cublaslt"}
+
+// ParsePrecision reads what String writes.
 func ParsePrecision(s string) (Precision, error) {
-	switch s {
-	case "fp32":
-		return Float32, nil
-	case "bf16":
-		return BFloat16, nil
+	for p, name := range precisionNames {
+		if name == s {
+			return Precision(p), nil
+		}
 	}
-	return 0, fmt.Errorf("backend: unknown precision %q; known: fp32, bf16", s)
+	return 0, fmt.Errorf("backend: unknown precision %q; known: %s", s, strings.Join(precisionNames[:], ", "))
 }
 
 func (p Precision) String() string {
-	if p == BFloat16 {
-		return "bf16"
+	if p < 0 || int(p) >= len(precisionNames) {
+		return fmt.Sprintf("precision %d", int(p))
 	}
-	return "fp32"
+	return precisionNames[p]
 }
 
 // GraphCapturer is implemented by backends that can record a sequence of operations once and replay it with one

@@ -26,6 +26,7 @@ type Backend struct {
 	norm      pendingNorm // or a backward pass of RMSNorm
 	held      error       // of what begin sent
 	task      task        // the launch being put together; a Backend is used by one goroutine at a time
+	lt        ltChooser
 }
 
 var (
@@ -78,7 +79,7 @@ var errOutOfMemory = errors.New("out of memory")
 
 // start opens a backend on a machine.
 func start(m machine, o backend.Options) (*Backend, error) {
-	b := &Backend{queue: newQueue(), machine: m, bf16: o.Precision == backend.BFloat16}
+	b := &Backend{queue: newQueue(), machine: m, bf16: o.Precision != backend.Float32}
 	b.queue.launch, b.queue.replay = m.launch, m.replay
 	go b.queue.loop()
 	err := b.queue.do("Open", func() (err error) {
@@ -96,6 +97,9 @@ func start(m machine, o backend.Options) (*Backend, error) {
 	b.info = backend.Info{
 		Name: "cuda", Device: fmt.Sprintf("%s (compute capability %d.%d)", c.name, c.major, c.minor), Memory: c.memory,
 		Kernels: map[string]string{"precision": o.Precision.String(), "ptx": "compute_80"},
+	}
+	if o.Precision == backend.CublasLt {
+		b.info.Kernels["products"] = b.openLt()
 	}
 	return b, nil
 }
@@ -167,7 +171,7 @@ func (b *Backend) begin(op string, k kernels.Kernel) *cudax.Args {
 	if err := b.flush(); err != nil {
 		b.held = err
 	}
-	b.task.op, b.task.kernel, b.task.shared, b.task.plan = op, k, 0, nil
+	b.task.op, b.task.kernel, b.task.shared, b.task.plan, b.task.lt = op, k, 0, nil, ltCall{}
 	b.task.args.Reset()
 	return &b.task.args
 }

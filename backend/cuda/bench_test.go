@@ -41,7 +41,7 @@ func BenchmarkTraining(b *testing.B) {
 		name   string
 		config arch.Config
 	}{{"460K", class460K()}, {"7M", class7M()}} {
-		for _, p := range []backend.Precision{backend.BFloat16, backend.Float32} {
+		for _, p := range []backend.Precision{backend.BFloat16, backend.CublasLt, backend.Float32} {
 			b.Run(fmt.Sprintf("%s/%v", c.name, p), func(b *testing.B) { benchmarkSteps(b, c.config, nil, p) })
 		}
 	}
@@ -116,4 +116,7 @@ func benchmarkSteps(b *testing.B, config arch.Config, teacher *arch.Config, p ba
 	b.ReportMetric(1e9*took/float64(n), "ns/op")
 	b.ReportMetric(float64(n*benchRows*benchContext)/took, "tok/s")
 	b.ReportMetric(100*share, "%device")
+	for _, x := range bk.ProductTimes() {
+		b.Logf("product %d×%d×%d, transposed %v %v, adding %v: mito %v, cuBLASLt %v", x.M, x.N, x.K, x.TransA, x.TransB, x.Accumulate, x.Own, x.Library)
+	}
 }

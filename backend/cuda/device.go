@@ -36,6 +36,10 @@ type device struct {
 	card
 	pinned []byte // staging for uploads
 	staged int    // bytes of pinned in use
+
+	lt      *cudax.Lt // nil where it is not wanted or not there
+	ltPlans []*cudax.LtPlan
+	clock   [2]cu.Event
 }
 
 // open makes the primary context of the device current in this thread.
@@ -112,6 +116,7 @@ func (d *device) close() error {
 	if d.stream != (cu.Stream{}) {
 		note(cudax.Synchronize(d.stream))
 	}
+	note(d.closeLt())
 	for _, m := range d.modules {
 		note(m.Unload())
 	}
@@ -196,6 +201,9 @@ func (d *device) loadAll() error {
 
 // launch enqueues the kernel of a task on the stream.
 func (d *device) launch(t *task) error {
+	if t.lt.plan != nil {
+		return d.runLt(&t.lt)
+	}
 	f, err := d.function(t.kernel)
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func Open(o backend.Options) (*Backend, error) {
 	if err := cudrv.Available(); err != nil {
 		return nil, fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
 	}
-	return start(&device{bf16: o.Precision == backend.BFloat16}, o)
+	return start(&device{bf16: o.Precision != backend.Float32}, o)
 }
 
 func (d *device) room() (free, total int64, err error) { return cu.MemInfo() }

@@ -30,7 +30,8 @@
 // With [backend.BFloat16] matrix products and attention run on tensor cores with factors rounded to bfloat16 and
 // float32 sums. With [backend.Float32] a matrix product is one chain of fused multiply-adds over k for each element, as
 // on the CPU. Norms' forward passes, activations, RoPE, AdamW and the INT8 operations have the CPU's bits in both.
-// Nothing depends on the order in which the device runs blocks: no float is added atomically.
+// Nothing depends on the order in which the device runs blocks: no float is added atomically. [backend.CublasLt] is the
+// exception: which of two kernels is faster is measured, so bits may differ from run to run.
 //
 // # Tests
 //

@@ -52,6 +52,9 @@ func (b *Backend) product(op string, x *matrix) error {
 		x.alpha = 1
 	}
 	if b.bf16 {
+		if done, err := b.productLt(op, x); done || err != nil {
+			return err
+		}
 		return b.productBF16(op, x)
 	}
 	const tile, threads = 64, 128

@@ -24,6 +24,7 @@ type task struct {
 	shared int
 	args   cudax.Args
 	plan   *backend.MuonPlan // of a launch on many matrices, for its cost
+	lt     ltCall            // instead of a kernel
 }
 
 // queue hands work to the one goroutine that owns the device.

@@ -16,7 +16,7 @@ func machineEffects(base string, same check) map[string][]effect {
 	return map[string][]effect{
 		"threads":   {{base, "--threads 3", same}, {base, "--threads 0", isRefused("--threads is 0")}},
 		"backend":   {{base, "--backend cpu", same}, {base, "--backend abacus", isRefused("abacus")}},
-		"precision": {{base, "--precision fp32", same}, {base, "--precision int3", isRefused("int3")}},
+		"precision": {{base, "--precision fp32", same}, {base, "--precision bf16-cublaslt", same}, {base, "--precision int3", isRefused("int3")}},
 	}
 }
 

@@ -33,7 +33,7 @@ type machineFlags struct {
 
 func (f *machineFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.backend, "backend", "auto", "auto, cpu or cuda")
-	fs.StringVar(&f.precision, "precision", "bf16", "matrix products on a GPU: bf16 or fp32")
+	fs.StringVar(&f.precision, "precision", "bf16", "matrix products on a GPU: bf16, fp32, or bf16-cublaslt, which takes NVIDIA's library where that is faster")
 	f.registerThreads(fs)
 }
 

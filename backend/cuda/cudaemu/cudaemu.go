@@ -13,6 +13,7 @@ import "C"
 // build cache see a change of them.
 import (
 	_ "embed"
+	"time"
 
 	_ "mito/kernels/cuda"
 )
@@ -50,6 +51,20 @@ func SetMultiprocessors(n int) { C.cudaemu_set_multiprocessors(C.int(n)) }
 // SetMaxShared sets how many bytes of shared memory a block may ask for, to backends opened afterwards: 163 KiB at first, 227 KiB
 // at most.
 func SetMaxShared(bytes int) { C.cudaemu_set_max_shared(C.int(bytes)) }
+
+// SetCublasLt says whether there is a cuBLASLt, whether it starts, and how long it waits before a product; there is none at first.
+func SetCublasLt(there, starts bool, delay time.Duration) {
+	flag := func(v bool) C.int {
+		if v {
+			return 1
+		}
+		return 0
+	}
+	C.cudaemu_set_cublaslt(flag(there), flag(starts), C.int(delay.Milliseconds()))
+}
+
+// CublasLtProducts counts the products that cuBLASLt was asked for.
+func CublasLtProducts() int { return int(C.cudaemu_cublaslt_products()) }
 
 // LastFault says why a kernel last failed, or is empty.
 func LastFault() string { return C.GoString(C.cudaemu_last_fault()) }

@@ -22,6 +22,8 @@ void cudaemu_set_memory(unsigned long long bytes);
 void cudaemu_set_multiprocessors(int n);
 void cudaemu_set_max_shared(int bytes);
 void cudaemu_set_landing(unsigned how);
+void cudaemu_set_cublaslt(int there, int starts, int delay_ms);
+unsigned cudaemu_cublaslt_products(void);
 const char *cudaemu_last_fault(void);
 #ifdef __cplusplus
 }

@@ -74,9 +74,7 @@ int usable() { return !current ? INVALID_CONTEXT : emu::failed(); }
 // earlier work.
 int enqueue(void* s, emu::Operation operation) {
 	if (int r = usable()) return r;
-	if (auto& graph = emu::capture_of((Stream*)s)) return graph->operations.push_back(std::move(operation)), SUCCESS;
-	emu::enqueue((Stream*)s, std::move(operation));
-	return emu::failed();
+	return emu::submit((Stream*)s, std::move(operation));
 }
 
 // Calls that wait, or that take effect at once, must not be made while a stream

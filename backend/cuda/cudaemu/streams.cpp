@@ -73,6 +73,12 @@ void enqueue(Stream* to, Operation f) {
 		for (uint32_t n = next_random(random_state, how) % 4; n && !other->queue.empty(); n--) run_one(*other);
 }
 
+int submit(Stream* s, Operation f) {
+	if (auto& graph = capture_of(s)) return graph->operations.push_back(std::move(f)), 0;
+	enqueue(s, std::move(f));
+	return first_error;
+}
+
 void finish(Stream* s, const std::function<bool()>& done) {
 	std::lock_guard<std::mutex> lock(device);
 	run(s ? *s : null_stream, done);

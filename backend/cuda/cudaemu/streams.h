@@ -22,6 +22,8 @@ void delete_stream(Stream*);  // after its work is done
 // enqueue adds work to a stream, which runs it when SetLanding says so; nullptr is the null stream, which blocking streams wait
 // for and which waits for them.
 void enqueue(Stream*, Operation);
+// submit is enqueue, or records the work where the stream captures. It returns the error that failed has afterwards.
+int submit(Stream*, Operation);
 // finish runs what a stream holds, or until done says that enough has run; finish_blocking what a call without a stream waits for.
 void finish(Stream*, const std::function<bool()>& done = nullptr);
 void finish_blocking();
