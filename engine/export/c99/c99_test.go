@@ -39,6 +39,7 @@ func configs() map[string]arch.Config {
 		"gpt": tiny(func(c *arch.Config) {
 			c.Norm, c.Position, c.Activation, c.KVHeads, c.AttentionBias, c.MLPBias = arch.NormLayer, arch.PositionLearned, arch.ActGELU, 4, true, true
 		}),
+		"ple":   tiny(func(c *arch.Config) { c.PLEDim, c.Layers = 70, 2 }),
 		"llama": tiny(func(c *arch.Config) { c.Activation, c.TieEmbeddings, c.Context = arch.ActSwiGLU, false, 1500 }),
 	}
 }

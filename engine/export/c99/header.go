@@ -52,6 +52,7 @@ func (e *emitter) header() []byte {
 	flag("SQUARE", "squared ReLU", p.Square)
 	flag("LAYERNORM", "", p.LayerNorm)
 	flag("QK_NORM", "", p.QKNorm)
+	flag("PLE", "per-layer embeddings", p.PLE)
 	number("ADAPTERS", e.adapted.names(), p.Adapters)
 	if e.adapted != nil {
 		number("RANK", "the largest of an adapter", e.rank)

@@ -41,7 +41,7 @@ func WriteImage(w *student.Weights, tok tokenizer.Tokenizer) (*Image, error) {
 // The words of the structures in student.h, with all parts.
 const (
 	matrixWords = 6
-	layerWords  = 7*matrixWords + 2 + 2 + 2 + 4
+	layerWords  = 10*matrixWords + 2 + 2 + 2 + 4
 	modelWords  = 3*matrixWords + 2 + 3 + 9 + 1 + 2 + 1
 	textWords   = 7
 )
@@ -129,7 +129,15 @@ func (i *imager) layer(n int) (list []uint32) {
 	} else {
 		list = append(list, make([]uint32, matrixWords)...)
 	}
-	return append(list, i.floats(l.Norm1Bias), i.floats(l.Norm2Bias), i.floats(l.QueryNorm), i.floats(l.KeyNorm),
+	list = append(list, i.floats(l.Norm1Bias), i.floats(l.Norm2Bias), i.floats(l.QueryNorm), i.floats(l.KeyNorm))
+	if i.parts.PLE {
+		list = append(list, i.matrix(&l.PLE.Table, false)...)
+		add(&l.PLE.Gate)
+		add(&l.PLE.Out)
+	} else {
+		list = append(list, make([]uint32, 3*matrixWords)...)
+	}
+	return append(list,
 		uint32(s.Heads), uint32(s.KVHeads), uint32(i.slots[n]), math.Float32bits(s.Scale*scoreUnit))
 }
 

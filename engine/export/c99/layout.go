@@ -20,9 +20,9 @@ type layout struct {
 
 // parts are what a model may do without: macros of model.h.
 type parts struct {
-	Bias, Blocks, Packed, Gate, LayerNorm, QKNorm, GELU, Square bool
-	Rope                                                        int // 0 learned positions, 1 tables, 2 factors
-	Adapters                                                    int
+	Bias, Blocks, Packed, Gate, LayerNorm, QKNorm, GELU, Square, PLE bool
+	Rope                                                             int // 0 learned positions, 1 tables, 2 factors
+	Adapters                                                         int
 }
 
 // smallest is what the buffers have room for at least: the self-test's rows.
@@ -49,8 +49,8 @@ func newLayout(w *student.Weights, blocks, packed bool, tables int) layout {
 		}
 		l.slots = append(l.slots, slots)
 		scores = max(scores, slots)
-		l.buffer = max(l.buffer, c.HiddenSize, (s.Heads+2*s.KVHeads)*c.HeadDim, s.IntermediateSize)
-		l.row = max(l.row, rowBytes(s.Heads*c.HeadDim), rowBytes(s.IntermediateSize))
+		l.buffer = max(l.buffer, c.HiddenSize, (s.Heads+2*s.KVHeads)*c.HeadDim, s.IntermediateSize+c.PLEDim)
+		l.row = max(l.row, rowBytes(s.Heads*c.HeadDim), rowBytes(s.IntermediateSize), rowBytes(c.PLEDim))
 		kv += 2 * s.KVHeads * slots
 		kvCodes += 2 * s.KVHeads * slots * rowBytes(c.HeadDim)
 	}
@@ -61,6 +61,7 @@ func newLayout(w *student.Weights, blocks, packed bool, tables int) layout {
 	l.parts = parts{
 		Bias: c.AttentionBias || c.MLPBias, Blocks: blocks, Packed: packed, Gate: c.Activation == arch.ActSwiGLU, LayerNorm: c.Norm == arch.NormLayer,
 		QKNorm: c.QKNorm, GELU: c.Activation == arch.ActGELU, Square: c.Activation == arch.ActReLU2,
+		PLE: c.PLEDim > 0,
 	}
 	if c.Position == arch.PositionRoPE {
 		l.parts.Rope = 1

@@ -106,7 +106,7 @@ func (p parts) key() string {
 	for _, x := range []struct {
 		on   bool
 		name string
-	}{{p.QKNorm, "qk"}, {p.Bias, "bias"}, {p.Blocks, "blocks"}, {p.Packed, "packed"}, {p.Adapters > 0, "adapters"}} {
+	}{{p.QKNorm, "qk"}, {p.PLE, "ple"}, {p.Bias, "bias"}, {p.Blocks, "blocks"}, {p.Packed, "packed"}, {p.Adapters > 0, "adapters"}} {
 		if x.on {
 			key = append(key, x.name)
 		}
@@ -183,6 +183,11 @@ func (e *emitter) work(position int) [Terms]float64 {
 		}
 		if e.parts.Gate {
 			product(&l.Gate, e.parts.Blocks)
+		}
+		if e.parts.PLE {
+			product(&l.PLE.Gate, e.parts.Blocks)
+			product(&l.PLE.Out, e.parts.Blocks)
+			*elements += float64(2*c.PLEDim + c.HiddenSize) // the row, its product quantised, and what is added
 		}
 		heads := s.Heads + s.KVHeads
 		*elements += float64(2*3*c.HiddenSize + (2*s.Heads+2*s.KVHeads)*c.HeadDim + s.IntermediateSize)

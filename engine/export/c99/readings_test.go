@@ -73,6 +73,10 @@ var readings = []reading{
 	{what: "heads: h mod G", model: "game", changes: []string{"x < q + (g + 1) * (heads / kv) * dim; x += dim) attend(c, n, x,", "x < q + (g + 1) * (heads / kv) * dim; x += dim) attend(c, n, q + (x - q) / dim / (heads / kv) * dim + (x - q) / dim % (heads / kv) * kv * dim,"}},
 	{what: "output: a scale for each head", model: "game", changes: []string{"  in = quantize(q, heads * dim, codes(s));\n", "  for (g = 0; g < heads; g++) in = quantize(q + g * dim, dim, codes(s) + g * dim);\n"}},
 	{what: "gelu: u*z*a + u*b", model: "gpt", changes: []string{"u * (z * f32(0x3d922279u) + f32(0x3fcc422au))", "(u * z) * f32(0x3d922279u) + u * f32(0x3fcc422au)"}},
+	{what: "ple: (g*e)*ts", model: "ple", unseen: true, changes: []string{"x[i] = x[i] * y;", "x[i] = (x[i] * (float)weight(m, r, i, group, &multiple)) * m->scale[r];"}},
+	{what: "ple: gate reads behind down", model: "ple", changes: []string{
+		"    in = quantize(gated,", "    in = normalize(s, l->norm2, BIAS_OF(l->norm2_bias));\n    linear(WITH(s) &l->ple_gate, codes(s), in, gated, SET);\n    lookup(&l->ple_table, token, gated, MULTIPLY);\n    in = quantize(gated,"}},
+	{what: "ple: the first layer's tables", model: "ple", changes: []string{"lookup(&l->ple_table,", "lookup(&M->layers->ple_table,"}},
 	{what: "swiglu: (g*u)/(1+e)", model: "llama", changes: []string{"(g / (1.0f + exponential(-g))) * u", "(g * u) / (1.0f + exponential(-g))"}},
 }
 

@@ -178,16 +178,16 @@ type Facts struct {
 
 func newEmitter(w *student.Weights, tok tokenizer.Tokenizer, o Options) (*emitter, error) {
 	e := &emitter{w: w, o: o, codes: map[*student.Matrix]Codes{}}
-	if w.Config.PLEDim > 0 {
-		return nil, fmt.Errorf("the model has per-layer embeddings (ple_dim %d), which devices and pages do not compute yet", w.Config.PLEDim)
+	blocks, modules := false, w.Config.Modules()
+	inside := func(name string) bool { // the layers, where no table is
+		return slices.ContainsFunc(modules, func(m arch.Module) bool { return m.Name == name && m.Layer >= 0 && !m.Part.Table() })
 	}
-	blocks := false
 	if err := w.Visit(func(name string, m *student.Matrix, _ *[]float32) error {
 		if c, ok := o.Codes[name]; ok && m != nil {
 			e.codes[m] = c
 			return c.check(name, m)
 		}
-		blocks = blocks || m != nil && strings.HasPrefix(name, "model.layers.") && inBlocks(m)
+		blocks = blocks || m != nil && inside(name) && inBlocks(m)
 		return nil
 	}); err != nil {
 		return nil, err
@@ -365,7 +365,7 @@ func (e *emitter) numbers() string {
 func (e *emitter) layer(i int) string {
 	l, s, at := &e.w.Layers[i], e.w.Config.Layer(i), fmt.Sprintf("l%d_", i)
 	m := func(part arch.Part, m *student.Matrix) string {
-		return e.matrix(at+strings.ReplaceAll(part.String(), ".", "_"), m, e.parts.Blocks && inBlocks(m))
+		return e.matrix(at+strings.ReplaceAll(part.String(), ".", "_"), m, !part.Table() && e.parts.Blocks && inBlocks(m))
 	}
 	list := []string{
 		m(arch.Query, &l.Query), m(arch.Key, &l.Key), m(arch.Value, &l.Value), m(arch.Output, &l.Output), m(arch.Up, &l.Up), m(arch.Down, &l.Down),
@@ -379,6 +379,9 @@ func (e *emitter) layer(i int) string {
 	}
 	if e.parts.QKNorm {
 		list = append(list, e.floats(at+"qn", l.QueryNorm), e.floats(at+"kn", l.KeyNorm))
+	}
+	if e.parts.PLE {
+		list = append(list, m(arch.PLETable, &l.PLE.Table), m(arch.PLEGate, &l.PLE.Gate), m(arch.PLEOut, &l.PLE.Out))
 	}
 	factor := s.Scale * scoreUnit
 	return fmt.Sprintf(" {%s, %d, %d, %d, %s}", strings.Join(list, ", "), s.Heads, s.KVHeads, e.slots[i], float(factor))
@@ -415,7 +418,7 @@ func (e *emitter) tableBytes() int {
 		return n
 	}
 	matrix := 4 * (4 + count(p.Bias, p.Blocks) + 2*count(p.Packed) + count(p.Adapters > 0))
-	layer := 6*matrix + count(p.Gate)*matrix + 4*(2+4) + 8*count(p.LayerNorm, p.QKNorm)
+	layer := 6*matrix + count(p.Gate)*matrix + 3*count(p.PLE)*matrix + 4*(2+4) + 8*count(p.LayerNorm, p.QKNorm)
 	model := 2*matrix + 4 + 4 + 4*count(p.LayerNorm) + 4*(10+count(p.Rope == 2))
 	if p.Rope == 0 {
 		model += matrix

@@ -3,7 +3,6 @@ package web
 import (
 	"bytes"
 	"errors"
-	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,7 +25,6 @@ func shape(change func(c *arch.Config)) arch.Config {
 // shapes have every part that a model may have, and a context that the digest does not go through.
 func shapes() map[string]arch.Config {
 	all := testmodels.Configs()
-	maps.DeleteFunc(all, func(_ string, c arch.Config) bool { return c.PLEDim > 0 })
 	all["long"] = shape(func(c *arch.Config) { c.Context, c.HeadDim = 1500, 24 })
 	return all
 }

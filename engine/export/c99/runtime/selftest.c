@@ -344,6 +344,13 @@ static void put_weights(hash *h) {
 #endif
     put_matrix(h, &l->up);
     put_matrix(h, &l->down);
+#if STUDENT_PLE
+    if (HAS(l->ple_table.w != NULL)) {
+      put_matrix(h, &l->ple_table);
+      put_matrix(h, &l->ple_gate);
+      put_matrix(h, &l->ple_out);
+    }
+#endif
   }
   put_norm(h, M->norm, BIAS_OF(M->norm_bias));
   if (M->head.w != M->embedding.w) put_matrix(h, &M->head);

@@ -340,7 +340,7 @@ static float activate(float u, float g) {
   return u;
 }
 
-enum { SET, ADD, ACTIVATE };
+enum { SET, ADD, ACTIVATE, MULTIPLY };
 
 #if STUDENT_ADAPTERS
 #define WITH(state) state,
@@ -517,13 +517,19 @@ static int32_t weight(const student_matrix *m, int32_t r, int32_t i, int8_t *gro
   return m->w[r * ROUND4(m->cols) + i];
 }
 
-/* Row r of a table that is not in blocks, added to x or, at first, put there. */
-static void lookup(const student_matrix *m, int32_t r, float *x, int first) {
+/* Row r of a table that is not in blocks, which x is set to, or multiplied by, or which is added to it. */
+static void lookup(const student_matrix *m, int32_t r, float *x, int how) {
   int8_t group[32];
   int32_t i, multiple = 0;
   for (i = 0; i < m->cols; i++) {
     const float y = (float)weight(m, r, i, group, &multiple) * m->scale[r];
-    x[i] = first ? y : x[i] + y;
+#if STUDENT_PLE
+    if (how == MULTIPLY) {
+      x[i] = x[i] * y;
+      continue;
+    }
+#endif
+    x[i] = how == SET ? y : x[i] + y;
   }
 }
 
@@ -626,15 +632,30 @@ static void attention(student_state *s, const student_layer *l, cache *c, const 
   linear(WITH(s) &l->output, codes(s), in, residual(s), ADD);
 }
 
-static void mlp(student_state *s, const student_layer *l) {
+static void mlp(student_state *s, const student_layer *l, int32_t token) {
   const int32_t width = l->up.rows;
   float in = normalize(s, l->norm2, BIAS_OF(l->norm2_bias));
+#if STUDENT_PLE
+  float *gated = buffer(s) + width;
+  if (HAS(l->ple_table.w != NULL)) {
+    linear(WITH(s) &l->ple_gate, codes(s), in, gated, SET);
+    lookup(&l->ple_table, token, gated, MULTIPLY);
+  }
+#else
+  (void)token;
+#endif
 #if STUDENT_GATE
   if (HAS(l->gate.w != NULL)) linear(WITH(s) &l->gate, codes(s), in, buffer(s), SET);
 #endif
   linear(WITH(s) &l->up, codes(s), in, buffer(s), ACTIVATE);
   in = quantize(buffer(s), width, codes(s));
   linear(WITH(s) &l->down, codes(s), in, residual(s), ADD);
+#if STUDENT_PLE
+  if (HAS(l->ple_table.w != NULL)) {
+    in = quantize(gated, l->ple_out.cols, codes(s));
+    linear(WITH(s) &l->ple_out, codes(s), in, residual(s), ADD);
+  }
+#endif
 }
 
 /* Reads a token with the first of the layers. */
@@ -643,9 +664,9 @@ static int feed(student_state *s, int32_t token, int32_t layers) {
   const float *cosine = NULL, *sine = NULL;
   cache c = first_cache(s);
   if (token < 0 || token >= M->vocab || s->pos >= M->context) return -1;
-  lookup(&M->embedding, token, residual(s), 1);
+  lookup(&M->embedding, token, residual(s), SET);
 #if STUDENT_ROPE == 0 || STUDENT_WEB
-  if (HAS(M->positions.w != NULL)) lookup(&M->positions, s->pos, residual(s), 0);
+  if (HAS(M->positions.w != NULL)) lookup(&M->positions, s->pos, residual(s), ADD);
 #endif
 #if STUDENT_ROPE == 1
   cosine = M->cosine + s->pos * (M->head_dim >> 1);
@@ -658,7 +679,7 @@ static int feed(student_state *s, int32_t token, int32_t layers) {
 #endif
   for (l = M->layers; l < M->layers + layers; l++) {
     attention(s, l, &c, cosine, sine);
-    mlp(s, l);
+    mlp(s, l, token);
   }
   s->scale = normalize(s, M->norm, BIAS_OF(M->norm_bias));
   s->pos++;

@@ -63,6 +63,9 @@ typedef struct {
 #if STUDENT_QK_NORM
   const float *query_norm, *key_norm;
 #endif
+#if STUDENT_PLE
+  student_matrix ple_table, ple_gate, ple_out; /* without weights where there are no per-layer embeddings */
+#endif
   int32_t heads, kv_heads, slots; /* slots of the cache: the window, or the context */
   float factor;                   /* of the scores: SPEC section 3 */
 } student_layer;
