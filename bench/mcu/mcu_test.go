@@ -21,9 +21,9 @@ func models(t testing.TB) map[string]c99.Files {
 	}
 	return map[string]c99.Files{
 		"dense":  written(t, small(func(c *arch.Config) { c.QKNorm, c.Window = true, 5 }), form{}, nil, ""),
-		"blocks": written(t, small(func(c *arch.Config) { c.TieEmbeddings = false }), form{blocks: true}, nil, ""),
+		"blocks": written(t, small(func(c *arch.Config) { c.TieEmbeddings, c.PLEDim = false, 24 }), form{blocks: true}, nil, ""),
 		"gpt":    written(t, small(gpt), form{bits: 3}, nil, ""),
-		"llama":  written(t, small(func(c *arch.Config) { c.Activation = arch.ActSwiGLU }), form{bits: 4}, nil, ""),
+		"llama":  written(t, small(func(c *arch.Config) { c.Activation, c.PLEDim = arch.ActSwiGLU, 6 }), form{bits: 4}, nil, ""),
 	}
 }
 

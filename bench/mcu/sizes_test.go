@@ -146,6 +146,10 @@ func families() (list []family) {
 			}
 		}
 	}
+	for _, qk := range []bool{false, true} {
+		c := config(func(c *arch.Config) { c.PLEDim, c.QKNorm = 32, qk })
+		list = append(list, family{c, form{}}, family{c, form{bits: 4}})
+	}
 	c := config(gpt)
 	return append(list, family{c, form{}}, family{c, form{bits: 4}})
 }
