@@ -64,7 +64,7 @@ writes the temperature to a file for mito generate.`,
 	f.output.register(fs)
 	fs.StringVar(&f.model, "model", "", "folder of the model, float or INT8 (required)")
 	f.adapter.register(fs, "")
-	fs.StringVar(&f.split, "split", string(task.Test), "task, examples: positions to evaluate the loss on, or prompts that are asked too: train, test or all")
+	fs.StringVar(&f.split, "split", string(task.Test), "task, examples: positions to evaluate the loss on, of puzzle8 boards to begin with too, or prompts that are asked too: train, test or all")
 	fs.BoolVar(&f.all, "all", false, "corpus: evaluate on the whole text, not only on its held-out end")
 	fs.StringVar(&f.opponent, "opponent", "", "task: opponent to play; the weakest where it is left out")
 	fs.StringVar(&f.player, "player", "", "puzzle8: how the model plays: policy, policy-without-repeats, and where it answers distances nearest, nearest-without-repeats; policy where it is left out")

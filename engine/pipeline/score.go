@@ -54,7 +54,7 @@ func (j *job) play(ctx context.Context, name string, player task.Player, m *repo
 				}
 			}
 			s, err := j.w.Task.Score(ctx, player, task.ScoreOptions{
-				Games: j.Preset.Games, Opponent: c.opponent, Player: c.player, Seed: j.Seed, Marker: j.Scorer, Keep: keep,
+				Games: j.Preset.Games, Opponent: c.opponent, Player: c.player, Seed: j.Seed, Split: j.judges, Marker: j.Scorer, Keep: keep,
 				Kept: func(g task.Game) { j.show(name, c, g) },
 				// An opponent that plays a number of its own must not run beyond the stage's.
 				Progress: func(done, _ int) { j.p.Update(i*j.Preset.Games+min(done, j.Preset.Games), "") },
@@ -78,7 +78,7 @@ func scoreWords(s task.Score) (what, text string) {
 	}
 	if s.Opponent == "" {
 		iv := s.SolvedInterval()
-		if what = "boards solved"; s.Player != "" {
+		if what = s.Split.Words() + "boards solved"; s.Player != "" {
 			what += ", " + s.Player
 		}
 		text = fmt.Sprintf("%d of %d (95%% %.1f-%.1f%%)", s.Solved, s.Boards, 100*iv[0], 100*iv[1])

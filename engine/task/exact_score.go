@@ -43,7 +43,7 @@ func (s *ExactScore) UnconstrainedInterval() Interval { return Wilson(s.Unconstr
 
 // String returns the score in one line for people.
 func (s *ExactScore) String() string {
-	return map[Split]string{Test: "held-out ", Train: "trained-on "}[s.Split] + "prompts answered exactly: " + s.Words()
+	return s.Split.Words() + "prompts answered exactly: " + s.Words()
 }
 
 // Words are the numbers of the score, for people.

@@ -1,9 +1,11 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 )
@@ -72,8 +74,8 @@ type game8 struct {
 	ratios  []float64 // moves over the least number of moves, of solved boards
 }
 
-// Score gives p random boards, drawn uniformly from all reachable positions
-// but the goal, and counts those it solves within o.MoveLimit moves (0 for
+// Score gives p random boards, drawn uniformly from the reachable positions of
+// o.Split but the goal, and counts those it solves within o.MoveLimit moves (0 for
 // DefaultMoveLimit).
 func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, error) {
 	o, err := o.withDefaults(puzzle8Name, t.Players()...)
@@ -86,18 +88,21 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 	if o.MoveLimit == 0 {
 		o.MoveLimit = DefaultMoveLimit
 	}
+	if o.Split = cmp.Or(o.Split, All); o.Split != All && o.Split != Train && o.Split != Test {
+		return Score{}, &SplitError{Split: o.Split}
+	}
 	once := o.Player == PlayerPolicyOnce || o.Player == PlayerNearestOnce
 	d := solved8()
 	active := make([]*walk8, o.Games)
 	for i := range active {
-		b := unrank8(int(d.reached[1+gameRNG(o.Seed, i).IntN(len(d.reached)-1)]))
+		b := t.start(d, o.Split, gameRNG(o.Seed, i))
 		active[i] = &walk8{board: b, least: int(d.to[b.rank()]), kept: o.keep(i, true)}
 		if once {
 			active[i].been = map[board8]bool{b: true}
 		}
 	}
 	g := &game8{t: t, p: p, o: o, nearest: o.Player == PlayerNearest || o.Player == PlayerNearestOnce,
-		score: Score{Boards: o.Games, Player: o.Player, MoveLimit: o.MoveLimit, Seed: o.Seed}}
+		score: Score{Boards: o.Games, Split: o.Split, Player: o.Player, MoveLimit: o.MoveLimit, Seed: o.Seed}}
 	for moves := 1; moves <= o.MoveLimit && len(active) > 0; moves++ {
 		if err := ctx.Err(); err != nil {
 			return Score{}, err
@@ -114,6 +119,16 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 	g.score.LengthRatio = median(g.ratios)
 	o.Progress(o.Games, o.Games)
 	return g.score, nil
+}
+
+// start draws a board of a split.
+func (t *Puzzle8) start(d *distances8, split Split, rng *rand.Rand) board8 {
+	for {
+		b := unrank8(int(d.reached[1+rng.IntN(len(d.reached)-1)]))
+		if split == All || inTest(t.orbit(d, b)) == (split == Test) {
+			return b
+		}
+	}
 }
 
 // round plays one move on every board and returns those that are not done.

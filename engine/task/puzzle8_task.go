@@ -39,14 +39,9 @@ func (t *Puzzle8) labelled(ctx context.Context) ([]labelled, error) {
 		if err := parallel(ctx, len(all), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				b := unrank8(int(d.reached[i+1]))
-				orbit := uint64(b.canonical())
-				// Every solution ends among the few boards near the goal: in FormatDistance they are never held out.
-				for t.options.Format == FormatDistance && d.to[b.rank()] <= endgame8 && inTest(orbit) {
-					orbit = data.Mix(orbit)
-				}
 				all[i] = labelled{
 					Example: data.Example{Prompt: prompt8(b), Answers: t.answers(d, b), Times: t.times(d, b)},
-					orbit:   orbit,
+					orbit:   t.orbit(d, b),
 				}
 			}
 		}); err != nil {
@@ -54,6 +49,16 @@ func (t *Puzzle8) labelled(ctx context.Context) ([]labelled, error) {
 		}
 		return sample(all, t.options.Positions, t.options.Seed), nil
 	})
+}
+
+// orbit is what decides the split of a board.
+func (t *Puzzle8) orbit(d *distances8, b board8) uint64 {
+	orbit := uint64(b.canonical())
+	// Every solution ends among the few boards near the goal: in FormatDistance they are never held out.
+	for t.options.Format == FormatDistance && d.to[b.rank()] <= endgame8 && inTest(orbit) {
+		orbit = data.Mix(orbit)
+	}
+	return orbit
 }
 
 // Name returns "puzzle8".

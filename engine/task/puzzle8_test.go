@@ -1,6 +1,8 @@
 package task
 
 import (
+	"cmp"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -110,6 +112,31 @@ func TestPuzzle8MoveLimit(t *testing.T) {
 	s, err := task.Score(t.Context(), turns, ScoreOptions{Games: 3, Seed: seed})
 	if err != nil || s.Solved != 0 || turns.calls != DefaultMoveLimit {
 		t.Errorf("asked %d times, %+v, %v; want %d times", turns.calls, s, err, DefaultMoveLimit)
+	}
+}
+
+// Score begins with boards of the split that it is asked for, and says which.
+func TestPuzzle8ScoreSplit(t *testing.T) {
+	for _, format := range []string{"", FormatDistance} {
+		task := newPuzzle8(Options{Format: format})
+		held := map[string]bool{}
+		for _, ex := range mustExamples(t, task, Test) {
+			held[ex.Prompt] = true
+		}
+		for _, split := range []Split{"", All, Train, Test} {
+			began := map[bool]int{}
+			s, err := task.Score(t.Context(), SolverPlayer(task), ScoreOptions{Games: 200, Seed: 2, Split: split, Keep: 200, Kept: func(g Game) { began[held[g.Frames[0].Prompt]]++ }})
+			if err != nil || s.Solved != 200 || s.Split != cmp.Or(split, All) {
+				t.Fatalf("%q: %+v, %v", split, s, err)
+			}
+			if mixed := split == "" || split == All; (began[true] > 0) != (mixed || split == Test) || (began[false] > 0) != (mixed || split == Train) {
+				t.Errorf("%q of format %q: %d boards held out, %d not", split, format, began[true], began[false])
+			}
+		}
+		var unknown *SplitError
+		if _, err := task.Score(t.Context(), SolverPlayer(task), ScoreOptions{Split: "mine"}); !errors.As(err, &unknown) {
+			t.Errorf("%v, want that the split is not known", err)
+		}
 	}
 }
 

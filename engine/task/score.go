@@ -31,8 +31,8 @@ type ScoreOptions struct {
 	// games or boards, each as it ends. An exhaustive opponent keeps none.
 	Keep int
 	Kept func(Game)
-	// Split is whose prompts an Exact task asks, "" for Test; others take no
-	// notice of it.
+	// Split is whose prompts an Exact task asks, "" for Test, and whose boards
+	// puzzle8 begins with, "" for All; others take no notice of it.
 	Split Split
 	// Marker, if not nil, marks the answers of an Exact task; others take no notice of it.
 	Marker Marker
@@ -90,8 +90,9 @@ type Score struct {
 	// of it, rather than a sample.
 	Exhaustive bool
 
-	Boards    int // puzzle boards, at random
-	Solved    int // boards solved within MoveLimit moves
+	Boards    int   // puzzle boards, at random
+	Split     Split // whose boards they are, "" where the task does not say
+	Solved    int   // boards solved within MoveLimit moves
 	MoveLimit int
 	Player    string // how the model played
 	// LengthRatio is the median over the solved boards of the moves played by the
@@ -187,8 +188,8 @@ func (s Score) String() string {
 	}
 	if s.Opponent == "" {
 		iv := s.SolvedInterval()
-		text := fmt.Sprintf("%d of %d boards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), %s",
-			s.Solved, s.Boards, s.MoveLimit, percent(s.Solved, s.Boards), 100*iv[0], 100*iv[1], s.OwnWords())
+		text := fmt.Sprintf("%d of %d %sboards solved within %d moves (%.1f%%, 95%% interval %.1f-%.1f%%), %s",
+			s.Solved, s.Boards, s.Split.Words(), s.MoveLimit, percent(s.Solved, s.Boards), 100*iv[0], 100*iv[1], s.OwnWords())
 		if s.LengthRatio > 0 {
 			text += fmt.Sprintf(", median length %.2f of the shortest", s.LengthRatio)
 		}
@@ -235,6 +236,7 @@ type boardsJSON struct {
 	LengthRatio    float64  `json:"length_ratio,omitempty"`
 	Chance         float64  `json:"chance,omitempty"`
 	Boards         int      `json:"boards"`
+	Split          Split    `json:"split,omitempty"`
 	Solved         int      `json:"solved"`
 	OwnLegal       float64  `json:"own_legal"`
 	SolvedInterval Interval `json:"solved_interval"`
@@ -251,7 +253,7 @@ func (s Score) MarshalJSON() ([]byte, error) {
 		return json.Marshal(s.Exact)
 	}
 	if s.Opponent == "" {
-		return json.Marshal(boardsJSON{s.Player, s.LengthRatio, s.Chance, s.Boards, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
+		return json.Marshal(boardsJSON{s.Player, s.LengthRatio, s.Chance, s.Boards, s.Split, s.Solved, s.OwnLegal, s.SolvedInterval(), s.MoveLimit, s.Decisions, s.Seed})
 	}
 	return json.Marshal(gamesJSON{s.Record, s.Opponent, s.OwnLegal, s.WinInterval(), s.DrawInterval(), s.LossInterval(),
 		s.First, s.Second, s.Exhaustive, s.Decisions, s.Seed})
@@ -266,6 +268,7 @@ func (s *Score) UnmarshalJSON(b []byte) error {
 		LengthRatio float64 `json:"length_ratio"`
 		Chance      float64 `json:"chance"`
 		Boards      int     `json:"boards"`
+		Split       Split   `json:"split"`
 		Solved      int     `json:"solved"`
 		MoveLimit   int     `json:"move_limit"`
 		Prompts     int     `json:"prompts"`
@@ -278,7 +281,7 @@ func (s *Score) UnmarshalJSON(b []byte) error {
 		return json.Unmarshal(b, s.Exact)
 	}
 	*s = Score{Record: j.Record, First: j.First, Second: j.Second, Opponent: j.Opponent, Exhaustive: j.Exhaustive,
-		Player: j.Player, LengthRatio: j.LengthRatio, Chance: j.Chance, Boards: j.Boards, Solved: j.Solved, MoveLimit: j.MoveLimit,
+		Player: j.Player, LengthRatio: j.LengthRatio, Chance: j.Chance, Boards: j.Boards, Split: j.Split, Solved: j.Solved, MoveLimit: j.MoveLimit,
 		Decisions: j.Decisions, OwnLegal: j.OwnLegal, Seed: j.Seed}
 	return nil
 }

@@ -47,6 +47,9 @@ const (
 	All   Split = "all"
 )
 
+// Words is what stands before the name of what was drawn from a split; "" for All.
+func (s Split) Words() string { return map[Split]string{Test: "held-out ", Train: "trained-on "}[s] }
+
 // Options sets what a task generates. The zero value is every task's full set.
 type Options struct {
 	// Positions is the largest number of labelled positions to generate,
