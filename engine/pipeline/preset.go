@@ -115,6 +115,10 @@ func Presets() []Preset {
 		s.Train.Dropout = rate
 		return s
 	}
+	falling := func(s Stage, share float64) Stage {
+		s.Train.Decay = share
+		return s
+	}
 	return []Preset{
 		{
 			Name: "default", For: "tictactoe", About: "a 60 K student that never loses",
@@ -197,12 +201,12 @@ func Presets() []Preset {
 		{
 			Name: "standard", For: "othello", About: "100,000 positions labelled 4 plies deep; a 90 K student, no teacher",
 			Task: task.Options{Positions: 100_000, Seed: 1}, Games: 1000,
-			Student: standard("wide", 128, 700), Distill: solver,
+			Student: standard("wide", 128, 1500), Distill: solver,
 		},
 		{
 			Name: "standard", For: "mastermind", About: "the 5,184 pegs of a breaker's games; an 85 K student, no teacher",
 			ShipAll: true, Games: 1000,
-			Student: standard("deep", 64, 500), Distill: solver,
+			Student: falling(standard("deep", 64, 500), 0.5), Distill: solver,
 		},
 		{
 			Name: "standard", For: "tictactoe", About: "a 17 K student of 24 KB that never loses, no teacher",
