@@ -335,13 +335,17 @@ func (j *job) squeeze(ctx context.Context, dir string) (sparsity float64, err er
 	if err != nil {
 		return 0, err
 	}
-	t := r.Best.Trial
-	j.note("The search under the budget tried %d students; the best of its last round has %d layers, %d heads, %d neurons, %.1f%% zero 4x8 blocks and weights of %s bits, a loss of %.4f on the training data that was kept for the choice.",
-		r.Rungs[0].Trials, t.Layers, t.Heads, t.Neurons, 100*t.Sparsity, t.Bits, r.Best.Loss)
+	t, from := r.Best.Trial, filepath.Join(o.Out, trialsDir, r.Best.Name, filepath.FromSlash(r.Best.Student))
+	q, _, coarse, err := openStudent(from)
+	if err != nil {
+		return 0, err
+	}
+	j.note("The search under the budget tried %d students; the best of its last round has %d layers, %d heads, %d neurons, %.1f%% zero 4x8 blocks and weights of %.1f bits on average, a loss of %.4f on the training data that was kept for the choice.",
+		r.Rungs[0].Trials, t.Layers, t.Heads, t.Neurons, 100*t.Sparsity, meanBits(q, coarse), r.Best.Loss)
 	if j.Preset.ShipAll {
 		j.note("The search trained without the test positions, unlike the student that it began with; losses are on all positions of the task, which can be listed.")
 	}
-	return t.Sparsity, j.w.adopt(filepath.Join(o.Out, trialsDir, r.Best.Name, filepath.FromSlash(r.Best.Student)), dir)
+	return t.Sparsity, j.w.adopt(from, dir)
 }
 
 // adopt copies an INT8 student of the workload to where it ships from.
