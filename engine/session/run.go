@@ -67,7 +67,7 @@ func (s *Session[P]) runAll() {
 // row returns the logits of the queued row i after runAll.
 func (s *Session[P]) row(i int) []float32 { return s.logits[i*s.m.Vocab:][:s.m.Vocab] }
 
-// run sends the queued rows through the model, whole sequences to a thread.
+// run sends the queued rows through the model: whole sequences to a thread, or the rows of a single one to all of them.
 func (s *Session[P]) run() {
 	if len(s.spans) == 1 {
 		s.together(s.rows)
