@@ -43,7 +43,7 @@ func TestOpen(t *testing.T) {
 }
 
 func TestPrecision(t *testing.T) {
-	for _, p := range []Precision{Float32, BFloat16} {
+	for _, p := range []Precision{Float32, BFloat16, CublasLt} {
 		if got, err := ParsePrecision(p.String()); got != p || err != nil {
 			t.Errorf("%v came back as %v, %v", p, got, err)
 		}
