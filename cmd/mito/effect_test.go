@@ -257,8 +257,10 @@ func exchange(t *testing.T) {
 		if workload == "puzzle8" || workload == "examples" || workload == "list" { // which have none
 			p.Opponents = nil
 		}
-		p.Teacher.Shape, p.Student.Shape, p.Teacher.Rows, p.Student.Rows = "micro", "micro", 4, 4
-		p.Teacher.Train.Steps, p.Student.Train.Steps = 2, 2
+		p.Student.Shape, p.Student.Rows, p.Student.Train.Steps = "micro", 4, 2
+		if p.Teacher.Shape != "" {
+			p.Teacher.Shape, p.Teacher.Rows, p.Teacher.Train.Steps = "micro", 4, 2
+		}
 		if name == "quick" {
 			p.Student.Train.Steps = 3
 		}

@@ -41,9 +41,10 @@ func tiny(t testing.TB, workload string) Preset {
 		t.Fatal(err)
 	}
 	p.Games = 20
-	p.Teacher.Shape, p.Student.Shape = "micro", "micro"
-	p.Teacher.Rows, p.Student.Rows = 32, 32
-	p.Teacher.Train.Steps, p.Student.Train.Steps = 8, 12
+	p.Student.Shape, p.Student.Rows, p.Student.Train.Steps = "micro", 32, 12
+	if p.Teacher.Shape != "" {
+		p.Teacher.Shape, p.Teacher.Rows, p.Teacher.Train.Steps = "micro", 32, 8
+	}
 	p.Task.Positions = 300
 	if workload == "connect4" {
 		p.Task.Depth, p.Opponents = 4, []string{"random", "depth-4"}
@@ -157,9 +158,13 @@ func checkReport(t *testing.T, r *report.Report, out string, scored bool) {
 	if text, err := os.ReadFile(filepath.Join(out, report.MarkdownName)); err != nil {
 		t.Error(err)
 	} else {
-		for _, setting := range []string{"data.", "distill.alpha", "student.train.steps", "student.init.fan_in"} {
-			if !strings.Contains(string(text), "\n| `"+setting) {
-				t.Errorf("the report lacks the setting %s", setting)
+		lines := []string{"| `data.", "| `distill.alpha", "| `student.train.steps", "| `student.init.fan_in"}
+		if r.Settings["teachers"] == 0 {
+			lines[1] = "- No teacher: "
+		}
+		for _, line := range lines {
+			if !strings.Contains(string(text), "\n"+line) {
+				t.Errorf("the report lacks a line that begins with %q", line)
 			}
 		}
 	}
@@ -182,7 +187,11 @@ func checkReport(t *testing.T, r *report.Report, out string, scored bool) {
 	if digest, err := student.Digest(m, student.DigestOptions{}); err != nil || digest != r.Compressed.Digest {
 		t.Errorf("the saved student has digest %s (%v), the report says %s", digest, err, r.Compressed.Digest)
 	}
-	for name, m := range map[string]report.Model{"teacher": r.Teacher, "student": r.Student, "compressed": r.Compressed.Model} {
+	models := map[string]report.Model{"student": r.Student, "compressed": r.Compressed.Model}
+	if r.Settings["teachers"] != 0 {
+		models["teacher"] = r.Teacher
+	}
+	for name, m := range models {
 		if m.Params == 0 || m.Bytes == 0 || !m.LossNats.Measured() || !m.BitsPerByte.Measured() {
 			t.Errorf("%s: %+v", name, m)
 		}
