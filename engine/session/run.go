@@ -102,8 +102,11 @@ func (s *Session[P]) compute(w Worker[P], rows []Row) {
 	}
 }
 
-// workerRows is the room of a worker.
+// workerRows is how many rows at a time are meant for a worker.
 func (s *Session[P]) workerRows() int { return min(MaxRows, s.Batch()*s.m.Context) }
+
+// newWorker makes a worker with room for the row that a share may have more, see stage.bound.
+func (s *Session[P]) newWorker() Worker[P] { return s.m.NewWorker(s.workerRows() + 1) }
 
 // A thread that got fewer rows of a sequence would read the weights for too few and wait for the others too long.
 const fewestRows = 8
@@ -118,7 +121,7 @@ func (s *Session[P]) together(rows []Row) {
 	if s.team == nil {
 		s.team = append(s.team, s.first)
 		for range threads - 1 {
-			s.team = append(s.team, s.m.NewWorker(s.workerRows()))
+			s.team = append(s.team, s.newWorker())
 		}
 	}
 	for len(rows) > 0 {
@@ -148,7 +151,16 @@ func (t *stage[P]) Do(lo, hi int) {
 			t.s.team[i].Layer(t.layer)
 			continue
 		}
-		n := len(t.rows)
-		t.s.team[i].Begin(&t.s.cache, t.rows[i*n/t.members:(i+1)*n/t.members], t.s.logits)
+		t.s.team[i].Begin(&t.s.cache, t.rows[t.bound(i):t.bound(i+1)], t.s.logits)
 	}
+}
+
+// bound is the row at which the share of a member begins: not one of an odd slot, whose store may write the bytes of the slot before
+// it too (see kv.Shape.StoreQS8), and that is another member's.
+func (t *stage[P]) bound(member int) int {
+	at := member * len(t.rows) / t.members
+	if member > 0 && member < t.members && t.rows[at].Pos%t.s.cache.Size()%2 == 1 {
+		at++ // to an even slot, or the first of the next page
+	}
+	return at
 }

@@ -23,8 +23,9 @@ type Row struct {
 // Worker sends rows through a model, on one thread at a time. A layer of all rows stores keys and values before any of them looks
 // at those of the layer, so that several workers can share the rows of a sequence: they meet between the calls.
 type Worker[P any] interface {
-	// Begin takes up to MaxRows rows and stores their keys and values of the first layer. Rows of one sequence come in ascending
-	// positions, for which the cache has room. The logits of row r, if wanted, will go to logits[r.Out·V:].
+	// Begin takes up to MaxRows+1 rows and stores their keys and values of the first layer. Rows of one sequence come in ascending
+	// positions, for which the cache has room; where workers share them, none but the first begins at an odd slot of a page. The
+	// logits of row r, if wanted, will go to logits[r.Out·V:].
 	Begin(c *Cache[P], rows []Row, logits []float32)
 	// Layer sends the rows through layer i, from attention on, and stores their keys and values of the next. The last layer
 	// writes the logits.
@@ -71,7 +72,7 @@ func New[P any](m Model[P], batch int) (*Session[P], error) {
 	threads := min(m.Pool.Threads(), batch)
 	s.workers = make(chan Worker[P], threads)
 	for range threads {
-		s.first = m.NewWorker(s.workerRows())
+		s.first = s.newWorker()
 		s.workers <- s.first
 	}
 	return s, nil

@@ -40,7 +40,7 @@ func (m toy) session(t *testing.T, batch, threads int) *Session[page] {
 			Copy:  func(dst, src *page) { copy(*dst, *src) },
 			Bytes: func(p *page) int { return 4 * len(*p) },
 		},
-		NewWorker: func(int) Worker[page] { return &toyWorker{toy: m} },
+		NewWorker: func(rows int) Worker[page] { return &toyWorker{toy: m, room: rows} },
 	}
 	if threads > 1 {
 		model.Pool = parallel.New(threads)
@@ -53,9 +53,11 @@ func (m toy) session(t *testing.T, batch, threads int) *Session[page] {
 	return s
 }
 
-// toyWorker reads what a layer's pages hold as attention does, so rows of other workers must have been stored before.
+// toyWorker reads what a layer's pages hold as attention does, so rows of other workers must have been stored before. Like a kernel
+// that stores whole lanes, it writes the other slot of a pair back.
 type toyWorker struct {
 	toy
+	room   int
 	c      *Cache[page]
 	rows   []Row
 	logits []float32
@@ -69,12 +71,16 @@ func (w *toyWorker) at(layer int, r *Row, pos int) *int32 {
 func (w *toyWorker) store(layer int) {
 	for i := range w.rows {
 		r := &w.rows[i]
-		*w.at(layer, r, r.Pos) = r.Token + int32(layer)
+		slots, slot := w.c.Layer(layer)[w.c.Table(r.Seq)[r.Pos/w.size]], r.Pos%w.size
+		pair := slots[slot&^1 : min(slot|1+1, w.size)]
+		lane := slices.Clone(pair)
+		lane[slot&1] = r.Token + int32(layer)
+		copy(pair, lane)
 	}
 }
 
 func (w *toyWorker) Begin(c *Cache[page], rows []Row, logits []float32) {
-	if len(rows) > MaxRows {
+	if len(rows) > w.room {
 		panic("more rows than a worker has room for")
 	}
 	w.c, w.rows, w.logits, w.agree = c, rows, logits, slices.Repeat([]bool{true}, len(rows))
@@ -237,6 +243,34 @@ func history(t *testing.T, m toy, threads int) {
 	s.Reset()
 	if held, made := s.PageCount(); held != 0 || made == 0 {
 		t.Fatalf("%d of %d pages are held after Reset", held, made)
+	}
+}
+
+// TestShares wants the shares of a team to cover the rows, to fit its workers, and none but the first to begin at an odd slot.
+func TestShares(t *testing.T) {
+	for _, size := range []int{1, 3, 16, 64} {
+		s := toy{size, 0}.session(t, 1, 1)
+		for start := range 6 {
+			for _, threads := range []int{2, 3, 5} {
+				for n := 2 * fewestRows; n <= threads*MaxRows; n++ {
+					rows := make([]Row, n)
+					for i := range rows {
+						rows[i].Pos = start + i
+					}
+					members := min(threads, n/fewestRows)
+					share := stage[page]{s: s, rows: rows, members: members}
+					for i := range members {
+						lo, hi := share.bound(i), share.bound(i+1)
+						if i == 0 && lo != 0 || i+1 == members && hi != n || hi <= lo || hi-lo > MaxRows+1 {
+							t.Fatalf("pages of %d, %d rows: member %d of %d has rows %d to %d", size, n, i, members, lo, hi)
+						}
+						if i > 0 && rows[lo].Pos%size%2 == 1 {
+							t.Fatalf("pages of %d, %d rows: member %d of %d begins at slot %d", size, n, i, members, rows[lo].Pos%size)
+						}
+					}
+				}
+			}
+		}
 	}
 }
 

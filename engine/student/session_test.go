@@ -280,3 +280,36 @@ func TestThreadsOnWideModel(t *testing.T) {
 		t.Errorf("logit %d differs", at)
 	}
 }
+
+// TestThreadsShareOneCache wants the bits of one thread where threads store the keys and values of one sequence at once, wherever
+// in a page their shares begin.
+func TestThreadsShareOneCache(t *testing.T) {
+	c := edgeConfig()
+	c.Context = 2*session.MaxRows + 60
+	w := randomWeights(c, 9)
+	tokens := randomTokens(rand.New(rand.NewPCG(1, 1)), c.VocabSize, c.Context)
+	for _, page := range []int{1, 3, 16, 64} {
+		alone := newSession(t, newModel(t, w, Options{PageSize: page}), 1)
+		for _, threads := range []int{2, 3} {
+			team := newSession(t, newModel(t, w, Options{PageSize: page, Threads: threads}), 1)
+			for _, start := range []int{1, 2, 5, 15} {
+				for _, n := range []int{17, 31, 2*session.MaxRows + 1, 3*session.MaxRows + 1} {
+					var got [2][]float32
+					for i, s := range []*Session{alone, team} {
+						s.Reset()
+						for _, part := range [][]int32{tokens[:start], tokens[start:][:n]} {
+							logits, err := s.Prefill(0, part)
+							if err != nil {
+								t.Fatal(err)
+							}
+							got[i] = logits
+						}
+					}
+					if at := sameBits(got[0], got[1]); at >= 0 {
+						t.Errorf("pages of %d, %d threads, %d tokens after %d: logit %d differs", page, threads, n, start, at)
+					}
+				}
+			}
+		}
+	}
+}

@@ -136,6 +136,9 @@ func (sc *ScratchQS8) whole(s *Shape) {
 
 // StoreQS8 quantises the key and the value of one token, each head by vec.QuantizeRow, into a slot of a page.
 //
+// Two goroutines must not store into slots 2j and 2j+1 of a page at once: their values lie in the same 32-bit lanes, byte by byte in
+// turns, and a kernel may read, change and write back whole lanes.
+//
 //	k, v [G,D] f32
 func (s *Shape) StoreQS8(p *PageQS8, slot int, k, v []float32, sc *ScratchQS8) {
 	d := s.HeadDim
