@@ -14,6 +14,9 @@ const tablePrefix = "technique/"
 // recoveredRow is of a run of mito prune, which no experiment here repeats.
 const recoveredRow = "pruning/460K, 50% zero 4x8 blocks, loss recovered against dense"
 
+// alignedRow is of a run of mito lora --align --gamma, which no experiment here repeats.
+const alignedRow = "lora/corpus to adapt-to, rank 4 of every layer with a larger A aligned to the gradient, loss against the whole model's by AdamW"
+
 // technique is a row of that table before it is filled in: what was expected of a technique before it was built, and the rows that
 // measure it.
 type technique struct {
@@ -73,6 +76,7 @@ func table() []technique {
 			{lora + "share of the parameters that is trained", "%s of the parameters trained", share},
 			{lora + "steps against those of the whole model by AdamW", "%s steps/s", times},
 			{lora + "loss against the whole model's by AdamW", "loss %s against training all", change},
+			{alignedRow, "%s with a larger A aligned to the gradient", change},
 			{"lora/merged into the weights, largest difference of a logit against the largest logit", "merged, logits differ by %s", largest},
 		}},
 		{"sparse training, token masking", "50-80% sparsity with < 5% lost, 1.5-3x faster; 20-50% shorter sequences", []part{
