@@ -173,7 +173,8 @@ func activeBytes(dir string, rt decode.Runtime, stored int64) (int64, error) {
 	return stored, nil
 }
 
-// storedBytes is what the weights of a model take: of a student in its file, where zero blocks take nothing, and in float32 of others.
+// storedBytes is what the weights of a model take: of a student the tensors of its file without the header, where zero blocks take
+// nothing, and in float32 of others.
 func storedBytes(dir string, rt decode.Runtime) (int64, error) {
 	if rt.Kind() != decode.Int8 {
 		return int64(rt.Bytes()), nil

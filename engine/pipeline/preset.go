@@ -40,7 +40,7 @@ func Shapes() []Shape {
 	llama.Config.Activation, llama.Config.TieEmbeddings = arch.ActSwiGLU, false
 	return []Shape{
 		edge("pico", "13 K, for names and other short lines", 1, 32, 128, 4, 4, false),
-		edge("pico2", "17 K, two layers: a game in 24 KB", 2, 32, 80, 4, 2, true),
+		edge("pico2", "17 K, two layers: a game in 20 KB of weights", 2, 32, 80, 4, 2, true),
 		edge("nano", "50 K: a game in 64 KiB of a microcontroller's flash, with its runtime", 2, 64, 96, 4, 2, true),
 		edge("micro", "60 K: 66 KB of INT8 weights at a vocabulary of 64; no room for the runtime in 64 KiB", 2, 64, 128, 4, 2, true),
 		edge("wide", "90 K: for the moves of a board", 2, 64, 224, 4, 2, true),
@@ -208,7 +208,7 @@ func Presets() []Preset {
 			Student: falling(standard("deep", 64, 500), 0.5), Distill: solver,
 		},
 		{
-			Name: "standard", For: "tictactoe", About: "a 17 K student of 24 KB that never loses, no teacher",
+			Name: "standard", For: "tictactoe", About: "a 17 K student, 20 KB of weights, that lost no game at seed 1, no teacher",
 			ShipAll: true, Games: 1000,
 			Student: shared(stage("pico2", game.Rows, 2000, 0.01)), Distill: games,
 		},

@@ -10,7 +10,7 @@
 // board and texts.
 //
 // Losses are mean negative log likelihoods in nats a token; bits per byte compares models of different vocabularies;
-// sizes are bytes of weights; rates are tokens a second.
+// sizes are bytes of weights, a file's tensors without its header; rates are tokens a second.
 //
 // Of mito it imports engine/files only. A test holds it to that.
 package report

@@ -81,7 +81,7 @@ type Report struct {
 type Model struct {
 	Dir         string          `json:"dir"`
 	Params      int64           `json:"params"`
-	Bytes       int64           `json:"bytes"` // of weights, as saved
+	Bytes       int64           `json:"bytes"` // of weights, as saved, without the file's header
 	LossNats    Number          `json:"loss_nats"`
 	BitsPerByte Number          `json:"bits_per_byte"`
 	Score       json.RawMessage `json:"score"` // as the task makes it; null for text
