@@ -8,11 +8,9 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"mito/engine/checkpoint"
 	"mito/engine/decode"
 	"mito/engine/export"
 	"mito/engine/export/c99"
-	"mito/engine/export/hf"
 )
 
 // modelMemory says what a model takes before anything runs.
@@ -49,29 +47,13 @@ func gatherModel(ctx context.Context, flag string) (m *modelMemory, err error) {
 		return nil, err
 	}
 	defer closing(rt, &err)
-	m = &modelMemory{Dir: flag, Kind: rt.Kind(), Params: rt.Params(), Vocab: rt.VocabSize(), Context: rt.Context(), Weights: rt.Bytes()}
-	if m.Active, err = activeParams(dir); err != nil {
-		return nil, err
-	}
+	m = &modelMemory{Dir: flag, Kind: rt.Kind(), Params: rt.Params(), Active: rt.Config().Active(), Vocab: rt.VocabSize(), Context: rt.Context(), Weights: rt.Bytes()}
 	m.PageBytes, m.Page = rt.CacheBytes(1)
 	m.PerToken = m.PageBytes / m.Page
 	m.Sequence, _ = rt.CacheBytes(m.Context)
 	m.Window = m.Sequence < (m.Context+m.Page-1)/m.Page*m.PageBytes
 	m.Device, err = devicePlan(ctx, dir)
 	return m, err
-}
-
-// activeParams is the number of parameters that a token uses.
-func activeParams(dir string) (int64, error) {
-	f, err := checkpoint.Open(dir)
-	if err != nil {
-		return 0, err
-	}
-	c, err := hf.Config(f.Config)
-	if err != nil {
-		return 0, err
-	}
-	return c.Active(), nil
 }
 
 // devicePlan is what mito export c --dry-run says of a student, nil for a float model. A tokenizer that C has not is left out.

@@ -258,6 +258,7 @@ func (r *float32Runtime) Kind() string                   { return Float32 }
 func (r *float32Runtime) VocabSize() int                 { return r.cfg.VocabSize }
 func (r *float32Runtime) Context() int                   { return r.cfg.Context }
 func (r *float32Runtime) Params() int                    { return r.params }
+func (r *float32Runtime) Config() arch.Config            { return r.cfg.Shipped() }
 func (r *float32Runtime) Bytes() int                     { return 4 * r.params }
 func (r *float32Runtime) Threads() int                   { return r.pool.Threads() }
 func (r *float32Runtime) Tokenizer() tokenizer.Tokenizer { return r.tok }

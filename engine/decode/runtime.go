@@ -28,6 +28,9 @@ type Runtime interface {
 	Params() int    // parameters, without the scales of INT8 weights
 	Bytes() int     // of the weights as they ship: 4 a float, 1 an INT8 weight
 	Threads() int
+	// Config is the configuration of the weights as they were read, which may say more than their folder's keys (see hf.Read),
+	// without what does not ship.
+	Config() arch.Config
 	// CacheBytes is the memory of the keys and values of a sequence of so many tokens, in pages of so many positions.
 	CacheBytes(tokens int) (bytes, page int)
 	// Tokenizer is that of the model's folder, nil where there is none.

@@ -11,6 +11,7 @@ import (
 	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
+	"mito/engine/export/hf"
 	"mito/engine/internal/imports"
 	"mito/engine/runs"
 	"mito/engine/student"
@@ -54,6 +55,37 @@ func TestOpen(t *testing.T) {
 		}
 		check(t, r.Close())
 		must(a.Step([]int32{2})) // still works, on the caller
+	}
+}
+
+// A runtime's configuration has the parameters that were read, whatever the keys of the folder leave open.
+func TestConfig(t *testing.T) {
+	gpt, aux, ple := edge(), edge(), edge()
+	gpt.Norm, gpt.Position, gpt.Activation, gpt.KVHeads = arch.NormLayer, arch.PositionLearned, arch.ActGELU, gpt.Heads // gpt2's has biases
+	aux.AuxVocab = 3
+	ple.PLEDim, ple.TieEmbeddings = 5, false
+	for name, c := range map[string]arch.Config{"tied": edge(), "gpt2 without biases": gpt, "second head": aux, "per-layer embeddings": ple} {
+		_, w := floatModel(t, c, 1)
+		var tensors []checkpoint.Tensor
+		for _, ts := range c.Tensors() {
+			tensors = append(tensors, checkpoint.FromF32(ts.Name, ts.Shape, w.Tensors[ts.Name]))
+		}
+		ships := c.Shipped()
+		contents := map[string]*checkpoint.Contents{
+			"float32": must(hf.Contents(c, tensors, nil)),
+			"int8":    must(quant.Contents(studentWeights(t, ships, 1), nil)),
+		}
+		contents["int8 of transformers"] = must(hf.Int8Contents(ships, contents["int8"].Tensors, nil))
+		for kind, k := range contents {
+			dir := filepath.Join(t.TempDir(), "m")
+			check(t, checkpoint.Save(dir, k))
+			r := must(Open(dir, Options{}))
+			if got := r.Config(); got.Params() != int64(r.Params()) || got.Params() != ships.Params() || got.Active() != ships.Active() {
+				t.Errorf("%s, %s: the runtime has %d parameters, its configuration %d of which a token uses %d; want %d and %d",
+					name, kind, r.Params(), got.Params(), got.Active(), ships.Params(), ships.Active())
+			}
+			check(t, r.Close())
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"mito/engine/data"
 	"mito/engine/decode"
 	"mito/engine/eval"
-	"mito/engine/export/hf"
 	"mito/engine/report"
 	"mito/engine/task"
 )
@@ -151,10 +150,7 @@ func activeBytes(dir string, rt decode.Runtime, stored int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	c, err := hf.Config(f.Config)
-	if err != nil {
-		return 0, err
-	}
+	c := rt.Config()
 	for _, m := range c.Modules() {
 		if !c.OnlyLookup(m) {
 			continue
