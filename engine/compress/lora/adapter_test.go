@@ -165,14 +165,14 @@ func TestReadTypes(t *testing.T) {
 
 // What PEFT writes and mito computes is read, and what mito does not compute is refused by name.
 func TestPEFTConfigs(t *testing.T) {
-	c := small()
+	c := perLayer()
 	for _, f := range []struct {
 		keys    string
 		modules int // 0 for a refusal
 		field   string
 	}{
 		{`"target_modules": ["v_proj", "q_proj"]`, 6, ""},
-		{`"target_modules": "all-linear"`, 18, ""},
+		{`"target_modules": "all-linear"`, 24, ""},
 		{`"target_modules": ".*\\.(q|v)_proj"`, 6, ""},
 		{`"target_modules": ".*_proj", "layers_to_transform": 1`, 6, ""},
 		{`"target_modules": ["q_proj"], "layers_to_transform": [0, 2], "rank_pattern": {}, "modules_to_save": null`, 2, ""},
@@ -192,6 +192,8 @@ func TestPEFTConfigs(t *testing.T) {
 		{`"target_modules": ["q_proj"], "use_qalora": true`, 0, "use_qalora"},
 		{`"target_modules": ["q_proj"], "r": 7`, 3, ""},
 		{`"target_modules": ["q_proj"], "r": 77`, 0, "rank"},
+		{`"target_modules": ".*per_layer_(gate|projection)"`, 6, ""},
+		{`"target_modules": ".*per_layer_.*"`, 0, "target_modules"}, // the table too
 	} {
 		base := map[string]json.RawMessage{}
 		check(t, json.Unmarshal([]byte(`{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "unknown_key": 1}`), &base))

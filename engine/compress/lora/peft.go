@@ -280,11 +280,13 @@ func targetsOf(raw json.RawMessage, model arch.Config) ([]string, error) {
 	}
 	parts := map[string]int{} // how many layers have it among the targets
 	for _, m := range model.Modules() {
-		if m.Layer >= 0 && m.IsMatrix() && re.MatchString(m.Name) {
-			parts[lastPart(m.Part)]++
-		} else if m.IsMatrix() && re.MatchString(m.Name) {
+		if !m.IsMatrix() || !re.MatchString(m.Name) {
+			continue
+		}
+		if m.Part.Table() {
 			return nil, &ConfigError{"target_modules", fmt.Sprintf("%q", pattern), "no table: " + m.Name + " is an embedding or an output head"}
 		}
+		parts[lastPart(m.Part)]++
 	}
 	var out []string
 	for _, name := range linears(model) {
