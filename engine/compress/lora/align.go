@@ -15,13 +15,17 @@ import (
 //	G = U·Σ·Vᵀ,  A = γ/√3·(first r columns of V)ᵀ [r,in]
 //
 // so that with B = 0 the first gradient of B holds all of G that rank r can (LoRA-GA, arXiv:2407.05000, and LoRA-One,
-// arXiv:2502.01235, without their change of the base). The rows have the length that those of [Init] have in the mean, times γ. It
-// returns values by the names of the adapter's tensors. Errors: a gradient that is not finite.
+// arXiv:2502.01235, without their change of the base). The rows have the length that those of [Init] have in the mean, times γ. A goes
+// into values under the name of its tensor. Errors: *ConfigError for a rank beyond the width of the module, as [Config.Modules] has;
+// a gradient that is not finite.
 func (c *Config) Align(values map[string][]float32, m arch.Module, gradient []float64, gamma float64) error {
 	for _, g := range gradient {
 		if math.IsNaN(g) || math.IsInf(g, 0) {
 			return errors.New("lora: the gradient of " + m.Name + " is not finite: the base cannot be adapted from there")
 		}
+	}
+	if err := c.narrow(m); err != nil {
+		return err
 	}
 	var svd mat.SVD
 	if !svd.Factorize(mat.NewDense(m.Rows, m.Cols, gradient), mat.SVDThin) {

@@ -1,6 +1,7 @@
 package lora
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -66,6 +67,10 @@ func TestAlign(t *testing.T) {
 					t.Fatalf("%v: the gradient comes back as %v at %d,%d, was %v", shape, v, o, i, g[o*m.Cols+i])
 				}
 			}
+		}
+		wide, e := Config{Rank: min(m.Rows, m.Cols) + 1}, (*ConfigError)(nil)
+		if err := wide.Align(values, m, g, 1); !errors.As(err, &e) || e.Field != "rank" {
+			t.Errorf("%v: rank %d: %v", shape, wide.Rank, err)
 		}
 		g[1] = math.Inf(1)
 		if err := c.Align(values, m, g, 1); err == nil || !strings.Contains(err.Error(), "not finite") {

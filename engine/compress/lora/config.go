@@ -75,12 +75,21 @@ func (c *Config) Modules(a arch.Config) ([]arch.Module, error) {
 		}
 	}
 	for _, m := range list {
-		if least := min(m.Rows, m.Cols); c.Rank > least {
-			return nil, &ConfigError{"rank", fmt.Sprint(c.Rank), fmt.Sprintf("at most %d, the width of %s [%d,%d]: "+
-				"beyond it an adapter is larger than what it adapts", least, m.Name, m.Rows, m.Cols)}
+		if err := c.narrow(m); err != nil {
+			return nil, err
 		}
 	}
 	return list, nil
+}
+
+// narrow refuses a rank that a module cannot have.
+func (c *Config) narrow(m arch.Module) error {
+	least := min(m.Rows, m.Cols)
+	if c.Rank <= least {
+		return nil
+	}
+	return &ConfigError{"rank", fmt.Sprint(c.Rank), fmt.Sprintf("at most %d, the width of %s [%d,%d]: "+
+		"beyond it an adapter is larger than what it adapts", least, m.Name, m.Rows, m.Cols)}
 }
 
 // Params is the number of values that the adapters of modules have.
