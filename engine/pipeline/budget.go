@@ -30,7 +30,6 @@ type Choice struct {
 	Why     string
 
 	fact string // what is chosen, without the reason
-	code int64  // bytes of flash that are not the weights' file: code and tables
 }
 
 // Limits of what is chosen from.
@@ -189,13 +188,7 @@ func (w *Workload) prunable(ctx context.Context, tokens int, b search.Budget, wh
 			continue
 		}
 		c := &Choice{Budget: b, Shape: s.Name, Context: tokens, Search: true}
-		if c.code, err = w.mostCode(config); err != nil {
-			return nil, err
-		}
-		if c.ofFiles().Flash <= 0 {
-			continue
-		}
-		_, err = search.SpaceOf(config).Candidates(ctx, config, c.ofFiles(), budgetTrials, 1, search.Speed)
+		_, err = search.SpaceOf(config).Candidates(ctx, config, b, budgetTrials, 1, w.searchCost, search.Speed)
 		if small := (*search.BudgetError)(nil); errors.As(err, &small) {
 			continue
 		}
@@ -211,33 +204,6 @@ func (w *Workload) prunable(ctx context.Context, tokens int, b search.Budget, wh
 	return nil, nil
 }
 
-// ofFiles is the budget as a search counts: bytes of the file of the weights instead of flash. A device's RAM is the search's within a
-// little; what comes out is held to the device's.
-func (c *Choice) ofFiles() search.Budget {
-	b := c.Budget
-	b.Flash -= c.code
-	return b
-}
-
-// mostCode is the most that a student of a configuration takes beside the file of its weights: whole, in blocks or in codes of fewer bits.
-func (w *Workload) mostCode(c arch.Config) (most int64, err error) {
-	for _, form := range []struct {
-		sparsity float64
-		bits     string
-	}{{0, search.Whole}, {mostPruned, search.Whole}, {0, "4"}} {
-		flash, _, _, err := w.deviceCost(c, form.sparsity, form.bits)
-		if err != nil {
-			return 0, err
-		}
-		file, err := search.Flash(c, form.sparsity, form.bits)
-		if err != nil {
-			return 0, err
-		}
-		most = max(most, flash-file)
-	}
-	return most, nil
-}
-
 // deviceCost predicts what a student of a configuration takes, with so many zero blocks or weights of so many bits.
 func (w *Workload) deviceCost(c arch.Config, sparsity float64, bits string) (flash, ram int64, known bool, err error) {
 	q, err := search.Dummy(c, sparsity)
@@ -249,6 +215,12 @@ func (w *Workload) deviceCost(c arch.Config, sparsity float64, bits string) (fla
 		return 0, 0, false, err
 	}
 	return w.deviceCostOf(q, coarse)
+}
+
+// searchCost is deviceCost for a search, which takes what is not known for as much as that of any.
+func (w *Workload) searchCost(c arch.Config, sparsity float64, bits string) (flash, ram int64, err error) {
+	flash, ram, _, err = w.deviceCost(c, sparsity, bits)
+	return flash, ram, err
 }
 
 // deviceCostOf predicts the flash and RAM, with the stack, of a student on the processor where it takes most. coarse are the bits of the
@@ -327,7 +299,7 @@ func (j *job) squeeze(ctx context.Context, dir string) (sparsity float64, err er
 	o := SearchOptions{
 		Healing: Healing{Dir: j.made[StudentDir].dir, Out: filepath.Join(j.Out, searchDir), Resume: true,
 			Train: j.Preset.Student.Train, Batch: j.Preset.Student.Rows, Distill: j.Preset.Distill},
-		Budget: j.Choice.ofFiles(), Trials: budgetTrials, Rows: budgetRows,
+		Budget: j.Choice.Budget, Device: true, Trials: budgetTrials, Rows: budgetRows,
 	}
 	o.Train.Labels, o.Train.Seed, o.Train.SaveEvery, o.Train.EvalEvery = train.Drawn, j.Seed, 0, 0
 	o.Train.Steps = max(1, o.Train.Steps/2)

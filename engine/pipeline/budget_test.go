@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/checkpoint"
 	"mito/engine/compress/quant"
 	"mito/engine/compress/search"
@@ -149,26 +150,57 @@ func TestFewerBitsUnderBudget(t *testing.T) {
 	if whole := cost[search.Whole]; cost["6"] > whole*9/10 || cost["4"] > cost["6"]*9/10 || cost["3"] >= cost["4"] {
 		t.Errorf("flash by bits: %v", cost)
 	}
-	code, err := w.mostCode(c)
-	if err != nil {
-		t.Fatal(err)
-	}
 	b := search.Budget{Flash: cost["4"]}
-	list, err := search.SpaceOf(c).Candidates(t.Context(), c, (&Choice{Budget: b, code: code}).ofFiles(), 50, 1, search.Speed)
-	if err != nil {
-		t.Fatal(err)
-	}
 	coarse := 0
-	for _, one := range list {
+	for _, one := range affordable(t, w, c, b) {
 		if one.Bits != search.Whole && one.Shape == search.SpaceOf(c).Whole() {
 			coarse++
 		}
-		flash, _, _, err := w.deviceCost(one.Config(c), one.Sparsity, one.Bits)
-		if err != nil || flash > b.Flash {
-			t.Errorf("%+v takes %d bytes of flash of %d, %v", one, flash, b.Flash, err)
-		}
 	}
 	if coarse == 0 {
-		t.Errorf("no student of fewer bits among %d", len(list))
+		t.Error("no whole student of fewer bits")
+	}
+}
+
+// affordable lists all that a search under a budget chooses from, and holds each to it.
+func affordable(t *testing.T, w *Workload, c arch.Config, b search.Budget) []search.Candidate {
+	t.Helper()
+	list, err := search.SpaceOf(c).Candidates(t.Context(), c, b, 1000, 1, w.searchCost, search.Speed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range list {
+		flash, ram, _, err := w.deviceCost(one.Config(c), one.Sparsity, one.Bits)
+		if err != nil || b.Flash > 0 && flash > b.Flash || b.RAM > 0 && ram > b.RAM {
+			t.Errorf("%+v takes %d bytes of flash and %d of RAM of %+v, %v", one, flash, ram, b, err)
+		}
+	}
+	return list
+}
+
+// Whatever a search under a budget chooses from fits the device, smaller shapes too.
+func TestCandidatesFitTheDevice(t *testing.T) {
+	w := openTask(t, "tictactoe", tiny(t, "tictactoe"))
+	for _, name := range []string{"nano", "micro", "mini"} {
+		shape, err := ShapeOf(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := shape.At(w.Tokenizer.VocabSize(), w.Context)
+		whole, ram, _, err := w.deviceCost(c, 0, search.Whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least, _, _, err := w.deviceCost(c, 0, "3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, share := range []float64{0.3, 0.45, 0.6, 0.75, 0.9} {
+			b := search.Budget{Flash: max(least, int64(share*float64(whole))), RAM: ram}
+			if share > 0.6 {
+				b.RAM = ram * 3 / 4
+			}
+			t.Logf("%s, %+v: %d candidates", name, b, len(affordable(t, w, c, b)))
+		}
 	}
 }

@@ -35,6 +35,10 @@ type SearchOptions struct {
 	Trials int // in the first round
 	Rows   int // training sequences that scores are computed from
 
+	// Device says that the budget is of a device's flash, with the code, and RAM, with the stack, as the C export predicts them; without
+	// it, of the file's bytes and of what decoding a sequence takes.
+	Device bool
+
 	Pool Pool // runs the trials of a round, on other machines too; nil for one after the other in this process
 }
 
@@ -111,7 +115,7 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 	if err != nil {
 		return nil, err
 	}
-	candidates, err := search.SpaceOf(s.config).Candidates(ctx, s.config, o.Budget, o.Trials, o.Train.Seed, search.Speed)
+	candidates, err := search.SpaceOf(s.config).Candidates(ctx, s.config, o.Budget, o.Trials, o.Train.Seed, s.cost, search.Speed)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +159,11 @@ func Search(ctx context.Context, b backend.Backend, w *Workload, o SearchOptions
 			err := stage(each, fmt.Sprintf("trial %d of %d, %d steps", i+1, len(list), rung.Steps), 0, func() (string, error) {
 				o, err := s.try(ctx, t)
 				o.Uniform = same
-				if err == nil && (s.Budget.Flash == 0 || o.Flash <= s.Budget.Flash) {
+				fits := false
+				if err == nil {
+					fits, err = s.fits(o)
+				}
+				if fits {
 					s.results, r.Front = append(s.results, o), append(r.Front, o)
 				}
 				return fmt.Sprintf("%s: loss %.4f, %d bytes", o.Name, o.Loss, o.Flash), err
@@ -317,6 +325,29 @@ func (s *searcher) try(ctx context.Context, t search.Trial) (o search.Outcome, e
 	}
 	o.Seconds = time.Since(began).Seconds()
 	return o, search.Save(s.trials, o)
+}
+
+// cost is what the budget limits of a student before it is trained.
+func (s *searcher) cost(c arch.Config, sparsity float64, bits string) (flash, ram int64, err error) {
+	if !s.Device {
+		return search.OfFile(c, sparsity, bits)
+	}
+	return s.whole.searchCost(c, sparsity, bits)
+}
+
+// fits says whether the student of an outcome is within the budget of flash and RAM.
+func (s *searcher) fits(o search.Outcome) (bool, error) {
+	flash, ram := o.Flash, o.RAM
+	if s.Device {
+		q, _, coarse, err := openStudent(s.folder(o))
+		if err != nil {
+			return false, err
+		}
+		if flash, ram, _, err = s.whole.deviceCostOf(q, coarse); err != nil {
+			return false, err
+		}
+	}
+	return (s.Budget.Flash == 0 || flash <= s.Budget.Flash) && (s.Budget.RAM == 0 || ram <= s.Budget.RAM), nil
 }
 
 // student trains the INT8 student of a trial from what was cut of the parent, and says where in the trial's folder it lies.

@@ -18,8 +18,8 @@ func (s *searcher) withMeasured(ctx context.Context, candidates []search.Candida
 		return candidates, err
 	}
 	c := search.Candidate{Shape: search.SpaceOf(s.config).Whole(), Bits: bits}
-	if s.Budget.RAM != 0 && search.RAM(c.Config(s.config)) > s.Budget.RAM {
-		return candidates, nil
+	if _, ram, err := s.cost(c.Config(s.config), 0, bits); err != nil || s.Budget.RAM != 0 && ram > s.Budget.RAM {
+		return candidates, err
 	}
 	if s.Budget.TokS != 0 {
 		if rate, err := search.Speed(c.Config(s.config), 0); err != nil || rate < s.Budget.TokS {
@@ -36,7 +36,7 @@ func (s *searcher) withMeasured(ctx context.Context, candidates []search.Candida
 
 // measuredBits gives each matrix of the parent its bits, as quant.ParseRules reads them; "" where 8 bits fit or the fewest do not.
 func (s *searcher) measuredBits(ctx context.Context, parent *Start) (string, error) {
-	whole, err := search.Flash(s.config, 0, search.Whole)
+	whole, _, err := s.cost(s.config, 0, search.Whole)
 	if err != nil || s.Budget.Flash == 0 || whole <= s.Budget.Flash {
 		return "", err
 	}
@@ -48,7 +48,7 @@ func (s *searcher) measuredBits(ctx context.Context, parent *Start) (string, err
 	if err != nil {
 		return "", err
 	}
-	// The file is larger than its tensors by what says where they are, which depends on how they are stored.
+	// What the budget limits is more than the tensors: what says where they are, which depends on how they are stored, and a device's code.
 	for room := s.Budget.Flash; ; {
 		rules, err := quant.Choose(choices, fixed, int(room))
 		if err != nil { // the fewest bits are too many
@@ -59,7 +59,7 @@ func (s *searcher) measuredBits(ctx context.Context, parent *Start) (string, err
 			words[i] = r.String()
 		}
 		bits := strings.Join(words, ",")
-		n, err := search.Flash(s.config, 0, bits)
+		n, _, err := s.cost(s.config, 0, bits)
 		if err != nil || n <= s.Budget.Flash {
 			return bits, err
 		}

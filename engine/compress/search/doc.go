@@ -10,5 +10,5 @@
 // steps, the best third with three times as many, and so on. Plain block sparsity that is the same everywhere, and bits that are, are
 // trials that every round keeps: a search that does not beat them says so. The result is the Pareto front of bytes and loss.
 //
-// It imports mito/engine/arch, mito/engine/compress/quant, mito/engine/decode, mito/engine/files and mito/engine/student.
+// It imports mito/engine/arch, mito/engine/checkpoint, mito/engine/compress/quant, mito/engine/decode, mito/engine/files and mito/engine/student.
 package search

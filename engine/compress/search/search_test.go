@@ -13,7 +13,7 @@ import (
 )
 
 func TestImports(t *testing.T) {
-	imports.Direct(t, "mito/engine/arch", "mito/engine/compress/quant", "mito/engine/decode", "mito/engine/files", "mito/engine/student")
+	imports.Direct(t, "mito/engine/arch", "mito/engine/checkpoint", "mito/engine/compress/quant", "mito/engine/decode", "mito/engine/files", "mito/engine/student")
 }
 
 func TestParse(t *testing.T) {
@@ -39,7 +39,7 @@ func TestCandidates(t *testing.T) {
 		t.Fatal(err)
 	}
 	half := whole / 2
-	list, err := SpaceOf(c).Candidates(t.Context(), c, Budget{Flash: half}, 1000, 1, nil)
+	list, err := SpaceOf(c).Candidates(t.Context(), c, Budget{Flash: half}, 1000, 1, OfFile, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,16 +61,16 @@ func TestCandidates(t *testing.T) {
 			t.Errorf("%+v leaves most of the budget unused: %d, %v", one, less, err)
 		}
 	}
-	again, err := SpaceOf(c).Candidates(t.Context(), c, Budget{Flash: half}, 5, 1, nil)
+	again, err := SpaceOf(c).Candidates(t.Context(), c, Budget{Flash: half}, 5, 1, OfFile, nil)
 	if err != nil || !slices.Equal(again, list[:5]) {
 		t.Errorf("%+v is not the beginning of %+v", again, list[:5])
 	}
-	coarse, err := SpaceOf(c).Candidates(t.Context(), c, Budget{Flash: whole * 8 / 10}, 2, 1, nil)
+	coarse, err := SpaceOf(c).Candidates(t.Context(), c, Budget{Flash: whole * 8 / 10}, 2, 1, OfFile, nil)
 	if err != nil || !coarse[0].Uniform || coarse[0].Bits != Whole || !coarse[1].Uniform || coarse[1].Shape != coarse[0].Shape || coarse[1].Bits != "5" || coarse[1].Sparsity != 0 {
 		t.Errorf("%+v, %v", coarse, err)
 	}
 	slow := func(c arch.Config, sparsity float64) (float64, error) { return float64(1000 - c.Layers*100), nil }
-	quick, err := SpaceOf(c).Candidates(t.Context(), c, Budget{TokS: 750}, 1000, 1, slow)
+	quick, err := SpaceOf(c).Candidates(t.Context(), c, Budget{TokS: 750}, 1000, 1, OfFile, slow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +87,14 @@ func TestBudgetTooSmall(t *testing.T) {
 	slow := func(arch.Config, float64) (float64, error) { return 900, nil }
 	for _, b := range []Budget{{Flash: 1000}, {RAM: 100}, {TokS: 1000}} {
 		var budget *BudgetError
-		if _, err := SpaceOf(c).Candidates(t.Context(), c, b, 10, 1, slow); !errors.As(err, &budget) {
+		if _, err := SpaceOf(c).Candidates(t.Context(), c, b, 10, 1, OfFile, slow); !errors.As(err, &budget) {
 			t.Fatalf("%+v: %v", b, err)
 		}
 		want, err := Parse(budget.Want[:firstSpace(budget.Want)])
 		if err != nil {
 			t.Fatalf("%+v: %v", b, budget)
 		}
-		if _, err := SpaceOf(c).Candidates(t.Context(), c, want, 10, 1, slow); err != nil {
+		if _, err := SpaceOf(c).Candidates(t.Context(), c, want, 10, 1, OfFile, slow); err != nil {
 			t.Errorf("%+v should do: %v", want, err)
 		}
 	}

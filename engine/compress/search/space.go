@@ -178,6 +178,15 @@ func RAM(c arch.Config) int64 {
 	return cache + row + int64(4*(c.HiddenSize+c.VocabSize))
 }
 
+// Cost predicts the flash and the RAM that a student of a configuration takes with so many zero blocks, its weights of so many bits.
+type Cost func(c arch.Config, sparsity float64, bits string) (flash, ram int64, err error)
+
+// OfFile is the Cost without a device: Flash and RAM.
+func OfFile(c arch.Config, sparsity float64, bits string) (flash, ram int64, err error) {
+	flash, err = Flash(c, sparsity, bits)
+	return flash, RAM(c), err
+}
+
 // Speed measures the tokens a second of one sequence of a student of such a shape, on one thread: the best of some contexts.
 func Speed(c arch.Config, sparsity float64) (float64, error) {
 	w, err := Dummy(c, sparsity)
@@ -222,9 +231,9 @@ type Candidate struct {
 }
 
 // Candidates lists what fits the budget: first, where they fit, the whole parent with the same sparsity everywhere, and with the same
-// bits, as many as fit; then others in an order drawn by the seed, n in all at most. speed is Speed, or nil where it does not matter. Errors: *BudgetError that says the
+// bits, as many as fit; then others in an order drawn by the seed, n in all at most. cost is what b limits, speed is Speed, or nil where it does not matter. Errors: *BudgetError that says the
 // smallest budget that can be kept, ctx's.
-func (s Space) Candidates(ctx context.Context, c arch.Config, b Budget, n int, seed uint64, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
+func (s Space) Candidates(ctx context.Context, c arch.Config, b Budget, n int, seed uint64, cost Cost, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
 	var list []Candidate
 	var least Budget
 	for _, layers := range s.Layers {
@@ -234,7 +243,7 @@ func (s Space) Candidates(ctx context.Context, c arch.Config, b Budget, n int, s
 				if err := ctx.Err(); err != nil {
 					return nil, err
 				}
-				found, err := s.fitting(shape, c, b, &least, speed)
+				found, err := s.fitting(shape, c, b, &least, cost, speed)
 				if err != nil {
 					return nil, err
 				}
@@ -264,21 +273,19 @@ func (s Space) Candidates(ctx context.Context, c arch.Config, b Budget, n int, s
 }
 
 // fitting lists the candidates of a shape, and notes in least what the smallest student takes.
-func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
+func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget, cost Cost, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
 	c := shape.Config(parent)
 	sizes := map[string]int64{}
-	small, err := Flash(c, mostSparse, Whole)
+	smallest, ram, err := cost(c, mostSparse, Whole)
 	if err != nil {
 		return nil, err
 	}
-	smallest := small
 	for _, bits := range s.Bits {
-		if sizes[bits], err = Flash(c, 0, bits); err != nil {
+		if sizes[bits], _, err = cost(c, 0, bits); err != nil {
 			return nil, err
 		}
 		smallest = min(smallest, sizes[bits])
 	}
-	ram := RAM(c)
 	note := func(to *int64, n int64) {
 		if *to == 0 || n < *to {
 			*to = n
@@ -293,7 +300,7 @@ func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget,
 	if b.Flash != 0 {
 		sparsities = nil
 		for _, fill := range s.Fills {
-			p, err := sparsityFor(c, int64(fill*float64(b.Flash)))
+			p, err := sparsityFor(c, int64(fill*float64(b.Flash)), cost)
 			if err != nil {
 				return nil, err
 			}
@@ -343,14 +350,14 @@ func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget,
 	return list, nil
 }
 
-// sparsityFor finds the least sparsity, in steps of a two-hundredth, at which a file is no larger than flash; -1 for none.
-func sparsityFor(c arch.Config, flash int64) (float64, error) {
+// sparsityFor finds the least sparsity, in steps of a two-hundredth, at which a student takes no more than flash; -1 for none.
+func sparsityFor(c arch.Config, flash int64, cost Cost) (float64, error) {
 	const parts = 200
-	small, err := Flash(c, mostSparse, Whole)
+	small, _, err := cost(c, mostSparse, Whole)
 	if err != nil || small > flash {
 		return -1, err
 	}
-	if whole, err := Flash(c, 0, Whole); err != nil || whole <= flash {
+	if whole, _, err := cost(c, 0, Whole); err != nil || whole <= flash {
 		return 0, err
 	}
 	// The blocks that there is room for, and where that is too many by what an index rounds, a little fewer.
@@ -362,7 +369,7 @@ func sparsityFor(c arch.Config, flash int64) (float64, error) {
 	}
 	room := float64(flash-small) / (blockRows*blockCols + 1)
 	for i := max(1, int(parts*(mostSparse-room/float64(blocks)))-1); i < int(parts*mostSparse); i++ {
-		if n, err := Flash(c, float64(i)/parts, Whole); err != nil || n <= flash {
+		if n, _, err := cost(c, float64(i)/parts, Whole); err != nil || n <= flash {
 			return float64(i) / parts, err
 		}
 	}
