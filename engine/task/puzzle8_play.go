@@ -75,7 +75,7 @@ type game8 struct {
 }
 
 // Score gives p random boards, drawn uniformly from the reachable positions of
-// o.Split but the goal, and counts those it solves within o.MoveLimit moves (0 for
+// o.Split but the goal, of Train from those that Positions leaves in it, and counts those it solves within o.MoveLimit moves (0 for
 // DefaultMoveLimit).
 func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, error) {
 	o, err := o.withDefaults(puzzle8Name, t.Players()...)
@@ -93,9 +93,13 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 	}
 	once := o.Player == PlayerPolicyOnce || o.Player == PlayerNearestOnce
 	d := solved8()
+	start, err := t.starts(ctx, d, o.Split)
+	if err != nil {
+		return Score{}, err
+	}
 	active := make([]*walk8, o.Games)
 	for i := range active {
-		b := t.start(d, o.Split, gameRNG(o.Seed, i))
+		b := start(gameRNG(o.Seed, i))
 		active[i] = &walk8{board: b, least: int(d.to[b.rank()]), kept: o.keep(i, true)}
 		if once {
 			active[i].been = map[board8]bool{b: true}
@@ -121,14 +125,32 @@ func (t *Puzzle8) Score(ctx context.Context, p Player, o ScoreOptions) (Score, e
 	return g.score, nil
 }
 
-// start draws a board of a split.
-func (t *Puzzle8) start(d *distances8, split Split, rng *rand.Rand) board8 {
-	for {
-		b := unrank8(int(d.reached[1+rng.IntN(len(d.reached)-1)]))
-		if split == All || inTest(t.orbit(d, b)) == (split == Test) {
-			return b
+// starts returns what draws a board of a split. What Positions leaves out was not trained on.
+func (t *Puzzle8) starts(ctx context.Context, d *distances8, split Split) (func(rng *rand.Rand) board8, error) {
+	if split != Train || t.options.Positions == 0 {
+		return func(rng *rand.Rand) board8 {
+			for {
+				b := unrank8(int(d.reached[1+rng.IntN(len(d.reached)-1)]))
+				if split == All || inTest(t.orbit(d, b)) == (split == Test) {
+					return b
+				}
+			}
+		}, nil
+	}
+	trained, err := t.Examples(ctx, Train)
+	if err != nil {
+		return nil, err
+	}
+	if len(trained) == 0 {
+		return nil, &OptionError{Task: puzzle8Name, Option: "positions", Got: t.options.Positions, Want: "more: all of its boards are held out"}
+	}
+	boards := make([]board8, len(trained))
+	for i := range trained {
+		if boards[i], err = parse8(trained[i].Prompt); err != nil {
+			return nil, err
 		}
 	}
+	return func(rng *rand.Rand) board8 { return boards[rng.IntN(len(boards))] }, nil
 }
 
 // round plays one move on every board and returns those that are not done.

@@ -140,6 +140,41 @@ func TestPuzzle8ScoreSplit(t *testing.T) {
 	}
 }
 
+// Boards that were trained on are those that Positions leaves; where it leaves none that is said.
+func TestPuzzle8ScoreTrained(t *testing.T) {
+	task := newPuzzle8(Options{Positions: 40, Seed: 3})
+	trained := map[string]bool{}
+	for _, ex := range mustExamples(t, task, Train) {
+		trained[ex.Prompt] = true
+	}
+	began := map[string]bool{}
+	_, err := task.Score(t.Context(), SolverPlayer(task), ScoreOptions{Games: 300, Seed: 2, Split: Train, Keep: 300, Kept: func(g Game) { began[g.Frames[0].Prompt] = true }})
+	if err != nil || len(began) != len(trained) {
+		t.Errorf("300 games begin with %d boards of %d (%v)", len(began), len(trained), err)
+	}
+	for prompt := range began {
+		if !trained[prompt] {
+			t.Errorf("%q was not trained on", prompt)
+		}
+	}
+	all, err := newPuzzle8(Options{}).labelled(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(200) {
+		if !inTest(sample(all, 1, seed)[0].orbit) {
+			continue
+		}
+		task := newPuzzle8(Options{Positions: 1, Seed: seed})
+		var none *OptionError
+		if _, err := task.Score(t.Context(), SolverPlayer(task), ScoreOptions{Split: Train}); !errors.As(err, &none) || none.Option != "positions" {
+			t.Errorf("%v, want that no board is trained on", err)
+		}
+		return
+	}
+	t.Fatal("every seed leaves a board to train on: the test tests nothing")
+}
+
 // backAndForth moves the gap to and fro, so that it solves nothing.
 type backAndForth struct{ calls int }
 
