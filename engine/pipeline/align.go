@@ -43,7 +43,20 @@ type later struct {
 
 func (l *later) Fill(b *data.Batch, step int64) error { return l.Source.Fill(b, step+l.by) }
 
-// baseGradients adds up the gradients of the weights of modules, unadapted, over the batches of the alignment.
+// laterLabels are the labels of the source behind a later one.
+type laterLabels struct {
+	*train.Labels
+	source *later
+}
+
+// Prepare implements [train.Objective].
+func (l *laterLabels) Prepare(a *model.Activations, m train.Micro) error {
+	m.Step += l.source.by
+	return l.Labels.Prepare(a, m)
+}
+
+// baseGradients adds up the gradients of the weights of modules, unadapted, over the batches of the alignment, of the loss on the
+// labels that the training has: drawn or shared, smoothed or not.
 func (o *AdaptOptions) baseGradients(ctx context.Context, adapted *model.Model, base *Base, modules []arch.Module, source data.Source) (sums [][]float64, err error) {
 	at := map[string]int{}
 	for i, m := range modules {
@@ -63,8 +76,11 @@ func (o *AdaptOptions) baseGradients(ctx context.Context, adapted *model.Model, 
 	}
 	options := train.Defaults()
 	options.Steps, options.MicroBatches, options.Optimizer = 1, o.Train.MicroBatches, train.AdamW
+	options.Labels, options.Smoothing = o.Train.Labels, o.Train.Smoothing
 	shifted := &later{Source: source}
-	t, err := train.New(m, shifted, nil, options)
+	labels := train.NewLabels(b, source, options)
+	defer closing(labels, &err)
+	t, err := train.New(m, shifted, &laterLabels{labels, shifted}, options)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"mito/engine/arch"
+	"mito/engine/compress/quant"
 	"mito/engine/data"
 	"mito/engine/decode"
 	"mito/engine/eval"
@@ -156,6 +158,56 @@ func TestActiveBytes(t *testing.T) {
 		}
 		if got, err := activeBytes(f.Dir, rt, int64(rt.Bytes())); err != nil || got != want {
 			t.Errorf("%s: %d bytes active of %d, want %d (%v)", name, got, rt.Bytes(), want, err)
+		}
+		if err := rt.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// In a student a row of a table that is only looked up is its weights and its scale, or its codes, a factor of a byte for each 32 of them and its scale; every layer may have such a table.
+func TestActiveBytesOfStudents(t *testing.T) {
+	w := openTask(t, "tictactoe", tiny(t, "tictactoe"))
+	for _, x := range []struct {
+		shape string
+		ple   int
+		bits  string
+		row   func(c arch.Config) int // what the rows of the tables take, together
+	}{
+		{"micro", 0, "", func(arch.Config) int { return 0 }},
+		{"llama", 0, "", func(c arch.Config) int { return c.HiddenSize + 4 }},
+		{"llama", 0, "4", func(c arch.Config) int { return c.HiddenSize/2 + c.HiddenSize/32 + 4 }},
+		{"micro", 8, "", func(c arch.Config) int { return c.Layers * (8 + 4) }},
+		{"micro", 8, "4", func(c arch.Config) int { return c.Layers * (8/2 + 1 + 4) }},
+	} {
+		shape, err := ShapeOf(x.shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := shape.At(w.Tokenizer.VocabSize(), w.Context)
+		c.PLEDim = x.ple
+		f := fitTiny(t, w, FitOptions{Dir: filepath.Join(t.TempDir(), "m"), Config: c})
+		var o quant.Options
+		if x.bits != "" {
+			if o.Bits, err = quant.ParseRules(x.bits); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir := filepath.Join(t.TempDir(), "q")
+		if _, _, err := quantize(t.Context(), f.Dir, dir, o, runs.CheckReplaceable); err != nil {
+			t.Fatal(err)
+		}
+		rt, err := decode.Open(dir, decode.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := storedBytes(dir, rt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := stored - int64((c.VocabSize-1)*x.row(c))
+		if got, err := activeBytes(dir, rt, stored); err != nil || got != want {
+			t.Errorf("%s, per-layer embeddings of %d, bits %q: %d bytes active of %d, want %d (%v)", x.shape, x.ple, x.bits, got, stored, want, err)
 		}
 		if err := rt.Close(); err != nil {
 			t.Fatal(err)
