@@ -81,6 +81,40 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// The tables of per-layer embeddings may take fewer bits than the rest, and only models that have them are asked for it.
+func TestPerLayerEmbeddings(t *testing.T) {
+	c := parent()
+	asks := func() bool { return slices.Contains(SpaceOf(c).Bits, "ple.table=4") }
+	if asks() {
+		t.Error("a model without per-layer embeddings is to have their tables in 4 bits")
+	}
+	without := RAM(c)
+	c.PLEDim = 8
+	if !asks() {
+		t.Errorf("the precisions are %v", SpaceOf(c).Bits)
+	}
+	whole, err := Flash(c, 0, Whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bits := range SpaceOf(c).Bits {
+		if n, err := Flash(c, 0, bits); err != nil || n >= whole {
+			t.Errorf("%s takes %d bytes, 8 bits %d, %v", bits, n, whole, err)
+		}
+	}
+	if n, err := Flash(c, 0, "ple.table=4"); err != nil || whole-n < int64(c.Layers*c.VocabSize*c.PLEDim/3) {
+		t.Errorf("tables of 4 bits take %d bytes of %d, %v", n, whole, err)
+	}
+	// Four bytes for each of E, and one where E is wider than every other input.
+	wide := 1000
+	if got := RAM(c) - without; got != 4*8 {
+		t.Errorf("per-layer embeddings of 8 take %d bytes", got)
+	}
+	if c.PLEDim = wide; RAM(c)-without != int64(5*wide-max(c.IntermediateSize, (c.Heads+2*c.KVHeads)*c.HeadDim)) {
+		t.Errorf("per-layer embeddings of %d take %d bytes", wide, RAM(c)-without)
+	}
+}
+
 // A budget that nothing keeps is refused with the smallest that something does.
 func TestBudgetTooSmall(t *testing.T) {
 	c := parent()

@@ -42,12 +42,18 @@ const (
 // find out.
 var mixed = []string{"mlp.*=6", "attn.*=4", "mlp.*=4", "mlp.*=4,attn.*=6", "mlp.*=3,attn.*=4"}
 
+// perLayer are those of models with per-layer embeddings, whose tables may be most of the weights.
+var perLayer = []string{"ple.table=4", "ple.table=4,mlp.*=4"}
+
 // alike are precisions that are the same everywhere, the most bits first.
 var alike = []string{"7", "6", "5", "4", "3"}
 
 // SpaceOf is the space round a parent: it, three quarters and half of its layers, heads and neurons.
 func SpaceOf(c arch.Config) Space {
 	s := Space{Bits: slices.Concat(alike, mixed), Spreads: []float64{0, 0.15, 0.3}, Fills: []float64{1, 0.75, 0.5}, Sparsities: []float64{0, 0.5, 0.75}}
+	if c.PLEDim > 0 {
+		s.Bits = append(s.Bits, perLayer...)
+	}
 	least := func(get func(arch.Layer) int) int {
 		n := get(c.Layer(0))
 		for i := range c.Layers {
@@ -103,7 +109,7 @@ func Dummy(c arch.Config, sparsity float64) (*student.Weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	const most = 3 // checkpoint.MaxCode(3)
+	most := checkpoint.MaxCode(3)
 	inside := map[string]bool{}
 	for _, m := range w.Config.Modules() {
 		inside[m.Name] = !m.Part.Table()
@@ -172,8 +178,9 @@ func RAM(c arch.Config) int64 {
 		l := c.Layer(i)
 		cache += int64(c.Context) * 2 * int64(l.KVHeads) * int64(c.HeadDim+4)
 		qkv := (l.Heads + 2*l.KVHeads) * c.HeadDim
-		// Sums and activations of the widest product in four bytes, its input in one.
-		row = max(row, int64(9*max(qkv, l.IntermediateSize)+4*c.PLEDim))
+		wide := max(qkv, l.IntermediateSize)
+		// Sums and activations of the widest product in four bytes, the widest input in one, and a row of per-layer embeddings.
+		row = max(row, int64(8*wide+max(wide, c.PLEDim)+4*c.PLEDim))
 	}
 	return cache + row + int64(4*(c.HiddenSize+c.VocabSize))
 }
