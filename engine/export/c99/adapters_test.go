@@ -33,6 +33,9 @@ func someAdapters(c arch.Config) []adapters.Adapter {
 	if c.Activation == arch.ActSwiGLU {
 		up = append(up, addition(last, arch.Gate, 4))
 	}
+	if c.PLEDim > 0 {
+		up = append(up, addition(0, arch.PLEGate, 2), addition(last, arch.PLEGate, 1), addition(0, arch.PLEOut, 3))
+	}
 	return []adapters.Adapter{
 		{Name: "attention", Additions: []adapters.Addition{addition(0, arch.Query, 3), addition(0, arch.Value, 1), addition(last, arch.Output, 2)}},
 		{Name: "mlp */ x", Additions: append(up, addition(0, arch.Down, 5), addition(last, arch.Key, 1))},
@@ -58,7 +61,7 @@ int main(void) {
   return 0;
 }
 `
-	for _, name := range []string{"usual", "gpt", "llama"} {
+	for _, name := range []string{"usual", "gpt", "llama", "ple"} {
 		c := configs()[name]
 		w, list := random(t, c, false), someAdapters(c)
 		want := proof(t, w)
