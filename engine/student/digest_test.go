@@ -206,6 +206,23 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// Weights that the configuration has no module for are refused by their own name.
+func TestAbsent(t *testing.T) {
+	for name, change := range map[string]func(l *Layer, m Matrix){
+		"model.layers.1.per_layer_embed.weight":      func(l *Layer, m Matrix) { l.PLE.Table = m },
+		"model.layers.1.per_layer_gate.weight":       func(l *Layer, m Matrix) { l.PLE.Gate = m },
+		"model.layers.1.per_layer_projection.weight": func(l *Layer, m Matrix) { l.PLE.Out = m },
+		"model.layers.1.self_attn.q_norm.weight":     func(l *Layer, m Matrix) { l.QueryNorm = m.Scale },
+	} {
+		w := randomWeights(edgeConfig(), 1)
+		change(&w.Layers[1], w.Layers[0].Up)
+		var e *WeightError
+		if err := w.Validate(); !errors.As(err, &e) || e.Tensor != name {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // pruneHeads leaves three query heads, one key head and 20 neurons of a layer.
 func pruneHeads(w *Weights, layer int) {
 	l, headDim := &w.Layers[layer], w.Config.HeadDim

@@ -222,8 +222,10 @@ func (k *checker) absent(w *Weights) {
 		if l := &w.Layers[i]; !c.QKNorm && (l.QueryNorm != nil || l.KeyNorm != nil) {
 			k.fail(fmt.Sprintf("model.layers.%d.%s.weight", i, arch.QueryNorm), errors.New("present although qk_norm is false"))
 		}
-		if p := &w.Layers[i].PLE; c.PLEDim == 0 && (p.Table.Q != nil || p.Gate.Q != nil || p.Out.Q != nil) {
-			k.fail(fmt.Sprintf("model.layers.%d.%s.weight", i, arch.PLETable), errors.New("present although ple_dim is 0"))
+		for _, part := range []arch.Part{arch.PLETable, arch.PLEGate, arch.PLEOut} {
+			if c.PLEDim == 0 && w.place(arch.Module{Layer: i, Part: part}).matrix.Q != nil {
+				k.fail(fmt.Sprintf("model.layers.%d.%s.weight", i, part), errors.New("present although ple_dim is 0"))
+			}
 		}
 	}
 }
