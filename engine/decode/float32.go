@@ -301,8 +301,8 @@ func (r *float32Runtime) NewSession(batch int) (Session, error) {
 		return nil, &CacheError{Batch: batch, Bytes: per}
 	}
 	pool := r.pool
-	if r.observer != nil && batch == 1 {
-		pool = nil // an observer sees the tokens of one sequence in their order
+	if r.observer != nil {
+		pool = nil // an observer sees the tokens of a sequence in their order
 	}
 	s, err := session.New(session.Model[attn.PageF32]{
 		Vocab: r.cfg.VocabSize, Context: r.cfg.Context, Pool: pool, Adapters: r.adapters,

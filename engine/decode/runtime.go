@@ -96,8 +96,7 @@ type Options struct {
 type Observer interface {
 	// Observe gets rows of width elements of x, stride apart, which the matrices of a layer that read in are about to be
 	// multiplied by. Those of the head belong to the layer behind the last, and only rows whose logits are wanted are among
-	// them. x is valid during the call. Sessions of one sequence call it from the goroutine that uses them, in the order of
-	// the tokens; larger ones from several threads at once.
+	// them. x is valid during the call. A session calls it from the goroutine that uses it, the tokens of a sequence in their order.
 	Observe(layer int, in arch.Input, x []float32, stride, rows, width int)
 }
 

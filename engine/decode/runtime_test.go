@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"mito/engine/arch"
@@ -168,6 +169,45 @@ func TestObserver(t *testing.T) {
 	for at, rows := range seen {
 		if want := map[bool]int{true: 2, false: 36}[at[0] == c.Layers]; rows != want {
 			t.Errorf("layer %d, input %d: %d rows, want %d", at[0], at[1], rows, want)
+		}
+	}
+}
+
+// ordered keeps the rows that the head reads too; neither it nor observed may be called from two threads at once.
+type ordered struct {
+	observed
+	head []float32
+}
+
+func (o *ordered) Observe(layer int, in arch.Input, x []float32, stride, rows, width int) {
+	o.observed.Observe(layer, in, x, stride, rows, width)
+	if in == arch.NormedHead {
+		for i := range rows {
+			o.head = append(o.head, x[i*stride:][:width]...)
+		}
+	}
+}
+
+// TestObserverOfBatch wants the rows of several sequences in the same order on every number of threads.
+func TestObserverOfBatch(t *testing.T) {
+	_, w := floatModel(t, edge(), 1)
+	var first []float32
+	for _, threads := range []int{1, 4} {
+		seen := &ordered{observed: observed{}}
+		r := must(NewFloat32(w, nil, Options{Observer: seen, Threads: threads}))
+		s := must(r.NewSession(4))
+		texts := [][]int32{slices.Repeat([]int32{1}, 35), {2, 3}, slices.Repeat([]int32{4, 5}, 16), {6}}
+		if err := s.ScoreBatch(texts, func(int, int, []float32) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = seen.head
+		}
+		if len(seen.head) == 0 || !slices.Equal(seen.head, first) {
+			t.Errorf("%d threads: another order than on one", threads)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
