@@ -18,7 +18,7 @@ type floatWorker struct {
 	heads []float32 // [rows,H·D]
 	up    []float32 // [rows,F], or gate and up [rows,2F]
 	ple   []float32 // [rows,E] the gate of per-layer embeddings, then times the tokens' rows
-	out   []float32 // [rows,V]
+	out   []float32 // [rows,V] of as many rows as have wanted logits at once
 	attn  *attn.ScratchF32
 	mul   *gemm.Scratch
 	low   []float32 // what adapters keep of one row
@@ -54,7 +54,7 @@ func newFloatWorker(r *float32Runtime, rows int) *floatWorker {
 	return &floatWorker{
 		r: r, x: buffer(c.HiddenSize), h: buffer(c.HiddenSize), qkv: make([]float32, rows*qkv),
 		heads: buffer(c.Heads * c.HeadDim), up: make([]float32, rows*up), ple: buffer(c.PLEDim),
-		out: buffer(c.VocabSize), attn: attn.NewScratchF32(&widest, min(c.Context, firstPositions)), mul: gemm.NewScratch(), low: make([]float32, low),
+		attn: attn.NewScratchF32(&widest, min(c.Context, firstPositions)), mul: gemm.NewScratch(), low: make([]float32, low),
 	}
 }
 
@@ -104,6 +104,9 @@ func (r *float32Runtime) writeLogits(w *floatWorker) {
 		return
 	}
 	r.observe(len(r.layers), arch.NormedHead, w.h, ld, wanted, c)
+	if need := wanted * r.head.stride(); len(w.out) < need {
+		w.out = make([]float32, need)
+	}
 	r.head.mul(w, w.out, w.h, ld, wanted, r.pool)
 	v, next := r.cfg.VocabSize, 0
 	for i := range rows {

@@ -1,9 +1,6 @@
 package session
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 func (s *Session[P]) check(seq int, tokens []int32) error {
 	if seq < 0 || seq >= s.Batch() {
@@ -56,7 +53,7 @@ func (s *Session[P]) add(seq int, tokens []int32, last bool) {
 // runAll is run with the logits of every row; see row.
 func (s *Session[P]) runAll() {
 	if need := len(s.rows) * s.m.Vocab; len(s.logits) < need {
-		s.logits = slices.Grow(s.logits, need-len(s.logits))[:need]
+		s.logits = make([]float32, need)
 	}
 	for i := range s.rows {
 		s.rows[i].Out = i

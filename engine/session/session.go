@@ -157,13 +157,21 @@ func (s *Session[P]) PrefillBatch(prompts [][]int32) ([][]float32, error) {
 	return s.byseq[:len(prompts)], nil
 }
 
+// scoreBytes bounds the logits that scoring holds at a time, if MaxRows rows have no more.
+const scoreBytes = 32 << 20
+
+// scoreRows is the number of rows that are scored at a time: enough for all threads where their logits fit.
+func (s *Session[P]) scoreRows() int {
+	return min(MaxRows*s.m.Pool.Threads(), max(MaxRows, scoreBytes/4/s.m.Vocab))
+}
+
 // Score appends tokens to one sequence and calls visit with the logits [V] after each of them, in order; they are valid
 // during the call only. Errors: as Prefill, or the first error of visit, which leaves what was computed until then.
 func (s *Session[P]) Score(seq int, tokens []int32, visit func(i int, logits []float32) error) error {
 	if err := s.check(seq, tokens); err != nil {
 		return err
 	}
-	room := MaxRows * s.m.Pool.Threads()
+	room := s.scoreRows()
 	for lo := 0; lo < len(tokens); lo += room {
 		part := tokens[lo:min(lo+room, len(tokens))]
 		s.begin()
@@ -185,7 +193,7 @@ func (s *Session[P]) ScoreBatch(tokens [][]int32, visit func(seq, i int, logits 
 		return err
 	}
 	starts := slices.Clone(s.cache.length)
-	room := MaxRows * s.m.Pool.Threads()
+	room := s.scoreRows()
 	for seq, done := 0, 0; seq < len(tokens); {
 		s.begin()
 		for seq < len(tokens) && len(s.rows) < room {

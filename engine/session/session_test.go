@@ -374,6 +374,30 @@ func TestLongContext(t *testing.T) {
 	}
 }
 
+// TestScoreRoom wants the rows of all threads scored together, but no more than their logits have room for.
+func TestScoreRoom(t *testing.T) {
+	const threads, tokens = 4, 300
+	pool := parallel.New(threads)
+	t.Cleanup(pool.Close)
+	for v, want := range map[int]int{vocab: threads * MaxRows, 1 << 17: scoreBytes / 4 >> 17, 1 << 19: MaxRows} {
+		s := must(New(Model[page]{
+			Vocab: v, Context: tokens, Pool: pool,
+			Pages: Pages[page]{
+				Layers: 1, Size: 16, Make: func(_, n int) []page { return make([]page, n) }, Copy: func(_, _ *page) {}, Bytes: func(*page) int { return 1 },
+			},
+			NewWorker: func(int) Worker[page] { return nothing{} },
+		}, 2))
+		seen := 0
+		err := errors.Join(
+			s.Score(0, make([]int32, tokens), func(int, []float32) error { seen++; return nil }),
+			s.ScoreBatch([][]int32{nil, make([]int32, tokens)}, func(int, int, []float32) error { seen++; return nil }),
+		)
+		if err != nil || seen != 2*tokens || len(s.logits) != want*v {
+			t.Errorf("vocabulary of %d: %d logits of %d tokens, want %d rows of them, %v", v, len(s.logits), seen, want, err)
+		}
+	}
+}
+
 // TestWindowEviction wants a sequence to hold the pages of its window only, what the last call appended to be taken back, and more
 // refused.
 func TestWindowEviction(t *testing.T) {

@@ -33,6 +33,21 @@ func TestBlocksMeasured(t *testing.T) {
 	}
 }
 
+// Tables that are only looked up have no blocks.
+func TestTablesAreNotPacked(t *testing.T) {
+	c := configs()["ple, gpt2"]
+	c.TieEmbeddings = false
+	w := randomWeights(c, 4)
+	clear(w.Embedding.Q)
+	clear(w.Positions.Q)
+	for i := range w.Layers {
+		clear(w.Layers[i].PLE.Table.Q)
+	}
+	if n := newModel(t, w, Options{Blocks: BlocksAlways}).Blocked(); n != 0 {
+		t.Errorf("%d tables are in blocks", n)
+	}
+}
+
 // What is measured can go either way.
 func TestFaster(t *testing.T) {
 	small, large := make([]int8, 32*32), make([]int8, 1024*1024)

@@ -17,9 +17,8 @@ type worker struct {
 	heads []float32 // one row [H·D]
 	q8    []int8    // [rows,K] quantised inputs of the next product
 	scale []float32 // [rows] their scales
-	acc   []int32   // [rows,N padded] sums of INT8 products
+	acc   []int32   // [rows,N padded] sums of INT8 products; of the head, of as many rows as have wanted logits at once
 	ple   []float32 // [rows,E] the gate of per-layer embeddings, then times the tokens' rows
-	pleQ  []int8    // [E]
 	attn  *kv.ScratchQS8
 	mul   mulTask
 	low   []float32 // [rows,ranks] what adapters keep between mul and the rest
@@ -38,7 +37,7 @@ func newWorker(m *Model, rows int) *worker {
 		m: m, x: make([]float32, rows*m.cfg.HiddenSize), h: make([]float32, d.x), qkv: make([]float32, rows*d.qkv),
 		heads: make([]float32, d.heads), q8: make([]int8, rows*d.x), scale: make([]float32, rows), acc: make([]int32, rows*d.scratch.acc),
 		low: make([]float32, rows*d.scratch.low), in: make([]float32, d.scratch.in),
-		ple: make([]float32, rows*m.cfg.PLEDim), pleQ: make([]int8, m.cfg.PLEDim),
+		ple: make([]float32, rows*m.cfg.PLEDim),
 	}
 	w.attn = kv.NewScratchQS8(&m.layers[0].shape, min(m.cfg.Context, firstPositions))
 	return w
@@ -94,7 +93,7 @@ func (m *Model) lookup(w *worker, x []float32, r *session.Row) {
 	q := w.q8[:len(x)]
 	m.embed.lookup(x, q, int(r.Token))
 	if m.pos != nil {
-		m.pos.lookup(w.h[:len(x)], q, r.Pos)
+		m.pos.lookup(w.h[:len(x)], nil, r.Pos)
 		vec.Add(x, x, w.h[:len(x)])
 	}
 }
@@ -205,7 +204,7 @@ func (m *Model) gate(w *worker, p *perLayer, rows int) {
 	for i := range rows {
 		row, h := w.ple[i*n:][:n], w.h[:n]
 		p.gate.into(row, w, i)
-		p.table.lookup(h, w.pleQ, int(w.rows[i].Token))
+		p.table.lookup(h, nil, int(w.rows[i].Token))
 		vec.Mul(row, row, h)
 	}
 }
@@ -235,6 +234,9 @@ func (m *Model) writeLogits(w *worker) {
 	}
 	if n == 0 {
 		return
+	}
+	if need := n * m.widest.head.acc; len(w.acc) < need {
+		w.acc = make([]int32, need)
 	}
 	m.head.mul(w, n, false)
 	n = 0

@@ -1,6 +1,8 @@
 package student
 
 import (
+	"slices"
+
 	"mito/engine/arch"
 	"mito/engine/session/adapters"
 	"mito/kernels/edge"
@@ -10,18 +12,37 @@ import (
 // linear is y = x·Wᵀ + b, W [N,K], as the layers use it: however weights are stored and sums are made, both stay inside. Its
 // input x is the worker's quantised rows. After mul, into or addTo hand out each row once.
 type linear interface {
+	table
 	size() (n, k int)
-	bytes() int
 	// need raises the sizes of what it keeps in a worker between mul and the rest.
 	need(s *scratch)
-	// lookup sets x [K] to row r of W in real numbers; q [K] is for its use.
-	lookup(x []float32, q []int8, r int)
 	// mul multiplies the first rows of the input; unsigned says that none of it is negative.
 	mul(w *worker, rows int, unsigned bool)
 	// into sets dst [N] to row i of y.
 	into(dst []float32, w *worker, i int)
 	// addTo adds row i of y to x [N].
 	addTo(x []float32, w *worker, i int)
+}
+
+// table is a matrix whose rows are looked up.
+type table interface {
+	bytes() int
+	// lookup sets x [K] to row r in real numbers; q [K] is for its use.
+	lookup(x []float32, q []int8, r int)
+}
+
+// rowTable is a table that nothing is multiplied by, row-major. It has no use for q.
+type rowTable struct {
+	q     []int8
+	scale []float32
+}
+
+func newRowTable(m *Matrix) *rowTable { return &rowTable{slices.Clone(m.Q), slices.Clone(m.Scale)} }
+
+func (t *rowTable) bytes() int { return len(t.q) }
+
+func (t *rowTable) lookup(x []float32, _ []int8, r int) {
+	vec.DequantizeRow(x, t.q[r*len(x):][:len(x)], t.scale[r])
 }
 
 // normAdder is a linear that can fuse addTo with the RMSNorm of the sum, whose quantised row becomes row i of the input.

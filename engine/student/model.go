@@ -51,7 +51,10 @@ type layer struct {
 }
 
 // perLayer are the per-layer embeddings of a layer.
-type perLayer struct{ table, gate, out linear }
+type perLayer struct {
+	table     *rowTable
+	gate, out linear
+}
 
 // linears are the products of a layer.
 func (l *layer) linears() []linear {
@@ -65,8 +68,9 @@ func (l *layer) linears() []linear {
 // Model is a student ready to run. It is immutable but for Close.
 type Model struct {
 	cfg         arch.Config
-	embed, pos  linear
-	head        linear
+	embed       table
+	pos         *rowTable // nil without learned positions
+	head        linear    // the embedding too where that is tied
 	layers      []layer
 	norm        []float32
 	normBias    []float32
@@ -79,7 +83,7 @@ type Model struct {
 	unsignedMLP bool              // the activation never gives negative values
 	widest      struct {
 		x, qkv, heads int
-		scratch       scratch
+		scratch, head scratch // of the layers, of the head
 	}
 }
 
@@ -105,13 +109,15 @@ func New(w *Weights, o Options) (*Model, error) {
 		})
 	}
 	p := packer{blocks: o.Blocks, adapters: o.Adapters, modules: c.Index()}
-	m.embed = p.pack("model.embed_tokens", &w.Embedding)
 	if c.Position == arch.PositionLearned {
-		m.pos = p.pack("model.embed_positions", &w.Positions)
+		m.pos = newRowTable(&w.Positions)
 	}
-	m.head = m.embed
-	if !c.TieEmbeddings {
+	if c.TieEmbeddings {
+		m.head = p.pack("model.embed_tokens", &w.Embedding)
+		m.embed = m.head
+	} else {
 		m.head = p.pack("lm_head", &w.Head)
+		m.embed = newRowTable(&w.Embedding)
 	}
 	for i := range w.Layers {
 		m.layers = append(m.layers, m.newLayer(&p, i, &w.Layers[i]))
@@ -150,7 +156,7 @@ func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 	l.last = l.down
 	if c.PLEDim > 0 {
 		l.ple = &perLayer{
-			table: p.pack(at+arch.PLETable.String(), &w.PLE.Table),
+			table: newRowTable(&w.PLE.Table),
 			gate:  p.adapt(p.pack(at+arch.PLEGate.String(), &w.PLE.Gate), i, arch.PLEGate),
 			out:   p.adapt(p.pack(at+arch.PLEOut.String(), &w.PLE.Out), i, arch.PLEOut),
 		}
@@ -170,7 +176,7 @@ func (m *Model) newLayer(p *packer, i int, w *Layer) layer {
 func (m *Model) measure() {
 	w := &m.widest
 	w.x = max(m.cfg.HiddenSize, m.cfg.PLEDim)
-	m.head.need(&w.scratch)
+	m.head.need(&w.head)
 	for i := range m.layers {
 		l := &m.layers[i]
 		for _, x := range l.linears() {

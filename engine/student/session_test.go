@@ -313,3 +313,22 @@ func TestThreadsShareOneCache(t *testing.T) {
 		}
 	}
 }
+
+// TestHeadRoom wants a worker to have room for the logits that are wanted of it, not of all its rows.
+func TestHeadRoom(t *testing.T) {
+	c := edgeConfig()
+	c.VocabSize = 4096
+	s := newSession(t, newModel(t, randomWeights(c, 10), Options{}), 1)
+	if _, err := s.Prefill(0, make([]int32, c.Context-3)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.Worker().(*worker).acc); n != c.VocabSize {
+		t.Errorf("%d sums for one row of %d logits", n, c.VocabSize)
+	}
+	if err := s.Score(0, make([]int32, 3), func(int, []float32) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.Worker().(*worker).acc); n != 3*c.VocabSize {
+		t.Errorf("%d sums for three rows of %d logits", n, c.VocabSize)
+	}
+}
