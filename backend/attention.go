@@ -18,8 +18,8 @@ type Attention interface {
 	// Attention computes softmax(scale·q·kᵀ + causal window mask)·v without storing the T×T scores,
 	// arXiv:2205.14135, with H/G query heads to a key/value head, arXiv:2305.13245.
 	//
-	//	out, q [B,T,H·D] f32   k, v [B,T,G·D] f32   lse [B,T,H] f32 (log-sum-exp of the scaled scores)
+	//	out, q [B,T,H·D] act   k, v [B,T,G·D] act, all of one dtype   lse [B,T,H] f32 (log-sum-exp of the scaled scores)
 	Attention(out, lse, q, k, v *tensor.Dense, args AttentionArgs) error
-	// AttentionBackward sets dq, dk and dv. None may alias an input.
+	// AttentionBackward sets dq, dk and dv, of the dtype of the inputs. None may alias an input.
 	AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v *tensor.Dense, args AttentionArgs) error
 }

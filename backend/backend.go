@@ -53,14 +53,15 @@ type Options struct {
 	Device    int       // ordinal of the GPU
 }
 
-// Precision selects the arithmetic of matrix products. Accumulation, weights and optimiser state are float32 in
-// either case. The CPU backend always computes in float32.
+// Precision selects the arithmetic of matrix products. Accumulation, weights, the residual stream and optimiser state are float32
+// in either case. The CPU backend always computes in float32.
 type Precision int
 
 const (
 	// Float32 multiplies in float32: slower on a GPU, for checking.
 	Float32 Precision = iota
-	// BFloat16 rounds the factors of matrix products to bfloat16 and accumulates in float32.
+	// BFloat16 rounds the factors of matrix products to bfloat16 and accumulates in float32; activations are stored in
+	// bfloat16.
 	BFloat16
 	// CublasLt is BFloat16 whose products NVIDIA's cuBLASLt computes where that is installed and, by a measurement when a shape first
 	// comes, faster than mito's kernel. Which it is may change from run to run, and with it the last bits of results.
@@ -77,6 +78,21 @@ func ParsePrecision(s string) (Precision, error) {
 		}
 	}
 	return 0, fmt.Errorf("backend: unknown precision %q; known: %s", s, strings.Join(precisionNames[:], ", "))
+}
+
+// Narrower is implemented by backends that may keep activations in another dtype than F32.
+type Narrower interface {
+	// ActivationType is BF16 or F32.
+	ActivationType() tensor.Dtype
+}
+
+// ActivationType is the dtype that a model gives its activations and their gradients on a backend. The residual stream, the
+// gradients of weights, weights and moments are F32 everywhere.
+func ActivationType(b Backend) tensor.Dtype {
+	if n, ok := b.(Narrower); ok {
+		return n.ActivationType()
+	}
+	return F32
 }
 
 func (p Precision) String() string {

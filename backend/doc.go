@@ -12,6 +12,9 @@
 //	B batch   T time   C channels (model width)   H query heads   G key/value heads   D head width
 //	F width of the MLP   V vocabulary   N rows, usually B·T   M N K the three sizes of a matrix product
 //
+// The dtype act is F32 or, on backends whose [ActivationType] is BF16, that: an operation computes in float32 and rounds what it
+// stores to the nearest bfloat16.
+//
 // An operation that takes [N,C] accepts any tensor whose last dimension is C and whose leading dimensions
 // multiply to N, so [B,T,C] needs no reshaping.
 //

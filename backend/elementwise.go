@@ -14,6 +14,10 @@ const (
 	ReLU2                   // max(x,0)², Primer, arXiv:2109.08668
 	GELU                    // ½x(1+tanh(√(2/π)(x+0.044715x³))), arXiv:1606.08415
 	SiLU                    // x·σ(x), arXiv:1702.03118
+
+	// ReLU2Output is ReLU2 whose backward pass is given y = max(x,0)² in the place of x: the slope is 2√y. So the result may take
+	// the place of the argument.
+	ReLU2Output
 )
 
 func (a Activation) String() string {
@@ -26,6 +30,8 @@ func (a Activation) String() string {
 		return "gelu"
 	case SiLU:
 		return "silu"
+	case ReLU2Output:
+		return "relu2-output"
 	}
 	return fmt.Sprintf("Activation(%d)", int(a))
 }
@@ -47,9 +53,14 @@ type Elementwise interface {
 	// dst may alias a or b.
 	Mul(dst, a, b *tensor.Dense) error
 
-	// Activate computes dst = act(x). dst may alias x.
+	// Cast computes dst = x in the dtype of dst, rounded to nearest even where that is the narrower. dst must not alias x.
+	//
+	//	dst, x act of one size
+	Cast(dst, x *tensor.Dense) error
+
+	// Activate computes dst = act(x). dst may alias x. The tensors of this and the next three are all act of one dtype.
 	Activate(dst, x *tensor.Dense, act Activation) error
-	// ActivateBackward computes dx = dy·act'(x). dx may alias dy.
+	// ActivateBackward computes dx = dy·act'(x), of ReLU2Output from its result x. dx may alias dy.
 	ActivateBackward(dx, dy, x *tensor.Dense, act Activation) error
 
 	// SwiGLU computes dst = silu(gate)·up, arXiv:2002.05202. dst may alias gate or up.

@@ -15,6 +15,6 @@ type Embedding interface {
 	// RoPE rotates each head in place by the angle of its position, arXiv:2104.09864, pairing channel i with
 	// i+D/2 as Hugging Face Llama does. inverse rotates back, which is the backward pass.
 	//
-	//	x [N,H·D] f32   positions [N] i32   cos, sin [P,D/2] f32 with every position below P
+	//	x [N,H·D] act   positions [N] i32   cos, sin [P,D/2] f32 with every position below P
 	RoPE(x, positions, cos, sin *tensor.Dense, inverse bool) error
 }

@@ -9,9 +9,10 @@ import (
 
 // Dtypes that cross the seam.
 var (
-	F32 = tensor.Float32 // weights, activations, gradients, scales
-	I32 = tensor.Int32   // token ids, positions, block indices
-	I8  = tensor.Int8    // quantised weights and activations
+	F32  = tensor.Float32 // weights, activations, gradients, scales
+	BF16 = tensor.Uint16  // bfloat16 by its bits: activations and their gradients where [ActivationType] says so
+	I32  = tensor.Int32   // token ids, positions, block indices
+	I8   = tensor.Int8    // quantised weights and activations
 )
 
 // Alignment in bytes of every tensor that a Slab cuts.
@@ -22,7 +23,7 @@ type Memory interface {
 	// NewSlab reserves bytes of memory in one piece, zeroed. The error is ErrOutOfMemory with sizes where the
 	// machine cannot give that much.
 	NewSlab(bytes int64) (Slab, error)
-	// Upload copies a host slice ([]float32, []int32 or []int8) into dst. The slice is free when Upload returns.
+	// Upload copies a host slice ([]float32, []uint16, []int32 or []int8) into dst. The slice is free when Upload returns.
 	Upload(dst *tensor.Dense, src any) error
 	// Download copies src into a host slice of its type and size, after everything queued before it is done.
 	Download(dst any, src *tensor.Dense) error
@@ -76,7 +77,7 @@ const maxBytes = min(1<<62, math.MaxInt)
 // TensorBytes is the size in bytes of a tensor. It refuses dtypes that do not cross the seam, and sizes that are not
 // positive or overflow.
 func TensorBytes(dt tensor.Dtype, shape ...int) (int64, error) {
-	if dt != F32 && dt != I32 && dt != I8 {
+	if dt != F32 && dt != BF16 && dt != I32 && dt != I8 {
 		return 0, &DTypeError{Op: "New", Arg: "dtype", Got: dt, Want: F32}
 	}
 	n := int64(dt.Size())

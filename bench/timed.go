@@ -72,9 +72,9 @@ func (t *timed) RMSNorm(y, rstd, x, gain *tensor.Dense, eps float32) error {
 	return t.Backend.RMSNorm(y, rstd, x, gain, eps)
 }
 
-func (t *timed) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) error {
+func (t *timed) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense, accumulate bool) error {
 	defer t.since(groupNorm, time.Now())
-	return t.Backend.RMSNormBackward(dx, dgain, dy, x, gain, rstd)
+	return t.Backend.RMSNormBackward(dx, dgain, dy, x, gain, rstd, accumulate)
 }
 
 func (t *timed) Add(dst, a, b *tensor.Dense) error {

@@ -56,8 +56,8 @@ func newAttention(e *env, a backend.AttentionArgs, dropped bool) *attentionInput
 		q: e.normal(n * width), k: e.normal(n * kv), v: e.normal(n * kv), dout: e.normal(n * width),
 	}
 	x.q64, x.k64, x.v64 = widen(x.q), widen(x.k), widen(x.v)
-	x.qt, x.kt, x.vt = e.f32(x.q, n, width), e.f32(x.k, n, kv), e.f32(x.v, n, kv)
-	x.out = e.empty(a.Batch, a.Time, width)
+	x.qt, x.kt, x.vt = e.act(x.q, n, width), e.act(x.k, n, kv), e.act(x.v, n, kv)
+	x.out = e.noAct(a.Batch, a.Time, width)
 	x.args, x.ref = a, refAttention(a)
 	if dropped {
 		x.drop(e)
@@ -209,13 +209,13 @@ var attentionGradTolerance = tolerance{c: 64, size: even(1), f: 12}
 func attentionBackward(e *env, a backend.AttentionArgs, dropped bool) *trial {
 	x := newAttention(e, a, dropped)
 	tol := attentionGradTolerance
-	dq := out{name: "dq", t: e.empty(x.n, x.width), tol: tol}
-	dk := out{name: "dk", t: e.empty(x.n, x.kv), tol: tol}
-	dv := out{name: "dv", t: e.empty(x.n, x.kv), tol: tol}
+	dq := out{name: "dq", t: e.noAct(x.n, x.width), tol: tol}
+	dk := out{name: "dk", t: e.noAct(x.n, x.kv), tol: tol}
+	dv := out{name: "dv", t: e.noAct(x.n, x.kv), tol: tol}
 	dq.want, dk.want, dv.want = x.ref.Backward(widen(x.dout), x.q64, x.k64, x.v64)
 	forward, lse := x.ref.Forward(x.q64, x.k64, x.v64)
-	ot, lt := e.f32(narrow(forward), x.n, x.width), e.f32(narrow(lse), x.n, a.Heads)
-	dout := e.f32(x.dout, x.n, x.width)
+	ot, lt := e.act(narrow(forward), x.n, x.width), e.f32(narrow(lse), x.n, a.Heads)
+	dout := e.act(x.dout, x.n, x.width)
 	tr := trialOf(func(t []*tensor.Dense) error {
 		args := x.args
 		args.Starts = t[9]

@@ -77,6 +77,13 @@ func TestTolerance(t *testing.T) {
 		}
 	}
 
+	limit := stored(func(int) float64 { return 1 }, want)
+	for i, w := range []float64{1 + 4./256, 1 + 5./256, 1 + 1./256} {
+		if got := limit(i); got != w {
+			t.Errorf("stored in bfloat16: element %d may be off by %v, want %v", i, got, w)
+		}
+	}
+
 	x := out{name: "y", want: []float64{1, 1}, tol: tolerance{c: 4}}
 	for _, c := range []struct {
 		roundings float32

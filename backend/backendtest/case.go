@@ -11,6 +11,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/backendtest/bf16"
 	"mito/kernels/kerneltest"
 )
 
@@ -116,6 +117,10 @@ type env struct {
 	r     *rand.Rand
 	slab  backend.Slab
 	slabs []backend.Slab
+
+	// The case is of activations in bfloat16: normal gives numbers that bfloat16 holds, and act and stream make tensors of it.
+	half bool
+	wide bool // but stream, the residual stream and its gradient, makes tensors of float32
 }
 
 func newEnv(tb testing.TB, b backend.Backend, name string) *env {
@@ -164,6 +169,9 @@ func (e *env) make(dt tensor.Dtype, shape ...int) *tensor.Dense {
 
 func (e *env) upload(t *tensor.Dense, v any) *tensor.Dense {
 	e.tb.Helper()
+	if f, ok := v.([]float32); ok && t.Dtype() == backend.BF16 {
+		v = bf16.Round(f)
+	}
 	if err := e.b.Upload(t, v); err != nil {
 		e.tb.Fatal(err)
 	}
@@ -191,7 +199,32 @@ func shapeOr(shape []int, n int) []int {
 // empty makes a f32 tensor whose contents do not matter.
 func (e *env) empty(shape ...int) *tensor.Dense { return e.make(backend.F32, shape...) }
 
-func (e *env) normal(n int) []float32 { return kerneltest.Normal(e.r, make([]float32, n)) }
+// act makes an activation or a gradient of one from contents, and nothing an empty one.
+func (e *env) act(v []float32, shape ...int) *tensor.Dense { return e.upload(e.noAct(shape...), v) }
+func (e *env) noAct(shape ...int) *tensor.Dense            { return e.make(e.actType(e.half), shape...) }
+
+// stream and noStream are act and noAct for what may be the residual stream as well.
+func (e *env) stream(v []float32, shape ...int) *tensor.Dense {
+	return e.upload(e.noStream(shape...), v)
+}
+func (e *env) noStream(shape ...int) *tensor.Dense {
+	return e.make(e.actType(e.half && !e.wide), shape...)
+}
+
+func (e *env) actType(half bool) tensor.Dtype {
+	if half {
+		return backend.BF16
+	}
+	return backend.F32
+}
+
+func (e *env) normal(n int) []float32 {
+	v := kerneltest.Normal(e.r, make([]float32, n))
+	if e.half {
+		v = bf16.Widen(bf16.Round(v))
+	}
+	return v
+}
 
 // positive gives numbers in (0.5,1.5).
 func (e *env) positive(n int) []float32 {
@@ -233,7 +266,7 @@ func (e *env) reset(outs []out) {
 		}
 		n := o.t.Shape().TotalSize()
 		switch o.t.Dtype() {
-		case backend.F32:
+		case backend.F32, backend.BF16:
 			v := make([]float32, n)
 			for i := range v {
 				v[i] = float32(math.NaN())
@@ -249,7 +282,7 @@ func (e *env) reset(outs []out) {
 	}
 }
 
-// read downloads a tensor.
+// read downloads a tensor; one of bfloat16 as float32.
 func (e *env) read(t *tensor.Dense) any {
 	e.tb.Helper()
 	n := t.Shape().TotalSize()
@@ -257,6 +290,8 @@ func (e *env) read(t *tensor.Dense) any {
 	switch t.Dtype() {
 	case backend.F32:
 		host = make([]float32, n)
+	case backend.BF16:
+		host = make([]uint16, n)
 	case backend.I32:
 		host = make([]int32, n)
 	default:
@@ -264,6 +299,9 @@ func (e *env) read(t *tensor.Dense) any {
 	}
 	if err := e.b.Download(host, t); err != nil {
 		e.tb.Fatal(err)
+	}
+	if h, ok := host.([]uint16); ok {
+		return bf16.Widen(h)
 	}
 	return host
 }
@@ -286,6 +324,9 @@ func (tr *trial) check(e *env, op string, o Options, m *meter) error {
 	return nil
 }
 
+// half says that the output is of bfloat16; one without a tensor is not.
+func (x out) half() bool { return x.t != nil && x.t.Dtype() == backend.BF16 }
+
 func (x out) compare(got any, op string, o Options, m *meter) error {
 	switch want := x.exact.(type) {
 	case []float32:
@@ -296,6 +337,9 @@ func (x out) compare(got any, op string, o Options, m *meter) error {
 		return kerneltest.Equal(got.([]int32), want)
 	}
 	limit := x.tol.limit(o, x.want)
+	if x.half() {
+		limit = stored(limit, x.want)
+	}
 	m.add(op, x, got.([]float32), limit)
 	return kerneltest.Close(got.([]float32), x.want, limit)
 }

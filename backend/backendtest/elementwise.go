@@ -6,6 +6,8 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/backendtest/bf16"
+	"mito/kernels/kerneltest"
 	"mito/kernels/ref"
 )
 
@@ -15,7 +17,9 @@ const step = 1e-6
 var activations = []struct {
 	act backend.Activation
 	f   func(float64) float64
-}{{backend.ReLU, ref.ReLU}, {backend.ReLU2, ref.ReLU2}, {backend.GELU, ref.GELU}, {backend.SiLU, ref.SiLU}}
+}{
+	{backend.ReLU, ref.ReLU}, {backend.ReLU2, ref.ReLU2}, {backend.GELU, ref.GELU}, {backend.SiLU, ref.SiLU}, {backend.ReLU2Output, ref.ReLU2},
+}
 
 // pair adds the two cases of an operation that may work in place.
 func pair(cs []Case, op, form string, tensors, n, c int, build func(e *env, alias bool) *trial) []Case {
@@ -62,6 +66,29 @@ func elementwiseCases(n, c int) []Case {
 	return cs
 }
 
+// castCases are conversions between the dtypes of activations and from one to itself. The float32 has numbers halfway between two
+// of bfloat16, subnormal ones, those that round to infinity, infinities and NaN.
+func castCases(n, c int) []Case {
+	var cs []Case
+	for _, form := range []string{"narrow", "widen"} {
+		cs = append(cs, Case{Op: "Cast", Size: sized(form, n, c), Bytes: 8 * float64(n*c), build: func(e *env) *trial {
+			v := kerneltest.Normal(e.r, make([]float32, n*c))
+			special := []float32{1 + 0x1p-8, 1 + 0x3p-8, -1 - 0x1p-8, 0x1p-133, 0x1.8p-134, math.MaxFloat32, float32(math.Inf(-1)), float32(math.NaN()), 0}
+			copy(v, special)
+			src, dst := e.f32(v, n, c), e.noAct(n, c)
+			want := v
+			if e.half {
+				want = bf16.Widen(bf16.Round(v))
+			}
+			if form == "widen" {
+				src, dst = e.act(v, n, c), e.empty(n, c)
+			}
+			return trialOf(func(t []*tensor.Dense) error { return e.b.Cast(t[0], t[1]) }, to(out{name: "dst", t: dst, exact: want}), from("x", src))
+		}})
+	}
+	return cs
+}
+
 // binary is an operation of one rounding on two tensors; with alias it is in the place of the first.
 func binary(e *env, op func(dst, a, b *tensor.Dense) error, n, c int, alias bool, f func(a, b float64) float64) *trial {
 	a, b := e.normal(n*c), e.normal(n*c)
@@ -91,7 +118,7 @@ func activate(e *env, n, c int, alias bool, act backend.Activation, f func(float
 	o.want = apply(v, f)
 	o.tol = tolerance{c: 6} // GELU: two for its argument, whose error exp takes over, two for exp, a sum and a quotient
 	tr := trialOf(func(t []*tensor.Dense) error { return e.b.Activate(t[0], t[1], act) }, to(o), from("x", x))
-	for _, bad := range []backend.Activation{-1, backend.SiLU + 1} {
+	for _, bad := range []backend.Activation{-1, backend.ReLU2Output + 1} {
 		tr.refuse("no activation", func() error { return e.b.Activate(o.t, x, bad) })
 	}
 	return tr
@@ -108,9 +135,15 @@ func activateBackward(e *env, n, c int, alias bool, act backend.Activation, f fu
 		size[i] = math.Max(math.Abs(float64(dv[i])), 1e-2) * (1 + math.Abs(float64(v)))
 	}
 	o.tol = tolerance{c: 6, size: at(size)} // those of Activate
-	x := e.f32(xv, n, c)
+	if act == backend.ReLU2Output {
+		for i, v := range xv { // given are results: those of arguments √y
+			xv[i] = max(v, 0)
+			o.want[i] = float64(dv[i]) * 2 * math.Sqrt(math.Max(float64(v), 0))
+		}
+	}
+	x := e.act(xv, n, c)
 	tr := trialOf(func(t []*tensor.Dense) error { return e.b.ActivateBackward(t[0], t[1], t[2], act) }, to(o), from("dy", dy), from("x", x))
-	for _, bad := range []backend.Activation{-1, backend.SiLU + 1} {
+	for _, bad := range []backend.Activation{-1, backend.ReLU2Output + 1} {
 		tr.refuse("no activation", func() error { return e.b.ActivateBackward(o.t, dy, x, bad) })
 	}
 	return tr
@@ -123,13 +156,13 @@ func swiglu(e *env, n, c int, alias bool) *trial {
 		o.want = append(o.want, ref.SwiGLU(float64(g[i]), float64(u[i])))
 	}
 	o.tol = tolerance{c: 5} // exp to two, a sum, a quotient, a product
-	return trialOf(func(t []*tensor.Dense) error { return e.b.SwiGLU(t[0], t[1], t[2]) }, to(o), from("gate", gate), from("up", e.f32(u, n, c)))
+	return trialOf(func(t []*tensor.Dense) error { return e.b.SwiGLU(t[0], t[1], t[2]) }, to(o), from("gate", gate), from("up", e.act(u, n, c)))
 }
 
 func swigluBackward(e *env, n, c int, alias bool) *trial {
 	d, g, u := e.normal(n*c), e.normal(n*c), e.normal(n*c)
 	dgate, dy := e.dst("dgate", d, alias, n, c)
-	dup := out{name: "dup", t: e.empty(n, c)}
+	dup := out{name: "dup", t: e.noAct(n, c)}
 	for i := range g {
 		gi, ui, di := float64(g[i]), float64(u[i]), float64(d[i])
 		dgate.want = append(dgate.want, di*ref.Slope(func(x float64) float64 { return ref.SwiGLU(x, ui) }, gi, step))
@@ -137,7 +170,7 @@ func swigluBackward(e *env, n, c int, alias bool) *trial {
 	}
 	dgate.tol, dup.tol = tolerance{c: 10}, tolerance{c: 5} // those of SwiGLU; the slope has five more
 	return trialOf(func(t []*tensor.Dense) error { return e.b.SwiGLUBackward(t[0], t[1], t[2], t[3], t[4]) },
-		to(dgate), to(dup), from("dy", dy), from("gate", e.f32(g, n, c)), from("up", e.f32(u, n, c)))
+		to(dgate), to(dup), from("dy", dy), from("gate", e.act(g, n, c)), from("up", e.act(u, n, c)))
 }
 
 // dropout takes its seed from the step too where it is in place.
@@ -162,12 +195,12 @@ func dropout(e *env, n, c int, alias bool, rate float32) *trial {
 
 // dst makes a destination and the source v of an operation, which are one tensor with alias.
 func (e *env) dst(name string, v []float32, alias bool, shape ...int) (o out, src *tensor.Dense) {
-	src = e.f32(v, shape...)
+	src = e.act(v, shape...)
 	o = out{name: name, t: src}
 	if alias {
 		o.start = v
 	} else {
-		o.t = e.empty(shape...)
+		o.t = e.noAct(shape...)
 	}
 	return o, src
 }

@@ -74,7 +74,7 @@ func rope(e *env, name string, n, heads, d int) *trial {
 	const limit = 40
 	x, pos := e.normal(n*heads*d), e.ids(n, limit)
 	cos, sin := tables(limit, d)
-	o := out{name: "x", t: e.empty(n, heads*d), start: x}
+	o := out{name: "x", t: e.noAct(n, heads*d), start: x}
 	exact := make([]float32, 0, len(x))
 	for r := range n {
 		at := int(pos[r]) * d / 2

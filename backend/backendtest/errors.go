@@ -31,7 +31,7 @@ func isOwner(err error) bool {
 // them, values of ids and weights).
 func testArguments(t *testing.T, b backend.Backend, o Options) {
 	spoiltOps := map[string]bool{}
-	for _, c := range argumentCases() {
+	for _, c := range argumentCases(b) {
 		t.Run(c.Name(), func(t *testing.T) {
 			e := newEnv(t, b, c.Name())
 			tr := c.build(e)
@@ -113,7 +113,7 @@ func spoilt(e *env, a arg) []spoiling {
 }
 
 func otherDType(dt tensor.Dtype) tensor.Dtype {
-	if dt == backend.F32 {
+	if dt == backend.F32 || dt == backend.BF16 {
 		return backend.I32
 	}
 	return backend.F32

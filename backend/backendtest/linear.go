@@ -14,12 +14,13 @@ import (
 func linearCases(m, n, k int) []Case {
 	var cs []Case
 	for _, f := range []matMulForm{
-		{name: "nn"}, {name: "nt", transB: true}, {name: "nt-bias", transB: true, withBias: true},
-		{name: "nn-add", add: true}, {name: "tn-add", transA: true, add: true}, {name: "tt", transA: true, transB: true},
+		{name: "nn", types: "fbb"}, {name: "nt", transB: true}, {name: "nt-bias", transB: true, withBias: true, types: "bfb"},
+		{name: "nn-add", add: true}, {name: "tn-add", transA: true, add: true, types: "bbf"}, {name: "tt", transA: true, transB: true},
 		{name: "nn-bias", withBias: true}, {name: "nt-add", transB: true, add: true},
 		{name: "nn-alpha", alpha: -0.375}, {name: "nt-bias-alpha", transB: true, withBias: true, alpha: 2.5},
-		{name: "nt-add-alpha", transB: true, add: true, alpha: 0.3}, {name: "tn-add-alpha", transA: true, add: true, alpha: -1.7},
+		{name: "nt-add-alpha", transB: true, add: true, alpha: 0.3}, {name: "tn-add-alpha", transA: true, add: true, alpha: -1.7, types: "fbf"},
 		{name: "tt-alpha", transA: true, transB: true, alpha: 1e-3},
+		{name: "nt-sum", transB: true, sum: true, types: "bff"}, {name: "nn-bias-sum", withBias: true, sum: true, types: "bbf"},
 		{name: "nt-bias-live", transB: true, withBias: true, live: true}, {name: "nn-live", live: true},
 		{name: "nn-add-live", add: true, live: true}, {name: "tn-add-wanted", transA: true, add: true, wanted: true},
 	} {
@@ -35,7 +36,7 @@ func linearCases(m, n, k int) []Case {
 			o := out{name: "dst", t: e.empty(n), start: start}
 			o.want, o.tol = columnSums(start, x)
 			return trialOf(func(t []*tensor.Dense) error { return e.b.SumRows(t[0], t[1]) },
-				to(o), from("x", e.f32(x, m, n)).ofAnySize())
+				to(o), from("x", e.act(x, m, n)).ofAnySize())
 		},
 	})
 }
@@ -58,7 +59,9 @@ type matMulForm struct {
 	name                          string
 	transA, transB, add, withBias bool
 	alpha                         float32
-	live, wanted                  bool // three of four blocks of b are zero, or of c not asked for; where b or c has whole blocks
+	sum                           bool   // Add is given
+	types                         string // of a, b and c with activations in bfloat16: b for those, f for float32; "" for all
+	live, wanted                  bool   // three of four blocks of b are zero, or of c not asked for; where b or c has whole blocks
 }
 
 func matMul(e *env, f matMulForm, m, n, k int) *trial {
@@ -71,15 +74,16 @@ func matMul(e *env, f matMulForm, m, n, k int) *trial {
 		}
 		args.Live = someBlocks(e, bv, rows, cols)
 	}
-	a, lda := e.f32(av, m, k), k
+	typed := func(i int) tensor.Dtype { return e.actType(e.half && (f.types == "" || f.types[i] == 'b')) }
+	a, lda := e.upload(e.make(typed(0), m, k), av), k
 	if f.transA {
 		a, lda = e.view(a, 0, k, m), m
 	}
-	b, ldb := e.f32(bv, k, n), n
+	b, ldb := e.upload(e.make(typed(1), k, n), bv), n
 	if f.transB {
 		b, ldb = e.view(b, 0, n, k), k
 	}
-	o := out{name: "c", t: e.empty(m, n)}
+	o := out{name: "c", t: e.make(typed(2), m, n)}
 	alpha := f.alpha
 	if alpha == 0 {
 		alpha = 1
@@ -96,9 +100,21 @@ func matMul(e *env, f matMulForm, m, n, k int) *trial {
 	}
 	var abs []float64
 	o.want, abs = ref.Gemm(m, n, k, av, lda, f.transA, bv, ldb, f.transB, alpha, start)
+	var sum *tensor.Dense
+	if f.sum {
+		v := e.normal(m * n)
+		sum = e.f32(v, m, n)
+		for i, x := range v {
+			o.want[i] += float64(x)
+			abs[i] += math.Abs(float64(x))
+		}
+	}
 	// Products that are rounded before they are added, and alpha, add less than an eps of the terms.
 	squares, _ := ref.Gemm(m, n, k, squared(av), lda, f.transA, squared(bv), ldb, f.transB, alpha*alpha, nil)
 	o.tol = tolerance{c: signed, size: at(abs), f: roundedFactors, factors: func(i int) float64 { return math.Sqrt(squares[i]) }}
+	if e.half {
+		o.tol.f = 0 // the factors are numbers that bfloat16 holds, in tensors of either type: nothing rounds them
+	}
 	if f.wanted {
 		mask := ones(m * n)
 		args.Wanted = someBlocks(e, mask, m, n)
@@ -112,13 +128,18 @@ func matMul(e *env, f matMulForm, m, n, k int) *trial {
 	call := func(c, a, b *tensor.Dense, args backend.MatMulArgs) error { return e.b.MatMul(c, a, b, args) }
 	tr := trialOf(func(t []*tensor.Dense) error {
 		args := args
-		args.Bias = t[3]
+		args.Bias, args.Add = t[3], t[4]
 		return call(t[0], t[1], t[2], args)
-	}, to(o), from("a", a), from("b", b), from("bias", bias).orNil())
+	}, to(o), from("a", a), from("b", b), from("bias", bias).orNil(), from("add", sum).orNil())
 
 	tr.refuse("bias and accumulate", func() error {
 		args := args
 		args.Accumulate, args.Bias = true, e.empty(n)
+		return call(o.t, a, b, args)
+	})
+	tr.refuse("add and accumulate", func() error {
+		args := args
+		args.Accumulate, args.Bias, args.Add = true, nil, e.empty(m, n)
 		return call(o.t, a, b, args)
 	})
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
@@ -131,6 +152,10 @@ func matMul(e *env, f matMulForm, m, n, k int) *trial {
 	tr.refuse("c in the place of a", func() error {
 		x, square := e.empty(m, k), e.empty(k, k)
 		return call(x, x, square, backend.MatMulArgs{})
+	})
+	tr.refuse("c in the place of what is added", func() error {
+		c := e.empty(m, n)
+		return call(c, a, b, backend.MatMulArgs{TransA: f.transA, TransB: f.transB, Add: c})
 	})
 	tr.refuse("c overlapping a", func() error {
 		long, square := e.empty(m+1, k), e.empty(k, k)

@@ -141,6 +141,7 @@ func testTransfer(t *testing.T, b backend.Backend) {
 			t.Errorf("copy of %v is %v", c.host, got)
 		}
 	}
+	testHalfTransfer(t, b)
 	// The slice is free when Upload returns.
 	host := []float32{1, 2, 3}
 	x := e.f32(host)
@@ -178,5 +179,36 @@ func testTransfer(t *testing.T, b backend.Backend) {
 		if !isOwner(err) {
 			t.Errorf("%s: %v, want an *OwnerError", name, err)
 		}
+	}
+}
+
+// testHalfTransfer moves every bfloat16 to the backend and back, where it has them; else there are no such tensors.
+func testHalfTransfer(t *testing.T, b backend.Backend) {
+	e := newEnv(t, b, "half")
+	if backend.ActivationType(b) != backend.BF16 {
+		s, err := b.NewSlab(512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var de *backend.DTypeError
+		if _, err := s.New(backend.BF16, 2); !errors.As(err, &de) {
+			t.Errorf("New of bfloat16: %v, want a *DTypeError", err)
+		}
+		if err := s.Free(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	all := make([]uint16, 1<<16)
+	for i := range all {
+		all[i] = uint16(i)
+	}
+	x, y := e.upload(e.make(backend.BF16, len(all)), all), e.make(backend.BF16, len(all))
+	if err := b.Copy(y, x); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]uint16, len(all)-3)
+	if err := b.Download(got, e.view(y, 3, len(got))); err != nil || !slices.Equal(got, all[3:]) {
+		t.Errorf("bfloat16 came back otherwise: %v", err)
 	}
 }

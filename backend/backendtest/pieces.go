@@ -104,10 +104,10 @@ func pieces(e *env) []piece {
 	dx, dgain, dbias := set("dx", n, c), added("dgain", c), added("dbias", c)
 	dy := e.f32(e.normal(n*c), n, c)
 	add("RMSNormBackward", func(lo, hi int) error {
-		return e.b.RMSNormBackward(at(dx.t, lo, hi), dgain.t, at(dy, lo, hi), at(x, lo, hi), gain, at(rstd, lo, hi))
+		return e.b.RMSNormBackward(at(dx.t, lo, hi), dgain.t, at(dy, lo, hi), at(x, lo, hi), gain, at(rstd, lo, hi), false)
 	}, dx, dgain)
 	add("LayerNormBackward", func(lo, hi int) error {
-		return e.b.LayerNormBackward(at(dx.t, lo, hi), dgain.t, dbias.t, at(dy, lo, hi), at(x, lo, hi), gain, at(mean, lo, hi), at(rstd, lo, hi))
+		return e.b.LayerNormBackward(at(dx.t, lo, hi), dgain.t, dbias.t, at(dy, lo, hi), at(x, lo, hi), gain, at(mean, lo, hi), at(rstd, lo, hi), false)
 	}, dx, dgain, dbias)
 	yn, rs := set("y", n, c), set("rstd", n)
 	add("RMSNorm", func(lo, hi int) error {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"gorgonia.org/tensor"
@@ -25,7 +26,7 @@ func Run(t *testing.T, open func(t testing.TB) backend.Backend, o Options) {
 func testValues(t *testing.T, b backend.Backend, o Options) {
 	covered := map[string]bool{}
 	m := &meter{worst: map[string]float64{}}
-	cs := Cases()
+	cs := Cases(b)
 	for _, c := range cs {
 		covered[c.Op] = true
 		t.Run(c.Name(), func(t *testing.T) {
@@ -65,8 +66,9 @@ func Ops() (ops []string) {
 }
 
 // Cases lists the cases that are compared with the oracle: one element, odd sizes, sizes with tails of every vector
-// width, and sizes large enough to be shared between threads.
-func Cases() []Case {
+// width, and sizes large enough to be shared between threads. Where the backend has activations in bfloat16, the operations that
+// take them have cases of both types.
+func Cases(b backend.Backend) []Case {
 	var cs []Case
 	for _, s := range [][2]int{{1, 1}, {7, 31}, {31, 7}, {3, 33}, {33, 96}, {5, 172}, {130, 257}} {
 		cs = append(cs, rowCases(s[0], s[1])...)
@@ -83,24 +85,61 @@ func Cases() []Case {
 	for _, s := range [][3]int{{1, 4, 8}, {7, 36, 24}, {3, 32, 96}, {65, 128, 160}} {
 		cs = append(cs, sparseCases(s[0], s[1], s[2])...)
 	}
-	return cs
+	return append(cs, halfCases(b, cs)...)
+}
+
+// halfOps are the operations that take activations in bfloat16, and whether some of their tensors may be of float32 beside them.
+var halfOps = map[string]bool{
+	"MatMul": false, "SumRows": false, "RMSNorm": true, "RMSNormBackward": true, "LayerNorm": true, "LayerNormBackward": true,
+	"Cast": false, "Activate": false, "ActivateBackward": false, "SwiGLU": false, "SwiGLUBackward": false, "RoPE": false,
+	"Attention": false, "AttentionBackward": false,
+}
+
+// halfCases are those of cs that bfloat16 has: all but the bits of the student's specification, which is float32.
+func halfCases(b backend.Backend, cs []Case) (half []Case) {
+	if backend.ActivationType(b) != backend.BF16 {
+		return nil
+	}
+	for _, c := range cs {
+		mixed, ok := halfOps[c.Op]
+		if !ok || strings.HasPrefix(c.Size, "student") {
+			continue
+		}
+		half = append(half, c.of("bf16", false))
+		if mixed {
+			half = append(half, c.of("bf16-stream-f32", true))
+		}
+	}
+	return half
+}
+
+// of is the case with activations in bfloat16, and with wide the residual stream in float32.
+func (c Case) of(name string, wide bool) Case {
+	build := c.build
+	c.Size = sized(name, c.Size)
+	c.build = func(e *env) *trial {
+		e.half, e.wide = true, wide
+		return build(e)
+	}
+	return c
 }
 
 // argumentCases are cases of a small size in which every argument has one right shape.
-func argumentCases() []Case {
+func argumentCases(b backend.Backend) []Case {
 	cs := append(rowCases(6, 16), linearCases(6, 12, 16)...)
 	cs = append(cs, sparseCases(6, 12, 16)...)
 	a := backend.AttentionArgs{Batch: 2, Time: 3, Heads: 4, KVHeads: 2, HeadDim: 4, Scale: 0.5}
 	cs = append(cs, attentionCases(a)...)
 	a.Window = 2
-	return append(cs, droppedCases(a)...)
+	cs = append(cs, droppedCases(a)...)
+	return append(cs, halfCases(b, cs)...)
 }
 
 // rowCases are the cases of n rows of c elements.
 func rowCases(n, c int) []Case {
 	var cs []Case
 	for _, f := range []func(n, c int) []Case{
-		elementwiseCases, studentElementwiseCases, softmaxCases, normCases, embeddingCases, ropeCases, lossCases, distillCases,
+		elementwiseCases, castCases, studentElementwiseCases, softmaxCases, normCases, embeddingCases, ropeCases, lossCases, distillCases,
 		reduceCases, optimCases, quantCases,
 	} {
 		cs = append(cs, f(n, c)...)
@@ -111,7 +150,7 @@ func rowCases(n, c int) []Case {
 // Outputs runs every case and returns the bits of what it wrote, by name.
 func Outputs(t testing.TB, b backend.Backend) map[string][]uint32 {
 	all := map[string][]uint32{}
-	for _, c := range Cases() {
+	for _, c := range Cases(b) {
 		e := newEnv(t, b, c.Name())
 		tr := c.build(e)
 		e.reset(tr.outs())
@@ -147,7 +186,7 @@ func bits(host any) []uint32 {
 
 // Allocations checks that no operation allocates once it is warm, but for those named.
 func Allocations(t *testing.T, b backend.Backend, but ...string) {
-	for _, c := range Cases() {
+	for _, c := range Cases(b) {
 		if slices.Contains(but, c.Op) {
 			continue
 		}

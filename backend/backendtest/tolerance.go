@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"mito/backend/backendtest/bf16"
 	"mito/kernels/kerneltest"
 )
 
@@ -64,6 +65,12 @@ func (t tolerance) limit(o Options, want []float64) func(i int) float64 {
 		}
 		return limit
 	}
+}
+
+// stored is the tolerance of a result that is rounded to bfloat16 when it is stored, once: half a unit in the last of its eight
+// bits, 2^-8 of the number, on top of what the number before that may be off by.
+func stored(limit func(i int) float64, want []float64) func(i int) float64 {
+	return func(i int) float64 { return limit(i) + bf16.Eps*(math.Abs(want[i])+limit(i)) }
 }
 
 func rms(x []float64) float64 {

@@ -51,9 +51,18 @@ type mulTask struct{ dst, a, b []float32 }
 
 func (t *mulTask) Do(lo, hi int) { vec.Mul(t.dst[lo:hi], t.a[lo:hi], t.b[lo:hi]) }
 
+// Cast implements backend.Elementwise. There is one dtype here.
+func (b *Backend) Cast(dst, x *tensor.Dense) error {
+	if _, err := check.Cast(b, dst, x); err != nil {
+		return err
+	}
+	copy(f32(dst), f32(x))
+	return nil
+}
+
 // Activate implements backend.Elementwise.
 func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
-	n, err := check.Same(b, "Activate", []string{"dst", "x"}, dst, x)
+	n, _, err := check.SameAct(b, "Activate", []string{"dst", "x"}, dst, x)
 	if err == nil {
 		err = check.Activation("Activate", act)
 	}
@@ -67,7 +76,7 @@ func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
 
 // ActivateBackward implements backend.Elementwise.
 func (b *Backend) ActivateBackward(dx, dy, x *tensor.Dense, act backend.Activation) error {
-	n, err := check.Same(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
+	n, _, err := check.SameAct(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
 	if err == nil {
 		err = check.Activation("ActivateBackward", act)
 	}
@@ -91,7 +100,7 @@ func (t *activateTask) Do(lo, hi int) {
 		switch t.act {
 		case backend.ReLU:
 			vec.ReLU(dst, x)
-		case backend.ReLU2:
+		case backend.ReLU2, backend.ReLU2Output:
 			vec.ReLU2(dst, x)
 		case backend.GELU:
 			vec.GELU(dst, x)
@@ -110,12 +119,17 @@ func (t *activateTask) Do(lo, hi int) {
 		vec.GELUBackward(dst, dy, x)
 	case backend.SiLU:
 		vec.SiLUBackward(dst, dy, x)
+	case backend.ReLU2Output:
+		for i, y := range x {
+			r := float32(math.Sqrt(float64(max(y, 0))))
+			dst[i] = dy[i] * (r + r)
+		}
 	}
 }
 
 // SwiGLU implements backend.Elementwise.
 func (b *Backend) SwiGLU(dst, gate, up *tensor.Dense) error {
-	n, err := check.Same(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
+	n, _, err := check.SameAct(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
 	if err != nil {
 		return err
 	}
@@ -130,7 +144,7 @@ func (t *swigluTask) Do(lo, hi int) { vec.SwiGLU(t.dst[lo:hi], t.gate[lo:hi], t.
 
 // SwiGLUBackward implements backend.Elementwise.
 func (b *Backend) SwiGLUBackward(dgate, dup, dy, gate, up *tensor.Dense) error {
-	n, err := check.Same(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
+	n, _, err := check.SameAct(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,11 @@ func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error 
 		g.LDB = k
 	}
 	b.multiply(g)
+	if args.Add == nil {
+		return nil
+	}
+	b.tasks.add = addTask{g.C, f32(args.Add), g.C}
+	b.pool.Run(m*n, grainElems, &b.tasks.add)
 	return nil
 }
 

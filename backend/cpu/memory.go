@@ -70,6 +70,9 @@ func (b *Backend) room(bytes int64) error {
 
 func (s *slab) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
 	size, err := backend.TensorBytes(dt, shape...)
+	if err == nil && dt == backend.BF16 {
+		err = &backend.DTypeError{Op: "New", Arg: "dtype", Got: dt, Want: backend.F32}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -183,13 +186,16 @@ func elements[T any](t *tensor.Dense) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(t.Raw))), t.Shape().TotalSize())
 }
 
-// scratch lends rows to the threads of an operation.
+// scratch lends rows to the threads of an operation; nil lends none.
 type scratch struct {
 	mu   sync.Mutex
 	free [][]float32
 }
 
 func (s *scratch) get(n int) []float32 {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last := len(s.free) - 1; last >= 0 {
@@ -203,6 +209,9 @@ func (s *scratch) get(n int) []float32 {
 }
 
 func (s *scratch) put(row []float32) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	s.free = append(s.free, row)
 	s.mu.Unlock()

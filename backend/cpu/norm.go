@@ -41,14 +41,16 @@ func (t *rmsNormTask) Do(lo, hi int) {
 
 // RMSNormBackward implements backend.Norm. The gradient of the gain is split by column, so that each element is
 // one sum in row order.
-func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) error {
-	n, c, err := check.RMSNormBackward(b, dx, dgain, dy, x, gain, rstd)
+func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense, accumulate bool) error {
+	n, c, err := check.RMSNormBackward(b, dx, dgain, dy, x, gain, rstd, accumulate)
 	if err != nil {
 		return err
 	}
 	b.tasks.gainGrad = gainGradTask{dgain: f32(dgain), dy: f32(dy), x: f32(x), rstd: f32(rstd), n: n, c: c}
 	b.pool.Run(c, b.grainCols(c), &b.tasks.gainGrad)
-	b.tasks.rmsNormBack = rmsNormBackTask{dx: f32(dx), dy: f32(dy), x: f32(x), gain: f32(gain), rstd: f32(rstd), c: c}
+	b.tasks.rmsNormBack = rmsNormBackTask{
+		dx: f32(dx), dy: f32(dy), x: f32(x), gain: f32(gain), rstd: f32(rstd), c: c, add: b.rowsIf(accumulate),
+	}
 	b.pool.Run(n, grainRows(c), &b.tasks.rmsNormBack)
 	return nil
 }
@@ -56,12 +58,23 @@ func (b *Backend) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) er
 type rmsNormBackTask struct {
 	dx, dy, x, gain, rstd []float32
 	c                     int
+	add                   *scratch // where dx is added to, rows to compute what is added in
 }
 
 func (t *rmsNormBackTask) Do(lo, hi int) {
+	row := t.add.get(t.c)
 	for r := lo; r < hi; r++ {
-		vec.RMSNormBackward(t.dx[r*t.c:][:t.c], nil, t.dy[r*t.c:][:t.c], t.x[r*t.c:][:t.c], t.gain, t.rstd[r])
+		dx := t.dx[r*t.c:][:t.c]
+		to := dx
+		if row != nil {
+			to = row
+		}
+		vec.RMSNormBackward(to, nil, t.dy[r*t.c:][:t.c], t.x[r*t.c:][:t.c], t.gain, t.rstd[r])
+		if row != nil {
+			vec.Add(dx, dx, row)
+		}
 	}
+	t.add.put(row)
 }
 
 // gainGradTask adds the gradients of gain and bias for a range of columns.
@@ -111,8 +124,8 @@ func (t *layerNormTask) Do(lo, hi int) {
 }
 
 // LayerNormBackward implements backend.Norm.
-func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense) error {
-	n, c, err := check.LayerNormBackward(b, dx, dgain, dbias, dy, x, gain, mean, rstd)
+func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense, accumulate bool) error {
+	n, c, err := check.LayerNormBackward(b, dx, dgain, dbias, dy, x, gain, mean, rstd, accumulate)
 	if err != nil {
 		return err
 	}
@@ -121,7 +134,7 @@ func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *t
 	}
 	b.pool.Run(c, b.grainCols(c), &b.tasks.gainGrad)
 	b.tasks.layerNormBack = layerNormBackTask{
-		dx: f32(dx), dy: f32(dy), x: f32(x), gain: f32(gain), mean: f32(mean), rstd: f32(rstd), c: c,
+		dx: f32(dx), dy: f32(dy), x: f32(x), gain: f32(gain), mean: f32(mean), rstd: f32(rstd), c: c, add: b.rowsIf(accumulate),
 	}
 	b.pool.Run(n, grainRows(c), &b.tasks.layerNormBack)
 	return nil
@@ -130,10 +143,29 @@ func (b *Backend) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *t
 type layerNormBackTask struct {
 	dx, dy, x, gain, mean, rstd []float32
 	c                           int
+	add                         *scratch // as in rmsNormBackTask
 }
 
 func (t *layerNormBackTask) Do(lo, hi int) {
+	row := t.add.get(t.c)
 	for r := lo; r < hi; r++ {
-		vec.LayerNormBackward(t.dx[r*t.c:][:t.c], nil, nil, t.dy[r*t.c:][:t.c], t.x[r*t.c:][:t.c], t.gain, t.mean[r], t.rstd[r])
+		dx := t.dx[r*t.c:][:t.c]
+		to := dx
+		if row != nil {
+			to = row
+		}
+		vec.LayerNormBackward(to, nil, nil, t.dy[r*t.c:][:t.c], t.x[r*t.c:][:t.c], t.gain, t.mean[r], t.rstd[r])
+		if row != nil {
+			vec.Add(dx, dx, row)
+		}
 	}
+	t.add.put(row)
+}
+
+// rowsIf gives the scratch of a pass that adds to its result, else nil, which lends nothing.
+func (b *Backend) rowsIf(accumulate bool) *scratch {
+	if accumulate {
+		return &b.scratch
+	}
+	return nil
 }

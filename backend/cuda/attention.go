@@ -55,8 +55,8 @@ func (b *Backend) attentionOf(op string, dim int) (k attentionKernels, err error
 }
 
 // attentionShape adds the shape to a kernel's arguments.
-func attentionShape(x *cudax.Args, a *backend.AttentionArgs) {
-	x.I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(window(a)).F32(a.Scale).Ptr(at(a.Starts))
+func attentionShape(x *cudax.Args, a *backend.AttentionArgs, half bool) {
+	x.I32(a.Time).I32(a.Heads).I32(a.KVHeads).I32(a.HeadDim).I32(window(a)).F32(a.Scale).Ptr(at(a.Starts)).I32(flag(half))
 }
 
 // window is the window for a kernel, which computes in 32 bits: one that hides nothing is none.
@@ -81,7 +81,7 @@ func (b *Backend) Attention(out, lse, q, k, v *tensor.Dense, args backend.Attent
 	if err != nil {
 		return err
 	}
-	attentionShape(b.begin(op, kern.forward).Ptr(at(out)).Ptr(at(lse)).Ptr(at(q)).Ptr(at(k)).Ptr(at(v)), &args)
+	attentionShape(b.begin(op, kern.forward).Ptr(at(out)).Ptr(at(lse)).Ptr(at(q)).Ptr(at(k)).Ptr(at(v)), &args, half(q))
 	b.task.shared = kern.forwardShared
 	return b.run(cudax.Dim{X: ceil(args.Time, kern.tile), Y: args.Heads, Z: args.Batch}, line(attentionThreads))
 }
@@ -102,12 +102,12 @@ func (b *Backend) AttentionBackward(dq, dk, dv, dout, out, lse, q, k, v *tensor.
 	if err != nil {
 		return err
 	}
-	b.begin(op, kernels.AttentionDeltaF32).Ptr(delta).Ptr(at(dout)).Ptr(at(out)).I32(rows).I32(args.HeadDim)
+	b.begin(op, kernels.AttentionDeltaF32).Ptr(delta).Ptr(at(dout)).Ptr(at(out)).I32(rows).I32(args.HeadDim).I32(flag(half(q)))
 	if err := b.run(line(ceil(rows, 4)), line(128)); err != nil {
 		return err
 	}
 	inputs := func(x *cudax.Args) {
-		attentionShape(x.Ptr(at(dout)).Ptr(delta).Ptr(at(lse)).Ptr(at(q)).Ptr(at(k)).Ptr(at(v)), &args)
+		attentionShape(x.Ptr(at(dout)).Ptr(delta).Ptr(at(lse)).Ptr(at(q)).Ptr(at(k)).Ptr(at(v)), &args, half(q))
 	}
 	tiles := ceil(args.Time, kern.tile)
 	inputs(b.begin(op, kern.dq).Ptr(at(dq)))

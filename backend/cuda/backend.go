@@ -21,11 +21,10 @@ type Backend struct {
 	capturing bool
 	closed    bool
 	work      workspace
-	earlier   pending     // a product that was held back before pending, or none
-	pending   pending     // the last product
-	norm      pendingNorm // or a backward pass of RMSNorm
-	held      error       // of what begin sent
-	task      task        // the launch being put together; a Backend is used by one goroutine at a time
+	earlier   pending // a product that was held back before pending, or none
+	pending   pending // the last product
+	held      error   // of what begin sent
+	task      task    // the launch being put together; a Backend is used by one goroutine at a time
 	lt        ltChooser
 }
 
@@ -33,6 +32,7 @@ var (
 	_ backend.Backend       = (*Backend)(nil)
 	_ backend.GraphCapturer = (*Backend)(nil)
 	_ backend.Gatherer      = (*Backend)(nil)
+	_ backend.Narrower      = (*Backend)(nil)
 )
 
 // machine carries out what the backend asks for: a GPU by its driver, or a record of it. Only the owner goroutine of the
@@ -115,6 +115,14 @@ func (b *Backend) Stats() Stats {
 	return Stats{Launches: b.queue.stats.launches.Load(), Replays: b.queue.stats.replays.Load()}
 }
 
+// ActivationType implements backend.Narrower.
+func (b *Backend) ActivationType() tensor.Dtype {
+	if b.bf16 && b.lt.machine == nil { // the library takes factors of float32
+		return backend.BF16
+	}
+	return backend.F32
+}
+
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info { return b.info }
 
@@ -123,7 +131,7 @@ func (b *Backend) Close() error {
 	if b.closed {
 		return nil
 	}
-	b.earlier.set, b.pending.set, b.norm.set = false, false, false
+	b.earlier.set, b.pending.set = false, false
 	b.closed = true
 	err := b.queue.do("Close", b.machine.close)
 	b.queue.stop()
@@ -214,6 +222,17 @@ func at(t *tensor.Dense) cudax.Address {
 		return 0
 	}
 	return cudax.Address(t.Uintptr())
+}
+
+// half says that a tensor is of bfloat16.
+func half(t *tensor.Dense) bool { return t != nil && t.Dtype() == backend.BF16 }
+
+// flags packs booleans, the first in the lowest bit.
+func flags(set ...bool) (v int) {
+	for i, f := range set {
+		v |= flag(f) << i
+	}
+	return v
 }
 
 func flag(v bool) int {

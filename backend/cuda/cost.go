@@ -88,6 +88,14 @@ func (a arguments) distinct(n int, at ...int) float64 {
 
 const f32 = 4 // bytes
 
+// width is the number of bytes of an element of a tensor that bit of argument k says to be of bfloat16.
+func (a arguments) width(k, bit int) float64 {
+	if int(a.i(k))&bit != 0 {
+		return 2
+	}
+	return f32
+}
+
 // streams is the cost of a kernel that does so many operations for each of n elements, argument k, and reads and writes so
 // many tensors of n.
 func streams(k int, operations, tensors float64) func(arguments) Cost {
@@ -97,30 +105,44 @@ func streams(k int, operations, tensors float64) func(arguments) Cost {
 	}
 }
 
-// epilogueCost is what the epilogue of an element moves beside the store of the result.
-func epilogueCost(kind int) (tensors float64) {
+// halfStreams is streams of a kernel whose argument k+1 says that the tensors are of bfloat16.
+func halfStreams(k int, operations, tensors float64) func(arguments) Cost {
+	return func(a arguments) Cost {
+		n := a.long(k)
+		return Cost{Float32: operations * n, Bytes: tensors * a.width(k+1, 1) * n}
+	}
+}
+
+// epilogueCost is the bytes that the epilogue of an element moves beside the store of the result.
+func epilogueCost(kind int, second, other float64) float64 {
 	switch kind {
 	case epilogueAdd:
-		return 2
-	case epilogueReLU, epilogueReLU2, epilogueReLUBackward, epilogueReLU2Backward:
-		return 1
+		return second + other
+	case epilogueReLU, epilogueReLU2:
+		return second
+	case epilogueReLUBackward, epilogueReLU2Backward, epilogueReLU2OutputBackward, epilogueSum:
+		return other
 	}
 	return 0
 }
 
-// gemmCost is that of a product whose sizes begin at argument at. Those on tensor cores have parts of k, and members.
+// gemmCost is that of a product whose sizes begin at argument at. Those on tensor cores have parts of k, members and types.
 func gemmCost(at int, tensor bool) func(arguments) Cost {
 	return func(a arguments) Cost {
 		m, n, k := a.i(at), a.i(at+1), a.i(at+2)
 		if !tensor {
-			return Cost{Float32: 2 * m * n * k, Bytes: f32 * (m*k + k*n + m*n*(1+a.has(at+4)+epilogueCost(int(a.i(at+5)))))}
+			return Cost{Float32: 2 * m * n * k, Bytes: f32*(m*k+k*n+m*n*(1+a.has(at+4))) + m*n*epilogueCost(int(a.i(at+5)), f32, f32)}
 		}
+		width := func(bit int) float64 { return a.width(at+16, bit) }
 		members, results := int(a.i(at+7)), a.i(at+7)
 		if a.has(at+8) == 1 { // they add up in one
 			results = 1
 		}
-		c := Cost{Tensor: float64(members) * 2 * m * n * k, Bytes: f32 * m * n * results * (1 + a.has(at+5) + epilogueCost(int(a.i(at+6))))}
-		c.Bytes += f32 * (m*k*a.distinct(members, 3, at+10, at+13) + k*n*a.distinct(members, 4, at+11, at+14))
+		c := Cost{
+			Tensor: float64(members) * 2 * m * n * k,
+			Bytes:  m * n * results * (width(typeC)*(1+a.has(at+5)) + epilogueCost(int(a.i(at+6)), width(typeSecond), width(typeOther))),
+		}
+		c.Bytes += width(typeA)*m*k*a.distinct(members, 3, at+10, at+13) + width(typeB)*k*n*a.distinct(members, 4, at+11, at+14)
 		if parts := float64(a.grid.Z) / results; parts > 1 { // written, read and added up
 			c.Float32 += results * parts * m * n
 			c.Bytes += 2 * f32 * results * parts * m * n
@@ -144,7 +166,7 @@ func attentionCost(at int, tensor bool, flops, queries, keys, rows float64) func
 		time, heads, kv, dim := a.i(at), a.i(at+1), a.i(at+2), a.i(at+3)
 		n := time * float64(a.grid.Z)
 		work := flops * dim * heads * float64(a.grid.Z) * pairs(time, a.i(at+4))
-		c := Cost{Bytes: f32 * n * (queries*heads*dim + keys*kv*dim + rows*heads)}
+		c := Cost{Bytes: n * (a.width(at+7, 1)*(queries*heads*dim+keys*kv*dim) + f32*rows*heads)}
 		if tensor {
 			c.Tensor = work
 		} else {

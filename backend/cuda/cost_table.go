@@ -24,16 +24,20 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 	set(attentionCost(8, false, 8, 2, 4, 2), kernels.AttentionDKVF32x16, kernels.AttentionDKVF32x32)
 	set(func(a arguments) Cost {
 		n := a.i(3) * a.i(4)
-		return Cost{Float32: 2 * n, Bytes: f32 * (2*n + a.i(3))}
+		return Cost{Float32: 2 * n, Bytes: a.width(5, 1)*2*n + f32*a.i(3)}
 	}, kernels.AttentionDeltaF32)
 
 	set(streams(3, 1, 3), kernels.AddF32, kernels.MulF32)
 	set(streams(4, 3, 3), kernels.LerpF32)
-	set(streams(2, 2, 2), kernels.ReLUF32, kernels.ReLU2F32)
-	set(streams(2, 20, 2), kernels.GELUF32, kernels.SiLUF32)
-	set(streams(3, 3, 3), kernels.ReLUBackwardF32, kernels.ReLU2BackwardF32)
-	set(streams(3, 20, 3), kernels.GELUBackwardF32, kernels.SiLUBackwardF32, kernels.SwiGLUF32)
-	set(streams(5, 25, 5), kernels.SwiGLUBackwardF32)
+	set(func(a arguments) Cost {
+		n := a.long(2)
+		return Cost{Float32: n, Bytes: n * (a.width(3, 1) + a.width(4, 1))}
+	}, kernels.CastF32)
+	set(halfStreams(2, 2, 2), kernels.ReLUF32, kernels.ReLU2F32)
+	set(halfStreams(2, 20, 2), kernels.GELUF32, kernels.SiLUF32)
+	set(halfStreams(3, 3, 3), kernels.ReLUBackwardF32, kernels.ReLU2BackwardF32, kernels.ReLU2OutputBackwardF32)
+	set(halfStreams(3, 20, 3), kernels.GELUBackwardF32, kernels.SiLUBackwardF32, kernels.SwiGLUF32)
+	set(halfStreams(5, 25, 5), kernels.SwiGLUBackwardF32)
 	set(streams(2, 30, 2), kernels.DropoutF32)
 	set(func(a arguments) Cost {
 		n := a.long(2)
@@ -55,7 +59,7 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 	set(streams(4, 0, 3), kernels.GatherRowsI32)
 	set(func(a arguments) Cost {
 		n := a.i(4) * a.i(5) * a.i(6) * 2
-		return Cost{Float32: 3 * n, Bytes: f32 * 2 * n}
+		return Cost{Float32: 3 * n, Bytes: a.width(9, 1) * 2 * n}
 	}, kernels.RoPEF32)
 
 	set(rowLoss(8, 1, 1), kernels.CrossEntropyF32)
@@ -64,15 +68,19 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 	set(rowLoss(5, 2, 4), kernels.SoftmaxF32)
 	set(func(a arguments) Cost {
 		n := a.i(5) * a.i(6)
-		return Cost{Float32: 4 * n, Bytes: f32 * (2*n + a.i(5))}
+		return Cost{Float32: 4 * n, Bytes: (a.width(7, normResult)+a.width(7, normInput))*n + f32*a.i(5)}
 	}, kernels.RMSNormF32)
 	set(func(a arguments) Cost {
 		n := a.i(7) * a.i(8)
-		return Cost{Float32: 7 * n, Bytes: f32 * (2*n + 2*a.i(7))}
+		return Cost{Float32: 7 * n, Bytes: (a.width(9, normResult)+a.width(9, normInput))*n + f32*2*a.i(7)}
 	}, kernels.LayerNormF32)
 	set(func(a arguments) Cost {
 		n := a.i(7) * a.i(8)
-		return Cost{Float32: 12 * n, Bytes: f32 * ((3+2*a.has(10))*n + a.i(7) + float64(a.grid.X)*a.i(8)*(1+a.has(5)))}
+		return Cost{
+			Float32: 12 * n,
+			Bytes: n*(a.width(11, normResult)*(1+a.has(10))+a.width(11, normInput)+a.width(11, normGradient)) +
+				f32*(a.i(7)+float64(a.grid.X)*a.i(8)*(1+a.has(5))),
+		}
 	}, kernels.NormBackwardF32)
 	set(func(a arguments) Cost {
 		n := a.i(2) * a.i(3)
@@ -80,7 +88,7 @@ func costTable() (t [kernels.KernelCount]func(arguments) Cost) {
 	}, kernels.AddPartialsF32)
 	set(func(a arguments) Cost {
 		n := a.i(2) * a.i(3)
-		return Cost{Float32: n, Bytes: f32 * (n + a.i(3)*float64(a.grid.Y))}
+		return Cost{Float32: n, Bytes: a.width(5, 1)*n + f32*a.i(3)*float64(a.grid.Y)}
 	}, kernels.SumRowsF32)
 	set(streams(4, 2, 1), kernels.SumF32, kernels.SumSquaresF32)
 

@@ -81,7 +81,7 @@ func (b *Backend) ProductTimes() []ProductTime { return b.lt.times }
 // productLt sends a product to the library where that is faster. It tells whether it did.
 func (b *Backend) productLt(op string, x *matrix) (bool, error) {
 	at16 := (x.a|x.b|x.c)%ltAlignment == 0
-	if b.lt.machine == nil || x.members > 1 || x.bias != 0 || x.epilogue.kind != epiloguePlain || !at16 {
+	if b.lt.machine == nil || x.types != 0 || x.members > 1 || x.bias != 0 || x.epilogue.kind != epiloguePlain || !at16 {
 		return false, nil
 	}
 	shape := ltShape{x.m, x.n, x.k, x.form(), x.accumulate}

@@ -28,7 +28,8 @@
 // order, by the block that comes last. Muon updates all matrices at once.
 //
 // With [backend.BFloat16] matrix products and attention run on tensor cores with factors rounded to bfloat16 and
-// float32 sums. With [backend.Float32] a matrix product is one chain of fused multiply-adds over k for each element, as
+// float32 sums, and a model's activations and their gradients are stored in bfloat16, but for the residual stream. One kernel takes
+// both dtypes: it is told which of its tensors are of which. With [backend.Float32] a matrix product is one chain of fused multiply-adds over k for each element, as
 // on the CPU. Norms' forward passes, activations, RoPE, AdamW and the INT8 operations have the CPU's bits in both.
 // Nothing depends on the order in which the device runs blocks: no float is added atomically. [backend.CublasLt] is the
 // exception: which of two kernels is faster is measured, so bits may differ from run to run.

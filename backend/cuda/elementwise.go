@@ -17,9 +17,6 @@ func (b *Backend) Add(dst, a, bb *tensor.Dense) error {
 	if done, err := b.fuseAdd(at(dst), at(a), at(bb), n); done || err != nil {
 		return err
 	}
-	if done, err := b.fuseNormAdd(at(dst), at(a), at(bb), n); done || err != nil {
-		return err
-	}
 	b.begin("Add", kernels.AddF32).Ptr(at(dst)).Ptr(at(a)).Ptr(at(bb)).I64(int64(n))
 	return b.elements(n)
 }
@@ -34,11 +31,23 @@ func (b *Backend) Mul(dst, a, bb *tensor.Dense) error {
 	return b.elements(n)
 }
 
+// Cast implements backend.Elementwise.
+func (b *Backend) Cast(dst, x *tensor.Dense) error {
+	n, err := check.Cast(b, dst, x)
+	if err != nil {
+		return err
+	}
+	b.begin("Cast", kernels.CastF32).Ptr(at(dst)).Ptr(at(x)).I64(int64(n)).I32(flag(half(dst))).I32(flag(half(x)))
+	return b.elements(n)
+}
+
 var activations = [...]struct{ forward, backward kernels.Kernel }{
 	backend.ReLU:  {kernels.ReLUF32, kernels.ReLUBackwardF32},
 	backend.ReLU2: {kernels.ReLU2F32, kernels.ReLU2BackwardF32},
 	backend.GELU:  {kernels.GELUF32, kernels.GELUBackwardF32},
 	backend.SiLU:  {kernels.SiLUF32, kernels.SiLUBackwardF32},
+
+	backend.ReLU2Output: {kernels.ReLU2F32, kernels.ReLU2OutputBackwardF32},
 }
 
 // Activate implements backend.Elementwise.
@@ -46,14 +55,14 @@ func (b *Backend) Activate(dst, x *tensor.Dense, act backend.Activation) error {
 	if err := check.Activation("Activate", act); err != nil {
 		return err
 	}
-	n, err := check.Same(b, "Activate", []string{"dst", "x"}, dst, x)
+	n, half, err := check.SameAct(b, "Activate", []string{"dst", "x"}, dst, x)
 	if err != nil {
 		return err
 	}
-	if done, err := b.fuseActivation(at(dst), at(x), n, act); done || err != nil {
+	if done, err := b.fuseActivation(at(dst), at(x), n, half, act); done || err != nil {
 		return err
 	}
-	b.begin("Activate", activations[act].forward).Ptr(at(dst)).Ptr(at(x)).I64(int64(n))
+	b.begin("Activate", activations[act].forward).Ptr(at(dst)).Ptr(at(x)).I64(int64(n)).I32(flag(half))
 	return b.elements(n)
 }
 
@@ -62,35 +71,35 @@ func (b *Backend) ActivateBackward(dx, dy, x *tensor.Dense, act backend.Activati
 	if err := check.Activation("ActivateBackward", act); err != nil {
 		return err
 	}
-	n, err := check.Same(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
+	n, half, err := check.SameAct(b, "ActivateBackward", []string{"dx", "dy", "x"}, dx, dy, x)
 	if err != nil {
 		return err
 	}
-	if done, err := b.fuseActivationBackward(at(dx), at(dy), at(x), n, act); done || err != nil {
+	if done, err := b.fuseActivationBackward(at(dx), at(dy), at(x), n, half, act); done || err != nil {
 		return err
 	}
-	b.begin("ActivateBackward", activations[act].backward).Ptr(at(dx)).Ptr(at(dy)).Ptr(at(x)).I64(int64(n))
+	b.begin("ActivateBackward", activations[act].backward).Ptr(at(dx)).Ptr(at(dy)).Ptr(at(x)).I64(int64(n)).I32(flag(half))
 	return b.elements(n)
 }
 
 // SwiGLU implements backend.Elementwise.
 func (b *Backend) SwiGLU(dst, gate, up *tensor.Dense) error {
-	n, err := check.Same(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
+	n, half, err := check.SameAct(b, "SwiGLU", []string{"dst", "gate", "up"}, dst, gate, up)
 	if err != nil {
 		return err
 	}
-	b.begin("SwiGLU", kernels.SwiGLUF32).Ptr(at(dst)).Ptr(at(gate)).Ptr(at(up)).I64(int64(n))
+	b.begin("SwiGLU", kernels.SwiGLUF32).Ptr(at(dst)).Ptr(at(gate)).Ptr(at(up)).I64(int64(n)).I32(flag(half))
 	return b.elements(n)
 }
 
 // SwiGLUBackward implements backend.Elementwise.
 func (b *Backend) SwiGLUBackward(dgate, dup, dy, gate, up *tensor.Dense) error {
-	n, err := check.Same(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
+	n, half, err := check.SameAct(b, "SwiGLUBackward", []string{"dgate", "dup", "dy", "gate", "up"}, dgate, dup, dy, gate, up)
 	if err != nil {
 		return err
 	}
 	b.begin("SwiGLUBackward", kernels.SwiGLUBackwardF32).
-		Ptr(at(dgate)).Ptr(at(dup)).Ptr(at(dy)).Ptr(at(gate)).Ptr(at(up)).I64(int64(n))
+		Ptr(at(dgate)).Ptr(at(dup)).Ptr(at(dy)).Ptr(at(gate)).Ptr(at(up)).I64(int64(n)).I32(flag(half))
 	return b.elements(n)
 }
 

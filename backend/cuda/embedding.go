@@ -70,7 +70,7 @@ func (b *Backend) RoPE(x, positions, cos, sin *tensor.Dense, inverse bool) error
 		return err
 	}
 	b.begin("RoPE", kernels.RoPEF32).Ptr(at(x)).Ptr(at(positions)).Ptr(at(cos)).Ptr(at(sin)).
-		I32(n).I32(heads).I32(d / 2).I32(limit).I32(flag(inverse))
+		I32(n).I32(heads).I32(d / 2).I32(limit).I32(flag(inverse)).I32(flag(half(x)))
 	return b.elements(n * heads * d / 2)
 }
 

@@ -10,8 +10,6 @@ import (
 // Products of one shape that follow each other share a launch. Every other call sends the product first. So fused or not, every
 // tensor holds the same bits after every call that looks, but for products on tensor cores that share a launch: a sum of several is
 // rounded once, and a long sum may be cut into fewer parts.
-//
-// A backward pass of RMSNorm is held back in the same way, for an addition to its result.
 
 // epilogue is what a product does with its result; the values are those of struct Epilogue in epilogue.cuh.
 type epilogue struct {
@@ -26,6 +24,10 @@ const (
 	epilogueReLU2
 	epilogueReLUBackward
 	epilogueReLU2Backward
+	epilogueReLU2OutputBackward
+	epilogueSum
+	epilogueReLUHere
+	epilogueReLU2Here
 )
 
 // pending is the product that is held back.
@@ -71,25 +73,46 @@ func (x *matrix) member(i int) operands {
 // independent says that it makes no difference whether y runs before or after x: neither writes what the other touches.
 func (x *matrix) independent(y *matrix) bool {
 	for i := range max(1, x.members) {
-		if o := x.member(i); x.touches(o, y) || (span{o.c, x.m * x.n}).meets(span{y.c, y.m * y.n}) {
+		if o := x.member(i); x.touches(o, y) || x.result(o).meets(y.result(y.member(0))) {
 			return false
 		}
 	}
 	return true
 }
 
+// result is where member o of a launch writes.
+func (x *matrix) result(o operands) span { return tensorSpan(o.c, x.m*x.n, x.types&typeC != 0) }
+
+// reads lists what member o of a launch reads.
+func (x *matrix) reads(o operands) [4]span {
+	return [...]span{
+		tensorSpan(o.a, x.m*x.k, x.types&typeA != 0), tensorSpan(o.b, x.k*x.n, x.types&typeB != 0), tensorSpan(x.bias, x.n, false),
+		tensorSpan(x.epilogue.other, x.m*x.n, x.types&typeOther != 0),
+	}
+}
+
 // touches says that y writes what member o of x reads, or reads what it writes.
 func (x *matrix) touches(o operands, y *matrix) bool {
-	c, wrote := span{o.c, x.m * x.n}, span{y.c, y.m * y.n}
-	return wrote.meets(span{o.a, x.m * x.k}) || wrote.meets(span{o.b, x.k * x.n}) || wrote.meets(span{x.bias, x.n}) ||
-		c.meets(span{y.a, y.m * y.k}) || c.meets(span{y.b, y.k * y.n}) || c.meets(span{y.bias, y.n})
+	c, wrote := x.result(o), y.result(y.member(0))
+	for _, s := range x.reads(o) {
+		if wrote.meets(s) {
+			return true
+		}
+	}
+	for _, s := range y.reads(y.member(0)) {
+		if c.meets(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // join adds y to the launch of x: queries, keys and values of one input are three products of one shape, as are the gradients of
 // their weights; that of their input is a sum of three, which is rounded once, at its end. It tells whether it did.
 func (x *matrix) join(y *matrix) bool {
 	members := max(1, x.members)
-	if x.m != y.m || x.n != y.n || x.k != y.k || x.form() != y.form() || x.alpha != y.alpha || x.bias != 0 || y.bias != 0 || members == maxMembers {
+	if x.m != y.m || x.n != y.n || x.k != y.k || x.form() != y.form() || x.alpha != y.alpha || x.types != y.types || x.bias != 0 || y.bias != 0 ||
+		x.epilogue.kind != epiloguePlain || y.epilogue.kind != epiloguePlain || members == maxMembers {
 		return false
 	}
 	chain := y.accumulate && y.c == x.c && (members == 1 || x.chain)
@@ -98,7 +121,7 @@ func (x *matrix) join(y *matrix) bool {
 	}
 	for i := range members {
 		o := x.member(i)
-		if x.touches(o, y) || !chain && (span{o.c, x.m * x.n}).meets(span{y.c, y.m * y.n}) {
+		if x.touches(o, y) || !chain && x.result(o).meets(y.result(y.member(0))) {
 			return false
 		}
 	}
@@ -107,23 +130,27 @@ func (x *matrix) join(y *matrix) bool {
 	return true
 }
 
-// span is a number of float32 from an address on.
+// span is a number of bytes from an address on.
 type span struct {
-	at cudax.Address
-	n  int
+	at    cudax.Address
+	bytes int
 }
 
-// meets says that two spans share an element.
+// tensorSpan is where n elements lie.
+func tensorSpan(at cudax.Address, n int, half bool) span {
+	if half {
+		return span{at, 2 * n}
+	}
+	return span{at, f32 * n}
+}
+
+// meets says that two spans share a byte; one at address 0 is none.
 func (s span) meets(o span) bool {
-	return s.at != 0 && o.at != 0 && s.at < o.at+cudax.Address(f32*o.n) && o.at < s.at+cudax.Address(f32*s.n)
+	return s.at != 0 && o.at != 0 && s.at < o.at+cudax.Address(o.bytes) && o.at < s.at+cudax.Address(s.bytes)
 }
 
 // flush sends what is held back.
 func (b *Backend) flush() error {
-	if b.norm.set {
-		b.norm.set = false
-		return b.sendNorm(&b.norm)
-	}
 	if !b.pending.set {
 		return nil
 	}
@@ -137,53 +164,58 @@ func (b *Backend) flush() error {
 	return b.product(last.op, &last.x)
 }
 
-// fuse gives the product that is held back an epilogue and sends it, where its result is c with n elements and the
-// epilogue's tensors do not touch what the product still reads or writes. It tells whether it did.
-func (b *Backend) fuse(c cudax.Address, n int, e epilogue) (bool, error) {
+// fuse gives the product that is held back an epilogue and sends it, where its result is c with n elements, of bfloat16 or not, and
+// the epilogue's tensors do not touch what the product still reads or writes. types has typeSecond and typeOther. It tells whether
+// it did.
+func (b *Backend) fuse(c cudax.Address, n int, half bool, e epilogue, types int) (bool, error) {
 	x := &b.pending.x
-	if !b.pending.set || x.members > 1 || x.c != c || x.m*x.n != n {
+	if !b.pending.set || x.members > 1 || x.c != c || x.m*x.n != n || half != (x.types&typeC != 0) || x.epilogue.kind != epiloguePlain {
 		return false, nil
 	}
-	bytes := cudax.Address(4 * n)
-	apart := func(p, q cudax.Address, size cudax.Address) bool { return p+bytes <= q || q+size <= p }
-	for _, p := range []cudax.Address{e.second, e.other} {
-		if p != 0 && !apart(p, c, bytes) {
-			return false, nil
-		}
+	result := x.result(x.member(0))
+	second, other := tensorSpan(e.second, n, types&typeSecond != 0), tensorSpan(e.other, n, types&typeOther != 0)
+	if second.meets(result) || other.meets(result) || e.other != e.second && second.meets(other) {
+		return false, nil
 	}
-	if s := e.second; s != 0 {
-		clear := apart(s, x.a, cudax.Address(4*x.m*x.k)) && apart(s, x.b, cudax.Address(4*x.k*x.n)) &&
-			(x.bias == 0 || apart(s, x.bias, cudax.Address(4*x.n))) &&
-			(e.other == 0 || e.other == s || apart(s, e.other, bytes))
-		if !clear {
+	for _, s := range x.reads(x.member(0)) {
+		if second.meets(s) {
 			return false, nil
 		}
 	}
 	x.epilogue = e
+	x.types |= types
 	return true, b.flush()
 }
 
-// fuseActivation is fuse for dst = act(x).
-func (b *Backend) fuseActivation(dst, x cudax.Address, n int, act backend.Activation) (bool, error) {
-	switch act {
-	case backend.ReLU:
-		return b.fuse(x, n, epilogue{kind: epilogueReLU, second: dst})
-	case backend.ReLU2:
-		return b.fuse(x, n, epilogue{kind: epilogueReLU2, second: dst})
+// fuseActivation is fuse for dst = act(x), which may be in place.
+func (b *Backend) fuseActivation(dst, x cudax.Address, n int, half bool, act backend.Activation) (bool, error) {
+	types := flag(half) * typeSecond
+	switch {
+	case dst == x && act == backend.ReLU:
+		return b.fuse(x, n, half, epilogue{kind: epilogueReLUHere}, 0)
+	case dst == x && (act == backend.ReLU2 || act == backend.ReLU2Output):
+		return b.fuse(x, n, half, epilogue{kind: epilogueReLU2Here}, 0)
+	case act == backend.ReLU:
+		return b.fuse(x, n, half, epilogue{kind: epilogueReLU, second: dst}, types)
+	case act == backend.ReLU2 || act == backend.ReLU2Output:
+		return b.fuse(x, n, half, epilogue{kind: epilogueReLU2, second: dst}, types)
 	}
 	return false, nil
 }
 
 // fuseActivationBackward is fuse for dx = dy·act'(x) in place.
-func (b *Backend) fuseActivationBackward(dx, dy, x cudax.Address, n int, act backend.Activation) (bool, error) {
+func (b *Backend) fuseActivationBackward(dx, dy, x cudax.Address, n int, half bool, act backend.Activation) (bool, error) {
 	if dx != dy {
 		return false, nil
 	}
+	types := flag(half) * typeOther
 	switch act {
 	case backend.ReLU:
-		return b.fuse(dy, n, epilogue{kind: epilogueReLUBackward, other: x})
+		return b.fuse(dy, n, half, epilogue{kind: epilogueReLUBackward, other: x}, types)
 	case backend.ReLU2:
-		return b.fuse(dy, n, epilogue{kind: epilogueReLU2Backward, other: x})
+		return b.fuse(dy, n, half, epilogue{kind: epilogueReLU2Backward, other: x}, types)
+	case backend.ReLU2Output:
+		return b.fuse(dy, n, half, epilogue{kind: epilogueReLU2OutputBackward, other: x}, types)
 	}
 	return false, nil
 }
@@ -193,31 +225,5 @@ func (b *Backend) fuseAdd(dst, x, y cudax.Address, n int) (bool, error) {
 	if b.pending.set && b.pending.x.c == x {
 		x, y = y, x
 	}
-	return b.fuse(y, n, epilogue{kind: epilogueAdd, second: dst, other: x})
-}
-
-// fuseNormAdd gives the backward pass of a norm that is held back an addition dst = x + y, where one of them is its result and
-// the others do not touch what it still reads or writes. It tells whether it did.
-func (b *Backend) fuseNormAdd(dst, x, y cudax.Address, n int) (bool, error) {
-	p := &b.norm
-	if !p.set || p.n*p.c != n {
-		return false, nil
-	}
-	if x == p.dx {
-		x, y = y, x
-	}
-	if y != p.dx || x == p.dx {
-		return false, nil
-	}
-	sum, other := span{dst, n}, span{x, n}
-	for _, s := range [...]span{{p.dx, n}, {p.dy, n}, {p.x, n}, {p.gain, p.c}, {p.rstd, p.n}, {p.dgain, p.c}} {
-		if sum.meets(s) {
-			return false, nil
-		}
-	}
-	if other.meets(span{p.dx, n}) || x != dst && other.meets(sum) {
-		return false, nil
-	}
-	p.sum, p.other = dst, x
-	return true, b.flush()
+	return b.fuse(y, n, false, epilogue{kind: epilogueAdd, second: dst, other: x}, 0)
 }

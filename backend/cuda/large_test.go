@@ -273,7 +273,7 @@ func TestManyRows(t *testing.T) {
 	dgain, dbias := p.normal(c), p.normal(c)
 	p.each(func(b backend.Backend, i int) error {
 		must(t, b.RMSNorm(y[i], rstd[i], x[i], gain[i], 1e-5))
-		must(t, b.RMSNormBackward(dx[i], dgain[i], dy[i], x[i], gain[i], rstd[i]))
+		must(t, b.RMSNormBackward(dx[i], dgain[i], dy[i], x[i], gain[i], rstd[i], false))
 		return b.SumRows(dbias[i], dy[i])
 	})
 	p.close("rmsnorm", y, 0)
@@ -282,7 +282,7 @@ func TestManyRows(t *testing.T) {
 	p.close("sum of rows", dbias, limit)
 	p.each(func(b backend.Backend, i int) error {
 		must(t, b.LayerNorm(y[i], mean[i], rstd[i], x[i], gain[i], bias[i], 1e-5))
-		return b.LayerNormBackward(dx[i], dgain[i], dbias[i], dy[i], x[i], gain[i], mean[i], rstd[i])
+		return b.LayerNormBackward(dx[i], dgain[i], dbias[i], dy[i], x[i], gain[i], mean[i], rstd[i], false)
 	})
 	p.close("layernorm", y, 0)
 	p.close("layernorm dx", dx, limit)

@@ -17,10 +17,20 @@ type matrix struct {
 	accumulate     bool
 	alpha          float32 // 0 means 1
 	epilogue       epilogue
+	types          int         // which tensors are bfloat16: typeA and so on
 	also           [2]operands // further products of the same shape in the launch
 	members        int         // 0 and 1 mean one
 	chain          bool        // they add up in c
 }
+
+// Bits of types; those of struct Epilogue in epilogue.cuh.
+const (
+	typeA = 1 << iota
+	typeB
+	typeC
+	typeSecond
+	typeOther
+)
 
 // operands are those of a product that shares the launch of another.
 type operands struct{ c, a, b cudax.Address }
@@ -40,11 +50,15 @@ func (b *Backend) MatMul(c, a, bb *tensor.Dense, args backend.MatMulArgs) error 
 	if err != nil {
 		return err
 	}
-	return b.hold("MatMul", matrix{
+	x := matrix{
 		c: at(c), a: at(a), b: at(bb), bias: at(args.Bias), m: m, n: n, k: k,
 		transA: args.TransA, transB: args.TransB, accumulate: args.Accumulate,
-		alpha: args.Alpha,
-	})
+		alpha: args.Alpha, types: flags(half(a), half(bb), half(c)),
+	}
+	if args.Add != nil {
+		x.epilogue = epilogue{kind: epilogueSum, other: at(args.Add)}
+	}
+	return b.hold("MatMul", x)
 }
 
 func (b *Backend) product(op string, x *matrix) error {
@@ -135,7 +149,7 @@ func (b *Backend) productBF16(op string, x *matrix) error {
 		args.Ptr(x.also[i].c).Ptr(x.also[i].a).Ptr(x.also[i].b)
 	}
 	stages, bytes := t.stages(b.card.maxShared)
-	args.I32(stages)
+	args.I32(stages).I32(x.types)
 	b.task.shared = bytes
 	return b.run(cudax.Dim{X: ceil(x.n, t.tile), Y: ceil(x.m, t.tile), Z: apart * t.parts}, line(threads))
 }
@@ -166,7 +180,7 @@ func (b *Backend) SumRows(dst, x *tensor.Dense) error {
 	if err != nil {
 		return err
 	}
-	b.begin("SumRows", kernels.SumRowsF32).Ptr(partial).Ptr(at(x)).I32(n).I32(c).I32(each)
+	b.begin("SumRows", kernels.SumRowsF32).Ptr(partial).Ptr(at(x)).I32(n).I32(c).I32(each).I32(flag(half(x)))
 	if err := b.run(cudax.Dim{X: ceil(c, 32), Y: blocks, Z: 1}, line(256)); err != nil {
 		return err
 	}

@@ -53,6 +53,9 @@ func mib(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
 // New implements backend.Slab.
 func (s *slab) New(dt tensor.Dtype, shape ...int) (*tensor.Dense, error) {
 	size, err := backend.TensorBytes(dt, shape...)
+	if err == nil && dt == backend.BF16 && s.b.ActivationType() != backend.BF16 {
+		err = &backend.DTypeError{Op: "New", Arg: "dtype", Got: dt, Want: backend.F32}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +88,7 @@ func (s *slab) Free() error {
 
 // wrap makes a tensor over device memory.
 func (b *Backend) wrap(dt tensor.Dtype, p cudax.Address, size int64, shape []int) (*tensor.Dense, error) {
-	if dt != backend.F32 && dt != backend.I32 && dt != backend.I8 {
+	if dt != backend.F32 && dt != backend.BF16 && dt != backend.I32 && dt != backend.I8 {
 		return nil, &backend.DTypeError{Op: "New", Arg: "dtype", Got: dt, Want: backend.F32}
 	}
 	return tensor.New(tensor.WithShape(shape...), tensor.Of(dt), tensor.WithEngine(b),
@@ -106,6 +109,8 @@ func (b *Backend) View(t *tensor.Dense, offset int, shape ...int) (*tensor.Dense
 func hostBytes(host any) (p unsafe.Pointer) {
 	switch h := host.(type) {
 	case []float32:
+		p = unsafe.Pointer(unsafe.SliceData(h))
+	case []uint16:
 		p = unsafe.Pointer(unsafe.SliceData(h))
 	case []int32:
 		p = unsafe.Pointer(unsafe.SliceData(h))

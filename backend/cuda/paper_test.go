@@ -83,7 +83,7 @@ func TestCostsByHand(t *testing.T) {
 		}, "gemm_bf16_tn_128", Cost{Tensor: 2 * n * c * f, Float32: 3 * f * c, Bytes: 4 * (n*c + n*f + 3*f*c + 3*f*c + 2*f*c)}},
 		{"attention", func() error { return b.Attention(small, lse, q, k, v, attended) }, "attention_bf16_64",
 			Cost{Tensor: 4 * 64 * 6 * 8 * 256 * 257 / 2, Bytes: 4*mib + 4*n*6}},
-		{"norm backward", func() error { return b.RMSNormBackward(q, gain, q, k, gain, rstd) }, "norm_backward_f32 add_partials_f32",
+		{"norm backward", func() error { return b.RMSNormBackward(q, gain, q, k, gain, rstd, false) }, "norm_backward_f32 add_partials_f32",
 			Cost{Float32: 12*n*c + 64*c, Bytes: 3*mib + 4*n + 4*64*c + 4*(64*c+64+2*c)}},
 		{"AdamW", func() error {
 			return b.AdamW(q, k, v, small, step, backend.AdamWArgs{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})

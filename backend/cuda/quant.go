@@ -74,9 +74,9 @@ func (b *Backend) StudentNorm(y, x, gain, bias *tensor.Dense, kind backend.NormK
 		return err
 	}
 	if kind == backend.Layer {
-		return b.layerNorm("StudentNorm", at(y), 0, 0, at(x), at(gain), at(bias), eps, n, c)
+		return b.layerNorm("StudentNorm", at(y), 0, 0, at(x), at(gain), at(bias), eps, n, c, 0)
 	}
-	if err := b.rmsNorm("StudentNorm", at(y), 0, at(x), at(gain), eps, n, c); err != nil || bias == nil {
+	if err := b.rmsNorm("StudentNorm", at(y), 0, at(x), at(gain), eps, n, c, 0); err != nil || bias == nil {
 		return err
 	}
 	b.begin("StudentNorm", kernels.AddRowF32).Ptr(at(y)).Ptr(at(bias)).I64(int64(n) * int64(c)).I32(c)

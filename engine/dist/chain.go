@@ -177,13 +177,15 @@ func (c *Chain) SumRows(dst, x *tensor.Dense) error {
 }
 
 // RMSNormBackward implements backend.Norm.
-func (c *Chain) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense) error {
-	return c.add(func() error { return c.Backend.RMSNormBackward(dx, dgain, dy, x, gain, rstd) }, dgain)
+func (c *Chain) RMSNormBackward(dx, dgain, dy, x, gain, rstd *tensor.Dense, accumulate bool) error {
+	return c.add(func() error { return c.Backend.RMSNormBackward(dx, dgain, dy, x, gain, rstd, accumulate) }, dgain)
 }
 
 // LayerNormBackward implements backend.Norm.
-func (c *Chain) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense) error {
-	return c.add(func() error { return c.Backend.LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd) }, dgain, dbias)
+func (c *Chain) LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense, accumulate bool) error {
+	return c.add(func() error {
+		return c.Backend.LayerNormBackward(dx, dgain, dbias, dy, x, gain, mean, rstd, accumulate)
+	}, dgain, dbias)
 }
 
 // EmbedBackward implements backend.Embedding.

@@ -83,12 +83,12 @@ type middleActivations struct {
 	ple          *tensor.Dense         // [N,E] per-layer embeddings of all tokens, nil without
 }
 
-// layerActivations is what one layer keeps for its backward pass.
+// layerActivations is what one layer keeps for its backward pass. Streams and statistics are of float32, the rest of Model.act.
 type layerActivations struct {
 	batch, time          int
 	positions            *tensor.Dense
 	starts               *tensor.Dense // of attention in the middle with a window, else nil
-	branch               *tensor.Dense // what a branch adds to the stream [N,C]; all layers share its memory
+	branch               *tensor.Dense // what a branch adds to the stream [N,C] where that is not added at once; all layers share its memory
 	n1, n2               *tensor.Dense // [N,C]
 	stats1, stats2       normStats
 	qRaw, kRaw           *tensor.Dense // before QK-norm [N,H·D], [N,G·D]
@@ -99,7 +99,7 @@ type layerActivations struct {
 	attn, lse            *tensor.Dense // [N,H·D], [N,H]
 	exact                *tensor.Dense // [N,H·D] attention without rounding, beside attn with it; nil in a model that never rounds
 	mid                  *tensor.Dense // residual stream between the branches [N,C]
-	up, gate, hidden     *tensor.Dense // [N,F]
+	up, gate, hidden     *tensor.Dense // [N,F]; up is hidden where the activation is in place
 	states               struct{ q, k, v, o, gate, up, down State }
 	ple                  *perLayerState // nil without per-layer embeddings
 }
@@ -282,7 +282,7 @@ func (m *Model) build(mk *Maker, s Batch) *Activations {
 		Weights:   mk.F32(s.Rows, s.Time),
 		Loss:      mk.F32(s.Rows, s.Time),
 		Logits:    mk.F32(s.Rows, s.Time, c.VocabSize),
-		final:     mk.F32(n, c.HiddenSize),
+		final:     mk.act(m, n, c.HiddenSize),
 		x:         make([]*tensor.Dense, c.Layers+1),
 		layers:    make([]*layerActivations, c.Layers),
 	}
@@ -362,24 +362,34 @@ func (m *Model) buildStream(mk *Maker, a *Activations) {
 	}
 }
 
+// inPlace says that the result of the MLP's activation takes the place of its argument: its slope follows from the result, but for
+// a rounding, which float32 has not, so that a float32 model has the bits of its equation.
+func (m *Model) inPlace() bool {
+	c := &m.Config
+	return m.act == backend.BF16 && (c.Activation == arch.ActReLU2 || c.Activation == arch.ActReLU)
+}
+
 func (m *Model) buildLayer(mk *Maker, i, batch, time int, training bool) *layerActivations {
 	c, l, n := &m.Config, m.blocks[i], batch*time
 	width, kv, mlp := l.shape.Heads*c.HeadDim, l.shape.KVHeads*c.HeadDim, l.shape.IntermediateSize
 	s := &layerActivations{
 		batch: batch, time: time,
-		n1: mk.F32(n, c.HiddenSize), n2: mk.F32(n, c.HiddenSize),
+		n1: mk.act(m, n, c.HiddenSize), n2: mk.act(m, n, c.HiddenSize),
 		stats1: mk.stats(c, n), stats2: mk.stats(c, n),
-		qRaw: mk.F32(n, width), kRaw: mk.F32(n, kv), v: mk.F32(n, kv),
-		attn: mk.F32(n, width), lse: mk.F32(n, l.shape.Heads),
-		mid: mk.F32(n, c.HiddenSize),
-		up:  mk.F32(n, mlp), hidden: mk.F32(n, mlp),
+		qRaw: mk.act(m, n, width), kRaw: mk.act(m, n, kv), v: mk.act(m, n, kv),
+		attn: mk.act(m, n, width), lse: mk.F32(n, l.shape.Heads),
+		mid:    mk.F32(n, c.HiddenSize),
+		hidden: mk.act(m, n, mlp),
+	}
+	if s.up = s.hidden; !m.inPlace() {
+		s.up = mk.act(m, n, mlp)
 	}
 	if m.rounding != nil {
 		s.exact = mk.F32(n, width)
 	}
 	s.q, s.k = s.qRaw, s.kRaw
 	if l.qNorm != nil {
-		s.q, s.k = mk.F32(n, width), mk.F32(n, kv)
+		s.q, s.k = mk.act(m, n, width), mk.act(m, n, kv)
 		s.qHeads, s.kHeads = mk.View(s.q, 0, n*l.shape.Heads, c.HeadDim), mk.View(s.k, 0, n*l.shape.KVHeads, c.HeadDim)
 		s.qRawHeads, s.kRawHeads = mk.View(s.qRaw, 0, n*l.shape.Heads, c.HeadDim), mk.View(s.kRaw, 0, n*l.shape.KVHeads, c.HeadDim)
 		s.qStats, s.kStats = normStats{rstd: mk.F32(n * l.shape.Heads)}, normStats{rstd: mk.F32(n * l.shape.KVHeads)}
@@ -387,7 +397,7 @@ func (m *Model) buildLayer(mk *Maker, i, batch, time int, training bool) *layerA
 	state := func(l *Linear) State { return l.Product.State(mk, n, training) }
 	s.states.q, s.states.k, s.states.v, s.states.o = state(&l.q), state(&l.k), state(&l.v), state(&l.o)
 	if l.gate != nil {
-		s.gate, s.states.gate = mk.F32(n, mlp), state(l.gate)
+		s.gate, s.states.gate = mk.act(m, n, mlp), state(l.gate)
 	}
 	s.states.up, s.states.down = state(&l.up), state(&l.down)
 	s.ple = l.ple.build(mk, n, training)
@@ -411,11 +421,12 @@ func (m *Model) buildGradients(mk *Maker, a *Activations) {
 		shape, n := m.blocks[i].shape, a.layers[i].batch*a.layers[i].time
 		width, kv, mlp := shape.Heads*c.HeadDim, shape.KVHeads*c.HeadDim, shape.IntermediateSize
 		g := &layerGradients{
-			dn: mk.F32(n, c.HiddenSize), dAttn: mk.F32(n, width), dq: mk.F32(n, width), dk: mk.F32(n, kv), dv: mk.F32(n, kv), dHidden: mk.F32(n, mlp),
+			dn: mk.act(m, n, c.HiddenSize), dAttn: mk.act(m, n, width), dq: mk.act(m, n, width), dk: mk.act(m, n, kv), dv: mk.act(m, n, kv),
+			dHidden: mk.act(m, n, mlp),
 		}
 		g.dqHeads, g.dkHeads = mk.View(g.dq, 0, n*shape.Heads, c.HeadDim), mk.View(g.dk, 0, n*shape.KVHeads, c.HeadDim)
 		if c.Activation == arch.ActSwiGLU {
-			g.dUp = mk.F32(n, mlp)
+			g.dUp = mk.act(m, n, mlp)
 		}
 		g.ple = m.blocks[i].ple.buildGradients(mk, n)
 		a.grads[i] = g

@@ -87,17 +87,25 @@ func (l *Block) Forward(m *Model, a *Activations, i int, out, x *tensor.Dense) e
 		l.v.Product.Forward(b, s.v, s.n1, s.states.v),
 		l.position(m, s),
 		l.attend(m, s),
-		l.o.Product.Forward(b, s.branch, s.attn, s.states.o),
-		a.dropout(b, s.branch, s.branch, 2*i+1),
-		b.Add(s.mid, x, s.branch),
+		a.addBranch(b, &l.o, s.mid, x, s.attn, s.branch, s.states.o, 2*i+1),
 
 		l.norm2.Forward(b, s.n2, s.mid, s.stats2),
 		l.up.Product.Forward(b, s.up, s.n2, s.states.up),
 		l.activate(b, s),
-		l.down.Product.Forward(b, s.branch, s.hidden, s.states.down),
-		a.dropout(b, s.branch, s.branch, 2*i+2),
-		b.Add(out, s.mid, s.branch),
+		a.addBranch(b, &l.down, out, s.mid, s.hidden, s.branch, s.states.down, 2*i+2),
 		l.ple.forward(m, a, i, out),
+	)
+}
+
+// addBranch sets out = stream + dropout(linear(x)). Where nothing is dropped, a dense product adds at once.
+func (a *Activations) addBranch(b backend.Backend, l *Linear, out, stream, x, branch *tensor.Dense, state State, place int) error {
+	if d, ok := l.Product.(Dense); ok && a.Dropout == 0 {
+		return d.add(b, out, stream, x)
+	}
+	return backend.First(
+		l.Product.Forward(b, branch, x, state),
+		a.dropout(b, branch, branch, place),
+		b.Add(out, stream, branch),
 	)
 }
 
@@ -155,10 +163,10 @@ func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense, n
 	if err = backend.First(err, l.ple.backward(m, a, i, dx, norms)); err != nil || !norms {
 		return err
 	}
-	if err := l.norm2.Backward(b, g.dn, g.dn, s.mid, s.stats2); err != nil || !attends {
+	if err := l.norm2.Backward(b, dx, g.dn, s.mid, s.stats2, true); err != nil || !attends {
 		return err
 	}
-	if err := backend.First(b.Add(dx, dx, g.dn), a.dropout(b, s.branch, dx, 2*i+1)); err != nil {
+	if err := a.dropout(b, s.branch, dx, 2*i+1); err != nil {
 		return err
 	}
 	dy = a.masked(s.branch, dx)
@@ -183,8 +191,7 @@ func (l *Block) Backward(m *Model, a *Activations, i int, dx, x *tensor.Dense, n
 		l.q.Product.Backward(b, g.dn, g.dq, s.n1, s.states.q, false),
 		l.k.Product.Backward(b, g.dn, g.dk, s.n1, s.states.k, true),
 		l.v.Product.Backward(b, g.dn, g.dv, s.n1, s.states.v, true),
-		l.norm1.Backward(b, g.dn, g.dn, x, s.stats1),
-		b.Add(dx, dx, g.dn),
+		l.norm1.Backward(b, dx, g.dn, x, s.stats1, true),
 	)
 }
 
@@ -201,7 +208,7 @@ func (l *Block) activateBackward(b backend.Backend, s *layerActivations, g *laye
 	}
 	if l.gate == nil {
 		return backend.First(
-			b.ActivateBackward(g.dHidden, g.dHidden, s.up, l.act),
+			b.ActivateBackward(g.dHidden, g.dHidden, s.up, l.slope(s)),
 			l.up.Product.Backward(b, dn, g.dHidden, s.n2, s.states.up, false),
 		)
 	}
@@ -212,13 +219,21 @@ func (l *Block) activateBackward(b backend.Backend, s *layerActivations, g *laye
 	)
 }
 
+// slope is the activation whose backward pass reads s.up.
+func (l *Block) slope(s *layerActivations) backend.Activation {
+	if s.up == s.hidden && l.act == backend.ReLU2 {
+		return backend.ReLU2Output
+	}
+	return l.act
+}
+
 func (l *Block) positionBackward(m *Model, s *layerActivations, g *layerGradients) error {
 	err := l.rotate(m, s, g.dq, g.dk, true)
 	if err != nil || l.qNorm == nil {
 		return err
 	}
 	return backend.First(
-		l.qNorm.Backward(m.b, g.dqHeads, g.dqHeads, s.qRawHeads, s.qStats),
-		l.kNorm.Backward(m.b, g.dkHeads, g.dkHeads, s.kRawHeads, s.kStats),
+		l.qNorm.Backward(m.b, g.dqHeads, g.dqHeads, s.qRawHeads, s.qStats, false),
+		l.kNorm.Backward(m.b, g.dkHeads, g.dkHeads, s.kRawHeads, s.kStats, false),
 	)
 }

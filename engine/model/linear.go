@@ -66,6 +66,11 @@ func (d Dense) Forward(b backend.Backend, y, x *tensor.Dense, _ State) error {
 	return b.MatMul(y, x, d.W.Value, backend.MatMulArgs{TransB: true, Bias: value(d.B), Live: d.W.Live})
 }
 
+// add sets y = stream + x·Wᵀ + b.
+func (d Dense) add(b backend.Backend, y, stream, x *tensor.Dense) error {
+	return b.MatMul(y, x, d.W.Value, backend.MatMulArgs{TransB: true, Bias: value(d.B), Add: stream, Live: d.W.Live})
+}
+
 // Backward implements Product: dW += dyᵀ·x and db += Σdy, where they are trained, and dx = dy·W.
 func (d Dense) Backward(b backend.Backend, dx, dy, x *tensor.Dense, _ State, addDX bool) (err error) {
 	if d.W.Grad != nil {

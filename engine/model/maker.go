@@ -25,6 +25,9 @@ func (mk *Maker) Make(dt tensor.Dtype, shape ...int) *tensor.Dense {
 	return t
 }
 
+// act cuts a zeroed tensor of activations of a model, or of their gradients.
+func (mk *Maker) act(m *Model, shape ...int) *tensor.Dense { return mk.Make(m.act, shape...) }
+
 // F32 cuts a zeroed tensor of float32.
 func (mk *Maker) F32(shape ...int) *tensor.Dense { return mk.Make(backend.F32, shape...) }
 
@@ -76,7 +79,7 @@ func (mk *Maker) overlaid(n int, build func(mk *Maker, i int)) {
 		}
 	}
 	memory := map[tensor.Dtype]*tensor.Dense{}
-	for _, dt := range []tensor.Dtype{backend.F32, backend.I32, backend.I8} {
+	for _, dt := range []tensor.Dtype{backend.F32, backend.BF16, backend.I32, backend.I8} {
 		if most[dt] > 0 {
 			memory[dt] = mk.Make(dt, most[dt])
 		}

@@ -25,7 +25,8 @@ type Model struct {
 	head      Linear  // shares embed where embeddings are tied
 	aux       *Linear // a second output head, or nil
 	linears   []*Linear
-	rounding  Rounding // or nil
+	act       tensor.Dtype // of activations and their gradients, but for the residual stream
+	rounding  Rounding     // or nil
 	holders   map[*Param]Holder
 	lowest    int    // the first layer with something to train; 0 also where the embedding is trained
 	epoch     uint64 // advances with everything that a recorded pass does not see
@@ -78,7 +79,10 @@ func Build(b backend.Backend, c arch.Config, o Options) (*Model, error) {
 	if n := c.Params(); n > math.MaxInt/8 {
 		return nil, fmt.Errorf("model: %d parameters: %w", n, backend.ErrOutOfMemory)
 	}
-	m := &Model{Config: c.Clone(), Params: &Params{}, b: b, rounding: o.Rounding, holders: map[*Param]Holder{}}
+	m := &Model{Config: c.Clone(), Params: &Params{}, b: b, act: backend.F32, rounding: o.Rounding, holders: map[*Param]Holder{}}
+	if o.Product == nil && o.Rounding == nil && c.PLEDim == 0 {
+		m.act = backend.ActivationType(b) // products of other kinds, and the student's operations, are of float32
+	}
 	if err := m.wire(o); err != nil {
 		return nil, err
 	}

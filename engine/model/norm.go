@@ -60,10 +60,10 @@ func (n *Norm) forward(b backend.Backend, y, x *tensor.Dense, s normStats) error
 	return b.LayerNorm(y, s.mean, s.rstd, x, n.Gain.Value, value(n.Bias), n.eps)
 }
 
-// Backward adds to the gradients of gain and bias, where they are trained, and sets dx, which may alias dy.
-func (n *Norm) Backward(b backend.Backend, dx, dy, x *tensor.Dense, s normStats) error {
+// Backward adds to the gradients of gain and bias, where they are trained, and sets dx, which may alias dy, or with add adds to it.
+func (n *Norm) Backward(b backend.Backend, dx, dy, x *tensor.Dense, s normStats, add bool) error {
 	if !n.layer {
-		return b.RMSNormBackward(dx, n.dGain, dy, x, n.Gain.Value, s.rstd)
+		return b.RMSNormBackward(dx, n.dGain, dy, x, n.Gain.Value, s.rstd, add)
 	}
-	return b.LayerNormBackward(dx, n.dGain, n.dBias, dy, x, n.Gain.Value, s.mean, s.rstd)
+	return b.LayerNormBackward(dx, n.dGain, n.dBias, dy, x, n.Gain.Value, s.mean, s.rstd, add)
 }

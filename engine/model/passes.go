@@ -175,7 +175,7 @@ func (m *Model) Backward(a *Activations) error {
 			return err
 		}
 	}
-	if err := m.norm.Backward(b, a.dx, a.dx, a.x[last], a.finalStats); err != nil {
+	if err := m.norm.Backward(b, a.dx, a.dx, a.x[last], a.finalStats, false); err != nil {
 		return err
 	}
 	end := max(a.shape.From, m.lowest)

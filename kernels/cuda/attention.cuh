@@ -8,11 +8,12 @@ struct AttentionShape {
 	int time, heads, kv_heads, dim, window;
 	float scale;
 	const int* starts;
+	bool half;  // q, k, v, out and their gradients are bfloat16, not float32
 };
 
-#define ATTENTION_PARAMS int time, int heads, int kv_heads, int dim, int window, float scale, const int* starts
+#define ATTENTION_PARAMS int time, int heads, int kv_heads, int dim, int window, float scale, const int* starts, int half
 #define ATTENTION_ARGS \
-	AttentionShape { time, heads, kv_heads, dim, window, scale, starts }
+	AttentionShape { time, heads, kv_heads, dim, window, scale, starts, half != 0 }
 
 // A query sees span_of_query keys up to itself, and span_of_key queries from a key
 // on see it; query and key see each other where (unsigned)(query - key) is below

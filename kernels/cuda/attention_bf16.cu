@@ -1,5 +1,5 @@
 // Causal attention on tensor cores (arXiv:2205.14135, arXiv:2307.08691): operands
-// are rounded to bfloat16 on their way into shared memory, scores, sums and
+// are bfloat16, or rounded to it on their way into shared memory; scores, sums and
 // results stay float32 in registers. Heads are padded with zeros to Dim columns.
 // Four warps a block; the backward pass recomputes the scores and uses no atomics.
 //
@@ -18,21 +18,25 @@ struct HeadTile {
 	static constexpr int kSize = Rows * kPitch;
 
 	// load reads rows first … of a head, zero past the end of the sequence and of
-	// the head. whole: heads lie on 16 bytes and have a multiple of 4 columns.
-	static DEVICE void load(uint16_t* tile, const float* src, int batch, int first, int head, int heads, const AttentionShape& s,
+	// the head. whole: heads lie on 16 bytes, or 8 of bfloat16, and have a multiple of 4 columns.
+	static DEVICE void load(uint16_t* tile, const void* src, int batch, int first, int head, int heads, const AttentionShape& s,
 	                        bool whole) {
 		for (int i = threadIdx.x; i < Rows * (Dim / 4); i += 128) {
 			int r = i / (Dim / 4), d = i % (Dim / 4) * 4, t = first + r;
 			int left = t < s.time ? s.dim - d : 0;
-			const float* p = src + ((size_t)(batch * s.time + t) * heads + head) * s.dim + d;
+			size_t at = ((size_t)(batch * s.time + t) * heads + head) * s.dim + d;
+			if (s.half && left >= 4 && whole) {
+				*(uint2*)&tile[r * kPitch + d] = *(const uint2*)&((const uint16_t*)src)[at];
+				continue;
+			}
 			float4 x = {0, 0, 0, 0};
 			if (left >= 4 && whole) {
-				x = *(const float4*)p;
+				x = *(const float4*)&((const float*)src)[at];
 			} else {
-				if (left > 0) x.x = p[0];
-				if (left > 1) x.y = p[1];
-				if (left > 2) x.z = p[2];
-				if (left > 3) x.w = p[3];
+				if (left > 0) x.x = load_at(src, at, s.half);
+				if (left > 1) x.y = load_at(src, at + 1, s.half);
+				if (left > 2) x.z = load_at(src, at + 2, s.half);
+				if (left > 3) x.w = load_at(src, at + 3, s.half);
 			}
 			uint2 v = {pack_bf16(x.x, x.y), pack_bf16(x.z, x.w)};
 			*(uint2*)&tile[r * kPitch + d] = v;
@@ -95,18 +99,24 @@ DEVICE void multiply_columns(float (&acc)[Dim / 8][4], const float (&p)[N][4], c
 
 // Stores rows first+r … of 16 rows held as an accumulator, each times factor[half].
 template <int Dim>
-DEVICE void store_rows(float* dst, const float (&acc)[Dim / 8][4], const float (&factor)[2], int batch, int row, int head,
+DEVICE void store_rows(void* dst, const float (&acc)[Dim / 8][4], const float (&factor)[2], int batch, int row, int head,
                        int heads, const AttentionShape& s) {
+	bool pairs = s.half && (s.dim & 1) == 0 && ((uintptr_t)dst & 3) == 0;
 	UNROLL
 	for (int half = 0; half < 2; half++) {
 		int t = row + (lane_id() >> 2) + half * 8;
 		if (t >= s.time) continue;
-		float* p = dst + ((size_t)(batch * s.time + t) * heads + head) * s.dim;
+		size_t at = ((size_t)(batch * s.time + t) * heads + head) * s.dim;
 		UNROLL
 		for (int j = 0; j < Dim / 8; j++) {
 			int d = j * 8 + (lane_id() & 3) * 2;
-			if (d < s.dim) p[d] = acc[j][half * 2] * factor[half];
-			if (d + 1 < s.dim) p[d + 1] = acc[j][half * 2 + 1] * factor[half];
+			float x = acc[j][half * 2] * factor[half], y = acc[j][half * 2 + 1] * factor[half];
+			if (pairs) {
+				if (d < s.dim) *(uint32_t*)&((uint16_t*)dst)[at + d] = pack_bf16(x, y);
+				continue;
+			}
+			if (d < s.dim) store_at(dst, at + d, x, s.half);
+			if (d + 1 < s.dim) store_at(dst, at + d + 1, y, s.half);
 		}
 	}
 }
@@ -114,7 +124,7 @@ DEVICE void store_rows(float* dst, const float (&acc)[Dim / 8][4], const float (
 static constexpr int kQueries = 64, kKeys = 64;
 
 template <int Dim>
-DEVICE void attention_forward_bf16(float* out, float* lse, const float* q, const float* k, const float* v, AttentionShape s) {
+DEVICE void attention_forward_bf16(void* out, float* lse, const void* q, const void* k, const void* v, AttentionShape s) {
 	using Tile = HeadTile<64, Dim>;
 	constexpr int N = kKeys / 8;
 	DYNAMIC_SHARED(uint16_t, memory);
@@ -193,8 +203,8 @@ DEVICE void attention_forward_bf16(float* out, float* lse, const float* q, const
 
 // dq of 64 queries; Keys keys at a time.
 template <int Dim, int Keys>
-DEVICE void attention_dq_bf16(float* dq, const float* dout, const float* delta, const float* lse, const float* q,
-                              const float* k, const float* v, AttentionShape s) {
+DEVICE void attention_dq_bf16(void* dq, const void* dout, const float* delta, const float* lse, const void* q,
+                              const void* k, const void* v, AttentionShape s) {
 	using Queries = HeadTile<64, Dim>;
 	using KeyTile = HeadTile<Keys, Dim>;
 	constexpr int N = Keys / 8;
@@ -251,8 +261,8 @@ DEVICE void attention_dq_bf16(float* dq, const float* dout, const float* delta, 
 // dk and dv of 64 keys: the scores are computed transposed, keys by queries, so
 // that a warp owns 16 keys; Queries queries at a time, over the heads of the group.
 template <int Dim, int Queries>
-DEVICE void attention_dkv_bf16(float* dk, float* dv, const float* dout, const float* delta, const float* lse,
-                               const float* q, const float* k, const float* v, AttentionShape s) {
+DEVICE void attention_dkv_bf16(void* dk, void* dv, const void* dout, const float* delta, const float* lse,
+                               const void* q, const void* k, const void* v, AttentionShape s) {
 	using KeyTile = HeadTile<64, Dim>;
 	using QueryTile = HeadTile<Queries, Dim>;
 	constexpr int N = Queries / 8;
@@ -308,20 +318,20 @@ DEVICE void attention_dkv_bf16(float* dk, float* dv, const float* dout, const fl
 // The number is Dim; wide heads take fewer keys or queries at a time, to stay in
 // registers.
 #define ATTENTION_BF16(width, step)                                                                                        \
-	EXPORT __launch_bounds__(128) attention_bf16_##width(float* out, float* lse, const float* q, const float* k,            \
-	                                                     const float* v, ATTENTION_PARAMS) {                                \
+	EXPORT __launch_bounds__(128) attention_bf16_##width(void* out, float* lse, const void* q, const void* k,            \
+	                                                     const void* v, ATTENTION_PARAMS) {                                \
 		attention_forward_bf16<width>(out, lse, q, k, v, ATTENTION_ARGS);                                                   \
 	}                                                                                                                      \
 	KERNEL(attention_bf16_##width)                                                                                         \
-	EXPORT __launch_bounds__(128) attention_dq_bf16_##width(float* dq, const float* dout, const float* delta,               \
-	                                                        const float* lse, const float* q, const float* k,               \
-	                                                        const float* v, ATTENTION_PARAMS) {                             \
+	EXPORT __launch_bounds__(128) attention_dq_bf16_##width(void* dq, const void* dout, const float* delta,               \
+	                                                        const float* lse, const void* q, const void* k,               \
+	                                                        const void* v, ATTENTION_PARAMS) {                             \
 		attention_dq_bf16<width, step>(dq, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                      \
 	}                                                                                                                      \
 	KERNEL(attention_dq_bf16_##width)                                                                                      \
-	EXPORT __launch_bounds__(128, 2) attention_dkv_bf16_##width(float* dk, float* dv, const float* dout, const float* delta, \
-	                                                            const float* lse, const float* q, const float* k,           \
-	                                                            const float* v, ATTENTION_PARAMS) {                         \
+	EXPORT __launch_bounds__(128, 2) attention_dkv_bf16_##width(void* dk, void* dv, const void* dout, const float* delta, \
+	                                                            const float* lse, const void* q, const void* k,           \
+	                                                            const void* v, ATTENTION_PARAMS) {                         \
 		attention_dkv_bf16<width, step>(dk, dv, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                 \
 	}                                                                                                                      \
 	KERNEL(attention_dkv_bf16_##width)

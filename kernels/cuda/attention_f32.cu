@@ -9,17 +9,17 @@
 
 // Loads rows first … first+Tile of head h into a tile of pitch dim+1, zero outside.
 template <int Tile>
-DEVICE void load_heads(float* tile, const float* src, int batch, int first, int head, int heads, const AttentionShape& s) {
+DEVICE void load_heads(float* tile, const void* src, int batch, int first, int head, int heads, const AttentionShape& s) {
 	for (int i = threadIdx.x; i < Tile * s.dim; i += 128) {
 		int r = i / s.dim, d = i % s.dim, t = first + r;
-		tile[r * (s.dim + 1) + d] = t < s.time ? src[((size_t)(batch * s.time + t) * heads + head) * s.dim + d] : 0.0f;
+		tile[r * (s.dim + 1) + d] = t < s.time ? load_at(src, ((size_t)(batch * s.time + t) * heads + head) * s.dim + d, s.half) : 0.0f;
 	}
 }
 template <int Tile>
-DEVICE void store_heads(float* dst, const float* tile, int batch, int first, int head, int heads, const AttentionShape& s) {
+DEVICE void store_heads(void* dst, const float* tile, int batch, int first, int head, int heads, const AttentionShape& s) {
 	for (int i = threadIdx.x; i < Tile * s.dim; i += 128) {
 		int r = i / s.dim, d = i % s.dim, t = first + r;
-		if (t < s.time) dst[((size_t)(batch * s.time + t) * heads + head) * s.dim + d] = tile[r * (s.dim + 1) + d];
+		if (t < s.time) store_at(dst, ((size_t)(batch * s.time + t) * heads + head) * s.dim + d, tile[r * (s.dim + 1) + d], s.half);
 	}
 }
 DEVICE float dot_rows(const float* a, const float* b, int n) {
@@ -42,7 +42,7 @@ DEVICE float lanes_max(float v) {
 }
 
 template <int Tile>
-DEVICE void attention_forward_f32(float* out, float* lse, const float* q, const float* k, const float* v, AttentionShape s) {
+DEVICE void attention_forward_f32(void* out, float* lse, const void* q, const void* k, const void* v, AttentionShape s) {
 	constexpr int Lanes = 128 / Tile;
 	DYNAMIC_SHARED(float, memory);
 	int pitch = s.dim + 1, q0 = blockIdx.x * Tile, h = blockIdx.y, batch = blockIdx.z;
@@ -96,19 +96,19 @@ DEVICE void attention_forward_f32(float* out, float* lse, const float* q, const 
 }
 
 // delta [rows] = Σ_d dout·out, which is Σ_j p_j·dp_j. One warp a row.
-EXPORT attention_delta_f32(float* delta, const float* dout, const float* out, int rows, int dim) {
+EXPORT attention_delta_f32(float* delta, const void* dout, const void* out, int rows, int dim, int half) {
 	int row = blockIdx.x * (blockDim.x >> 5) + warp_id();
 	if (row >= rows) return;
 	float s = 0;
-	for (int d = lane_id(); d < dim; d += 32) s += dout[(size_t)row * dim + d] * out[(size_t)row * dim + d];
+	for (int d = lane_id(); d < dim; d += 32) s += load_at(dout, (size_t)row * dim + d, half) * load_at(out, (size_t)row * dim + d, half);
 	s = warp_sum(s);
 	if (lane_id() == 0) delta[row] = s;
 }
 KERNEL(attention_delta_f32)
 
 template <int Tile>
-DEVICE void attention_dq_f32(float* dq, const float* dout, const float* delta, const float* lse, const float* q,
-                             const float* k, const float* v, AttentionShape s) {
+DEVICE void attention_dq_f32(void* dq, const void* dout, const float* delta, const float* lse, const void* q,
+                             const void* k, const void* v, AttentionShape s) {
 	constexpr int Lanes = 128 / Tile;
 	DYNAMIC_SHARED(float, memory);
 	int pitch = s.dim + 1, q0 = blockIdx.x * Tile, h = blockIdx.y, batch = blockIdx.z;
@@ -155,8 +155,8 @@ DEVICE void attention_dq_f32(float* dq, const float* dout, const float* delta, c
 // dk and dv of one tile of keys: a row of threads is a key; the query heads of
 // the group add up in order.
 template <int Tile>
-DEVICE void attention_dkv_f32(float* dk, float* dv, const float* dout, const float* delta, const float* lse,
-                              const float* q, const float* k, const float* v, AttentionShape s) {
+DEVICE void attention_dkv_f32(void* dk, void* dv, const void* dout, const float* delta, const float* lse,
+                              const void* q, const void* k, const void* v, AttentionShape s) {
 	constexpr int Lanes = 128 / Tile;
 	DYNAMIC_SHARED(float, memory);
 	int pitch = s.dim + 1, k0 = blockIdx.x * Tile, g = blockIdx.y, batch = blockIdx.z, group = s.heads / s.kv_heads;
@@ -208,20 +208,20 @@ DEVICE void attention_dkv_f32(float* dk, float* dv, const float* dout, const flo
 }
 
 #define ATTENTION_F32(tile)                                                                                             \
-	EXPORT __launch_bounds__(128) attention_f32_##tile(float* out, float* lse, const float* q, const float* k,           \
-	                                                   const float* v, ATTENTION_PARAMS) {                                   \
+	EXPORT __launch_bounds__(128) attention_f32_##tile(void* out, float* lse, const void* q, const void* k,           \
+	                                                   const void* v, ATTENTION_PARAMS) {                                   \
 		attention_forward_f32<tile>(out, lse, q, k, v, ATTENTION_ARGS);                                                      \
 	}                                                                                                                   \
 	KERNEL(attention_f32_##tile)                                                                                        \
-	EXPORT __launch_bounds__(128) attention_dq_f32_##tile(float* dq, const float* dout, const float* delta,              \
-	                                                      const float* lse, const float* q, const float* k,              \
-	                                                      const float* v, ATTENTION_PARAMS) {                                \
+	EXPORT __launch_bounds__(128) attention_dq_f32_##tile(void* dq, const void* dout, const float* delta,              \
+	                                                      const float* lse, const void* q, const void* k,              \
+	                                                      const void* v, ATTENTION_PARAMS) {                                \
 		attention_dq_f32<tile>(dq, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                               \
 	}                                                                                                                   \
 	KERNEL(attention_dq_f32_##tile)                                                                                     \
-	EXPORT __launch_bounds__(128) attention_dkv_f32_##tile(float* dk, float* dv, const float* dout, const float* delta,  \
-	                                                       const float* lse, const float* q, const float* k,             \
-	                                                       const float* v, ATTENTION_PARAMS) {                               \
+	EXPORT __launch_bounds__(128) attention_dkv_f32_##tile(void* dk, void* dv, const void* dout, const float* delta,  \
+	                                                       const float* lse, const void* q, const void* k,             \
+	                                                       const void* v, ATTENTION_PARAMS) {                               \
 		attention_dkv_f32<tile>(dk, dv, dout, delta, lse, q, k, v, ATTENTION_ARGS);                                          \
 	}                                                                                                                   \
 	KERNEL(attention_dkv_f32_##tile)

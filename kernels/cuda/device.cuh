@@ -49,6 +49,44 @@ DEVICE void divide(long long i, int d, long long n, long long* quotient, int* re
 
 DEVICE bool aligned16(const void* p) { return ((uintptr_t)p & 15) == 0; }
 
+// Two floats rounded to nearest even bfloat16, lo in the low half.
+#if defined(CUDA_EMU)
+DEVICE uint32_t pack_bf16(float lo, float hi) { return emu::bf16_round(lo) | emu::bf16_round(hi) << 16; }
+#else
+DEVICE uint32_t pack_bf16(float lo, float hi) {
+	uint32_t r;
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+	return r;
+}
+#endif
+
+// Tensors of float32 or, with half, of bfloat16, by the element. Fours lie on 16 bytes, or on 8 with half.
+DEVICE float from_bf16(uint32_t low) { return __uint_as_float(low << 16); }
+DEVICE float rounded_bf16(float v) { return from_bf16(pack_bf16(v, 0.0f) & 0xffff); }
+DEVICE float load_at(const void* p, size_t i, bool half) {
+	return half ? from_bf16(((const uint16_t*)p)[i]) : ((const float*)p)[i];
+}
+DEVICE float4 unpack_bf16(uint2 v) {
+	return {from_bf16(v.x & 0xffff), __uint_as_float(v.x & 0xffff0000u), from_bf16(v.y & 0xffff), __uint_as_float(v.y & 0xffff0000u)};
+}
+DEVICE float4 load4_at(const void* p, size_t i, bool half) {
+	return half ? unpack_bf16(*(const uint2*)&((const uint16_t*)p)[i]) : *(const float4*)&((const float*)p)[i];
+}
+DEVICE void store_at(void* p, size_t i, float v, bool half) {
+	if (half) ((uint16_t*)p)[i] = (uint16_t)pack_bf16(v, 0.0f);
+	else ((float*)p)[i] = v;
+}
+DEVICE void store4_at(void* p, size_t i, float4 v, bool half) {
+	if (half) {
+		uint2 packed = {pack_bf16(v.x, v.y), pack_bf16(v.z, v.w)};
+		*(uint2*)&((uint16_t*)p)[i] = packed;
+	} else {
+		*(float4*)&((float*)p)[i] = v;
+	}
+}
+DEVICE const void* element_at(const void* p, size_t i, bool half) { return (const char*)p + (half ? 2 : 4) * i; }
+DEVICE void* element_at(void* p, size_t i, bool half) { return (char*)p + (half ? 2 : 4) * i; }
+
 DEVICE float warp_sum(float v) {
 	for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(kFullWarp, v, o);
 	return v;

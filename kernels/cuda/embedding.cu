@@ -45,8 +45,8 @@ KERNEL(embed_backward_f32)
 // Rotates the pairs (i, i+half) of every head by the angle of the row's position.
 // x [rows, heads, 2·half]. inverse swaps the roles of the halves, which turns the
 // angle round.
-EXPORT_STRIDING(8) rope_f32(float* x, const int* positions, const float* cosines, const float* sines, int rows, int heads, int half,
-                int limit, int inverse) {
+EXPORT_STRIDING(8) rope_f32(void* x, const int* positions, const float* cosines, const float* sines, int rows, int heads, int half,
+                int limit, int inverse, int half_x) {
 	long long n = (long long)rows * heads * half;
 	long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
 	for (; i < n; i += step) {
@@ -55,20 +55,20 @@ EXPORT_STRIDING(8) rope_f32(float* x, const int* positions, const float* cosines
 		divide(i, half, n, &head, &j);
 		divide(head, heads, n, &row, &h);
 		int position = positions[row];
-		float* pa = x + head * 2 * half + j;
-		float* pb = pa + half;
+		size_t ia = head * 2 * half + j, ib = ia + half;
 		if (position < 0 || position >= limit) {
-			*pa = *pb = quiet_nan();
+			store_at(x, ia, quiet_nan(), half_x);
+			store_at(x, ib, quiet_nan(), half_x);
 			continue;
 		}
 		if (inverse) {
-			float* t = pa;
-			pa = pb;
-			pb = t;
+			size_t t = ia;
+			ia = ib;
+			ib = t;
 		}
-		float a = *pa, b = *pb, c = cosines[(size_t)position * half + j], s = sines[(size_t)position * half + j];
-		*pa = sub(mul(a, c), mul(b, s));
-		*pb = add(mul(b, c), mul(a, s));
+		float a = load_at(x, ia, half_x), b = load_at(x, ib, half_x), c = cosines[(size_t)position * half + j], s = sines[(size_t)position * half + j];
+		store_at(x, ia, sub(mul(a, c), mul(b, s)), half_x);
+		store_at(x, ib, add(mul(b, c), mul(a, s)), half_x);
 	}
 }
 KERNEL(rope_f32)

@@ -16,7 +16,7 @@ func (k Kernel) String() string { return Table[k].Name }
 // source asks the compiler for as many (EXPORT_STRIDING).
 func (k Kernel) Striding() int {
 	switch k {
-	case AdamWF32, GELUBackwardF32:
+	case AdamWF32, ReLU2OutputBackwardF32:
 		return 6
 	}
 	return 8

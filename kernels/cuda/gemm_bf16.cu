@@ -12,7 +12,7 @@ DEVICE void finish_parts(const Epilogue& out, const float* partial, int parts, c
 		int row = row0 + e / Cols, col = col0 + e % Cols;
 		if (row >= m || col >= n) continue;
 		size_t at = (size_t)row * n + col;
-		float s = accumulate ? out.c[at] : bias ? bias[col] : 0.0f;
+		float s = accumulate ? load_at(out.c, at, out.half_c()) : bias ? bias[col] : 0.0f;
 		for (int p = 0; p < parts; p++) s += *(const volatile float*)&partial[p * size + at];
 		out.store(at, s);
 	}
@@ -21,8 +21,8 @@ DEVICE void finish_parts(const Epilogue& out, const float* partial, int parts, c
 // What one launch multiplies: up to three pairs of operands of the same shape. Chained, their products add up in one result,
 // along one longer k; else member i is a product of its own with its own result.
 struct Members {
-	float* c[3];
-	const float *a[3], *b[3];
+	void* c[3];
+	const void *a[3], *b[3];
 	int count, chain;
 };
 
@@ -44,16 +44,21 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, unsigned* counters, const Me
 	int k_first = part * k_part, k_end = min(k_first + k_part, k);
 	float acc[Gemm::kM][Gemm::kN][4] = {};
 	for (int i = member; i < (x.chain ? x.count : member + 1); i++) {
-		const float* a = i == 0 ? x.a[0] : i == 1 ? x.a[1] : x.a[2];
-		const float* b = i == 0 ? x.b[0] : i == 1 ? x.b[1] : x.b[2];
-		Gemm::template multiply<false, false>(acc, memory, stages, a, b, m, n, k, row0, col0, k_first, k_end);
+		const void* a = i == 0 ? x.a[0] : i == 1 ? x.a[1] : x.a[2];
+		const void* b = i == 0 ? x.b[0] : i == 1 ? x.b[1] : x.b[2];
+		switch (out.types & (Epilogue::kHalfA | Epilogue::kHalfB)) {
+		case 0: Gemm::template multiply<false, false>(acc, memory, stages, a, b, m, n, k, row0, col0, k_first, k_end); break;
+		case Epilogue::kHalfA: Gemm::template multiply<true, false>(acc, memory, stages, a, b, m, n, k, row0, col0, k_first, k_end); break;
+		case Epilogue::kHalfB: Gemm::template multiply<false, true>(acc, memory, stages, a, b, m, n, k, row0, col0, k_first, k_end); break;
+		default: Gemm::template multiply<true, true>(acc, memory, stages, a, b, m, n, k, row0, col0, k_first, k_end);
+		}
 	}
 	out.c = member == 0 ? x.c[0] : member == 1 ? x.c[1] : x.c[2];
 	partial += (size_t)member * parts * m * n;
 	counters += (size_t)member * gridDim.x * gridDim.y;
 
 	Epilogue to = out;
-	if (parts > 1) to = {partial + (size_t)part * m * n, nullptr, nullptr, Epilogue::kPlain};
+	if (parts > 1) to = {partial + (size_t)part * m * n, nullptr, nullptr, Epilogue::kPlain, 0};
 	bool quads = (n & 3) == 0 && to.on16();
 	float* strip = (float*)memory + warp_id() * Out::kSize;
 	UNROLL
@@ -77,11 +82,11 @@ DEVICE void gemm_bf16(Epilogue out, float* partial, unsigned* counters, const Me
 }
 
 #define GEMM_BF16_PARAMS                                                                                                     \
-	float *c, float *partial, unsigned *counters, const float *a, const float *b, const float *bias, float *second,          \
-	    const float *other, int m, int n, int k, int k_part, float alpha, int accumulate, int kind, int members, int chain, \
-	    float *c1, const float *a1, const float *b1, float *c2, const float *a2, const float *b2, int stages
+	void *c, float *partial, unsigned *counters, const void *a, const void *b, const float *bias, void *second,             \
+	    const void *other, int m, int n, int k, int k_part, float alpha, int accumulate, int kind, int members, int chain, \
+	    void *c1, const void *a1, const void *b1, void *c2, const void *a2, const void *b2, int stages, int types
 #define GEMM_BF16_ARGS                                                                                              \
-	Epilogue{c, second, other, kind}, partial, counters, Members{{c, c1, c2}, {a, a1, a2}, {b, b1, b2}, members, chain}, \
+	Epilogue{c, second, other, kind, types}, partial, counters, Members{{c, c1, c2}, {a, a1, a2}, {b, b1, b2}, members, chain}, \
 	    bias, m, n, k, k_part, alpha, accumulate, stages
 
 #define GEMM_BF16(form, trans_a, trans_b)                                                 \

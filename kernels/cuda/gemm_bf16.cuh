@@ -93,7 +93,7 @@ struct Strip {
 			if (quads) {
 				if (bias) v = {v.x + bias[c], v.y + bias[c + 1], v.z + bias[c + 2], v.w + bias[c + 3]};
 				if (accumulate) {
-					float4 old = *(const float4*)&out.c[at];
+					float4 old = load4_at(out.c, at, out.half_c());
 					v = {v.x + old.x, v.y + old.y, v.z + old.z, v.w + old.w};
 				}
 				out.store(at, v);
@@ -102,7 +102,7 @@ struct Strip {
 			for (int i = 0; i < 4 && c + i < n; i++) {
 				float x = i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 				if (bias) x += bias[c + i];
-				if (accumulate) x += out.c[at + i];
+				if (accumulate) x += load_at(out.c, at + i, out.half_c());
 				out.store(at + i, x);
 			}
 		}

@@ -13,7 +13,7 @@ DEVICE void gemm_f32(Epilogue out, const float* a, const float* b, const float* 
 		for (int j = 0; j < 4; j++) {
 			int row = row0 + Gemm::row(i), col = col0 + Gemm::col(j);
 			bool inside = row < m && col < n;
-			acc[i][j] = inside && accumulate ? out.c[(size_t)row * n + col] : inside && bias ? bias[col] : 0.0f;
+			acc[i][j] = inside && accumulate ? ((const float*)out.c)[(size_t)row * n + col] : inside && bias ? bias[col] : 0.0f;
 		}
 	}
 	Gemm::multiply(acc, a, b, m, n, k, row0, col0, alpha);
@@ -31,7 +31,7 @@ DEVICE void gemm_f32(Epilogue out, const float* a, const float* b, const float* 
 	EXPORT __launch_bounds__(128) name(float* c, const float* a, const float* b, const float* bias, float* second, \
 	                                   const float* other, int m, int n, int k, float alpha, int accumulate,       \
 	                                   int kind) {                                                                 \
-		gemm_f32<trans_a, trans_b>(Epilogue{c, second, other, kind}, a, b, bias, m, n, k, alpha, accumulate);      \
+		gemm_f32<trans_a, trans_b>(Epilogue{c, second, other, kind, 0}, a, b, bias, m, n, k, alpha, accumulate);      \
 	}                                                                                                              \
 	KERNEL(name)
 

@@ -1,5 +1,4 @@
-// mma.cuh wraps the matrix and copy instructions of compute capability 8.0 and
-// the conversion to bfloat16. The emulator has its own versions of them.
+// mma.cuh wraps the matrix and copy instructions of compute capability 8.0. The emulator has its own versions of them.
 #pragma once
 #include "device.cuh"
 
@@ -18,7 +17,6 @@ template <int Keep>
 DEVICE void cp_async_wait() {
 	emu_cp_wait(Keep);
 }
-DEVICE uint32_t pack_bf16(float lo, float hi) { return emu::bf16_round(lo) | emu::bf16_round(hi) << 16; }
 DEVICE float exp2_approx(float x) { return std::exp2(x); }
 DEVICE float log2_approx(float x) { return std::log2(x); }
 
@@ -62,12 +60,6 @@ DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memor
 template <int Keep>
 DEVICE void cp_async_wait() {
 	asm volatile("cp.async.wait_group %0;" ::"n"(Keep) : "memory");
-}
-// Two floats rounded to nearest even bfloat16, lo in the low half.
-DEVICE uint32_t pack_bf16(float lo, float hi) {
-	uint32_t r;
-	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
-	return r;
 }
 DEVICE float exp2_approx(float x) {
 	float y;

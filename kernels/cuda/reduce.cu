@@ -4,14 +4,14 @@
 // partial[b] = sum of rows b·rows_per_block and following of x [rows, cols].
 // Grid (cols/32, blocks), block (32·8): thread (i, j) takes column i of rows j,
 // j+8, … .
-EXPORT sum_rows_f32(float* partial, const float* x, int rows, int cols, int rows_per_block) {
+EXPORT sum_rows_f32(float* partial, const void* x, int rows, int cols, int rows_per_block, int half) {
 	__shared__ float sums[8][33];
 	int tx = threadIdx.x & 31, ty = threadIdx.x >> 5;
 	int c = blockIdx.x * 32 + tx;
 	int first = blockIdx.y * rows_per_block, last = min(first + rows_per_block, rows);
 	float s = 0;
 	if (c < cols)
-		for (int r = first + ty; r < last; r += 8) s += x[(size_t)r * cols + c];
+		for (int r = first + ty; r < last; r += 8) s += load_at(x, (size_t)r * cols + c, half);
 	sums[ty][tx] = s;
 	__syncthreads();
 	if (ty == 0 && c < cols) {

@@ -38,6 +38,21 @@ func (c *checker) is(arg string, t *tensor.Dense, dt tensor.Dtype) bool {
 	return false
 }
 
+// act checks owner, dtype and layout of a tensor of F32 or BF16. Only backends that have it make one of BF16.
+func (c *checker) act(arg string, t *tensor.Dense) bool {
+	if t != nil && t.Dtype() == backend.BF16 {
+		return c.is(arg, t, backend.BF16)
+	}
+	return c.is(arg, t, backend.F32)
+}
+
+// acts is matrix for a tensor of F32 or BF16.
+func (c *checker) acts(arg string, t *tensor.Dense, n, cols int) {
+	if c.act(arg, t) {
+		c.matrix(arg, t, t.Dtype(), n, cols)
+	}
+}
+
 // matrix checks a tensor of n rows of cols elements.
 func (c *checker) matrix(arg string, t *tensor.Dense, dt tensor.Dtype, n, cols int) {
 	if !c.is(arg, t, dt) {
@@ -68,6 +83,14 @@ func (c *checker) optional(arg string, t *tensor.Dense, dt tensor.Dtype, n int) 
 // rows checks a f32 matrix of any size and returns it.
 func (c *checker) rows(arg string, t *tensor.Dense) (n, cols int) {
 	if !c.is(arg, t, backend.F32) {
+		return 0, 0
+	}
+	return backend.Rows(t)
+}
+
+// actRows is rows for a matrix of F32 or BF16.
+func (c *checker) actRows(arg string, t *tensor.Dense) (n, cols int) {
+	if !c.act(arg, t) {
 		return 0, 0
 	}
 	return backend.Rows(t)

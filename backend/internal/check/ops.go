@@ -46,6 +46,9 @@ func Transfer(b tensor.Engine, op string, t *tensor.Dense, host any) (int, error
 	case []float32:
 		c.vector("tensor", t, backend.F32, len(h))
 		n = 4 * len(h)
+	case []uint16:
+		c.vector("tensor", t, backend.BF16, len(h))
+		n = 2 * len(h)
 	case []int32:
 		c.vector("tensor", t, backend.I32, len(h))
 		n = 4 * len(h)
@@ -53,7 +56,7 @@ func Transfer(b tensor.Engine, op string, t *tensor.Dense, host any) (int, error
 		c.vector("tensor", t, backend.I8, len(h))
 		n = len(h)
 	default:
-		that(&c, false, "host", host, "[]float32, []int32 or []int8")
+		that(&c, false, "host", host, "[]float32, []uint16, []int32 or []int8")
 	}
 	return n, c.err
 }
@@ -61,22 +64,26 @@ func Transfer(b tensor.Engine, op string, t *tensor.Dense, host any) (int, error
 // MatMul checks MatMul and returns M, N and K.
 func MatMul(b tensor.Engine, cc, a, bb *tensor.Dense, args backend.MatMulArgs) (m, n, k int, err error) {
 	c := checker{owner: b, op: "MatMul"}
-	m, k = c.rows("a", a)
+	m, k = c.actRows("a", a)
 	if args.TransA {
 		m, k = k, m
 	}
-	kb, n := c.rows("b", bb)
+	kb, n := c.actRows("b", bb)
 	if args.TransB {
 		kb, n = n, kb
 	}
 	if c.err == nil && kb != k {
 		c.err = &backend.ShapeError{Op: c.op, Arg: "b", Got: bb.Shape().Clone(), Want: transposed(k, n, args.TransB)}
 	}
-	c.matrix("c", cc, backend.F32, m, n)
+	c.acts("c", cc, m, n)
 	c.optional("bias", args.Bias, backend.F32, n)
 	that(&c, !args.Accumulate || args.Bias == nil, "bias", "set", "nil together with Accumulate")
+	if args.Add != nil {
+		c.matrix("add", args.Add, backend.F32, m, n)
+		that(&c, !args.Accumulate, "add", "set", "nil together with Accumulate")
+	}
 	c.number("alpha", args.Alpha)
-	c.separate("c", cc, a, bb)
+	c.separate("c", cc, a, bb, args.Add)
 	c.blocks("live", args.Live, bb)
 	c.blocks("wanted", args.Wanted, cc)
 	return m, n, k, c.err
@@ -99,7 +106,7 @@ func transposed(rows, cols int, t bool) []int {
 // SumRows checks SumRows.
 func SumRows(b tensor.Engine, dst, x *tensor.Dense) (n, cols int, err error) {
 	c := checker{owner: b, op: "SumRows"}
-	n, cols = c.rows("x", x)
+	n, cols = c.actRows("x", x)
 	c.vector("dst", dst, backend.F32, cols)
 	return n, cols, c.err
 }
@@ -115,10 +122,35 @@ func Same(b tensor.Engine, op string, args []string, ts ...*tensor.Dense) (int, 
 	return n, c.err
 }
 
+// SameAct is Same for tensors of F32 or BF16, which are all of one dtype.
+func SameAct(b tensor.Engine, op string, args []string, ts ...*tensor.Dense) (n int, half bool, err error) {
+	c := checker{owner: b, op: op}
+	if c.act(args[0], ts[0]) {
+		n, half = ts[0].Shape().TotalSize(), ts[0].Dtype() == backend.BF16
+	}
+	for i := 1; i < len(ts) && c.err == nil; i++ {
+		c.vector(args[i], ts[i], ts[0].Dtype(), n)
+	}
+	return n, half, c.err
+}
+
+// Cast checks Cast and returns the number of elements.
+func Cast(b tensor.Engine, dst, x *tensor.Dense) (n int, err error) {
+	c := checker{owner: b, op: "Cast"}
+	if c.act("x", x) {
+		n = x.Shape().TotalSize()
+	}
+	if c.act("dst", dst) {
+		c.vector("dst", dst, dst.Dtype(), n)
+	}
+	c.separate("dst", dst, x)
+	return n, c.err
+}
+
 // Activation refuses values that are not activations.
 func Activation(op string, act backend.Activation) error {
-	if act < backend.ReLU || act > backend.SiLU {
-		return &backend.ArgError{Op: op, Arg: "act", Got: int(act), Want: "relu, relu2, gelu or silu"}
+	if act < backend.ReLU || act > backend.ReLU2Output {
+		return &backend.ArgError{Op: op, Arg: "act", Got: int(act), Want: "relu, relu2, gelu, silu or relu2-output"}
 	}
 	return nil
 }
@@ -146,30 +178,33 @@ func Softmax(b tensor.Engine, dst, x *tensor.Dense, temperature float32) (n, v i
 // RMSNorm checks RMSNorm.
 func RMSNorm(b tensor.Engine, y, rstd, x, gain *tensor.Dense) (n, cols int, err error) {
 	c := checker{owner: b, op: "RMSNorm"}
-	n, cols = c.rows("x", x)
-	c.matrix("y", y, backend.F32, n, cols)
+	n, cols = c.actRows("x", x)
+	c.acts("y", y, n, cols)
 	c.vector("rstd", rstd, backend.F32, n)
 	c.vector("gain", gain, backend.F32, cols)
 	return n, cols, c.err
 }
 
 // RMSNormBackward checks RMSNormBackward.
-func RMSNormBackward(b tensor.Engine, dx, dgain, dy, x, gain, rstd *tensor.Dense) (n, cols int, err error) {
+func RMSNormBackward(b tensor.Engine, dx, dgain, dy, x, gain, rstd *tensor.Dense, accumulate bool) (n, cols int, err error) {
 	c := checker{owner: b, op: "RMSNormBackward"}
-	n, cols = c.rows("x", x)
-	c.matrix("dx", dx, backend.F32, n, cols)
-	c.matrix("dy", dy, backend.F32, n, cols)
+	n, cols = c.actRows("x", x)
+	c.acts("dx", dx, n, cols)
+	c.acts("dy", dy, n, cols)
 	c.vector("dgain", dgain, backend.F32, cols)
 	c.vector("gain", gain, backend.F32, cols)
 	c.vector("rstd", rstd, backend.F32, n)
+	if accumulate {
+		c.separate("dx", dx, dy)
+	}
 	return n, cols, c.err
 }
 
 // LayerNorm checks LayerNorm.
 func LayerNorm(b tensor.Engine, y, mean, rstd, x, gain, bias *tensor.Dense) (n, cols int, err error) {
 	c := checker{owner: b, op: "LayerNorm"}
-	n, cols = c.rows("x", x)
-	c.matrix("y", y, backend.F32, n, cols)
+	n, cols = c.actRows("x", x)
+	c.acts("y", y, n, cols)
 	c.vector("mean", mean, backend.F32, n)
 	c.vector("rstd", rstd, backend.F32, n)
 	c.vector("gain", gain, backend.F32, cols)
@@ -178,16 +213,19 @@ func LayerNorm(b tensor.Engine, y, mean, rstd, x, gain, bias *tensor.Dense) (n, 
 }
 
 // LayerNormBackward checks LayerNormBackward.
-func LayerNormBackward(b tensor.Engine, dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense) (n, cols int, err error) {
+func LayerNormBackward(b tensor.Engine, dx, dgain, dbias, dy, x, gain, mean, rstd *tensor.Dense, accumulate bool) (n, cols int, err error) {
 	c := checker{owner: b, op: "LayerNormBackward"}
-	n, cols = c.rows("x", x)
-	c.matrix("dx", dx, backend.F32, n, cols)
-	c.matrix("dy", dy, backend.F32, n, cols)
+	n, cols = c.actRows("x", x)
+	c.acts("dx", dx, n, cols)
+	c.acts("dy", dy, n, cols)
 	c.vector("dgain", dgain, backend.F32, cols)
 	c.optional("dbias", dbias, backend.F32, cols)
 	c.vector("gain", gain, backend.F32, cols)
 	c.vector("mean", mean, backend.F32, n)
 	c.vector("rstd", rstd, backend.F32, n)
+	if accumulate {
+		c.separate("dx", dx, dy)
+	}
 	return n, cols, c.err
 }
 
@@ -211,7 +249,10 @@ func RoPE(b tensor.Engine, x, positions, cos, sin *tensor.Dense) (n, heads, d, l
 	limit, half := c.rows("cos", cos)
 	c.matrix("sin", sin, backend.F32, limit, half)
 	d = 2 * half
-	total := c.size("x", x)
+	total := 0
+	if c.act("x", x) {
+		total = x.Shape().TotalSize()
+	}
 	if c.err == nil && (n == 0 || total%(n*d) != 0) {
 		c.err = &backend.ShapeError{Op: c.op, Arg: "x", Got: x.Shape().Clone(), Want: []int{n, d}}
 	}
@@ -238,10 +279,14 @@ func Attention(b tensor.Engine, op string, out, lse, q, k, v *tensor.Dense, a ba
 		_, c.err = backend.TensorBytes(backend.F32, a.Batch, a.Time, a.Heads, a.HeadDim)
 	}
 	n := a.Batch * a.Time
-	c.vector("q", q, backend.F32, n*a.Heads*a.HeadDim)
-	c.vector("k", k, backend.F32, n*a.KVHeads*a.HeadDim)
-	c.vector("v", v, backend.F32, n*a.KVHeads*a.HeadDim)
-	c.vector("out", out, backend.F32, n*a.Heads*a.HeadDim)
+	dt := backend.F32
+	if op != "QAttention" && c.act("q", q) {
+		dt = q.Dtype()
+	}
+	c.vector("q", q, dt, n*a.Heads*a.HeadDim)
+	c.vector("k", k, dt, n*a.KVHeads*a.HeadDim)
+	c.vector("v", v, dt, n*a.KVHeads*a.HeadDim)
+	c.vector("out", out, dt, n*a.Heads*a.HeadDim)
 	c.optional("starts", a.Starts, backend.I32, n)
 	that(&c, a.Starts == nil || a.Window == 0, "window", a.Window, "0 beside starts")
 	if op == "QAttention" {
@@ -262,10 +307,10 @@ func AttentionBackward(b tensor.Engine, dq, dk, dv, dout, out, lse, q, k, v *ten
 	}
 	c := checker{owner: b, op: op}
 	n := a.Batch * a.Time
-	c.vector("dout", dout, backend.F32, n*a.Heads*a.HeadDim)
-	c.vector("dq", dq, backend.F32, n*a.Heads*a.HeadDim)
-	c.vector("dk", dk, backend.F32, n*a.KVHeads*a.HeadDim)
-	c.vector("dv", dv, backend.F32, n*a.KVHeads*a.HeadDim)
+	c.vector("dout", dout, q.Dtype(), n*a.Heads*a.HeadDim)
+	c.vector("dq", dq, q.Dtype(), n*a.Heads*a.HeadDim)
+	c.vector("dk", dk, q.Dtype(), n*a.KVHeads*a.HeadDim)
+	c.vector("dv", dv, q.Dtype(), n*a.KVHeads*a.HeadDim)
 	c.separate("dq", dq, dout, out, q, k, v)
 	c.separate("dk", dk, dout, out, q, k, v, dq)
 	c.separate("dv", dv, dout, out, q, k, v, dq, dk)
