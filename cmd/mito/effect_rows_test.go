@@ -393,7 +393,7 @@ func commandEffects() map[string]commandRows {
 		"arch":      {{"", "--arch mini", ships}, {"", "--arch huge", isRefused("--arch")}},
 		"teachers":  {{"", "--teachers 2", ships}},
 		"assistant": {{"", "--assistant micro", ships}},
-		"budget": {{"", "--budget flash=70K,ram=4K", holds("report.json", `"ram_budget": 4096`)}, {"", "--budget flash=1K", isRefused("the smallest student takes that")},
+		"budget": {{"", "--budget flash=70K,ram=4K", holds("report.json", `"ram_budget": 4096`)}, {"", "--budget flash=1K", isRefused("a student that can be searched for takes that")},
 			{"", "--budget flash", isRefused("flash=256K")}, {"--arch mini", "--budget flash=512K", isRefused("contradict")}},
 		"games":  {{"", "--games 3", holds("report.json", `"games": 3`)}},
 		"resume": {resumes(pipeline)},

@@ -138,6 +138,11 @@ func (w *Workload) fits(s Shape, tokens int, b search.Budget, least *nearest) (*
 	if err != nil {
 		return nil, err
 	}
+	coarse, _, _, err := w.deviceCost(config, 0, fewestBits)
+	if err != nil {
+		return nil, err
+	}
+	small = min(small, coarse)
 	rate := 0.0
 	if b.TokS > 0 {
 		if rate, err = search.Speed(config, 0); err != nil {
@@ -158,8 +163,11 @@ func (w *Workload) fits(s Shape, tokens int, b search.Budget, least *nearest) (*
 	return c, nil
 }
 
-// mostPruned is the share of zero blocks of the smallest student that is searched for.
-const mostPruned = 0.75
+// What the nearest budget is told from: a share of zero blocks and bits of weights that a search gets to.
+const (
+	mostPruned = 0.75
+	fewestBits = "3"
+)
 
 // filled is the flash that a choice takes whole.
 func (c *Choice) filled(w *Workload) int64 {
@@ -281,14 +289,14 @@ func (n *nearest) refuse(b search.Budget) error {
 	case n.flash == 0:
 		return fmt.Errorf("no architecture of this workload can be exported as C, so that nothing is known of a device: %w", n.why)
 	case b.Flash > 0 && n.flash > b.Flash:
-		return &search.BudgetError{Got: fmt.Sprintf("flash=%d", b.Flash), Want: fmt.Sprintf("flash=%d or more: the smallest student takes that with its code", n.flash)}
+		return &search.BudgetError{Got: fmt.Sprintf("flash=%d", b.Flash), Want: fmt.Sprintf("flash=%d or more: a student that can be searched for takes that with its code", n.flash)}
 	case b.RAM > 0 && n.ram > b.RAM:
 		return &search.BudgetError{Got: fmt.Sprintf("ram=%d", b.RAM), Want: fmt.Sprintf("ram=%d or more: the student with the smallest cache takes that with its stack", n.ram)}
 	case b.TokS > 0 && n.rate < b.TokS:
 		return &search.BudgetError{Got: fmt.Sprintf("tok_s=%.0f", b.TokS), Want: fmt.Sprintf("tok_s=%.0f or less: the fastest student ran at that here", n.rate)}
 	}
 	return &search.BudgetError{Got: "of flash, ram and tok_s together", Want: fmt.Sprintf(
-		"less of one: the smallest student takes flash=%d, the smallest cache ram=%d", n.flash, n.ram)}
+		"less of one: a student takes flash=%d, the smallest cache ram=%d", n.flash, n.ram)}
 }
 
 // searchDir is the folder of the search in that of a pipeline.

@@ -37,6 +37,9 @@ type Options struct {
 // taught says that the student has a teacher.
 func (o *Options) taught() bool { return len(o.Given) > 0 || o.Preset.Teacher.Shape != "" }
 
+// searches says that students are searched for under a budget, which the student teaches.
+func (o *Options) searches() bool { return o.Choice != nil && o.Choice.Search }
+
 // CheckTeachers refuses several teachers, and an assistant, of a preset that trains no teacher.
 func (o *Options) CheckTeachers() error {
 	if !o.taught() && (o.Teachers > 1 || o.Assistant != "") {
@@ -135,7 +138,11 @@ func (j *job) begin() error {
 	}
 	j.r.Notes = append(j.r.Notes, j.w.Notes...)
 	if !j.taught() {
-		j.note("No teacher: the labels of the data teach the student.")
+		text := "No teacher: the labels of the data teach the student."
+		if j.searches() {
+			text += " The smaller students of the search under the budget learn from that student too."
+		}
+		j.note("%s", text)
 	}
 	var err error
 	if j.r.Splits, err = j.w.Splits(); err != nil {
@@ -163,7 +170,10 @@ func (j *job) settings() map[string]any {
 		s["teacher"], s["teachers"] = j.Given, len(j.Given)
 	}
 	if !j.taught() {
-		s["teacher"], s["teachers"], s["distill"] = nil, 0, nil
+		s["teacher"], s["teachers"] = nil, 0
+		if !j.searches() {
+			s["distill"] = nil
+		}
 	}
 	return s
 }

@@ -282,16 +282,21 @@ func (s Space) Candidates(ctx context.Context, c arch.Config, b Budget, n int, s
 // fitting lists the candidates of a shape, and notes in least what the smallest student takes.
 func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget, cost Cost, speed func(arch.Config, float64) (float64, error)) ([]Candidate, error) {
 	c := shape.Config(parent)
-	sizes := map[string]int64{}
-	smallest, ram, err := cost(c, mostSparse, Whole)
+	sizes, rams := map[string]int64{}, map[string]int64{}
+	smallest, sparse, err := cost(c, mostSparse, Whole)
 	if err != nil {
 		return nil, err
 	}
+	_, dense, err := cost(c, 0, Whole)
+	if err != nil {
+		return nil, err
+	}
+	ram := min(sparse, dense)
 	for _, bits := range s.Bits {
-		if sizes[bits], _, err = cost(c, 0, bits); err != nil {
+		if sizes[bits], rams[bits], err = cost(c, 0, bits); err != nil {
 			return nil, err
 		}
-		smallest = min(smallest, sizes[bits])
+		smallest, ram = min(smallest, sizes[bits]), min(ram, rams[bits])
 	}
 	note := func(to *int64, n int64) {
 		if *to == 0 || n < *to {
@@ -325,7 +330,11 @@ func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget,
 		return rate < b.TokS, err
 	}
 	var list []Candidate
+	roomy := func(ram int64) bool { return b.RAM == 0 || ram <= b.RAM }
 	for _, p := range sparsities {
+		if p == 0 && !roomy(dense) || p > 0 && !roomy(sparse) {
+			continue
+		}
 		if no, err := slow(p); no || err != nil {
 			if err != nil {
 				return nil, err
@@ -340,7 +349,7 @@ func (s Space) fitting(shape Shape, parent arch.Config, b Budget, least *Budget,
 		}
 	}
 	fits := func(bits string) bool {
-		return b.Flash == 0 || sizes[bits] <= b.Flash && sizes[bits] >= int64(leastFill*float64(b.Flash))
+		return roomy(rams[bits]) && (b.Flash == 0 || sizes[bits] <= b.Flash && sizes[bits] >= int64(leastFill*float64(b.Flash)))
 	}
 	if !slices.ContainsFunc(s.Bits, fits) {
 		return list, nil
