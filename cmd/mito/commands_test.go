@@ -53,6 +53,8 @@ func TestWrongUse(t *testing.T) {
 		{"pipeline --corpus x --bpe -1", "--bpe is -1"},
 		{"pipeline --games 0", "--games is 0"},
 		{"pipeline --teachers 0", "--teachers is 0"},
+		{"pipeline --task puzzle8 --preset standard --teachers 2", "puzzle8 has no teacher"},
+		{"pipeline --task puzzle8 --preset standard --assistant mini", "give --teacher DIR, or another preset"},
 		{"pipeline --assistant huge", "huge"},
 		{"pipeline --threads 0", "--threads is 0"},
 		{"pipeline --resume", "--resume needs --out"},

@@ -50,7 +50,7 @@ type AdaptStart struct {
 	// Align is the number of batches, the first ones, by whose gradient A is aligned, see lora.Config.Align; 0 draws it.
 	Align int `json:"align,omitempty"`
 	// Gamma is how many times as large A is, see lora.Init; 0 means 1.
-	Gamma float64 `json:"-"`
+	Gamma float64 `json:"gamma,omitempty"`
 }
 
 // Validate refuses what no run can begin with. Errors: *train.OptionError.
@@ -147,8 +147,14 @@ func Adapt(ctx context.Context, b backend.Backend, base *Base, w *Workload, o Ad
 		return nil, err
 	}
 	defer closing(f.eval, &err)
-	if err := o.align(ctx, m, base, modules, source); err != nil {
+	begun, err := f.begun()
+	if err != nil {
 		return nil, err
+	}
+	if !begun {
+		if err := o.align(ctx, m, base, modules, source); err != nil {
+			return nil, err
+		}
 	}
 	a := &Adapted{Dir: f.out}
 	if a.Before, err = f.eval.loss(ctx); err != nil { // B is zero so far
@@ -205,11 +211,14 @@ type adaptObjective struct {
 type prefixObjective struct{ *adaptObjective }
 
 func newAdaptObjective(m *model.Model, base *Base, modules []arch.Module, source data.Source, o *AdaptOptions) (adaptRun, error) {
+	start := o.Start
+	if start.Gamma == 1 {
+		start.Gamma = 0 // says the same
+	}
 	text, err := json.Marshal(struct {
 		lora.Config
 		AdaptStart
-		Grown float64 `json:"gamma,omitempty"` // beyond 1, so that runs from before it go on
-	}{o.Lora, o.Start, o.Start.gamma() - 1})
+	}{o.Lora, start})
 	if err != nil {
 		return nil, err
 	}

@@ -274,18 +274,24 @@ func (f *fit) resume() error {
 	return f.t.Share()
 }
 
-func (f *fit) resumeHere() error {
-	last := filepath.Join(f.Dir, runs.LastDir)
+// begun says that the folder of the run holds a state that this process goes on from.
+func (f *fit) begun() (bool, error) {
 	if !f.Resume || f.follows() {
-		return nil
+		return false, nil
 	}
+	last := filepath.Join(f.Dir, runs.LastDir)
 	if err := files.Recover(last); err != nil {
+		return false, err
+	}
+	_, err := os.Stat(last)
+	return !errors.Is(err, os.ErrNotExist), nil
+}
+
+func (f *fit) resumeHere() error {
+	if begun, err := f.begun(); !begun || err != nil {
 		return err
 	}
-	if _, err := os.Stat(last); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	folder, err := checkpoint.Open(last)
+	folder, err := checkpoint.Open(filepath.Join(f.Dir, runs.LastDir))
 	if err != nil {
 		return err
 	}
