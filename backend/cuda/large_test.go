@@ -12,6 +12,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"mito/backend"
+	"mito/backend/backendtest/bf16"
 	"mito/backend/cpu"
 	"mito/backend/cuda"
 )
@@ -73,6 +74,42 @@ func (p *pair) normal(shape ...int) tensors {
 	return p.make(backend.F32, v, shape...)
 }
 
+// rounded is normal, of numbers that bfloat16 holds.
+func (p *pair) rounded(shape ...int) tensors {
+	x := p.normal(shape...)
+	v := bf16.Widen(bf16.Round(p.read(0, x[0])))
+	p.each(func(b backend.Backend, i int) error { return b.Upload(x[i], v) })
+	return x
+}
+
+// as is a tensor of CUDA as another of the given dtype, rounded where that is bfloat16.
+func (p *pair) as(dt tensor.Dtype, x *tensor.Dense) *tensor.Dense {
+	p.t.Helper()
+	v := p.read(1, x)
+	t, err := p.slabs[1].New(dt, x.Shape()...)
+	must(p.t, err)
+	if dt == backend.BF16 {
+		must(p.t, p.on[1].Upload(t, bf16.Round(v)))
+	} else {
+		must(p.t, p.on[1].Upload(t, v))
+	}
+	return t
+}
+
+// read gives what a tensor of one backend holds.
+func (p *pair) read(i int, x *tensor.Dense) []float32 {
+	p.t.Helper()
+	n := x.Shape().TotalSize()
+	if x.Dtype() == backend.BF16 {
+		h := make([]uint16, n)
+		must(p.t, p.on[i].Download(h, x))
+		return bf16.Widen(h)
+	}
+	v := make([]float32, n)
+	must(p.t, p.on[i].Download(v, x))
+	return v
+}
+
 func (p *pair) ids(limit int, shape ...int) tensors {
 	v := make([]int32, tensor.Shape(shape).TotalSize())
 	for i := range v {
@@ -92,14 +129,10 @@ func (p *pair) each(op func(b backend.Backend, i int) error) {
 // close compares the two by ‖cuda-cpu‖ ≤ limit·‖cpu‖, which NaN never passes.
 func (p *pair) close(name string, x tensors, limit float64) {
 	p.t.Helper()
-	var host [2][]float32
-	for i, b := range p.on {
-		host[i] = make([]float32, x[i].Shape().TotalSize())
-		must(p.t, b.Download(host[i], x[i]))
-	}
+	got := p.read(1, x[1])
 	var diff, norm float64
-	for i, want := range host[0] {
-		d := float64(host[1][i]) - float64(want)
+	for i, want := range p.read(0, x[0]) {
+		d := float64(got[i]) - float64(want)
 		diff += d * d
 		norm += float64(want) * float64(want)
 	}
@@ -163,14 +196,18 @@ func TestLargeProducts(t *testing.T) {
 	}
 }
 
-// Products that tiles of 128 compute on every card: those of a training step of the 7M class, and one whose every side has a
-// tail. On the emulator, whose device has few processors, smaller ones have the same tiles.
-func TestTilesOf128(t *testing.T) {
-	shapes := cuda.LargeShapes
+// shapesOf128 are products that tiles of 128 compute on every card: those of a training step of the 7M class, and one whose every side
+// has a tail. On the emulator, whose device has few processors, smaller ones have the same tiles.
+func shapesOf128() [][3]int {
 	if emulated {
-		shapes = [][3]int{{256, 384, 96}, {130, 390, 385}}
+		return [][3]int{{256, 384, 96}, {130, 390, 385}}
 	}
-	for _, s := range shapes {
+	return cuda.LargeShapes
+}
+
+// Tiles of 128 are picked for large products, and compute what the CPU does.
+func TestTilesOf128(t *testing.T) {
+	for _, s := range shapesOf128() {
 		for form := range 4 {
 			m, n, k := s[0], s[1], s[2]
 			p := newPairOf(t, backend.BFloat16, 4*int64(m*k+k*n+m*n)+1<<10)
@@ -188,6 +225,38 @@ func TestTilesOf128(t *testing.T) {
 			x, y := p.normal(a[:]...), p.normal(b[:]...)
 			p.each(func(be backend.Backend, i int) error { return be.MatMul(c[i], x[i], y[i], args) })
 			p.close(fmt.Sprintf("%v form %d", s, form), c, 0x1p-7)
+		}
+	}
+}
+
+// Tiles of 128 compute what the CPU does of operands and into results of either dtype. The factors are numbers that bfloat16 holds, so
+// only sums are off: by the 4·2^-24·√k of float32, and by 2^-23 for each 8 of k, as tensor cores cut off their sums. A result of bfloat16
+// is rounded on top.
+func TestTilesOf128Dtypes(t *testing.T) {
+	f, h := backend.F32, backend.BF16
+	for _, s := range shapesOf128() {
+		for form := range 4 {
+			m, n, k := s[0], s[1], s[2]
+			p := newPairOf(t, backend.BFloat16, 16*int64(m*k+k*n+3*m*n)+16<<10)
+			args := backend.MatMulArgs{TransA: form&2 != 0, TransB: form&1 != 0}
+			a, b := [2]int{m, k}, [2]int{k, n}
+			if args.TransA {
+				a = [2]int{k, m}
+			}
+			if args.TransB {
+				b = [2]int{n, k}
+			}
+			x, y, c := p.rounded(a[:]...), p.rounded(b[:]...), p.normal(m, n)
+			must(t, p.on[0].MatMul(c[0], x[0], y[0], args))
+			for _, dt := range [][3]tensor.Dtype{{h, h, h}, {h, h, f}, {h, f, h}, {f, h, f}} {
+				z := p.as(dt[2], c[1])
+				must(t, p.on[1].MatMul(z, p.as(dt[0], x[1]), p.as(dt[1], y[1]), args))
+				limit := 0x1p-22*math.Sqrt(float64(k)) + 0x1p-26*float64(k)
+				if dt[2] == h {
+					limit += bf16.Eps
+				}
+				p.close(fmt.Sprintf("%v form %d of %v", s, form, dt), tensors{c[0], z}, limit)
+			}
 		}
 	}
 }
