@@ -64,7 +64,7 @@ func TestGPULaunches(t *testing.T) {
 		optimizer string
 		launches  int
 		gb        float64
-	}{{train.AdamW, 120, 10.95}, {train.Muon, 143, 11.7}} {
+	}{{train.AdamW, 120, 6.3}, {train.Muon, 143, 7.1}} {
 		if m := modelled(t, GPUModelOptions{"h100", "7M", c.optimizer, backend.BFloat16}); m.Launches > c.launches || m.GB > c.gb {
 			t.Errorf("%s: want at most %d launches and %v GB; %s", c.optimizer, c.launches, c.gb, m.Totals())
 		}
