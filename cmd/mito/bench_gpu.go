@@ -44,6 +44,9 @@ func (f *gpuModelFlags) run(cmd *cobra.Command, output *outputFlags, markdown bo
 	if err != nil {
 		return usage(err)
 	}
+	if precision == backend.CublasLt {
+		return usagef("--precision %v: gpu-model models mito's own kernels, not NVIDIA's library; take fp32 or bf16", precision)
+	}
 	m, err := bench.ModelGPU(bench.GPUModelOptions{Card: f.card, Step: f.step, Optimizer: f.optimizer, Precision: precision})
 	var unknown *bench.UnknownCardError
 	if errors.As(err, &unknown) {

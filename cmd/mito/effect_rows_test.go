@@ -140,7 +140,8 @@ func commandEffects() map[string]commandRows {
 			"card":      {{"gpu-model --step 460K", "--card rtx4090", prints}, {"gpu-model", "--card voodoo", isRefused("h100")}, {"", "--card h100", isRefused("bench decode")}},
 			"step":      {{"gpu-model --step 460K", "--step 7M-460K", prints}, {"gpu-model", "--step 7B", isRefused("7M-460K")}},
 			"optimizer": {{"gpu-model --step 460K", "--optimizer muon", prints}, {"gpu-model", "--optimizer sgd", isRefused("muon")}},
-			"precision": {{"gpu-model --step 460K", "--precision fp32", prints}, {"gpu-model", "--precision fp8", isRefused("bf16")}},
+			"precision": {{"gpu-model --step 460K", "--precision fp32", prints}, {"gpu-model", "--precision fp8", isRefused("bf16")},
+				{"gpu-model", "--precision bf16-cublaslt", isRefused("take fp32 or bf16")}},
 			"markdown": {{"", "--markdown", func(t *testing.T, _, with outcome) {
 				succeeded(t, with)
 				holdsOneFile(t, "bench/results")
