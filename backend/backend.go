@@ -61,10 +61,12 @@ const (
 	// Float32 multiplies in float32: slower on a GPU, for checking.
 	Float32 Precision = iota
 	// BFloat16 rounds the factors of matrix products to bfloat16 and accumulates in float32; activations are stored in
-	// bfloat16.
+	// bfloat16. They stay float32 in models with adapters or other products than those of plain weights, with rounding in training for
+	// INT8, or with per-layer embeddings, and where several ranks train one model.
 	BFloat16
 	// CublasLt is BFloat16 whose products NVIDIA's cuBLASLt computes where that is installed and, by a measurement when a shape first
-	// comes, faster than mito's kernel. Which it is may change from run to run, and with it the last bits of results.
+	// comes, faster than mito's kernel. Which it is may change from run to run, and with it the last bits of results. Where the library is
+	// installed activations stay float32, whose factors it takes.
 	CublasLt
 )
 

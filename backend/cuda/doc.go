@@ -28,9 +28,12 @@
 // order, by the block that comes last. Muon updates all matrices at once.
 //
 // With [backend.BFloat16] matrix products and attention run on tensor cores with factors rounded to bfloat16 and
-// float32 sums, and a model's activations and their gradients are stored in bfloat16, but for the residual stream. One kernel takes
-// both dtypes: it is told which of its tensors are of which. With [backend.Float32] a matrix product is one chain of fused multiply-adds over k for each element, as
-// on the CPU. Norms' forward passes, activations, RoPE, AdamW and the INT8 operations have the CPU's bits in both.
+// float32 sums, and a model's activations and their gradients are stored in bfloat16, but for the residual stream. They stay
+// float32 in models with adapters or other products than those of plain weights, with rounding in training for INT8, or with
+// per-layer embeddings; where several ranks train one model; and with [backend.CublasLt] where the library is installed, which
+// takes factors of float32. One kernel takes both dtypes: it is told which of its tensors are of which. With [backend.Float32] a
+// matrix product is one chain of fused multiply-adds over k for each element, as on the CPU. Norms' forward passes,
+// activations, RoPE, AdamW and the INT8 operations have the CPU's bits in both.
 // Nothing depends on the order in which the device runs blocks: no float is added atomically. [backend.CublasLt] is the
 // exception: which of two kernels is faster is measured, so bits may differ from run to run.
 //

@@ -33,7 +33,8 @@ type machineFlags struct {
 
 func (f *machineFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.backend, "backend", "auto", "auto, cpu or cuda")
-	fs.StringVar(&f.precision, "precision", "bf16", "matrix products on a GPU: bf16, fp32, or bf16-cublaslt, which takes NVIDIA's library where that is faster")
+	fs.StringVar(&f.precision, "precision", "bf16", "matrix products on a GPU: bf16, fp32, or bf16-cublaslt, which takes NVIDIA's library where that is faster; activations have "+
+		"bfloat16 with bf16, but float32 with adapters, training for INT8, per-layer embeddings or several ranks, and with bf16-cublaslt where the library is found")
 	f.registerThreads(fs)
 }
 
