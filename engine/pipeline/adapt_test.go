@@ -415,24 +415,11 @@ func TestAlignedAdapter(t *testing.T) {
 // heldShares are the shares of Σg² of the base's gradients that lie in what the rows of A span, taken as orthogonal, by module.
 func heldShares(t *testing.T, w *Workload, base *Base, o AdaptOptions, a *lora.Adapter) (shares []float64) {
 	t.Helper()
-	b := openBackend(t)
 	var modules []arch.Module
 	for _, p := range a.Pairs {
 		modules = append(modules, p.Module)
 	}
-	m, err := adapting(b, base, &o, modules)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	source, err := o.source(w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gradients, err := o.baseGradients(t.Context(), m, base, modules, source)
-	if err != nil {
-		t.Fatal(err)
-	}
+	gradients := gradientsOf(t, w, base, o, modules)
 	for i, p := range a.Pairs {
 		g := gradients[i]
 		all, held := 0.0, 0.0

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"mito/engine/arch"
 	"mito/engine/train"
 )
 
@@ -49,6 +50,17 @@ func gradientOf(t *testing.T, w *Workload, base *Base, o AdaptOptions) (sum floa
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, g := range gradientsOf(t, w, base, o, modules) {
+		for _, v := range g {
+			sum += v * v
+		}
+	}
+	return sum
+}
+
+// gradientsOf are the base's gradients of modules, as alignment takes them.
+func gradientsOf(t *testing.T, w *Workload, base *Base, o AdaptOptions, modules []arch.Module) [][]float64 {
+	t.Helper()
 	m, err := adapting(openBackend(t), base, &o, modules)
 	if err != nil {
 		t.Fatal(err)
@@ -62,10 +74,5 @@ func gradientOf(t *testing.T, w *Workload, base *Base, o AdaptOptions) (sum floa
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, g := range gradients {
-		for _, v := range g {
-			sum += v * v
-		}
-	}
-	return sum
+	return gradients
 }
